@@ -1,0 +1,60 @@
+# make demo    search on the embedded demo data        make check   ruff, formatting, types
+# make test    the whole test suite                    make fmt     format the code
+# make wheel   build dist/*.whl                        make clean   remove the environment and what was built
+# Each sets up .venv first when it is missing or pyproject.toml or constraints.txt changed.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+BUDGET ?= 50
+# torch is installed first and pinned: left to another package's range, pip fetches gigabytes of CUDA. A machine whose
+# index has no CPU build of it gets the plain build of the same version. TORCH=... installs something else.
+TORCH_VERSION := 2.13.0
+TORCH ?= torch==$(TORCH_VERSION)
+# --no-compile: only a part of what is installed is ever imported, and Python compiles that part itself, once.
+# The constraints are made on 3.11, so it comes first; PYTHON=... takes another.
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+    $$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+    && echo $$name && break; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fmt wheel clean setup
+
+help:
+	@sed -n '1,4s/^# //p' Makefile
+
+demo: $(READY)
+	$(BIN)/autoopt search --workload histo --budget $(BUDGET)
+	@echo 'The commands above are in $(BIN): run `. $(BIN)/activate` first.'
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fmt: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: $(READY)
+	rm -rf dist
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer with venv is needed (Debian, Ubuntu: apt install python3-venv); name it with PYTHON=...' >&2; exit 1; }
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt '$(TORCH)'
+	@$(BIN)/python -c "import importlib.metadata as m, sys; sys.exit(any(d.metadata['Name'].startswith('nvidia-') for d in m.distributions()))" \
+	|| echo 'note: the index gave a CUDA build of torch. It works, but the CPU build is a tenth of the size: see README.md, Set-up.' >&2
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[dev]'
+	@touch $(READY)
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find autoopt tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
