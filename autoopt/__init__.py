@@ -1,0 +1,62 @@
+"""autoopt: search the compression configurations of a medical-imaging model on the hardware that will run it.
+
+The names below load on first use, so that `import autoopt` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autoopt.api import front, load, plan, pull, replay, search, train
+    from autoopt.errors import AutooptError
+    from autoopt.infer import Pipeline
+    from autoopt.workload import Case, Recipe, Sample, Splits, Workload
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AutooptError": "autoopt.errors",
+    "Case": "autoopt.workload",
+    "Pipeline": "autoopt.infer",
+    "Recipe": "autoopt.workload",
+    "Sample": "autoopt.workload",
+    "Splits": "autoopt.workload",
+    "Workload": "autoopt.workload",
+    "front": "autoopt.api",
+    "load": "autoopt.api",
+    "plan": "autoopt.api",
+    "pull": "autoopt.api",
+    "replay": "autoopt.api",
+    "search": "autoopt.api",
+    "train": "autoopt.api",
+}
+
+__all__ = [
+    "AutooptError",
+    "Case",
+    "Pipeline",
+    "Recipe",
+    "Sample",
+    "Splits",
+    "Workload",
+    "__version__",
+    "front",
+    "load",
+    "plan",
+    "pull",
+    "replay",
+    "search",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'autoopt' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,141 @@
+"""Every error autoopt raises on purpose.
+
+AutooptError                  the root; never raised itself
+|-- UsageError                bad input: says what must hold, what came, what to do (exit code 2)
+|   |-- SpaceError            a space file, all its problems at once, each with its path
+|   |-- WorkloadError         a workload that cannot be found or breaks the contract
+|   |-- DataError             a data folder, manifest, image or mask
+|   |-- WeightsError          weights that are missing, altered or do not fit the model
+|   |-- StorageError          study storage, store or home folder that cannot be used
+|   |-- TrackingError         a tracking server that cannot be used
+|   |-- BundleError           a bundle that is incomplete or was altered
+|   `-- BusyError             somebody else holds what this command needs
+|-- NothingFits               no trial satisfies the limits (exit code 3)
+`-- TrialError                one trial cannot go on; the study does. `cause` names the kind:
+    |-- Unsupported           a combination that the library or the host refuses
+    |-- Numeric               NaN, infinity, a wrong shape, an export that differs from its source
+    |-- Crash                 the child process died of a signal or an unexpected error
+    |-- OutOfMemory           the child process ran out of memory
+    |-- Timeout               a stage took longer than its limit
+    |-- Noisy                 the host was too busy to measure
+    `-- BadData               a case that cannot be read or scored
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class AutooptError(Exception):
+    """The root of all errors of this package."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(AutooptError):
+    """Bad input; `problems` lists everything that is wrong, one sentence each."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems: Sequence[str] = problems
+
+
+class SpaceError(UsageError):
+    """A space file that cannot be used."""
+
+
+class WorkloadError(UsageError):
+    """A workload that cannot be found or breaks the contract."""
+
+
+class DataError(UsageError):
+    """A data folder, manifest, image or mask that cannot be used."""
+
+
+class WeightsError(UsageError):
+    """Weights that are missing, altered or do not fit the model."""
+
+
+class StorageError(UsageError):
+    """A study storage, artifact store or home folder that cannot be used."""
+
+
+class TrackingError(UsageError):
+    """A tracking server that cannot be used."""
+
+
+class BundleError(UsageError):
+    """A deployment bundle that is incomplete, altered or from a newer version."""
+
+
+class BusyError(UsageError):
+    """Another process holds what this command needs."""
+
+
+class NothingFits(AutooptError):
+    """No trial satisfies the limits; the message names the limit that binds and the nearest trials."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class TrialError(AutooptError):
+    """One trial cannot go on: `stage` says where, `log_tail` what the child printed last."""
+
+    cause: ClassVar[str] = "failure"
+
+    def __init__(self, message: str, *, stage: str = "", log_tail: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.stage = stage
+        self.log_tail = log_tail
+
+
+class Unsupported(TrialError):
+    """A combination that the library or the host refuses."""
+
+    cause = "unsupported"
+
+
+class Numeric(TrialError):
+    """NaN, infinity, a wrong shape, or an export that differs from its source."""
+
+    cause = "numeric"
+
+
+class Crash(TrialError):
+    """The child process died of a signal or an unexpected error."""
+
+    cause = "crash"
+
+
+class OutOfMemory(TrialError):
+    """The child process ran out of memory."""
+
+    cause = "out-of-memory"
+
+
+class Timeout(TrialError):
+    """A stage took longer than its limit."""
+
+    cause = "timeout"
+
+
+class Noisy(TrialError):
+    """The host was too busy for a measurement to be believed."""
+
+    cause = "noisy"
+
+
+class BadData(TrialError):
+    """A case that cannot be read, predicted or scored."""
+
+    cause = "data"
+
+
+TRIAL_ERRORS: dict[str, type[TrialError]] = {
+    kind.cause: kind for kind in (Unsupported, Numeric, Crash, OutOfMemory, Timeout, Noisy, BadData)
+}
+"""Cause to class: how a failure crosses a process border and comes back as itself."""

@@ -1,0 +1,61 @@
+"""What a step or a runtime says of its settings: the vocabulary a space file may use."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from autoopt.records import Scalar
+
+Kind = Literal["choice", "integer", "number", "flag", "text"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One setting: its kind, its allowed values, its default.
+
+    `allowed` lists the values of a choice; `low` and `high` bound an integer or a number (inclusive).
+    `nullable` permits None. `help` is one sentence for `autoopt spaces` and error messages.
+    """
+
+    kind: Kind
+    default: Scalar
+    help: str
+    allowed: tuple[Scalar, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    nullable: bool = False
+
+    def problem(self, value: Scalar) -> str | None:
+        """What is wrong with `value`, as the end of a sentence, or None."""
+        if value is None:
+            return None if self.nullable else f"must be {self.describe()}, got null"
+        good = {
+            "choice": any(value == item and isinstance(value, bool) == isinstance(item, bool) for item in self.allowed),
+            "integer": isinstance(value, int) and not isinstance(value, bool),
+            "number": isinstance(value, int | float) and not isinstance(value, bool),
+            "flag": isinstance(value, bool),
+            "text": isinstance(value, str),
+        }[self.kind]
+        if good and self.kind in ("integer", "number"):
+            assert isinstance(value, int | float)
+            low = -math.inf if self.low is None else self.low
+            high = math.inf if self.high is None else self.high
+            good = low <= value <= high and abs(value) != math.inf
+        return None if good else f"must be {self.describe()}, got {value!r}"
+
+    def describe(self) -> str:
+        """The allowed values in words."""
+        words = {
+            "choice": "one of " + ", ".join(str(item) for item in self.allowed),
+            "integer": "a whole number",
+            "number": "a number",
+            "flag": "true or false",
+            "text": "a text",
+        }[self.kind]
+        if self.low is not None and self.high is not None:
+            words += f" from {self.low:g} to {self.high:g}"
+        elif self.low is not None:
+            words += f" of at least {self.low:g}"
+        return f"{words} or null" if self.nullable else words

@@ -1,0 +1,23 @@
+"""What every test gets: a host that is not this one, quiet libraries, and no deadline for a property."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import settings
+
+from autoopt.process import QUIET
+from autoopt.records import Host
+
+os.environ.update({name: value for name, value in QUIET.items() if not name.startswith("PYTHON")})
+
+# A busy machine is slow, not wrong; and a failure must be the same one on the next run.
+settings.register_profile("autoopt", deadline=None, derandomize=True, max_examples=60, print_blob=True)
+settings.load_profile("autoopt")
+
+
+@pytest.fixture
+def host() -> Host:
+    """A two-core x86-64 host with AVX2 and nothing newer."""
+    return Host("a cpu", "x86_64", 2, 8_000_000_000, ("avx2",), "Linux", {"python": "3.11"})
