@@ -1,0 +1,274 @@
+"""What is optimised: the Workload contract (axis 1) and how to load one by name, file or module.
+
+A workload is plain data and a few functions. It is loaded again, from its `origin`, in every child
+process that needs the model or the cases; nothing of it is pickled.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from autoopt.errors import UsageError, WorkloadError
+from autoopt.infer import Pipeline
+from autoopt.records import digest
+
+if TYPE_CHECKING:
+    import torch
+
+Task = Literal["segmentation", "classification"]
+SplitName = Literal["train", "calibration", "val", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "calibration", "val", "test")
+
+BUILT_IN: dict[str, str] = {
+    "histo": "autoopt.workloads.histo",
+}
+"""Name to module. Such a module has `SUMMARY`, `workload(data: Path)`, `write_demo(folder: Path)` and
+`DEMO_WEIGHTS: Path`."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with its reference.
+
+    `image` is channels-last, any real dtype: (*spatial, channels). `reference` is an integer label
+    map of shape spatial (segmentation) or a 0-d integer array (classification).
+    """
+
+    image: np.ndarray
+    reference: np.ndarray
+
+
+@dataclass(frozen=True)
+class Case:
+    """One patient image, tile or volume, read when asked for.
+
+    `group` is what must never be split between two splits (the patient); `tags` are manifest
+    columns for subgroups, such as class or scanner. `read` raises BadData or DataError naming the file.
+    """
+
+    id: str
+    group: str
+    read: Callable[[], Sample]
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Four disjoint sets of cases. Compression sees train and calibration, search val, the front test."""
+
+    train: tuple[Case, ...]
+    calibration: tuple[Case, ...]
+    val: tuple[Case, ...]
+    test: tuple[Case, ...]
+
+    def __getitem__(self, name: SplitName) -> tuple[Case, ...]:
+        cases: tuple[Case, ...] = getattr(self, name)
+        return cases
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How `autoopt train` makes the baseline; part of its identity.
+
+    `augment` turns a training sample into another with the random generator it is given.
+    `max_seconds` ends the training early, with the best weights so far.
+    """
+
+    epochs: int
+    batch: int
+    learning_rate: float
+    weight_decay: float = 1e-4
+    max_seconds: float = 900.0
+    augment: Callable[[Sample, np.random.Generator], Sample] | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """The plain numbers and the name of the augmentation."""
+        name = None if self.augment is None else f"{self.augment.__module__}.{self.augment.__qualname__}"
+        return {
+            "epochs": self.epochs,
+            "batch": self.batch,
+            "learning_rate": self.learning_rate,
+            "weight_decay": self.weight_decay,
+            "augment": name,
+        }
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A model, its cases in four splits, its inference pipeline, its metrics and its training recipe.
+
+    `build` returns the model with fresh weights, taking and giving float32 tensors of the shapes in
+    `pipeline`. `metrics` are names from `autoopt.quality.METRICS`; the first is the primary one.
+    `data_digest` identifies the cases, `demo` says that they are synthetic.
+    """
+
+    name: str
+    task: Task
+    labels: tuple[str, ...]
+    build: Callable[[], torch.nn.Module]
+    pipeline: Pipeline
+    splits: Splits
+    metrics: tuple[str, ...]
+    recipe: Recipe
+    data_digest: str
+    demo: bool = False
+    weights: Path | None = None
+    origin: Origin | None = None
+
+    @property
+    def title(self) -> str:
+        """The name as users see it: demo data is always called so."""
+        return f"{self.name} (demo data)" if self.demo else self.name
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What `load_workload` was called with: enough to load the same workload in another process."""
+
+    source: str
+    data: str | None
+    home: str
+
+    def load(self) -> Workload:
+        """The workload, loaded again."""
+        return load_workload(self.source, None if self.data is None else Path(self.data), Path(self.home))
+
+
+def load_workload(source: str, data: Path | None, home: Path) -> Workload:
+    """The workload called `source`, on the cases in `data` or, without `data`, on its demo data.
+
+    `source` is a built-in name, `file.py:function` or `package.module:function`; such a function
+    takes the data folder (a Path, or None) and returns a Workload. Demo data is made below `home`
+    on first use. Raises WorkloadError or DataError.
+    """
+    if source in BUILT_IN:
+        module = importlib.import_module(BUILT_IN[source])
+        if data is not None:
+            workload: Workload = module.workload(data)
+        else:
+            folder = home / "demo" / source
+            module.write_demo(folder)
+            workload = replace(module.workload(folder), demo=True, weights=module.DEMO_WEIGHTS)
+        resolved = source
+    elif ":" in source:
+        function, resolved = _find(source)
+        try:
+            workload = function(data) if inspect.signature(function).parameters else function()
+        except UsageError:
+            raise
+        except Exception as error:  # the user's own code: name it, keep its traceback as the cause
+            raise WorkloadError(f"{source} failed with {type(error).__name__}: {error}") from error
+        if not isinstance(workload, Workload):
+            raise WorkloadError(f"{source} must return an autoopt.Workload, it returned {type(workload).__name__}")
+    else:
+        raise WorkloadError(
+            f"no workload is called {source!r}: use one of {', '.join(sorted(BUILT_IN))}, "
+            "or your own as file.py:function or package.module:function"
+        )
+    check_workload(workload)
+    origin = Origin(resolved, None if data is None else str(data.resolve()), str(home.resolve()))
+    return replace(workload, origin=origin)
+
+
+def check_workload(workload: Workload) -> None:
+    """Raise WorkloadError with everything that is wrong with the workload's cases and labels."""
+    problems = []
+    seen_ids: dict[str, SplitName] = {}
+    seen_groups: dict[str, SplitName] = {}
+    leaks: set[tuple[str, SplitName]] = set()
+    for split in SPLITS:
+        cases = workload.splits[split]
+        if not cases:
+            problems.append(f"{workload.name}: the split {split!r} has no cases; every split needs at least one")
+        for case in cases:
+            if case.id in seen_ids:
+                problems.append(f"{workload.name}: case {case.id!r} is in {seen_ids[case.id]} and again in {split}")
+            seen_ids[case.id] = split
+            other = seen_groups.setdefault(case.group, split)
+            if other != split and (case.group, split) not in leaks:
+                leaks.add((case.group, split))
+                text = f"group {case.group!r} is in {other} and in {split}: patients must not leak"
+                problems.append(f"{workload.name}: {text}")
+    if len(workload.labels) < 2:
+        problems.append(f"{workload.name}: at least two labels are needed, got {list(workload.labels)}")
+    if not workload.metrics:
+        problems.append(f"{workload.name}: at least one metric is needed, the first one is the primary")
+    if problems:
+        raise WorkloadError(*_first(problems, 20))
+
+
+def split_by_group(
+    cases: Sequence[tuple[str, str]], fractions: Mapping[SplitName, float], seed: int = 0
+) -> dict[str, SplitName]:
+    """A split for every (id, group): groups in a seeded order fill each split to its fraction of the cases.
+
+    Whole groups only. Every split gets at least one group when there are as many groups as splits.
+    """
+    sizes: dict[str, int] = {}
+    for _, group in cases:
+        sizes[group] = sizes.get(group, 0) + 1
+    order = sorted(sizes)
+    np.random.default_rng(seed).shuffle(order)
+    names = list(fractions)
+    chosen: dict[str, SplitName] = {}
+    position, filled = 0, 0
+    for index, group in enumerate(order):
+        chosen[group] = names[position]
+        filled += sizes[group]
+        groups_left, splits_left = len(order) - index - 1, len(names) - position - 1
+        reached = filled >= fractions[names[position]] * len(cases) - 1e-9  # 0.1 * 30 is more than 3
+        if splits_left and (reached or groups_left <= splits_left):
+            position, filled = position + 1, 0
+    return {case: chosen[group] for case, group in cases}
+
+
+def _find(source: str) -> tuple[Callable[..., Any], str]:
+    where, _, name = source.rpartition(":")
+    try:
+        if where.endswith(".py"):
+            path = Path(where).resolve()
+            if not path.is_file():
+                raise WorkloadError(f"the workload file {where} does not exist")
+            module = _import_file(path)
+            where = str(path)
+        else:
+            module = importlib.import_module(where)
+    except UsageError:
+        raise
+    except Exception as error:  # the user's own code: name it, keep its traceback as the cause
+        raise WorkloadError(f"{where} cannot be imported: {type(error).__name__}: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise WorkloadError(f"{where} has no function {name!r}")
+    return function, f"{where}:{name}"
+
+
+def _import_file(path: Path) -> ModuleType:
+    name = f"autoopt_user_{path.stem}_{digest(str(path))[:8]}"
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # so that it can import the files beside it
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _first(problems: list[str], limit: int) -> list[str]:
+    more = len(problems) - limit
+    return problems if more <= 0 else [*problems[:limit], f"... and {more} more"]

@@ -1,0 +1,150 @@
+"""The inference pipeline: what goes in comes out at the same place."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from autoopt.infer import Pipeline, predict
+
+FLAT = Pipeline("segmentation", 2, 3, (8, 6), 0.25, 255.0, (0.5, 0.4, 0.3), (0.2, 0.2, 0.1))
+PLAIN = Pipeline("segmentation", 3, 3, (8, 6), 0.25, 1.0, (0.0,) * 3, (1.0,) * 3)
+VOLUME = Pipeline("segmentation", 2, 2, (4, 6, 5), 0.5, 1.0, (0.0,) * 2, (1.0,) * 2)
+
+
+def identity(batch: np.ndarray) -> np.ndarray:
+    """A network whose logits are its input channels."""
+    return batch
+
+
+@given(st.tuples(st.integers(1, 30), st.integers(1, 30)), st.floats(0, 0.9), st.integers(0, 2**32 - 1))
+def test_every_pixel_gets_its_own_answer(shape: tuple[int, int], overlap: float, seed: int) -> None:
+    """With a network that looks at one pixel only, an image of any size gives the label map of that network."""
+    image = np.random.default_rng(seed).normal(size=(*shape, 3))
+
+    labels = predict(replace(PLAIN, overlap=overlap), identity, image)
+
+    assert labels.dtype == np.uint8
+    np.testing.assert_array_equal(labels, image.astype(np.float32).argmax(axis=-1))
+
+
+@given(st.tuples(st.integers(1, 11), st.integers(1, 11), st.integers(1, 11)), st.integers(0, 2**32 - 1))
+def test_volumes_take_the_same_way(shape: tuple[int, int, int], seed: int) -> None:
+    """Nothing in the pipeline depends on there being two spatial dimensions."""
+    image = np.random.default_rng(seed).normal(size=(*shape, 2))
+
+    np.testing.assert_array_equal(predict(VOLUME, identity, image), image.astype(np.float32).argmax(axis=-1))
+
+
+@given(hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40), st.floats(0, 0.9))
+def test_tiles_cover_the_image_and_overlap_as_asked(shape: tuple[int, ...], overlap: float) -> None:
+    """Every pixel lies in a tile, and neighbouring tiles share at least the fraction asked for."""
+    pipeline = replace(PLAIN, overlap=overlap)
+
+    tiles, geometry = pipeline.prepare(np.zeros((*shape, 3)))
+
+    assert tiles.shape == (len(geometry.corners), 3, *pipeline.tile)
+    for axis, size in enumerate(pipeline.tile):
+        starts = sorted({corner[axis] for corner in geometry.corners})
+        assert starts[0] == 0
+        assert starts[-1] + size == geometry.padded[axis]
+        steps = np.diff(starts)
+        assert (steps <= max(1, int(size * (1 - overlap)))).all()
+
+
+def test_normalises_per_channel() -> None:
+    """The network sees (image / scale - mean) / std, channels first."""
+    image = np.random.default_rng(0).integers(0, 256, size=(8, 6, 3)).astype(np.uint8)
+
+    tiles, _ = FLAT.prepare(image)
+
+    expected = (image / 255.0 - np.array(FLAT.mean)) / np.array(FLAT.std)
+    np.testing.assert_allclose(tiles[0], np.moveaxis(expected, -1, 0), atol=1e-5)
+    assert tiles.dtype == np.float32
+
+
+def test_overlapping_tiles_are_averaged() -> None:
+    """Where two tiles disagree, the mean of their logits decides."""
+    pipeline = Pipeline("segmentation", 2, 1, (4,), 0.5, 1.0, (0.0,), (1.0,))
+    _, geometry = pipeline.prepare(np.zeros((6, 1)))
+    outputs = np.zeros((2, 2, 4), np.float32)
+    outputs[0, 1] = 1.0
+    outputs[1, 0] = 3.0
+
+    labels = pipeline.finish(outputs, geometry)
+
+    assert geometry.corners == ((0,), (2,))
+    assert labels.tolist() == [1, 1, 0, 0, 0, 0]
+
+
+def test_classification_gives_probabilities() -> None:
+    """A classifier's answer is the mean over its tiles of the softmax of its logits."""
+    pipeline = replace(FLAT, task="classification", classes=3)
+    logits = iter([[0.0, 0.0, 0.0], [1000.0, 0.0, -1000.0]])
+
+    answer = predict(pipeline, lambda batch: np.array([next(logits)], np.float32), np.zeros((8, 10, 3), np.uint8))
+
+    np.testing.assert_allclose(answer, [2 / 3, 1 / 6, 1 / 6], atol=1e-6)
+    assert answer.dtype == np.float32
+
+
+def test_one_channel_axis_may_be_left_out() -> None:
+    """A grey image may come with or without its channel axis."""
+    pipeline = Pipeline("segmentation", 2, 1, (4, 4), 0.0, 1.0, (0.0,), (1.0,))
+    image = np.arange(20.0).reshape(4, 5)
+
+    np.testing.assert_array_equal(pipeline.prepare(image)[0], pipeline.prepare(image[..., np.newaxis])[0])
+
+
+def test_survives_json() -> None:
+    """A pipeline is plain data: JSON and back gives an equal one."""
+    assert Pipeline.from_json(json.loads(json.dumps(FLAT.to_json()))) == FLAT
+    assert FLAT.input_shape == (1, 3, 8, 6)
+
+
+def test_another_schema_is_refused() -> None:
+    """A pipeline written by a newer version is not guessed at."""
+    with pytest.raises(ValueError, match="schema 1 is needed, this one has 99"):
+        Pipeline.from_json({**FLAT.to_json(), "schema": 99})
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((8, 6)), r"with 3 channel\(s\), got shape \(8, 6\)"),
+        (np.zeros((8, 6, 4)), r"with 3 channel\(s\), got shape \(8, 6, 4\)"),
+        (np.zeros((1, 8, 6, 3)), r"got shape \(1, 8, 6, 3\)"),
+        (np.zeros((0, 6, 3)), r"no size may be zero, got shape \(0, 6, 3\)"),
+        (np.full((8, 6, 3), np.nan), "of finite numbers, got NaN or infinity"),
+        (np.full((8, 6, 3), "a"), "of real numbers, got dtype <U1"),
+        (np.zeros((8, 6, 3), complex), "of real numbers, got dtype complex128"),
+    ],
+)
+def test_bad_images_are_named(image: np.ndarray, message: str) -> None:
+    """A bad image is refused with what must hold and what came."""
+    with pytest.raises(ValueError, match=message):
+        FLAT.prepare(image)
+
+
+def test_bad_outputs_are_named() -> None:
+    """An output of a wrong shape, or with NaN, never becomes an answer."""
+    _, geometry = FLAT.prepare(np.zeros((8, 6, 3)))
+
+    with pytest.raises(ValueError, match=r"must return shape \(1, 2, 8, 6\), it returned \(1, 2, 8, 5\)"):
+        FLAT.finish(np.zeros((1, 2, 8, 5)), geometry)
+    with pytest.raises(ValueError, match="finite numbers"):
+        FLAT.finish(np.full((1, 2, 8, 6), np.inf), geometry)
+
+
+def test_impossible_pipelines_are_refused_with_all_their_faults() -> None:
+    """A pipeline that cannot work says everything that is wrong at once."""
+    with pytest.raises(
+        ValueError, match=r"overlap must be .* got 1\.0; scale must be .* got 0; mean and std must have 3"
+    ):
+        replace(FLAT, overlap=1.0, scale=0, std=(1.0,))

@@ -1,0 +1,117 @@
+"""A workload small enough for every test: twelve images, a net of two convolutions, a known right answer.
+
+The foreground is where the first channel is positive; `weights` writes a net that knows it. Load it by
+name with `SOURCE`, as the child processes do.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autoopt.infer import Pipeline
+from autoopt.records import digest
+from autoopt.store import Artifact, Store
+from autoopt.workload import Case, Recipe, Sample, Splits, Workload
+
+if TYPE_CHECKING:
+    import torch
+
+CHANNELS = 3
+WIDTH = 8
+TILE = (16, 16)
+SHAPES = ((16, 16), (24, 20), (12, 16))
+"""Spatial shapes of the three cases of each split: as large as a tile, larger and smaller."""
+SOURCE = f"{Path(__file__).resolve()}:workload"
+PIPELINE = Pipeline(
+    task="segmentation",
+    classes=2,
+    channels=CHANNELS,
+    tile=TILE,
+    overlap=0.25,
+    scale=1.0,
+    mean=(0.0,) * CHANNELS,
+    std=(1.0,) * CHANNELS,
+)
+
+
+def workload(data: Path | None = None) -> Workload:
+    """The tiny workload; `data` is ignored, the cases are drawn when read."""
+    train, calibration, val, test = (
+        tuple(_case(seed * 3 + index, f"patient-{seed}", shape) for index, shape in enumerate(SHAPES))
+        for seed in range(4)
+    )
+    return Workload(
+        name="tiny",
+        task="segmentation",
+        labels=("background", "foreground"),
+        build=build,
+        pipeline=PIPELINE,
+        splits=Splits(train, calibration, val, test),
+        metrics=("dice_macro", "dice_foreground"),
+        recipe=Recipe(epochs=2, batch=2, learning_rate=1e-2),
+        data_digest=digest({"shapes": SHAPES, "channels": CHANNELS}),
+    )
+
+
+def build() -> torch.nn.Module:
+    """Convolution, batch norm, ReLU, convolution: (n, 3, y, x) to (n, 2, y, x)."""
+    from collections import OrderedDict
+
+    import torch
+
+    return torch.nn.Sequential(
+        OrderedDict(
+            stem=torch.nn.Conv2d(CHANNELS, WIDTH, 3, padding=1, bias=False),
+            norm=torch.nn.BatchNorm2d(WIDTH),
+            act=torch.nn.ReLU(),
+            head=torch.nn.Conv2d(WIDTH, 2, 1),
+        )
+    )
+
+
+def weights(path: Path) -> Path:
+    """Write the weights of a net that finds the foreground nearly always to `path` (safetensors)."""
+    import torch
+    from safetensors.torch import save_file
+
+    generator = torch.Generator().manual_seed(0)
+    state = {
+        name: 0.02 * torch.randn(value.shape, generator=generator) if value.is_floating_point() else value
+        for name, value in build().state_dict().items()
+    }
+    state["norm.weight"] = torch.ones(WIDTH)
+    state["norm.running_var"] = torch.ones(WIDTH)
+    for channel, sign in ((0, 1.0), (1, -1.0)):
+        state["stem.weight"][channel, 0, 1, 1] += sign
+        state["head.weight"][:, channel] += torch.tensor([-sign, sign])[:, None, None]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(state, path)
+    return path
+
+
+def _case(seed: int, group: str, shape: tuple[int, ...]) -> Case:
+    def read() -> Sample:
+        image = np.random.default_rng(seed).normal(size=(*shape, CHANNELS)).astype(np.float32)
+        return Sample(image, (image[..., 0] > 0).astype(np.uint8))
+
+    return Case(f"case-{seed:02d}", group, read, tags={"shape": "x".join(map(str, shape))})
+
+
+def exported(root: Path) -> dict[str, Artifact]:
+    """The tiny model in every format, made in this process, as artifacts of a store in `root`."""
+    from autoopt.export import export, load_source
+
+    store, tiny = Store(root / "store"), workload()
+    path = weights(root / "tiny.safetensors")
+    source = load_source(tiny, path)
+    made: dict[str, Artifact] = {}
+    for name in ("onnx", "openvino", "torch", "fake"):
+        onnx_folder = made["onnx"].path if name == "openvino" else None
+        made[name] = store.put(
+            "model", name, {}, partial(export, name, "f32", tiny, path, source=source, onnx_folder=onnx_folder)
+        )
+    return made
