@@ -1,0 +1,99 @@
+"""INT8 by NNCF, on the OpenVINO or the ONNX graph."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoopt import graphs
+from autoopt.compress.selectors import select
+from autoopt.errors import Unsupported
+from autoopt.records import Scalar
+
+
+def quantize(
+    graph_format: str, settings: Mapping[str, Scalar], source: Path, tiles: Sequence[np.ndarray], folder: Path
+) -> dict[str, Any]:
+    """Write the quantized graph of `source` to `folder`; the report counts quantizers and names what stays in float.
+
+    Raises Unsupported when a selector selects nothing or NNCF refuses the graph.
+    """
+    return (_quantize_openvino if graph_format == "openvino" else _quantize_onnx)(settings, source, tiles, folder)
+
+
+def _quantize_openvino(
+    settings: Mapping[str, Scalar], source: Path, tiles: Sequence[np.ndarray], folder: Path
+) -> dict[str, Any]:
+    import openvino
+
+    model = openvino.Core().read_model(source / graphs.FILES["openvino"])
+    ignored = _selected(settings, graphs.openvino_nodes(model))
+    quantized = _run(model, settings, list(tiles), ignored)
+    graphs.name_openvino(quantized)
+    openvino.save_model(quantized, folder / graphs.FILES["openvino"], compress_to_fp16=False)
+    return {**graphs.count_openvino(quantized), "ignored": ignored}
+
+
+def _quantize_onnx(
+    settings: Mapping[str, Scalar], source: Path, tiles: Sequence[np.ndarray], folder: Path
+) -> dict[str, Any]:
+    import onnx
+
+    model = onnx.load(source / graphs.FILES["onnx"])
+    ignored = _selected(settings, graphs.onnx_nodes(model))
+    name = model.graph.input[0].name
+    quantized = _run(model, settings, [{name: tile} for tile in tiles], ignored)
+    onnx.save(quantized, folder / graphs.FILES["onnx"])
+    return {**graphs.count_onnx(quantized), "ignored": ignored}
+
+
+def _selected(settings: Mapping[str, Scalar], nodes: Sequence[graphs.Node]) -> list[str]:
+    text = settings.get("ignored_layers")
+    return select(None if text is None else str(text), nodes)
+
+
+def _run(model: Any, settings: Mapping[str, Scalar], items: list[Any], ignored: list[str]) -> Any:
+    os.environ.setdefault("NNCF_CI", "1")  # no telemetry: read by NNCF when it is imported
+    import nncf
+    from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
+    from nncf.quantization.range_estimator import RangeEstimatorParameters, RangeEstimatorParametersSet
+
+    bias = settings.get("bias_correction", "fast")
+    estimators = {
+        "default": RangeEstimatorParameters(),
+        "minmax": RangeEstimatorParametersSet.MINMAX,
+        "mean_minmax": RangeEstimatorParametersSet.MEAN_MINMAX,
+        "median_minmax": RangeEstimatorParametersSet.MEDIAN_MINMAX,
+        "mean_no_outliers_minmax": RangeEstimatorParametersSet.MEAN_NO_OUTLIERS_MINMAX,
+        "quantile": RangeEstimatorParametersSet.MEAN_QUANTILE,
+        "histogram": RangeEstimatorParametersSet.HISTOGRAM,
+    }
+    presets = {"performance": nncf.QuantizationPreset.PERFORMANCE, "mixed": nncf.QuantizationPreset.MIXED}
+    refusals = (
+        nncf.ValidationError,
+        nncf.UnsupportedBackendError,
+        nncf.UnsupportedModelError,
+        nncf.UnsupportedVersionError,
+        nncf.ParameterNotSupportedError,
+    )
+    try:
+        return nncf.quantize(
+            model,
+            nncf.Dataset(items),
+            preset=presets[str(settings.get("preset", "performance"))],
+            subset_size=len(items),
+            fast_bias_correction=bias != "full",
+            ignored_scope=nncf.IgnoredScope(names=ignored),
+            advanced_parameters=AdvancedQuantizationParameters(
+                disable_bias_correction=bias == "none",
+                overflow_fix=OverflowFix.ENABLE if settings.get("weight_bits") == 7 else OverflowFix.DISABLE,
+                # Weights are known exactly: only the ranges of activations are estimated.
+                activations_range_estimator_params=estimators[str(settings.get("range_estimator", "default"))],
+            ),
+        )
+    except refusals as error:
+        raise Unsupported(f"NNCF refuses the graph: {str(error).strip().splitlines()[0][:300]}") from error

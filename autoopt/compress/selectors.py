@@ -1,0 +1,61 @@
+"""Layers named by users: `name:NODE`, `pattern:REGEX`, `type:OPERATION`, comma-separated, to exact node names."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+
+from autoopt.errors import Unsupported
+from autoopt.graphs import Node
+
+KINDS = ("name", "pattern", "type")
+SHOWN = 5
+
+
+def canonical(text: str | None) -> str | None:
+    """The one spelling of a list of selectors: prefixed, sorted, each once; None for an empty list."""
+    selectors = {_prefixed(part.strip()) for part in (text or "").split(",") if part.strip()}
+    return ",".join(sorted(selectors)) or None
+
+
+def select(text: str | None, nodes: Sequence[Node]) -> list[str]:
+    """The sorted names of all graph nodes that `text` selects.
+
+    A name is a node (`a.conv/Conv`) or a module (`a.conv`); a pattern must match a whole name; a type may be
+    written as in ONNX or as in OpenVINO. Raises Unsupported for a selector that selects nothing.
+    """
+    chosen: set[str] = set()
+    for selector in (canonical(text) or "").split(","):
+        if selector:
+            kind, _, value = selector.partition(":")
+            hits = [node for node in nodes if _matches(kind, value, node)]
+            if not hits:
+                raise Unsupported(f"{selector!r} selects no layer of this graph: {_hint(kind, value, nodes)}")
+            chosen.update(name for node in hits for name in node.names)
+    return sorted(chosen)
+
+
+def _prefixed(part: str) -> str:
+    kind, colon, value = part.partition(":")
+    return f"{kind.strip()}:{value.strip()}" if colon and kind.strip() in KINDS else f"name:{part}"
+
+
+def _matches(kind: str, value: str, node: Node) -> bool:
+    if kind == "type":
+        return value.lower() in (name.lower() for name in node.types)
+    if kind == "pattern":
+        try:
+            return any(re.fullmatch(value, alias) for alias in node.aliases)
+        except re.error as error:
+            raise Unsupported(f"'pattern:{value}' must be a regular expression: {error}") from error
+    return value in node.names or any(value in (alias, alias.rpartition("/")[0]) for alias in node.aliases)
+
+
+def _hint(kind: str, value: str, nodes: Sequence[Node]) -> str:
+    types = f"types {', '.join(sorted({node.types[0] for node in nodes}))}"
+    if kind == "type":
+        return f"it has {types}"
+    names = [node.aliases[0] for node in nodes]
+    near = difflib.get_close_matches(value, names, n=SHOWN, cutoff=0.3) or names[:SHOWN]
+    return f"the nearest names are {', '.join(near)}; it has {types}"

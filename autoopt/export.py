@@ -1,0 +1,264 @@
+"""From a torch module to graph files, each checked against its source before it is used."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autoopt import graphs
+from autoopt.errors import BadData, Numeric, Unsupported, WorkloadError
+from autoopt.weights import load_weights
+from autoopt.workload import Workload
+
+if TYPE_CHECKING:
+    import torch
+
+VERSION = 1
+"""Raised when the code changes what it makes; part of the artifact's key."""
+DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
+    "torch": ("torch",),
+    "onnx": ("torch", "onnxscript", "onnx"),
+    "openvino": ("openvino",),
+    "fake": (),
+}
+"""The packages whose versions change what is made, by format."""
+TOLERANCE = {"f32": 1e-3, "bf16": 5e-2}
+"""The largest error that is let through, as a fraction of the output's largest magnitude (at least of 1)."""
+INLINE_LIMIT_BYTES = 1_500_000_000
+"""Above this an ONNX model keeps its weights in a second file: one protobuf message ends at 2 GB."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A loaded model with the batches it is compared on and its own float32 answers to them."""
+
+    model: torch.nn.Module
+    batches: Mapping[str, np.ndarray]
+    answers: Mapping[str, np.ndarray]
+
+
+def precision_of(graph_format: str, precision: str) -> str:
+    """The precision that makes a difference to the files of `graph_format`: only torch has it in the graph."""
+    return precision if graph_format == "torch" and precision in TOLERANCE else "f32"
+
+
+def load_source(workload: Workload, weights: Path) -> Source:
+    """The workload's model with `weights`, in evaluation mode, and its answers to noise and to a training tile.
+
+    Raises WeightsError when the weights do not fit, WorkloadError when the model cannot be built or its
+    output has not the shape that the pipeline needs.
+    """
+    import torch
+
+    try:
+        model = workload.build()
+    except Exception as error:  # the user's own code: name it, keep its traceback as the cause
+        raise WorkloadError(f"the model of {workload.name} cannot be built: {type(error).__name__}: {error}") from error
+    load_weights(model, weights)
+    model.eval().requires_grad_(False)
+    noise = np.random.default_rng(0).standard_normal(workload.pipeline.input_shape, dtype=np.float32)
+    batches = {"noise": noise, "case": training_tile(workload)}
+    answers = {}
+    with torch.no_grad():
+        for name, batch in batches.items():
+            answer = model(torch.from_numpy(batch))
+            shape = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
+            if shape != output_shape(workload):
+                raise WorkloadError(
+                    f"the model of {workload.name} must answer a batch of shape {batch.shape} with one tensor of shape "
+                    f"{output_shape(workload)}, it answered with {shape}"
+                )
+            answers[name] = answer.float().numpy()
+    return Source(model, batches, answers)
+
+
+def output_shape(workload: Workload) -> tuple[int, ...]:
+    """What the model answers to one tile: (1, classes, *tile), or (1, classes) for classification."""
+    pipeline = workload.pipeline
+    return (1, pipeline.classes, *(pipeline.tile if workload.task == "segmentation" else ()))
+
+
+def training_tile(workload: Workload) -> np.ndarray:
+    """The middle tile of the first training case, (1, channels, *tile) float32.
+
+    Raises BadData naming the case when the pipeline refuses its image.
+    """
+    case = workload.splits.train[0]
+    try:
+        tiles, _ = workload.pipeline.prepare(case.read().image)
+    except ValueError as error:
+        raise BadData(f"case {case.id} cannot be used: {error}") from error
+    middle = len(tiles) // 2
+    return np.ascontiguousarray(tiles[middle : middle + 1], dtype=np.float32)
+
+
+def export(
+    graph_format: str,
+    precision: str,
+    workload: Workload,
+    weights: Path,
+    folder: Path,
+    *,
+    source: Source | None = None,
+    onnx_folder: Path | None = None,
+) -> dict[str, Any]:
+    """Write the graph as torch, onnx, openvino or fake file to `folder`; the report tells its error and size.
+
+    `source` and `onnx_folder` save loading the model and exporting to ONNX once more. Raises Numeric
+    when the file answers otherwise than the model, Unsupported when the exporter refuses the model.
+    """
+    began = time.perf_counter()
+    if graph_format == "fake":
+        text = json.dumps({"classes": workload.pipeline.classes})
+        (folder / graphs.FILES["fake"]).write_text(text)
+        return {"format": graph_format, "precision": precision}
+    precision = precision_of(graph_format, precision)
+    source = source or load_source(workload, weights)
+    if graph_format == "torch":
+        nodes = _export_torch(source, precision, folder)
+    elif graph_format == "onnx":
+        nodes = _export_onnx(source, folder)
+    elif graph_format == "openvino":
+        nodes = _export_openvino(source, folder, onnx_folder)
+    else:
+        raise Unsupported(f"the format must be one of {', '.join(graphs.FILES)}, got {graph_format!r}")
+    errors = check(source, folder, TOLERANCE[precision])
+    return {
+        "format": graph_format,
+        "precision": precision,
+        "errors": errors,
+        "max_error": max(errors.values()),
+        "tolerance": TOLERANCE[precision],
+        "parameters": sum(parameter.numel() for parameter in source.model.parameters()),
+        "nodes": nodes,
+        "bytes": sum(path.stat().st_size for path in folder.iterdir()),
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def check(source: Source, folder: Path, tolerance: float) -> dict[str, float]:
+    """The largest absolute error of the file in `folder` on each batch of `source`, over max(1, largest magnitude).
+
+    Raises Numeric when one is above `tolerance`, not a number, or the shape differs.
+    """
+    call = graphs.caller(folder)
+    errors = {}
+    for name, batch in source.batches.items():
+        expected, got = source.answers[name], call(batch)
+        if got.shape != expected.shape:
+            raise Numeric(f"the export must answer with shape {expected.shape} as the model does, it gives {got.shape}")
+        scale = max(1.0, float(np.abs(expected).max()))
+        error = float(np.abs(got.astype(np.float64) - expected).max()) / scale
+        if not error <= tolerance:  # also when it is NaN
+            raise Numeric(
+                f"the export differs from the model by {error:.3g} of the output's magnitude on {name} "
+                f"(at most {tolerance:g} is let through)"
+            )
+        errors[name] = error
+    return errors
+
+
+def _export_torch(source: Source, precision: str, folder: Path) -> int:
+    import copy
+
+    import torch
+
+    module = source.model
+    if precision == "bf16":
+        module = _in_bfloat16(copy.deepcopy(source.model))
+    with _quiet(), _refusals_of("torch.export"):
+        program = torch.export.export(module, (torch.from_numpy(source.batches["noise"]),), strict=False)
+        torch.export.save(program, folder / graphs.FILES["torch"])
+    return sum(node.op == "call_function" for node in program.graph.nodes)
+
+
+def _in_bfloat16(model: torch.nn.Module) -> torch.nn.Module:
+    """The model in bfloat16 that takes and gives float32."""
+    import torch
+
+    class InBfloat16(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model.to(torch.bfloat16)
+
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            answer: torch.Tensor = self.model(batch.to(torch.bfloat16))
+            return answer.to(torch.float32)
+
+    return InBfloat16().eval()
+
+
+def _export_onnx(source: Source, folder: Path) -> int:
+    import torch
+
+    with _quiet(), _refusals_of("torch.onnx.export"):
+        program = torch.onnx.export(
+            source.model,
+            (torch.from_numpy(source.batches["noise"]),),
+            dynamo=True,
+            input_names=["input"],
+            output_names=["output"],
+            verbose=False,
+        )
+    assert program is not None
+    graphs.name_onnx(program.model)
+    size = sum(parameter.numel() * parameter.element_size() for parameter in source.model.parameters())
+    program.save(folder / graphs.FILES["onnx"], external_data=size > INLINE_LIMIT_BYTES)
+    return len(list(program.model.graph))
+
+
+def _export_openvino(source: Source, folder: Path, onnx_folder: Path | None) -> int:
+    import openvino
+    from openvino.passes import ConstantFolding, Manager
+
+    with tempfile.TemporaryDirectory(prefix="autoopt-onnx-") as temporary:
+        if onnx_folder is None:
+            onnx_folder = Path(temporary)
+            _export_onnx(source, onnx_folder)
+        # read_model, not convert_model: the latter reports each conversion to its makers unless told otherwise.
+        model = openvino.Core().read_model(onnx_folder / graphs.FILES["onnx"])
+        folding = Manager()
+        folding.register_pass(ConstantFolding())
+        folding.run_passes(model)
+        graphs.name_openvino(model)
+        openvino.save_model(model, folder / graphs.FILES["openvino"], compress_to_fp16=False)
+    return len(model.get_ordered_ops())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporters warn of what concerns only their developers."""
+    names = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
+    levels = {name: logging.getLogger(name).level for name in names}
+    try:
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def _refusals_of(exporter: str) -> Iterator[None]:
+    """What an exporter raises for a model it cannot trace, translated; running out of memory stays what it is."""
+    from torch._dynamo.exc import TorchDynamoException
+    from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+    from torch.onnx import OnnxExporterError
+
+    try:
+        yield
+    except (OnnxExporterError, TorchDynamoException, GuardOnDataDependentSymNode) as error:
+        raise Unsupported(f"{exporter} refuses the model: {str(error).strip().splitlines()[0][:300]}") from error

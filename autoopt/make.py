@@ -1,0 +1,262 @@
+"""Making artifacts: the parent's side (`Maker`) and the one long-lived child that holds torch and the compressors.
+
+The parent knows the key of an artifact before it exists: the digest of its settings, its parent, the workload,
+the version of the code and of the libraries that make it. What the store has is never made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib.metadata
+import inspect
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from autoopt import errors, export
+from autoopt.compress import step as step_module
+from autoopt.errors import TrialError, UsageError, WorkloadError
+from autoopt.process import Child, serve
+from autoopt.records import Host, Scalar, digest
+from autoopt.store import Artifact, Store, file_digest
+from autoopt.workload import Origin, Workload
+
+if TYPE_CHECKING:
+    from autoopt.export import Source
+
+KIND = "model"
+"""The kind of all artifacts made here, as the store calls it."""
+TIMEOUTS_S: Mapping[str, float] = {"check": 300.0, "export": 300.0, "quantize": 900.0}
+"""Seconds that a stage may take by default."""
+OTHER_TIMEOUT_S = 900.0
+
+
+class Maker:
+    """Makes the artifacts of one workload with one set of weights; use it as a context manager.
+
+    `made` and `reused` count artifacts by stage: made in the child, or found in the store. `timeout_s`
+    replaces limits of `TIMEOUTS_S`, in seconds.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        weights: Path,
+        store: Store,
+        host: Host,
+        *,
+        timeout_s: Mapping[str, float] | None = None,
+    ) -> None:
+        if workload.origin is None:
+            raise WorkloadError(
+                f"{workload.name} must come from load_workload: the maker process loads it again by its origin"
+            )
+        self._origin = workload.origin
+        self._weights = weights.resolve()
+        self._store = store
+        self._host = host
+        self._timeouts_s = {**TIMEOUTS_S, **(timeout_s or {})}
+        self._identity = _identity(workload)
+        self._data_digest = workload.data_digest
+        self._weights_digest = file_digest(weights)
+        self._child = Child("autoopt.make", environment=_thread_limits(host.cores))
+        self._failed: dict[str, TrialError] = {}
+        self._verified: set[str] = set()
+        self.made: Counter[str] = Counter()
+        self.reused: Counter[str] = Counter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the maker process."""
+        self._child.close()
+
+    def check(self) -> None:
+        """Build the model and load the weights once. Raises WeightsError or WorkloadError when they do not fit."""
+        self._call("check", {"job": "check"})
+
+    def export(self, graph_format: str, precision: str = "f32") -> Artifact:
+        """The model as graph files of `graph_format` (torch, onnx, openvino, fake). Raises TrialError."""
+        made_by = self._export_identity(graph_format, precision)
+        found = self._find("export", made_by)
+        if found is not None:
+            return found
+        source = self.export("onnx") if graph_format == "openvino" else None
+        return self._make("export", made_by, {"job": "export", "source": None if source is None else source.key})
+
+    def step(self, name: str, settings: Mapping[str, Scalar], source: Artifact) -> Artifact:
+        """The artifact that step `name` makes of `source` with its canonical `settings`. Raises TrialError."""
+        module = step_module(name)
+        made_by = {
+            "stage": name,
+            "settings": dict(settings),
+            "parent": source.key,
+            "workload": {**self._identity, "data": self._data_digest},
+            "version": module.VERSION,
+            "versions": _versions(module.DISTRIBUTIONS),
+        }
+        return self._find(name, made_by) or self._make(name, made_by, {"job": "step", "source": source.key})
+
+    def _export_identity(self, graph_format: str, precision: str) -> dict[str, Any]:
+        parent = digest(self._export_identity("onnx", "f32")) if graph_format == "openvino" else self._weights_digest
+        return {
+            "stage": "export",
+            "settings": {"format": graph_format, "precision": export.precision_of(graph_format, precision)},
+            "parent": parent,
+            "workload": self._identity,
+            "version": export.VERSION,
+            "versions": _versions(export.DISTRIBUTIONS.get(graph_format, ())),
+        }
+
+    def _find(self, stage: str, made_by: Mapping[str, Any]) -> Artifact | None:
+        key = digest(made_by)
+        artifact = self._store.get(KIND, key)
+        if artifact is None:
+            return None
+        if key not in self._verified:
+            self._store.verify(artifact)
+            self._verified.add(key)
+        self.reused[stage] += 1
+        return artifact
+
+    def _make(self, stage: str, made_by: dict[str, Any], job: dict[str, Any]) -> Artifact:
+        key = digest(made_by)
+        if key in self._failed:
+            before = self._failed[key]
+            raise type(before)(f"failed before: {before.message}", stage=before.stage, log_tail=before.log_tail)
+        try:
+            self._call(stage, {**job, "key": key, "made_by": made_by})
+        except TrialError as error:
+            self._failed[key] = error
+            raise
+        artifact = self._store.get(KIND, key)
+        assert artifact is not None
+        self._verified.add(key)
+        self.made[stage] += 1
+        return artifact
+
+    def _call(self, stage: str, job: Mapping[str, Any]) -> None:
+        request = {
+            **job,
+            "origin": {"source": self._origin.source, "data": self._origin.data, "home": self._origin.home},
+            "weights": str(self._weights),
+            "store": str(self._store.root.resolve()),
+            "threads": self._host.cores,
+        }
+        reply = self._child.call(request, stage=stage, timeout_s=self._timeouts_s.get(stage, OTHER_TIMEOUT_S))
+        if "usage" in reply:
+            kind = getattr(errors, reply["usage"]["kind"])
+            raise kind(*reply["usage"]["problems"])
+
+
+def _identity(workload: Workload) -> dict[str, Any]:
+    """What of the workload decides its graph: name, pipeline, and the file that builds the model."""
+    assert workload.origin is not None
+    build: Any = workload.build
+    while isinstance(build, partial):
+        build = build.func
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(build))
+    except TypeError:  # a callable object, not a function: its class has the source
+        file = inspect.getsourcefile(type(build))
+    code = None if file is None or not Path(file).is_file() else file_digest(Path(file))
+    return {"name": workload.name, "pipeline": workload.pipeline.to_json(), "code": code}
+
+
+def _versions(distributions: tuple[str, ...]) -> dict[str, str | None]:
+    """Installed versions; a package that is not there counts as such, and whoever needs it says so."""
+    versions: dict[str, str | None] = {}
+    for name in distributions:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def _thread_limits(cores: int) -> dict[str, str]:
+    """Environment that keeps the libraries of the maker, and their calibration runs, to `cores` threads."""
+    return {name: str(cores) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ORT_INTRA_OP_NUM_THREADS")}
+
+
+class Jobs:
+    """The child's side: answers one job at a time and keeps the workload and its model between them."""
+
+    def __init__(self) -> None:
+        self._workloads: dict[str, Workload] = {}
+        self._sources: dict[str, Source] = {}
+
+    def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Do one job. Usage errors go back as data, because only trial errors cross the border by themselves."""
+        try:
+            return self._answer(request)
+        except UsageError as error:
+            return {"usage": {"kind": type(error).__name__, "problems": list(error.problems)}}
+        finally:
+            _give_memory_back()
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        workload = self._workload(request["origin"])
+        weights = Path(request["weights"])
+        if request["job"] == "check":
+            self._source(request, workload)
+            return {}
+        store = Store(Path(request["store"]))
+        made_by, parent = request["made_by"], None
+        if request["source"] is not None:
+            parent = store.get(KIND, request["source"])
+            assert parent is not None
+        settings = made_by["settings"]
+
+        def build(folder: Path) -> Mapping[str, Any]:
+            if request["job"] == "step":
+                assert parent is not None
+                return step_module(made_by["stage"]).apply(settings, parent, workload, folder)
+            graph_format = settings["format"]
+            source = None if graph_format == "fake" else self._source(request, workload)
+            onnx_folder = None if parent is None else parent.path
+            return export.export(
+                graph_format, settings["precision"], workload, weights, folder, source=source, onnx_folder=onnx_folder
+            )
+
+        store.put(KIND, request["key"], made_by, build)
+        return {}
+
+    def _workload(self, origin: Mapping[str, Any]) -> Workload:
+        key = digest(origin)
+        if key not in self._workloads:
+            self._workloads[key] = Origin(**origin).load()
+        return self._workloads[key]
+
+    def _source(self, request: Mapping[str, Any], workload: Workload) -> Source:
+        key = digest([request["origin"], request["weights"]])
+        if key not in self._sources:
+            import torch
+
+            torch.set_num_threads(int(request["threads"]))
+            self._sources[key] = export.load_source(workload, Path(request["weights"]))
+        return self._sources[key]
+
+
+def _give_memory_back() -> None:
+    """Compressors leave cycles and a fragmented heap: without this the maker grows with every job."""
+    gc.collect()
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # not glibc
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+if __name__ == "__main__":
+    serve(Jobs())

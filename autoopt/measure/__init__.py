@@ -1,0 +1,1 @@
+"""Measuring: the host, the lock, the timing protocol, the worker process and its parent side."""

@@ -1,0 +1,46 @@
+"""The images of one split as plain arrays on disk: what a worker reads, without the workload and its libraries.
+
+00000.npy ...    one image each, channels last, in its own dtype
+index.json       {"split": ..., "ids": [...]} in the same order
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoopt.errors import BadData, TrialError, UsageError
+from autoopt.measure.files import INDEX, array_name
+from autoopt.records import digest
+from autoopt.store import Artifact, Store
+from autoopt.workload import SplitName, Workload
+
+KIND = "cases"
+VERSION = 1
+
+
+def pack_cases(workload: Workload, split: SplitName, store: Store) -> Artifact:
+    """The images of `split` as an artifact, made once per data. Raises BadData or DataError naming the case."""
+    ids = [case.id for case in workload.splits[split]]
+    made_by = {"data": workload.data_digest, "split": split, "ids": digest(ids), "version": VERSION}
+    key = digest(made_by)
+
+    def build(folder: Path) -> Mapping[str, Any]:
+        for index, case in enumerate(workload.splits[split]):
+            try:
+                image = np.asarray(case.read().image)
+            except (TrialError, UsageError, MemoryError):
+                raise
+            except Exception as error:  # the reader may be the user's own code
+                raise BadData(f"case {case.id!r} cannot be read: {type(error).__name__}: {error}") from error
+            if image.dtype.kind not in "uifb":
+                raise BadData(f"case {case.id!r} must be an array of real numbers, its image has dtype {image.dtype}")
+            np.save(folder / array_name(index), image, allow_pickle=False)
+        (folder / INDEX).write_text(json.dumps({"split": split, "ids": ids}))
+        return {"cases": len(ids)}
+
+    return store.get(KIND, key) or store.put(KIND, key, made_by, build)

@@ -1,0 +1,189 @@
+"""Step `quantize`: what has an effect where, what is calibrated on, what comes out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autoopt.compress import quantize
+from autoopt.errors import BadData, Numeric, Unsupported
+from autoopt.graphs import caller
+from autoopt.records import Host, Scalar
+from autoopt.store import Artifact
+from autoopt.workload import Case, Sample
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
+    for library in ("torch", "onnx", "onnxruntime", "openvino", "nncf"):
+        pytest.importorskip(library)
+    return tiny.exported(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "runtime", "expected"),
+    [
+        ({}, "torch", None),
+        ({"scheme": None}, "openvino", None),
+        (
+            {"tool": "onnxruntime", "activations": "s8"},
+            "openvino",
+            {"tool": "nncf", "activations": None, "preset": "performance"},
+        ),
+        (
+            {"tool": "onnxruntime", "preset": "mixed"},
+            "onnxruntime",
+            {"preset": None, "bias_correction": None, "activations": "u8"},
+        ),
+        ({"tool": "onnxruntime", "range_estimator": "histogram"}, "onnxruntime", {"range_estimator": "minmax"}),
+        ({"tool": "nncf", "range_estimator": "entropy"}, "onnxruntime", {"range_estimator": "default"}),
+        ({"ignored_layers": " b , a,b"}, "openvino", {"ignored_layers": "name:a,name:b"}),
+        ({"ignored_layers": " "}, "fake", {"ignored_layers": None, "activations": "u8"}),
+    ],
+)
+def test_canonical_keeps_what_the_tool_has(
+    settings: Mapping[str, Scalar], runtime: str, expected: Mapping[str, Scalar] | None, host: Host
+) -> None:
+    """A setting that the runtime or the tool does not have is dropped or becomes the one it means."""
+    form = quantize.canonical(settings, {"name": runtime}, host)
+    if expected is None or form is None:
+        assert form is expected
+    else:
+        assert {key: form.get(key) for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("arch", "isa", "bits"),
+    [
+        ("x86_64", ("avx2",), 7),
+        ("x86_64", ("avx2", "avx_vnni"), 8),
+        ("x86_64", ("avx512f", "amx_int8"), 8),
+        ("aarch64", (), 8),
+    ],
+)
+def test_weights_leave_room_where_sums_overflow(arch: str, isa: tuple[str, ...], bits: int, host: Host) -> None:
+    """Without VNNI an x86-64 kernel saturates on eight-bit weights: `auto` takes seven bits there only."""
+    form = quantize.canonical({}, {"name": "openvino"}, replace(host, arch=arch, isa=isa))
+    assert form is not None and form["weight_bits"] == bits
+
+
+@pytest.mark.parametrize(
+    ("graph_format", "settings"),
+    [
+        ("openvino", {"preset": "mixed", "bias_correction": "full", "range_estimator": "quantile"}),
+        ("openvino", {"bias_correction": "none", "range_estimator": "histogram"}),
+        ("onnx", {"tool": "nncf", "bias_correction": "fast", "range_estimator": "median_minmax"}),
+        ("onnx", {"tool": "onnxruntime", "range_estimator": "mean_minmax"}),
+        ("onnx", {"tool": "onnxruntime", "range_estimator": "entropy", "activations": "s8"}),
+        ("onnx", {"tool": "onnxruntime", "range_estimator": "quantile", "weight_bits": 7}),
+    ],
+)
+def test_every_layer_is_quantized_and_little_is_lost(
+    graph_format: str, settings: dict[str, Scalar], sources: dict[str, Artifact], tmp_path: Path
+) -> None:
+    """Both layers get integers, the report counts them, and the answers stay near those in float."""
+    report = quantize.apply({**settings, "calibration_cases": 2}, sources[graph_format], tiny.workload(), tmp_path)
+    assert report["quantized_layers"] == report["layers"] == 2
+    assert report["quantizers"] >= 2
+    assert report["calibration_cases"] == 2
+    assert report["sqnr_db"] > 20
+    tile = np.random.default_rng(9).standard_normal(tiny.PIPELINE.input_shape, dtype=np.float32)
+    agree = caller(sources[graph_format].path)(tile).argmax(1) == caller(tmp_path)(tile).argmax(1)
+    assert agree.mean() > 0.95
+
+
+@pytest.mark.parametrize(("graph_format", "tool"), [("openvino", "nncf"), ("onnx", "nncf"), ("onnx", "onnxruntime")])
+def test_ignored_layers_stay_in_float(
+    graph_format: str, tool: str, sources: dict[str, Artifact], tmp_path: Path
+) -> None:
+    """One selector means the same layer in both formats and for both tools."""
+    settings: dict[str, Scalar] = {"tool": tool, "calibration_cases": 2, "ignored_layers": "head"}
+    report = quantize.apply(settings, sources[graph_format], tiny.workload(), tmp_path)
+    assert report["quantized_layers"] == 1
+    assert any(name.startswith("head/Conv") for name in report["ignored"])
+
+
+def test_all_layers_ignored_is_the_float_model(sources: dict[str, Artifact], tmp_path: Path) -> None:
+    """With nothing left to quantize the answers are those of the source, and the report says so."""
+    report = quantize.apply({"ignored_layers": "pattern:.*"}, sources["openvino"], tiny.workload(), tmp_path)
+    assert (report["quantized_layers"], report["max_error"], report["sqnr_db"]) == (0, 0.0, None)
+
+
+def test_a_selector_without_a_layer_fails_before_calibration(sources: dict[str, Artifact], tmp_path: Path) -> None:
+    """A misspelt layer is refused by name and nothing is written."""
+    with pytest.raises(Unsupported, match=r"'name:hed/Conv' selects no layer.*head/Conv, stem/Conv"):
+        quantize.apply({"ignored_layers": "hed/Conv"}, sources["onnx"], tiny.workload(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_fake_format_is_copied(sources: dict[str, Artifact], tmp_path: Path) -> None:
+    """The fake runtime has nothing to quantize: its file goes on as it is."""
+    quantize.apply({"scheme": "int8"}, sources["fake"], tiny.workload(), tmp_path)
+    assert (tmp_path / "fake.json").read_bytes() == (sources["fake"].path / "fake.json").read_bytes()
+
+
+def test_calibration_sees_calibration_cases_only() -> None:
+    """The tiles come from the calibration split alone, one a case, and a larger number extends a smaller one."""
+    seen: list[str] = []
+
+    def watched(case: Case, allowed: bool) -> Case:
+        def read() -> Sample:
+            assert allowed, f"{case.id} must not be read"
+            seen.append(case.id)
+            return case.read()
+
+        return replace(case, read=read)
+
+    workload = tiny.workload()
+    watched_splits = {
+        name: tuple(watched(case, name == "calibration") for case in workload.splits[name])
+        for name in ("train", "calibration", "val", "test")
+    }
+    workload = replace(workload, splits=replace(workload.splits, **watched_splits))
+    few, all_of_them = quantize.calibration_tiles(workload, 2), quantize.calibration_tiles(workload, 300)
+    assert len(few) == 2 and len(all_of_them) == len(workload.splits.calibration)
+    assert all(tile.shape == workload.pipeline.input_shape and tile.dtype == np.float32 for tile in all_of_them)
+    assert all(np.array_equal(a, b) for a, b in zip(few, all_of_them, strict=False))
+    assert set(seen) == {case.id for case in workload.splits.calibration}
+
+
+def test_a_case_that_cannot_be_prepared_is_named() -> None:
+    """A calibration image with NaN is refused by its id."""
+    workload = tiny.workload()
+    bad = replace(workload.splits.calibration[0], read=lambda: Sample(np.full((16, 16, 3), np.nan), np.zeros((16, 16))))
+    workload = replace(workload, splits=replace(workload.splits, calibration=(bad,)))
+    with pytest.raises(BadData, match=f"calibration case {bad.id} cannot be used"):
+        quantize.calibration_tiles(workload, 1)
+
+
+def test_an_answer_that_is_not_finite_fails(
+    sources: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quantized graph that answers with NaN is never used."""
+    answers = iter((np.ones((1, 2, 4, 4)), np.full((1, 2, 4, 4), np.nan)))
+    monkeypatch.setattr("autoopt.graphs.caller", lambda folder: lambda tile: next(answers))
+    with pytest.raises(Numeric, match="finite numbers, 32 are not"):
+        quantize.difference(sources["onnx"].path, tmp_path, np.zeros(tiny.PIPELINE.input_shape, np.float32))
+
+
+def test_nncf_does_not_phone_home() -> None:
+    """Where nobody has set anything, NNCF gets its telemetry switched off before it is imported."""
+    pytest.importorskip("nncf")
+    code = (
+        "from autoopt.compress import quantize_nncf as q\n"
+        "try: q._run(object(), {}, [], [])\n"
+        "except Exception: pass\n"
+        "from nncf.telemetry.wrapper import telemetry; print(type(telemetry).__name__)"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("NNCF", "PYTEST"))}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    # What NNCF puts in the place of its telemetry is a stub that swallows every call.
+    assert done.stdout.splitlines()[-1] in ("NNCFTelemetryStub", "MagicMock")

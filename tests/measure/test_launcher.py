@@ -1,0 +1,298 @@
+"""A measurement end to end with the fake runtime: real worker processes, every way to fail, the merged numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autoopt.errors import BadData, Crash, DataError, Numeric, OutOfMemory, Timeout, TrialError, Unsupported
+from autoopt.infer import Pipeline
+from autoopt.measure import launcher
+from autoopt.measure.files import case_ids
+from autoopt.measure.launcher import measure, merge
+from autoopt.measure.pack import pack_cases
+from autoopt.measure.timing import Plan
+from autoopt.measure.worker import peak_rss_bytes
+from autoopt.records import Host, Scalar
+from autoopt.store import Artifact, Store
+from autoopt.workload import Case, Sample, Workload
+from tests import tiny
+
+HOST = Host(cpu="test", arch="x86_64", cores=2, memory_bytes=8 << 30, isa=(), system="Linux")
+QUICK = Plan(processes=1, warmup_min_s=0.0, warmup_max_s=0.02, rounds=2, round_s=0.02, pause_s=0.0, min_calls=5)
+
+
+@pytest.fixture(autouse=True)
+def _own_locks(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A temporary folder, and so a measuring lock, of the test's own: searches on this host do not interfere."""
+    folder = tmp_path_factory.mktemp("tmp")
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    yield
+    tempfile.tempdir = None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A store with the fake model and the packed cases of the tiny workload."""
+
+    store: Store
+    artifact: Artifact
+    cases: Artifact
+
+    def measure(self, *, timeout_s: float = 60.0, predict: bool = True, plan: Plan = QUICK, **settings: Scalar) -> Any:
+        runtime: dict[str, Scalar] = {"name": "fake", "threads": 1, "precision": "f32", "latency_ms": 0.5, **settings}
+        return measure(
+            self.artifact,
+            runtime,
+            tiny.PIPELINE,
+            self.cases,
+            host=HOST,
+            plan=plan,
+            timeout_s=timeout_s,
+            predict=predict,
+        )
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Setup:
+    store = Store(tmp_path / "store")
+
+    def build(folder: Path) -> dict[str, Any]:
+        (folder / "fake.json").write_text(json.dumps({"classes": 2}))
+        return {}
+
+    return Setup(store, store.put("fake", "0" * 64, {}, build), pack_cases(tiny.workload(), "val", store))
+
+
+def test_measures_and_predicts(setup: Setup) -> None:
+    """Two fresh processes are merged into one measurement; the predictions are those of the model, per case."""
+    measurement, predictions = setup.measure(plan=replace(QUICK, processes=2))
+    assert len(measurement.calls_s) == len(measurement.warmups_s) == len(measurement.cpu_s) == 2
+    assert all(len(calls) >= QUICK.min_calls for calls in measurement.calls_s)
+    assert measurement.latency_p25_s >= 0.0005
+    assert measurement.effective["threads"] == 1
+    assert measurement.host == HOST.fingerprint
+    assert measurement.artifact_bytes == setup.artifact.size_bytes
+    assert 1 << 20 < measurement.peak_rss_bytes < 1 << 30
+    images = [case.read().image for case in tiny.workload().splits.val]
+    assert len(predictions) == len(images)
+    for image, prediction in zip(images, predictions, strict=True):
+        assert prediction.shape == image.shape[:2]
+        assert np.mean(prediction == (image[..., 0] > 0)) > 0.9
+
+
+def test_without_predictions(setup: Setup) -> None:
+    """Predictions are made only when asked for, and nothing is left in the temporary folder."""
+    _, predictions = setup.measure(predict=False)
+    assert predictions == []
+    assert sorted(path.name for path in Path(tempfile.gettempdir()).iterdir()) == [f"autoopt-{os.getuid()}"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "error", "match"),
+    [
+        ("segfault", Crash, "SIGSEGV"),
+        ("abort", Crash, "SIGABRT"),
+        ("hang", Timeout, "limit of"),
+        ("oom", OutOfMemory, "memory"),
+        ("nan", Numeric, "512 of 512 are NaN"),
+        ("shape", Numeric, r"shape \(1, 2, 16, 16\)"),
+        ("raise", Crash, "told to raise"),
+        ("unsupported", Unsupported, "told to refuse"),
+    ],
+)
+def test_failures(setup: Setup, failure: str, error: type[TrialError], match: str) -> None:
+    """Every way to fail comes back as its own error, at the stage `measure`."""
+    with pytest.raises(error, match=match) as caught:
+        setup.measure(failure=failure, timeout_s=1.5 if failure == "hang" else 60.0)
+    assert caught.value.stage == "measure"
+
+
+def test_a_real_runtime(setup: Setup, tmp_path: Path) -> None:
+    """With ONNX Runtime in the worker, the numbers are of the model and the predictions are right."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+
+    def build(folder: Path) -> dict[str, Any]:
+        helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+        weight = np.zeros((2, 3, 1, 1), np.float32)
+        weight[1, 0] = 1.0  # class 1 is the first channel, class 0 is 0
+        graph = helper.make_graph(
+            [helper.make_node("Conv", ["image", "weight"], ["logits"])],
+            "tiny",
+            [helper.make_tensor_value_info("image", kind, [1, 3, 16, 16])],
+            [helper.make_tensor_value_info("logits", kind, [1, 2, 16, 16])],
+            [onnx.numpy_helper.from_array(weight, "weight")],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+        onnx.save(model, folder / "model.onnx")
+        return {}
+
+    artifact = setup.store.put("onnx", "1" * 64, {}, build)
+    runtime: dict[str, Scalar] = {"name": "onnxruntime", "threads": 2, "precision": "f32", "spinning": False}
+    measurement, predictions = measure(artifact, runtime, tiny.PIPELINE, setup.cases, host=HOST, plan=QUICK)
+    assert measurement.effective["threads"] == 2
+    assert "Conv:1" in str(measurement.effective["kernels"])
+    image = tiny.workload().splits.val[0].read().image
+    assert np.array_equal(predictions[0], image[..., 0] > 0)
+
+
+def test_a_bad_image_is_named(setup: Setup) -> None:
+    """An image that the pipeline refuses fails the trial as bad data, with the id of its case."""
+
+    def build(folder: Path) -> dict[str, Any]:
+        np.save(folder / "00000.npy", np.zeros((16, 16, 3), np.float32))
+        np.save(folder / "00001.npy", np.full((16, 16, 3), np.nan, np.float32))
+        (folder / "index.json").write_text(json.dumps({"split": "val", "ids": ["good", "bad"]}))
+        return {}
+
+    with pytest.raises(BadData, match="case 'bad'"):
+        replace(setup, cases=setup.store.put("cases", "2" * 64, {}, build)).measure()
+
+
+def test_the_worker_imports_only_what_it_needs() -> None:
+    """The worker module pulls in no library but numpy."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, autoopt.measure.worker; "
+        "print([m for m in ('torch', 'openvino', 'onnxruntime', 'nncf', 'optuna', 'mlflow', 'yaml', 'typer', "
+        "'autoopt.workload', 'autoopt.store') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def reply(**changes: Any) -> dict[str, Any]:
+    base = {
+        "load_s": 0.5, "first_call_s": 0.1, "calls_s": [0.01] * 5, "warmups_s": [0.02], "cpu_s": 0.01, "doubts": [],
+        "peak_rss_bytes": 100, "effective": {"precision": "f32", "threads": 2, "streams": 1},
+    }  # fmt: skip
+    return {**base, **changes}
+
+
+def test_merging() -> None:
+    """Load and first call are the least of the processes, memory the most, the same doubt is said once."""
+    one, two = (
+        reply(doubts=["busy for 40%"]),
+        reply(load_s=0.4, first_call_s=0.2, peak_rss_bytes=120, doubts=["busy for 45%"]),
+    )
+    merged = merge([one, two], {"name": "x", "threads": 2, "precision": "f32"}, 7, HOST)
+    assert (merged.load_s, merged.first_call_s, merged.peak_rss_bytes, merged.artifact_bytes) == (0.4, 0.1, 120, 7)
+    assert merged.doubts == ("busy for 40%",)
+
+
+def test_other_settings_than_asked_are_doubted() -> None:
+    """What ran differently from what was asked for is said, with both values."""
+    merged = merge([reply()], {"name": "x", "threads": 4, "precision": "bf16"}, 7, HOST)
+    assert merged.doubts == (
+        "precision bf16 was asked for, f32 is what ran",
+        "threads 4 was asked for, 2 is what ran",
+    )
+
+
+def test_processes_that_differ_are_doubted() -> None:
+    """Two processes 20 % apart are doubted, 5 % apart are not."""
+    for seconds, doubted in ((0.012, True), (0.0105, False)):
+        doubts = merge([reply(), reply(calls_s=[seconds] * 5)], {}, 7, HOST).doubts
+        assert any("differ by" in doubt for doubt in doubts) is doubted
+
+
+def test_peak_memory_sees_what_was_released() -> None:
+    """The peak counts memory that was given back since."""
+    block = np.ones(8 << 20)
+    del block
+    assert peak_rss_bytes() >= 8 << 23
+
+
+def test_packing_is_done_once(tmp_path: Path) -> None:
+    """The same data is packed once, whatever reads it; the arrays keep their type and order."""
+    store, workload = Store(tmp_path), tiny.workload()
+    first = pack_cases(workload, "val", store)
+    broken = tuple(replace(case, read=_raising(ValueError("not read again"))) for case in workload.splits.val)
+    again = pack_cases(_with_val(workload, broken), "val", store)
+    assert again.key == first.key
+    assert case_ids(first.path) == [case.id for case in workload.splits.val]
+    for index, case in enumerate(workload.splits.val):
+        stored = np.load(first.path / f"{index:05d}.npy", allow_pickle=False)
+        assert stored.dtype == case.read().image.dtype
+        assert np.array_equal(stored, case.read().image)
+
+
+def test_packing_depends_on_data_and_split(tmp_path: Path) -> None:
+    """Another split or another data digest is another artifact."""
+    store, workload = Store(tmp_path), tiny.workload()
+    keys = {pack_cases(workload, "val", store).key, pack_cases(workload, "test", store).key}
+    keys.add(pack_cases(replace(workload, data_digest="other"), "val", store).key)
+    assert len(keys) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [(DataError("a.png is broken"), DataError), (ValueError("a.png is broken"), BadData)]
+)
+def test_a_case_that_cannot_be_read(tmp_path: Path, error: Exception, kind: type[Exception]) -> None:
+    """A case that cannot be read ends the packing with its name, and nothing half-written stays."""
+    workload = tiny.workload()
+    cases = (*workload.splits.val[:1], replace(workload.splits.val[1], read=_raising(error)))
+    with pytest.raises(kind, match=r"a\.png is broken"):
+        pack_cases(_with_val(workload, cases), "val", Store(tmp_path))
+    assert list(tmp_path.rglob("*.npy")) == []
+
+
+def test_objects_are_not_packed(tmp_path: Path) -> None:
+    """An image of Python objects, which would have to be pickled, is refused."""
+    workload = tiny.workload()
+    case = replace(workload.splits.val[0], read=lambda: Sample(np.array([None]), np.zeros(1, int)))
+    with pytest.raises(BadData, match="real numbers"):
+        pack_cases(_with_val(workload, (case,)), "val", Store(tmp_path))
+
+
+def test_the_runtime_threads_are_the_environments(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thread variables of the user's shell do not reach the worker; those of the runtime section do."""
+    seen: dict[str, str] = {}
+
+    class Recorder(launcher.Child):
+        def __init__(self, module: str, *, environment: dict[str, str]) -> None:
+            seen.update(environment)
+            super().__init__(module, environment=environment)
+
+    monkeypatch.setattr(launcher, "Child", Recorder)
+    monkeypatch.setenv("OMP_NUM_THREADS", "17")
+    setup.measure(threads=2, predict=False)
+    assert set(seen) == set(launcher.THREAD_VARIABLES)
+    assert set(seen.values()) == {"2"}
+
+
+def _raising(error: Exception) -> Callable[[], Sample]:
+    def read() -> Sample:
+        raise error
+
+    return read
+
+
+def _with_val(workload: Workload, cases: tuple[Case, ...]) -> Workload:
+    return replace(workload, splits=replace(workload.splits, val=cases))
+
+
+def test_a_pipeline_for_classification(setup: Setup) -> None:
+    """A classifier is measured and predicts probabilities."""
+
+    def build(folder: Path) -> dict[str, Any]:
+        (folder / "fake.json").write_text(json.dumps({"classes": 2, "task": "classification"}))
+        return {}
+
+    pipeline: Pipeline = replace(tiny.PIPELINE, task="classification")
+    artifact = setup.store.put("fake", "3" * 64, {}, build)
+    runtime: dict[str, Scalar] = {"name": "fake", "threads": 1, "precision": "f32", "latency_ms": 0.1}
+    _, predictions = measure(artifact, runtime, pipeline, setup.cases, host=HOST, plan=QUICK)
+    assert all(prediction.shape == (2,) and prediction.sum() == pytest.approx(1) for prediction in predictions)

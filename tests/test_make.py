@@ -1,0 +1,148 @@
+"""The maker: what is made once is not made again, and whatever happens in the child reaches the parent as itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autoopt.errors import StorageError, Timeout, Unsupported, WeightsError, WorkloadError
+from autoopt.make import Jobs, Maker
+from autoopt.records import Host, Scalar
+from autoopt.store import Store
+from autoopt.workload import Workload, load_workload
+from tests import tiny
+
+for library in ("torch", "onnx", "onnxruntime", "openvino", "nncf"):
+    pytest.importorskip(library)
+
+HOST = Host("a cpu", "x86_64", 2, 8 << 30, ("avx2",), "Linux")
+QUANTIZE: dict[str, Scalar] = {
+    "scheme": "int8",
+    "tool": "onnxruntime",
+    "range_estimator": "minmax",
+    "calibration_cases": 2,
+    "activations": "u8",
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def workload(home: Path) -> Workload:
+    return load_workload(tiny.SOURCE, None, home)
+
+
+@pytest.fixture(scope="module")
+def weights(home: Path) -> Path:
+    return tiny.weights(home / "tiny.safetensors")
+
+
+@pytest.fixture(scope="module")
+def maker(home: Path, workload: Workload, weights: Path) -> Iterator[Maker]:
+    with Maker(workload, weights, Store(home / "store"), HOST) as maker:
+        yield maker
+
+
+def test_every_artifact_is_made_once(maker: Maker, home: Path, workload: Workload, weights: Path) -> None:
+    """Three requests for two quantizations export twice and quantize twice; another maker only reuses."""
+    maker.check()
+    maker.made.clear()
+    maker.reused.clear()
+    openvino = maker.export("openvino", "f32")
+    onnx = maker.export("onnx", "bf16")
+    first = maker.step("quantize", QUANTIZE, onnx)
+    other = maker.step("quantize", {**QUANTIZE, "activations": "s8"}, onnx)
+    again = maker.step("quantize", QUANTIZE, onnx)
+    assert first == again != other
+    assert {"model.xml", "model.bin"} == set(openvino.files) and {"model.onnx"} == set(onnx.files)
+    assert first.made_by["parent"] == onnx.key and first.report["quantized_layers"] == 2
+    assert (maker.made, maker.reused) == ({"export": 2, "quantize": 2}, {"export": 1, "quantize": 1})
+    with Maker(workload, weights, Store(home / "store"), HOST) as fresh:
+        assert fresh.export("openvino").key == openvino.key
+        assert fresh.step("quantize", QUANTIZE, onnx).key == first.key
+        assert (fresh.made, fresh.reused) == ({}, {"export": 1, "quantize": 1})
+
+
+def test_keys_change_with_what_matters_only(home: Path, workload: Workload, weights: Path) -> None:
+    """Other data is another quantization but the same export; other weights or another pipeline are other exports."""
+
+    def keys(workload: Workload, weights: Path) -> tuple[str, str]:
+        with Maker(workload, weights, Store(home / "keys"), HOST) as maker:
+            exported = maker.export("fake")
+            return exported.key, maker.step("quantize", {"scheme": "int8"}, exported).key
+
+    other_weights = home / "other.safetensors"
+    other_weights.write_bytes(weights.read_bytes() + b" ")
+    base = keys(workload, weights)
+    other_data = keys(replace(workload, data_digest="other"), weights)
+    assert keys(workload, weights) == base
+    assert other_data[0] == base[0] and other_data[1] != base[1]
+    assert keys(workload, other_weights)[0] != base[0]
+    assert keys(replace(workload, pipeline=replace(workload.pipeline, scale=2.0)), weights)[0] != base[0]
+
+
+def test_a_failure_is_remembered(maker: Maker) -> None:
+    """What failed fails at once the second time, with the same cause, and counts as nothing made."""
+    onnx = maker.export("onnx")
+    bad = {**QUANTIZE, "ignored_layers": "name:nowhere"}
+    made = dict(maker.made)
+    with pytest.raises(Unsupported, match=r"^'name:nowhere' selects no layer") as first:
+        maker.step("quantize", bad, onnx)
+    with pytest.raises(Unsupported, match=r"^failed before: 'name:nowhere'") as second:
+        maker.step("quantize", bad, onnx)
+    assert (first.value.stage, second.value.stage) == ("quantize", "quantize")
+    assert "Traceback" in second.value.log_tail
+    assert dict(maker.made) == made
+
+
+def test_weights_that_do_not_fit_are_a_usage_error(home: Path, workload: Workload) -> None:
+    """The check in the child raises WeightsError in the parent, before any trial."""
+    import torch
+    from safetensors.torch import save_file
+
+    path = home / "foreign.safetensors"
+    save_file({"other.weight": torch.zeros(3)}, path)
+    with Maker(workload, path, Store(home / "store"), HOST) as maker, pytest.raises(WeightsError):
+        maker.check()
+
+
+def test_a_stage_has_a_limit(home: Path, workload: Workload, weights: Path) -> None:
+    """A stage that takes longer than its limit fails that stage, and leaves no child and nothing half-written."""
+    store = Store(home / "slow")
+    with Maker(workload, weights, store, HOST, timeout_s={"export": 0.01}) as maker:
+        with pytest.raises(Timeout, match=r"export took longer than its limit of 0\.01 s"):
+            maker.export("fake")
+        assert maker.made == {}
+    assert list(store.artifacts()) == []
+
+
+def test_an_altered_artifact_is_refused(home: Path, workload: Workload, weights: Path) -> None:
+    """A file of the store that was changed since it was made is not used again."""
+    store = Store(home / "altered")
+    with Maker(workload, weights, store, HOST) as maker:
+        path = maker.export("fake").path / "fake.json"
+    os.chmod(path, 0o644)
+    path.write_text('{"classes": 3}')
+    with Maker(workload, weights, store, HOST) as maker, pytest.raises(StorageError, match="was altered"):
+        maker.export("fake")
+
+
+def test_a_workload_made_by_hand_is_refused(home: Path, weights: Path) -> None:
+    """Without an origin the child could not load the workload again."""
+    with pytest.raises(WorkloadError, match="must come from load_workload"):
+        Maker(tiny.workload(), weights, Store(home / "store"), HOST)
+
+
+def test_the_child_loads_a_workload_once(home: Path, workload: Workload, weights: Path) -> None:
+    """Between jobs the child keeps the workload it has loaded."""
+    assert workload.origin is not None
+    jobs = Jobs()
+    origin = {"source": workload.origin.source, "data": None, "home": workload.origin.home}
+    assert jobs._workload(origin) is jobs._workload(dict(origin))
