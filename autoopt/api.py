@@ -1,0 +1,155 @@
+"""The public functions: what the commands do, from Python. Re-exported by `import autoopt`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoopt.request import Request, check_data_argument, default_storage
+
+if TYPE_CHECKING:
+    from autoopt.bundle import Predictor
+    from autoopt.loop import Listener, SearchResult
+    from autoopt.planning import Plan
+    from autoopt.replaying import Replay
+    from autoopt.results import StudyResult
+    from autoopt.training import TrainProgress, TrainResult
+
+PathLike = str | Path
+
+
+def search(
+    workload: str = "histo",
+    *,
+    budget: int = 50,
+    time_s: float | None = None,
+    data: PathLike | None = None,
+    weights: PathLike | None = None,
+    space: PathLike | None = None,
+    objectives: Sequence[str] = ("latency", "quality"),
+    max_drop: float | None = 0.01,
+    max_latency_s: float | None = None,
+    study: str | None = None,
+    storage: str | None = None,
+    tracking_uri: str | None = None,
+    seed: int = 0,
+    home: PathLike = "mlruns",
+    listener: Listener | None = None,
+) -> SearchResult:
+    """Search compression configurations of a workload on this host; the result has `.front`.
+
+    The same call continues an interrupted study; `budget` counts all of its trials. Without `data`
+    the workload's demo data is used. Raises UsageError for bad input.
+    """
+    from autoopt import loop
+
+    request = Request(
+        workload, budget, time_s, _path(data), _path(weights), None if space is None else str(space), tuple(objectives),
+        max_drop, max_latency_s, study, storage, tracking_uri, seed, Path(home),
+    )  # fmt: skip
+    return loop.search(request, listener=listener)
+
+
+def plan(
+    workload: str = "histo",
+    *,
+    budget: int = 50,
+    data: PathLike | None = None,
+    weights: PathLike | None = None,
+    space: PathLike | None = None,
+    objectives: Sequence[str] = ("latency", "quality"),
+    study: str | None = None,
+    storage: str | None = None,
+    seed: int = 0,
+    home: PathLike = "mlruns",
+) -> Plan:
+    """What `search` with the same arguments would do and cost; measures and compresses nothing."""
+    from autoopt import planning
+    from autoopt.request import prepare
+
+    request = Request(
+        workload=workload, budget=budget, data=_path(data), weights=_path(weights),
+        space=None if space is None else str(space), objectives=tuple(objectives), study=study, storage=storage,
+        seed=seed, home=Path(home),
+    )  # fmt: skip
+    return planning.plan_search(prepare(request))
+
+
+def front(
+    *, study: str | None = None, workload: str | None = None, storage: str | None = None, home: PathLike = "mlruns"
+) -> StudyResult:
+    """A stored study: the named one, else the last one written (of `workload`). Raises StorageError."""
+    from autoopt.study import read_study
+
+    return read_study(storage or default_storage(Path(home)), study, workload)
+
+
+def replay(
+    trial: str | int,
+    *,
+    study: str | None = None,
+    storage: str | None = None,
+    home: PathLike = "mlruns",
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> Replay:
+    """Run one stored trial again, alone; nothing is added to its study."""
+    from autoopt import replaying
+
+    return replaying.replay_trial(str(trial), study=study, home=Path(home), storage=storage, on_stage=on_stage)
+
+
+def pull(
+    out: PathLike,
+    *,
+    workload: str | None = None,
+    study: str | None = None,
+    max_latency_s: float | None = None,
+    max_drop: float | None = None,
+    pick: str | None = None,
+    storage: str | None = None,
+    home: PathLike = "mlruns",
+) -> tuple[Path, str]:
+    """Pick a front member by policy and write it to `out` as a bundle; returns the folder and why it was picked.
+
+    Raises NothingFits when no member keeps the limits, naming the limit that binds.
+    """
+    from autoopt import deploy
+    from autoopt.store import Store
+
+    result = front(study=study, workload=workload, storage=storage, home=home)
+    choice = deploy.choose(result, max_latency_s=max_latency_s, max_drop=max_drop, pick=pick)
+    return deploy.pull(result, choice, Store(Path(home) / "store"), Path(out)), choice.explanation
+
+
+def load(folder: PathLike) -> Predictor:
+    """The model of a bundle, its files verified, ready to predict; needs numpy and the one runtime."""
+    from autoopt import bundle
+
+    return bundle.load(Path(folder))
+
+
+def train(
+    workload: str = "histo",
+    *,
+    data: PathLike | None = None,
+    demo: bool = False,
+    home: PathLike = "mlruns",
+    seed: int = 0,
+    max_seconds: float | None = None,
+    progress: Callable[[TrainProgress], None] | None = None,
+) -> TrainResult:
+    """Train the workload's baseline and store its weights where `search` finds them."""
+    from autoopt import training
+    from autoopt.store import writable_folder
+    from autoopt.workload import load_workload
+
+    folder = None if demo else check_data_argument(_path(data), needed_for=f"training {workload}")
+    home = writable_folder(Path(home))
+    return training.train(
+        load_workload(workload, folder, home), home, progress=progress, seed=seed, max_seconds=max_seconds, half=demo
+    )
+
+
+def _path(value: PathLike | None) -> Path | None:
+    return None if value is None else Path(value)

@@ -1,0 +1,283 @@
+"""`autoopt doctor`: can this host, these folders and these servers do what a search needs?
+
+What is heavy, slow or may crash (loading a runtime, reaching a server) happens in a child process with a time limit,
+so that the answer always comes and names what is wrong. Run as a module, this file is that child.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from autoopt.errors import AutooptError, TrialError, UsageError
+from autoopt.measure.host import current_host
+from autoopt.measure.lock import lock_folder
+from autoopt.process import Child, serve
+from autoopt.records import Host
+from autoopt.request import LEAST_FREE_BYTES, default_storage
+from autoopt.runtimes import RUNTIMES, runtime
+from autoopt.runtimes.shared import has_bf16, has_f16
+from autoopt.store import Store
+from autoopt.tracking import default_tracking_uri
+
+LIBRARIES = ("torch", "nncf", "openvino", "onnxruntime", "onnx", "monai", "optuna", "mlflow", "numpy")
+"""The libraries whose versions decide what a search does."""
+IMPORT_TIMEOUT_S = 120.0
+"""For the first import of a library from a slow disk."""
+SERVER_TIMEOUT_S = 40.0
+"""For the import of a client library and one question to its server."""
+ANSWER_TIMEOUT_S = 10
+"""For the server alone, where its client can be told."""
+LEAST_MEMORY_BYTES = 4_000_000_000
+"""What the whole process tree of a search of the largest built-in workload may take."""
+SERVER_VARIABLES = (
+    "MLFLOW_TRACKING_",
+    "PG",
+    "SSL_CERT_",
+    "REQUESTS_CA_BUNDLE",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+)
+"""Beginnings of the variables that say how a server is reached: the probing child needs them too."""
+INSTRUCTIONS = {
+    "bf16": ("bf16", "ne_convert"),
+    "f16": ("fp16", "asimdhp"),
+    "int8": ("int8", "vnni", "i8mm", "asimddp"),
+}
+"""Parts of the names of the instruction sets that calculate in a precision."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding: `ok` is False for what stops a search, None for what is only told."""
+
+    name: str
+    ok: bool | None
+    detail: str
+
+
+def checks(home: Path, storage: str | None = None, tracking_uri: str | None = None) -> list[Check]:
+    """Check this host, the folder `home` and the two servers; raises nothing, and makes at most the folder of locks.
+
+    `storage` and `tracking_uri` default to the SQLite files in `home`.
+    """
+    host = current_host()
+    with Child("autoopt.doctor", environment=_server_environment()) as child:
+        return [
+            _versions(),
+            *_runtimes(host, child),
+            *_precisions(host),
+            _cores(host),
+            _memory(host),
+            _writable("home folder", home, hint="choose another with --home"),
+            _disk(home),
+            _store(home),
+            _server("study storage", storage or default_storage(home), child),
+            _server("tracking", tracking_uri or default_tracking_uri(home), child),
+            _locks(),
+        ]
+
+
+def _versions() -> Check:
+    found = {name: _version(name) for name in LIBRARIES}
+    missing = [name for name, version in found.items() if version is None]
+    told = [f"autoopt {_version('autoopt') or 'from source'}", f"Python {platform.python_version()}"]
+    told += [f"{name} {version}" for name, version in found.items() if version is not None]
+    lack = f"; missing: {', '.join(missing)}: install autoopt again with pip" if missing else ""
+    return Check("versions", not missing, ", ".join(told) + lack)
+
+
+def _runtimes(host: Host, child: Child) -> Iterator[Check]:
+    """One check per runtime: installed, loads, and the precisions it has kernels for here."""
+    for name in RUNTIMES:
+        module = runtime(name)
+        if module.DISTRIBUTION is None:
+            continue
+        version = _version(module.DISTRIBUTION)
+        label = f"runtime {name}"
+        if version is None:
+            yield Check(label, False, f"{module.DISTRIBUTION} is not installed: run pip install {module.DISTRIBUTION}")
+            continue
+        problem = _ask(child, {"probe": "import", "module": name}, IMPORT_TIMEOUT_S)
+        if problem is None:
+            yield Check(label, True, f"{version}; kernels of its own for {', '.join(module.precisions(host))}")
+        else:
+            yield Check(label, False, f"{module.DISTRIBUTION} {version} does not load: {problem}")
+
+
+def _precisions(host: Host) -> Iterator[Check]:
+    """What the CPU calculates in itself; a precision without instructions works, but is not faster."""
+    yield Check("CPU", None, f"{host.cpu}, {host.arch}: {', '.join(host.isa) or 'instruction sets unknown'}")
+    yield Check("CPU f32", True, "always")
+    found = {
+        precision: ", ".join(name for name in host.isa if any(part in name for part in parts))
+        for precision, parts in INSTRUCTIONS.items()
+    }
+    for precision, real in (("bf16", has_bf16(host)), ("f16", has_f16(host))):
+        emulated = "no instructions: emulated, slower than f32, so no search tries it"
+        yield Check(f"CPU {precision}", real or None, found[precision] if real else emulated)
+    vectors = "no dot-product instructions: INT8 runs on plain vector instructions"
+    yield Check("CPU int8", bool(found["int8"]) or None, found["int8"] or vectors)
+
+
+def _cores(host: Host) -> Check:
+    present = os.cpu_count() or host.cores
+    limited = " (affinity or a container quota takes the rest)" if host.cores < present else ""
+    return Check("cores", host.cores >= 1, f"{host.cores} usable of {present} present{limited}")
+
+
+def _memory(host: Host) -> Check:
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    total = host.memory_bytes or free  # 0 where it cannot be read
+    free = min(free, total)
+    detail = f"{free / 1e9:.1f} GB available of {total / 1e9:.1f} GB"
+    if free >= LEAST_MEMORY_BYTES:
+        return Check("memory", True, detail)
+    return Check("memory", None, f"{detail}; a search may need {LEAST_MEMORY_BYTES / 1e9:.0f} GB")
+
+
+def _writable(name: str, folder: Path, *, hint: str) -> Check:
+    """Whether a file can be made in `folder`, or in the nearest parent that exists, where `folder` would be made."""
+    place = _nearest(folder)
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        return Check(name, False, f"{folder} must be a folder this user can write to ({error.strerror}): {hint}")
+    return Check(name, True, str(folder) if place == folder else f"{folder} (made by the first search)")
+
+
+def _disk(home: Path) -> Check:
+    free = shutil.disk_usage(_nearest(home)).free
+    enough = free >= LEAST_FREE_BYTES
+    more = "" if enough else f"; a search needs {LEAST_FREE_BYTES / 1e6:.0f} MB: free some space or use another --home"
+    return Check("disk", enough, f"{free / 1e9:.1f} GB free for {home}{more}")
+
+
+def _store(home: Path) -> Check:
+    root = home / "store"
+    if not root.exists():
+        return Check("store", None, f"{root} (made by the first search)")
+    store, count, total = Store(root), 0, 0
+    try:
+        for artifact in store.artifacts():
+            store.verify(artifact)
+            count, total = count + 1, total + artifact.size_bytes
+    except (AutooptError, OSError, ValueError, KeyError) as error:
+        return Check("store", False, f"{root}: {error}")
+    return Check("store", True, f"{root}: {count} artifacts, {total / 1e6:.0f} MB, every file as it was made")
+
+
+def _server(name: str, url: str, child: Child) -> Check:
+    """Whether the study storage or the tracking server at `url` answers."""
+    if (unmade := _unmade(name, url)) is not None:
+        return unmade
+    problem = _ask(child, {"probe": name, "url": url}, SERVER_TIMEOUT_S)
+    return Check(name, problem is None, _without_password(url, problem or url))
+
+
+def _unmade(name: str, url: str) -> Check | None:
+    """A check of the folder when `url` is a SQLite file that is not there yet: to open it would make it."""
+    path = Path(url.removeprefix("sqlite:///"))
+    if not url.startswith("sqlite:///") or path.exists():
+        return None
+    folder = _writable(name, path.parent, hint="choose another")
+    return folder if not folder.ok else Check(name, None, f"{path} (made by the first search)")
+
+
+def _locks() -> Check:
+    try:
+        return _writable("lock folder", lock_folder(), hint="remove it or set TMPDIR")
+    except AutooptError as error:
+        return Check("lock folder", False, str(error))
+
+
+def _ask(child: Child, request: Mapping[str, Any], timeout_s: float) -> str | None:
+    """What the child found wrong, in one line; None when all is well."""
+    try:
+        reply = child.call(request, stage=str(request["probe"]), timeout_s=timeout_s)
+    except TrialError as error:
+        return error.message
+    problem: str | None = reply["problem"]
+    return problem
+
+
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
+    """The child's side: do what `request` asks and say what went wrong."""
+    arguments = {key: str(value) for key, value in request.items() if key != "probe"}
+    try:
+        PROBES[request["probe"]](**arguments)
+    except UsageError as error:
+        return {"problem": str(error)}
+    except Exception as error:  # whatever a library raises when it cannot work here is the finding
+        first = next(iter(str(error).strip().splitlines()), "")
+        return {"problem": f"{type(error).__name__}: {first[:300]}"}
+    return {"problem": None}
+
+
+def _probe_import(module: str) -> None:
+    import importlib
+
+    importlib.import_module(module)
+
+
+def _probe_storage(url: str) -> None:
+    from autoopt.study import check_storage
+
+    check_storage(url)
+
+
+def _probe_tracking(url: str) -> None:
+    from autoopt.tracking import check_tracking
+
+    check_tracking(url)
+
+
+PROBES: dict[str, Callable[..., None]] = {
+    "import": _probe_import,
+    "study storage": _probe_storage,
+    "tracking": _probe_tracking,
+}
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _nearest(folder: Path) -> Path:
+    """`folder`, or the nearest parent that exists."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
+
+
+def _server_environment() -> dict[str, str]:
+    """How the servers are reached; limits of our own, because by default an absent server is tried for minutes."""
+    limits = {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(ANSWER_TIMEOUT_S),
+        "PGCONNECT_TIMEOUT": str(ANSWER_TIMEOUT_S),
+    }
+    return {**{name: text for name, text in os.environ.items() if name.upper().startswith(SERVER_VARIABLES)}, **limits}
+
+
+def _without_password(url: str, text: str) -> str:
+    """`text` without the password of `url`: libraries quote whole URLs in what they raise."""
+    secret = urlsplit(url).password
+    return text.replace(f":{secret}@", "@") if secret else text
+
+
+if __name__ == "__main__":
+    serve(_answer)

@@ -1,0 +1,176 @@
+"""What a command was asked, checked and loaded: all that can be wrong is found here, before anything is written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autoopt.errors import DataError, SpaceError, StorageError, UsageError, WeightsError
+from autoopt.measure.host import current_host
+from autoopt.records import Host, StudyCard, digest
+from autoopt.results import OBJECTIVES
+from autoopt.space import Space, load_space, shipped_spaces
+from autoopt.store import Store, writable_folder
+from autoopt.weights import find_weights, weights_digest
+from autoopt.workload import Workload, load_workload
+
+LEAST_FREE_BYTES = 500_000_000
+"""Room a search wants on the disk before it starts: a few dozen artifacts of a small net."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of `search`, `plan` and `replay`, as they came; times in seconds, `max_drop` a fraction."""
+
+    workload: str = "histo"
+    budget: int = 50
+    time_s: float | None = None
+    data: Path | None = None
+    weights: Path | None = None
+    space: str | None = None
+    objectives: tuple[str, ...] = ("latency", "quality")
+    max_drop: float | None = 0.01
+    max_latency_s: float | None = None
+    study: str | None = None
+    storage: str | None = None
+    tracking_uri: str | None = None
+    seed: int = 0
+    home: Path = Path("mlruns")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request with everything loaded: the same for a search, a plan and a replay."""
+
+    request: Request
+    workload: Workload
+    weights: Path
+    host: Host
+    space: Space
+    card: StudyCard
+    store: Store
+    storage_url: str
+
+
+def prepare(request: Request) -> Prepared:
+    """Check the request and load what it names.
+
+    Raises UsageError (or a kind of it) with everything that is wrong with the arguments, then with
+    the workload, the weights and the space.
+    """
+    problems = _argument_problems(request)
+    if problems:
+        raise UsageError(*problems)
+    home = writable_folder(request.home)
+    free = shutil.disk_usage(home).free
+    if free < LEAST_FREE_BYTES:
+        raise StorageError(
+            f"at least {LEAST_FREE_BYTES / 1e6:.0f} MB must be free on the disk of {home}, {free / 1e6:.0f} MB are: "
+            "free some space, or choose another folder with --home"
+        )
+    host = current_host()
+    name = request.space or (request.workload if request.workload in shipped_spaces() else "default")
+    problems, space = _load_space(name, host)
+    try:
+        workload = load_workload(request.workload, request.data, home)
+    except UsageError as error:
+        raise type(error)(*error.problems, *problems) from error
+    if space is None:
+        raise SpaceError(*problems)
+    weights = _weights(request, workload)
+    card = _card(request, workload, weights, space, host)
+    return Prepared(request, workload, weights, host, space, card, Store(home / "store"), storage_url(request))
+
+
+def storage_url(request: Request) -> str:
+    """The URL of the study storage: `--storage`, else study.db in the home folder."""
+    return request.storage or default_storage(request.home)
+
+
+def default_storage(home: Path) -> str:
+    """The study storage of a home folder."""
+    return f"sqlite:///{home / 'study.db'}"
+
+
+def _argument_problems(request: Request) -> list[str]:
+    problems = []
+    if request.budget < 1:
+        problems.append(f"--budget must be a whole number of at least 1, got {request.budget}")
+    if request.time_s is not None and request.time_s <= 0:
+        problems.append(f"--time must be longer than nothing, got {request.time_s:g} s")
+    if request.max_drop is not None and not 0 <= request.max_drop <= 1:
+        problems.append(f"--max-drop must be a fraction from 0 to 1, got {request.max_drop:g}")
+    if request.max_latency_s is not None and request.max_latency_s <= 0:
+        problems.append(f"--max-latency must be longer than nothing, got {request.max_latency_s:g} s")
+    if request.seed < 0:
+        problems.append(f"--seed must be at least 0, got {request.seed}")
+    unknown = [name for name in request.objectives if name not in OBJECTIVES]
+    if unknown or len(set(request.objectives)) != len(request.objectives) or len(request.objectives) < 2:
+        problems.append(
+            f"--objectives must be two to four different ones of {', '.join(OBJECTIVES)}, "
+            f"got {', '.join(request.objectives)}"
+        )
+    if request.data is not None and not request.data.is_dir():
+        problems.append(
+            f"--data must be a folder, {request.data} is {'a file' if request.data.exists() else 'not there'}"
+        )
+    if request.weights is not None and not request.weights.is_file():
+        problems.append(
+            f"--weights must be a file, {request.weights} is {'a folder' if request.weights.exists() else 'not there'}"
+        )
+    return problems
+
+
+def _load_space(name: str, host: Host) -> tuple[list[str], Space | None]:
+    try:
+        return [], load_space(name, host)
+    except SpaceError as error:
+        return list(error.problems), None
+
+
+def _weights(request: Request, workload: Workload) -> Path:
+    weights = request.weights or find_weights(workload, request.home)
+    if weights is None:
+        data = f" --data {request.data}" if request.data is not None else ""
+        raise WeightsError(
+            f"no trained weights of {workload.name} for this data are in {request.home / 'weights'}: "
+            f"train a baseline with `autoopt train --workload {request.workload}{data}`, or name a file with --weights"
+        )
+    if not weights.is_file():
+        raise WeightsError(f"the weights {weights} of {workload.name} are not there: name a file with --weights")
+    return weights
+
+
+def _card(request: Request, workload: Workload, weights: Path, space: Space, host: Host) -> StudyCard:
+    limits: Mapping[str, float | None] = {"drop": request.max_drop, "latency_s": request.max_latency_s}
+    card = StudyCard(
+        name="",
+        workload=workload.name,
+        demo=workload.demo,
+        primary=workload.metrics[0],
+        data_digest=workload.data_digest,
+        weights_digest=weights_digest(weights),
+        space=space.text,
+        objectives=request.objectives,
+        seed=request.seed,
+        host=host,
+        limits={name: value for name, value in limits.items() if value is not None},
+        labels=workload.labels,
+        pipeline=workload.pipeline.to_json(),
+        origin={
+            "source": workload.origin.source if workload.origin else request.workload,
+            "data": None if request.data is None else str(request.data.resolve()),
+            "weights": str(weights.resolve()),
+        },
+    )
+    default = f"{card.workload}{'-demo' if card.demo else ''}-{digest(card.identity())[:8]}"
+    return replace(card, name=request.study or default)
+
+
+def check_data_argument(data: Path | None, *, needed_for: str) -> Path:
+    """`data`, or a DataError that says it is needed."""
+    if data is None:
+        raise DataError(f"{needed_for} needs a data folder: give --data DIR, or --demo for the embedded demo data")
+    return data

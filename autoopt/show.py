@@ -1,0 +1,376 @@
+"""What the commands print: progress, tables, numbers with their units. Only formatting lives here."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from autoopt.records import Status, TrialRecord
+from autoopt.results import StudyResult, describe
+
+if TYPE_CHECKING:
+    from autoopt import loop
+    from autoopt.doctor import Check
+    from autoopt.loop import SearchResult
+    from autoopt.planning import Plan
+    from autoopt.replaying import Replay
+    from autoopt.training import TrainProgress, TrainResult
+
+NEAREST = 3
+"""Trials shown when nothing keeps the limits."""
+
+
+def _console(*, stderr: bool = False) -> Console:
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+class SearchBar:
+    """The progress of a search: stage, best so far, front size, time left; no terminal: a line per trial."""
+
+    def __init__(self) -> None:
+        self._console = _console(stderr=True)
+        self._progress = Progress(
+            SpinnerColumn(), TextColumn("{task.fields[stage]:<8}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+            TimeElapsedColumn(), TextColumn("{task.fields[left]}"), TextColumn("{task.fields[best]}"),
+            console=self._console, disable=not self._console.is_terminal,
+        )  # fmt: skip
+        self._task = self._progress.add_task("search", total=None, stage="start", left="", best="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, progress: loop.Progress) -> None:
+        """Show one event of the search."""
+        left = "" if progress.seconds_left is None else f"{_duration(progress.seconds_left)} left"
+        done = len(progress.result.records)
+        self._progress.update(
+            self._task,
+            total=progress.budget,
+            completed=done,
+            stage=progress.stage,
+            left=left,
+            best=_best(progress.result),
+        )
+        if progress.record is not None:
+            text = f"{_trial_line(progress.record, progress.result)}"
+            if not self._console.is_terminal:
+                text = f"{done}/{progress.budget} {text}{f' ({left})' if left else ''}"
+            self._progress.console.print(text, markup=False)
+
+
+class StageLine:
+    """The stages of one replayed trial, a line each."""
+
+    def __init__(self) -> None:
+        self._console = _console(stderr=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Nothing to close."""
+
+    def __call__(self, stage: str) -> None:
+        """Show that `stage` begins."""
+        self._console.print(f"  {stage} ...")
+
+
+class TrainBar:
+    """The progress of a training: epoch, loss, score on val, time left."""
+
+    def __init__(self) -> None:
+        self._console = _console(stderr=True)
+        self._progress = Progress(
+            SpinnerColumn(), TextColumn("epoch"), MofNCompleteColumn(), BarColumn(bar_width=24), TimeElapsedColumn(),
+            TextColumn("{task.fields[text]}"), console=self._console, disable=not self._console.is_terminal,
+        )  # fmt: skip
+        self._task = self._progress.add_task("train", total=None, text="")
+        self._epoch = -1
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, progress: TrainProgress) -> None:
+        """Show one event of the training."""
+        text = progress.describe()
+        self._progress.update(self._task, total=progress.epochs, completed=progress.epoch, text=text)
+        if not self._console.is_terminal and progress.epoch != self._epoch:
+            self._epoch = progress.epoch
+            self._console.print(f"epoch {progress.epoch}/{progress.epochs} {text}", markup=False)
+
+
+def search_result(result: SearchResult, *, home: Path, storage: str | None, tracking_uri: str | None) -> None:
+    """The front, where the time went, and the next commands."""
+    console = _console()
+    front(result.study)
+    counts = {status: sum(record.status is status for record in result.records) for status in Status}
+    tally = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    console.print(f"{len(result.records)} trials ({tally}); {result.stopped}.", markup=False)
+    if result.exhaustive:
+        console.print("The canonical space is not larger than the budget: the search is exhaustive.")
+    _failures(console, result.records)
+    if result.made or result.reused:
+        made, reused = _counts(result.made), _counts(result.reused)
+        console.print(f"Artifacts made: {made}; reused: {reused}.", markup=False)
+    total = result.seconds.get("total", 0.0)
+    shares = [f"{kind} {_duration(seconds)}" for kind, seconds in result.seconds.items() if kind != "total"]
+    console.print(f"Time: {_duration(total)} = {' + '.join(shares)}.", markup=False)
+    _next_commands(console, result.study, home=home, storage=storage, tracking_uri=tracking_uri)
+
+
+def front(result: StudyResult) -> None:
+    """The front as a table with speed-ups, drop, memory and size; the reference below it."""
+    console = _console()
+    if not result.front:
+        console.print(_nothing_fits(result), markup=False)
+        return
+    primary = result.card.primary
+    table = Table(title=f"Pareto front of {result.card.title}: study {result.card.name}", title_justify="left")
+    for name in ("trial", "configuration"):
+        table.add_column(name, no_wrap=name == "trial", overflow="fold")
+    for name in ("p25 ms", "p95 ms", "x torch f32", "x openvino f32", primary, "drop", "peak MB", "size MB"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for record in result.front:
+        table.add_row(f"#{record.number}", describe(record.configuration), *_cells(result, record))
+    table.add_section()
+    shown = {record.number for record in result.front}
+    for yardstick in (result.reference, result.openvino_f32):
+        if yardstick is not None and yardstick.number not in shown:
+            shown.add(yardstick.number)
+            cells = _cells(result, yardstick)
+            table.add_row(f"#{yardstick.number}", f"{yardstick.label} (reference)", *cells, style="dim")
+    Console(highlight=False, width=max(console.width, 140) if not console.is_terminal else None).print(table)
+
+
+def front_json(result: StudyResult) -> dict[str, Any]:
+    """The front as plain JSON: study, limits, members with configuration and headline numbers."""
+    return {
+        "study": result.card.name,
+        "workload": result.card.workload,
+        "demo": result.card.demo,
+        "host": {"fingerprint": result.card.host.fingerprint, "cpu": result.card.host.cpu},
+        "limits": dict(result.card.limits),
+        "objectives": list(result.card.objectives),
+        "trials": len(result.records),
+        "front": [
+            {
+                "trial": record.number,
+                "label": record.label,
+                "configuration": record.configuration.sections(),
+                **result.headline(record),
+            }
+            for record in result.front
+        ],
+    }
+
+
+def front_csv(result: StudyResult) -> str:
+    """The front as CSV: one row a member, flat configuration and headline numbers; `demo` in every row."""
+    rows = [
+        {"trial": r.number, "demo": result.card.demo, **r.configuration.flat(), **result.headline(r)}
+        for r in result.front
+    ]
+    names = list(dict.fromkeys(name for row in rows for name in row)) or ["trial"]
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def plan(planned: Plan) -> None:
+    """What a search would do and cost."""
+    console = _console()
+    card = planned.card
+    basis = "from this study so far" if planned.measured_here else "a guess: nothing was measured here yet"
+    size = f"{planned.count.n}" if planned.count.exact else f"at least {planned.count.n}"
+    lines = [
+        f"study        {card.name} ({card.title})",
+        f"space        {size} canonical points of {planned.raw_size:.0f}: the rest has no effect on this host",
+        f"search       {'exhaustive' if planned.exhaustive else 'seeds, then the sampler'}",
+        f"seeds        {', '.join(planned.seeds)}",
+        f"trials       {planned.trials_done} done, {planned.trials_to_run} to run",
+        f"artifacts    about {_counts(planned.artifacts)}, each made once",
+        f"time         about {_duration(planned.seconds)} ({basis})",
+        f"disk         about {planned.disk_bytes / 1e6:.0f} MB",
+    ]
+    console.print("\n".join(lines), markup=False)
+
+
+def replay(replayed: Replay) -> None:
+    """A trial's numbers then and now, and their difference."""
+    console = _console()
+    before, after = replayed.before, replayed.after
+    console.print(f"trial #{before.number} of {replayed.study.card.name} ({replayed.study.card.title})", markup=False)
+    console.print(f"  {before.configuration}", markup=False)
+    then, now = replayed.study.headline(before), replayed.study.headline(after)
+    table = Table()
+    for name in ("number", "then", "now", "difference"):
+        table.add_column(name, justify="left" if name == "number" else "right")
+    for name in dict.fromkeys([*then, *now]):
+        a, b = then.get(name), now.get(name)
+        change = "" if a is None or b is None else _change(name, a, b)
+        table.add_row(name, "" if a is None else f"{a:.4g}", "" if b is None else f"{b:.4g}", change)
+    console.print(table)
+    for record, when in ((before, "then"), (after, "now")):
+        if record.failure is not None:
+            console.print(
+                f"{when}: failed in {record.failure.stage}: {record.failure.cause}: {record.failure.message}",
+                markup=False,
+            )
+    for note in replayed.notes:
+        console.print(f"note: {note}", markup=False)
+
+
+def train_result(trained: TrainResult, *, workload: str, data: Path | None) -> None:
+    """The scores of a trained baseline, and the next command."""
+    console = _console()
+    what = " (demo data)" if data is None else ""
+    for quality in (trained.val, trained.test):
+        values = ", ".join(f"{name} {value:.4f}" for name, value in quality.values.items())
+        console.print(f"{quality.split:<5}{what} {values} ({quality.rule}, {len(quality.cases)} cases)", markup=False)
+    console.print(f"wrote {trained.path} after {_duration(trained.seconds)}", markup=False)
+    source = "" if data is None else f" --data {shlex.quote(str(data))}"
+    weights = f" --weights {shlex.quote(str(trained.path))}" if data is None else ""
+    console.print(f"next: autoopt search --workload {workload}{source}{weights} --budget 50", markup=False)
+
+
+def checks(results: Sequence[Check]) -> None:
+    """The outcome of every check of `autoopt doctor`."""
+    words = {True: "ok", False: "FAILED", None: "-"}
+    console = _console()
+    width = max(len(check.name) for check in results)
+    for check in results:
+        console.print(f"{words[check.ok]:<7}{check.name:<{width + 2}}{check.detail}", markup=False)
+
+
+def workloads() -> None:
+    """The built-in workloads, a line each."""
+    import importlib
+
+    from autoopt.workload import BUILT_IN
+
+    for name, module in sorted(BUILT_IN.items()):
+        _console().print(f"{name:<10}{importlib.import_module(module).SUMMARY}", markup=False)
+    _console().print("your own: --workload file.py:function (see docs/workloads.md)", markup=False)
+
+
+def spaces() -> None:
+    """The shipped search spaces, with their size on this host."""
+    from autoopt.measure.host import current_host
+    from autoopt.space import load_space, shipped_spaces
+
+    for name, description in sorted(shipped_spaces().items()):
+        count = load_space(name, current_host()).count()
+        points = f"{'' if count.exact else 'at least '}{count.n} points here"
+        _console().print(f"{name:<12}{points:<20}{description}", markup=False)
+
+
+def _cells(result: StudyResult, record: TrialRecord) -> list[str]:
+    numbers = result.headline(record)
+    formats = {
+        "latency_p25_ms": "{:.2f}", "latency_p95_ms": "{:.2f}", "speedup_vs_torch_f32": "{:.2f}",
+        "speedup_vs_openvino_f32": "{:.2f}", result.card.primary: "{:.4f}", "drop": "{:+.4f}",
+        "peak_rss_mb": "{:.0f}", "size_mb": "{:.2f}",
+    }  # fmt: skip
+    return [text.format(numbers[name]) if name in numbers else "-" for name, text in formats.items()]
+
+
+def _trial_line(record: TrialRecord, result: StudyResult) -> str:
+    name = f"#{record.number} {record.label or describe(record.configuration)}"
+    if record.failure is not None:
+        return f"{name}: failed in {record.failure.stage}: {record.failure.cause}: {record.failure.message}"
+    numbers = result.headline(record)
+    text = f"{name}: {numbers['latency_p25_ms']:.2f} ms, {result.card.primary} {numbers[result.card.primary]:.4f}"
+    return f"{text}, breaks {', '.join(record.violated)}" if record.violated else text
+
+
+def _best(result: StudyResult) -> str:
+    if not result.front:
+        return "no front yet"
+    fastest = result.headline(result.front[0])
+    speedup = fastest.get("speedup_vs_torch_f32")
+    times = "" if speedup is None else f" ({speedup:.1f}x torch f32)"
+    return f"best {fastest['latency_p25_ms']:.2f} ms{times}, front {len(result.front)}"
+
+
+def _failures(console: Console, records: Sequence[TrialRecord]) -> None:
+    causes: dict[str, int] = {}
+    for record in records:
+        if record.failure is not None:
+            causes[f"{record.failure.cause} in {record.failure.stage}"] = (
+                causes.get(f"{record.failure.cause} in {record.failure.stage}", 0) + 1
+            )
+    if causes:
+        console.print(
+            "Failed: " + ", ".join(f"{count} x {cause}" for cause, count in sorted(causes.items())) + ".", markup=False
+        )
+
+
+def _nothing_fits(result: StudyResult) -> str:
+    """Which limit binds, and the nearest trials."""
+    if not result.records:
+        return f"study {result.card.name} has no trials yet"
+    scored = [record for record in result.judged if record.violated]
+    if not scored:
+        return f"none of the {len(result.records)} trials of {result.card.name} could be measured"
+    binding: dict[str, int] = {}
+    for record in scored:
+        for name in record.violated:
+            binding[name] = binding.get(name, 0) + 1
+    limit = max(binding, key=lambda name: binding[name])
+    lines = [
+        f"no trial of {result.card.name} keeps the limits; {limit} <= {result.card.limits[limit]:g} binds. Nearest:"
+    ]
+    for record in sorted(scored, key=lambda r: max(r.violated.values()))[:NEAREST]:
+        missed = ", ".join(f"{name} by {excess:.4g}" for name, excess in record.violated.items())
+        lines.append(f"  #{record.number} {describe(record.configuration)}: misses {missed}")
+    return "\n".join(lines)
+
+
+def _next_commands(
+    console: Console, study: StudyResult, *, home: Path, storage: str | None, tracking_uri: str | None
+) -> None:
+    flags = ("" if home == Path("mlruns") else f" --home {shlex.quote(str(home))}") + (
+        "" if storage is None else f" --storage {shlex.quote(storage)}"
+    )
+    uri = tracking_uri or f"sqlite:///{home / 'mlflow.db'}"
+    commands = [f"mlflow ui --backend-store-uri {uri}"] if tracking_uri is None else [f"open {uri}"]
+    if study.front:
+        commands.append(f"autoopt replay {study.card.name}/{study.front[0].number}{flags}")
+        commands.append(f"autoopt pull --study {study.card.name} --pick balanced -o deploy/{flags}")
+    console.print("Next:", *(f"  {command}" for command in commands), sep="\n", markup=False)
+
+
+def _counts(counts: Any) -> str:
+    return ", ".join(f"{count} {stage}" for stage, count in sorted(counts.items())) or "none"
+
+
+def _change(name: str, before: float, after: float) -> str:
+    if name.endswith(("_ms", "_mb", "_per_s", "_per_call")) or name.startswith("speedup"):
+        return f"{(after / before - 1) * 100:+.1f} %" if before else ""
+    return f"{after - before:+.4f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"

@@ -1,0 +1,341 @@
+"""The study: what to try next, and what has been tried. The one file that knows Optuna.
+
+Two Optuna studies. The stored one (`mlruns/study.db`, or any RDB URL) holds finished trials only,
+each added whole in one transaction with its record: there is nothing half-done to repair after
+kill -9. The sampler's one lives in memory and is filled from the records; it also sees the drawn
+points that turned out to be repeats, which never reach the stored study, the budget or MLflow.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autoopt.errors import BusyError, StorageError
+from autoopt.records import Configuration, Scalar, Status, StudyCard, TrialRecord, canonical_json
+from autoopt.results import OBJECTIVES, StudyResult, violations
+from autoopt.space import Dimension, Space, seeds
+
+if TYPE_CHECKING:
+    import optuna
+
+REPEATS_BEFORE_RANDOM = 30
+"""Draws of the sampler that may be repeats before an unseen point is drawn at random instead."""
+RANDOM_DRAWS = 2000
+STARTUP_TRIALS = 10
+LEASE_BEAT_S = 20.0
+LEASE_DEAD_S = 90.0
+_RECORD, _CARD, _LEASE = "autoopt:record", "autoopt:card", "autoopt:lease"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What to evaluate next. `raw` is the point of the space, None for a seed outside it."""
+
+    configuration: Configuration
+    raw: Mapping[str, Scalar] | None
+    origin: str
+    label: str = ""
+
+
+class Study:
+    """One study in its storage: proposes, remembers, never evaluates the same configuration twice."""
+
+    def __init__(self, stored: optuna.Study, card: StudyCard, space: Space) -> None:
+        self._stored = stored
+        self._space = space
+        self.card = card
+        self.records: list[TrialRecord] = _read_records(stored)
+        self._seen = {record.configuration.digest for record in self.records}
+        self._distributions = {d.name: _distribution(d) for d in space.dimensions if not d.fixed}
+        self._sampler_study = self._new_sampler_study()
+        for record in self.records:
+            self._teach(record)
+
+    @property
+    def result(self) -> StudyResult:
+        """The study so far, as a value."""
+        return StudyResult(self.card, tuple(self.records))
+
+    def exhaustive(self, budget: int) -> bool:
+        """Whether the whole canonical space, with the seeds outside it, fits the budget: then every point is tried."""
+        count = self._space.count()
+        outside = sum(seed.raw is None for seed in seeds(self._space))
+        return count.exact and count.n + outside <= budget
+
+    def proposals(self, budget: int) -> Iterator[Proposal]:
+        """What to try next until `budget` trials are recorded or nothing new is left.
+
+        Seeds first, always; then every point of the space when they fit the budget, else the sampler.
+        """
+        for seed in seeds(self._space):
+            if len(self.records) >= budget:
+                return
+            if seed.configuration.digest not in self._seen:
+                yield Proposal(seed.configuration, seed.raw, "seed", seed.label)
+        if self.exhaustive(budget):
+            for raw, configuration in self._space.points():
+                if len(self.records) >= budget:
+                    return
+                if configuration.digest not in self._seen:
+                    yield Proposal(configuration, raw, "exhaustive")
+            return
+        while len(self.records) < budget and (proposal := self._sample()) is not None:
+            yield proposal
+
+    def tell(self, proposal: Proposal, record: TrialRecord) -> TrialRecord:
+        """Store the record as the next trial, in one transaction; give it back with its number."""
+        record = replace(record, violated=self._excess(record, positive_only=True))
+        if record.status is not Status.FAILED:
+            record = replace(record, status=Status.INFEASIBLE if record.violated else Status.COMPLETE)
+        with _storage_errors(self.card.name):
+            self._stored.add_trial(self._frozen(proposal.raw or {}, record))
+            number = self._stored.get_trials(deepcopy=False)[-1].number
+        record = record.with_number(number)
+        self.records.append(record)
+        self._seen.add(record.configuration.digest)
+        self._teach(record, proposal.raw)
+        return record
+
+    def _sample(self) -> Proposal | None:
+        import optuna
+
+        for _ in range(REPEATS_BEFORE_RANDOM if self._distributions else 0):
+            trial = self._sampler_study.ask(self._distributions)
+            raw = {**self._space.fixed, **trial.params}
+            configuration = self._space.canonical(raw)
+            self._sampler_study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            if configuration.digest not in self._seen:
+                return Proposal(configuration, raw, "sampler")
+        rng = np.random.default_rng([self.card.seed, len(self.records)])
+        for _ in range(RANDOM_DRAWS):
+            raw = dict(self._space.random(rng))
+            configuration = self._space.canonical(raw)
+            if configuration.digest not in self._seen:
+                return Proposal(configuration, raw, "random")
+        for raw, configuration in self._space.points():
+            if configuration.digest not in self._seen:
+                return Proposal(configuration, raw, "random")
+        return None
+
+    def _new_sampler_study(self) -> optuna.Study:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        # The number of records is part of the seed, or a resumed study would draw its first points again.
+        seed = int(np.random.default_rng([self.card.seed, len(self.records)]).integers(2**31))
+        sampler = optuna.samplers.TPESampler(multivariate=True, n_startup_trials=STARTUP_TRIALS, seed=seed)
+        return optuna.create_study(directions=["minimize"] * len(self.card.objectives), sampler=sampler)
+
+    def _teach(self, record: TrialRecord, raw: Mapping[str, Scalar] | None = None) -> None:
+        point = raw if raw is not None else self._space.raw_for(record.configuration)
+        if point is not None and record.quality is not None:
+            self._sampler_study.add_trial(self._frozen(point, record))
+
+    def _frozen(self, raw: Mapping[str, Scalar], record: TrialRecord) -> optuna.trial.FrozenTrial:
+        import optuna
+
+        params = {name: raw[name] for name in self._distributions if name in raw}
+        scored = record.quality is not None and record.measurement is not None
+        return optuna.trial.create_trial(
+            state=optuna.trial.TrialState.COMPLETE if scored else optuna.trial.TrialState.FAIL,
+            values=self._values(record) if scored else None,
+            params=params,
+            distributions={name: self._distributions[name] for name in params},
+            user_attrs={_RECORD: record.to_json(), "configuration": str(record.configuration), "label": record.label},
+            constraints=self._excess(record) if scored else None,
+        )
+
+    def _values(self, record: TrialRecord) -> list[float]:
+        values = [(OBJECTIVES[name], OBJECTIVES[name].read(record)) for name in self.card.objectives]
+        return [math.log(value) if objective.log else value for objective, value in values]
+
+    def _excess(self, record: TrialRecord, *, positive_only: bool = False) -> dict[str, float]:
+        reference = self.result.reference
+        excess = violations(record, reference if reference is not None else record, self.card.limits)
+        return {name: value for name, value in excess.items() if value > 0 or not positive_only}
+
+
+@contextmanager
+def open_study(url: str, card: StudyCard, space: Space) -> Iterator[Study]:
+    """The study called `card.name` in the storage at `url`, made if it is new, held while the block runs.
+
+    Raises StorageError when the storage cannot be used or holds another study of that name, and
+    BusyError when a search on another machine is alive on it.
+    """
+    with _storage_errors(url):
+        stored = _connect(url, card)
+    known = stored.user_attrs.get(_CARD)
+    if known is not None and StudyCard.from_json(known).identity() != card.identity():
+        raise StorageError(_difference(StudyCard.from_json(known), card))
+    with _storage_errors(url):
+        stored.set_user_attr(_CARD, card.to_json())
+    with _Lease(stored, card.name):
+        yield Study(stored, card, space)
+
+
+def read_study(url: str, name: str | None, workload: str | None = None) -> StudyResult:
+    """A stored study as a value: the one called `name`, else the last one written, of `workload` if given.
+
+    Raises StorageError when there is none.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    found: list[tuple[str, StudyCard, optuna.Study]] = []
+    file = url.removeprefix("sqlite:///")
+    if file != url and not Path(file).exists():  # connecting would create it
+        raise StorageError(f"no study is stored in {file}: run autoopt search first")
+    with _storage_errors(url):
+        storage = _storage(url)
+        for summary in optuna.get_all_study_summaries(storage=storage, include_best_trial=False):
+            card = summary.user_attrs.get(_CARD)
+            if card is not None and name in (None, summary.study_name):
+                stored = optuna.load_study(study_name=summary.study_name, storage=storage)
+                last = max(
+                    (t.datetime_complete for t in stored.get_trials(deepcopy=False) if t.datetime_complete),
+                    default=None,
+                )
+                found.append(("" if last is None else last.isoformat(), StudyCard.from_json(card), stored))
+        names = ", ".join(sorted(card.name for _, card, _ in found)) or "none"
+        found = [item for item in found if workload is None or item[1].workload == workload]
+        if not found:
+            wanted = name or (f"a study of {workload}" if workload else "a study")
+            raise StorageError(f"{wanted} is not in {url} (there: {names}): run autoopt search first")
+        _, card, stored = max(found, key=lambda item: item[0])
+        return StudyResult(card, tuple(_read_records(stored)))
+
+
+def check_storage(url: str) -> None:
+    """Raise StorageError when the storage at `url` cannot be used."""
+    with _storage_errors(url):
+        _storage(url)
+
+
+class _Lease:
+    """A beat in the storage that says "this study is being searched": no two machines write one study.
+
+    On one machine the host lock decides; this covers a storage that several machines share.
+    """
+
+    def __init__(self, stored: optuna.Study, name: str) -> None:
+        self._stored = stored
+        self._name = name
+        self._me = {"machine": socket.gethostname(), "pid": os.getpid()}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> None:
+        held = self._stored.user_attrs.get(_LEASE)
+        if held is not None and held["machine"] != self._me["machine"]:
+            age = time.time() - held["at"]
+            if age < LEASE_DEAD_S:
+                raise BusyError(
+                    f"study {self._name} is being searched by process {held['pid']} on {held['machine']} "
+                    f"(last sign of life {age:.0f} s ago): wait for it, or use another --study"
+                )
+        self._write(time.time())
+        self._thread.start()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._write(0.0)
+
+    def _beat(self) -> None:
+        while not self._stop.wait(LEASE_BEAT_S):
+            try:
+                self._write(time.time())
+            except StorageError:
+                return  # the storage went away: the next trial says so in the main thread
+
+    def _write(self, at: float) -> None:
+        with _storage_errors(self._name):
+            self._stored.set_user_attr(_LEASE, {**self._me, "at": at})
+
+
+def _connect(url: str, card: StudyCard) -> optuna.Study:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name=card.name,
+        storage=_storage(url),
+        directions=["minimize"] * len(card.objectives),
+        load_if_exists=True,
+    )
+    names = {"latency": "log latency_p25_s", "quality": f"minus {card.primary}", "memory": "log bytes in memory"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # only labels for Optuna's own plots
+        study.set_metric_names([names.get(name, f"log {name}") for name in card.objectives])
+    return study
+
+
+def _storage(url: str) -> optuna.storages.RDBStorage:
+    import optuna
+
+    for plain in ("postgresql://", "postgres://"):  # SQLAlchemy's default driver is psycopg2; ours is psycopg 3
+        if url.startswith(plain):
+            url = f"postgresql+psycopg://{url.removeprefix(plain)}"
+    return optuna.storages.RDBStorage(url, engine_kwargs=None if url.startswith("sqlite") else {"pool_pre_ping": True})
+
+
+def _read_records(stored: optuna.Study) -> list[TrialRecord]:
+    trials = stored.get_trials(deepcopy=False)
+    return [
+        TrialRecord.from_json(t.user_attrs[_RECORD]).with_number(t.number) for t in trials if _RECORD in t.user_attrs
+    ]
+
+
+def _distribution(dimension: Dimension) -> Any:
+    import optuna
+
+    if dimension.choices:
+        return optuna.distributions.CategoricalDistribution(dimension.choices)
+    low, high, step = dimension.low, dimension.high, dimension.step
+    assert low is not None and high is not None
+    if dimension.kind == "integer":
+        return optuna.distributions.IntDistribution(int(low), int(high), step=int(step or 1), log=dimension.log)
+    return optuna.distributions.FloatDistribution(float(low), float(high), step=step, log=dimension.log)
+
+
+def _difference(known: StudyCard, card: StudyCard) -> str:
+    before, now = known.identity(), card.identity()
+    changed = [key for key in now if canonical_json(before.get(key)) != canonical_json(now[key])]
+    return (
+        f"study {card.name} was made with another {' and another '.join(changed)}: a study never mixes them. "
+        "Use another --study, or leave --study out"
+    )
+
+
+@contextmanager
+def _storage_errors(where: str) -> Iterator[None]:
+    """Turn what SQLAlchemy and Optuna raise about a storage into one StorageError."""
+    import optuna
+    import sqlalchemy.exc
+
+    try:
+        yield
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError, RuntimeError) as error:
+        reason = (str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__])[0]
+        raise StorageError(
+            f"the study storage {_without_password(where)} cannot be used ({reason}): check the URL (sqlite:///FILE or "
+            "postgresql://USER@HOST/DB), that the server runs, and for PostgreSQL that autoopt[postgres] is installed"
+        ) from error
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    user, at, host = rest.rpartition("@")
+    return f"{scheme}{separator}{user.partition(':')[0]}{at}{host}" if at else url

@@ -1,0 +1,143 @@
+"""Public contract suites: subclass one, supply one fixture, inherit every test (the idea is Optuna's).
+
+    from autoopt.testing import WorkloadContract
+    from my_model import workload
+
+    class TestMyWorkload(WorkloadContract):
+        def workload(self):
+            return workload(None)
+
+`workload_problems(workload)` gives the same findings as a list of sentences, without pytest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from autoopt.errors import UsageError
+from autoopt.infer import Pipeline
+from autoopt.quality import METRICS, score
+from autoopt.workload import SPLITS, Sample, Workload, check_workload
+
+
+class WorkloadContract:
+    """What every workload must do. Override `workload`."""
+
+    def workload(self) -> Workload:
+        """The workload to check."""
+        raise TypeError("override `workload` to return the workload to check")
+
+    def test_splits_are_disjoint_and_filled(self) -> None:
+        """Every split has cases, and no case or group is in two splits."""
+        _none(_split_problems(self.workload()))
+
+    def test_cases_fit_the_pipeline(self) -> None:
+        """The first case of every split can be read, prepared and has a reference of the right form."""
+        _none(_case_problems(self.workload()))
+
+    def test_pipeline_survives_json(self) -> None:
+        """The pipeline is plain data: JSON and back gives the same pipeline."""
+        _none(_pipeline_problems(self.workload()))
+
+    def test_metrics_are_known(self) -> None:
+        """Every metric exists and fits the task, and a perfect prediction scores best."""
+        _none(_metric_problems(self.workload()))
+
+    def test_model_fits_the_pipeline(self) -> None:
+        """The model maps the pipeline's input shape to one value per class (and per pixel), finite."""
+        _none(_model_problems(self.workload()))
+
+
+def workload_problems(workload: Workload) -> list[str]:
+    """Everything that breaks the workload contract, a sentence each; empty when it is kept."""
+    checks: tuple[Callable[[Workload], Iterator[str]], ...] = (
+        _split_problems,
+        _case_problems,
+        _pipeline_problems,
+        _metric_problems,
+        _model_problems,
+    )
+    return [problem for check in checks for problem in check(workload)]
+
+
+def _none(problems: Iterator[str]) -> None:
+    found = list(problems)
+    assert not found, "\n".join(found)
+
+
+def _split_problems(workload: Workload) -> Iterator[str]:
+    try:
+        check_workload(workload)
+    except UsageError as error:
+        yield from error.problems
+
+
+def _case_problems(workload: Workload) -> Iterator[str]:
+    for split in SPLITS:
+        for case in workload.splits[split][:1]:
+            try:
+                sample = case.read()
+                workload.pipeline.prepare(sample.image)
+            except Exception as error:  # a user's reader may raise anything: it is the finding
+                yield f"case {case.id} of {split} cannot be read and prepared: {type(error).__name__}: {error}"
+                continue
+            yield from _reference_problems(workload, case.id, sample)
+
+
+def _reference_problems(workload: Workload, case_id: str, sample: Sample) -> Iterator[str]:
+    reference = np.asarray(sample.reference)
+    expected = sample.image.shape[:-1] if workload.task == "segmentation" else ()
+    if reference.shape != expected:
+        yield f"the reference of {case_id} must have shape {expected}, it has {reference.shape}"
+    if not np.issubdtype(reference.dtype, np.integer):
+        yield f"the reference of {case_id} must hold integers, it holds {reference.dtype}"
+    elif reference.size and not 0 <= int(reference.min()) <= int(reference.max()) < len(workload.labels):
+        yield f"the reference of {case_id} must hold 0 to {len(workload.labels) - 1}, got {int(reference.max())}"
+
+
+def _pipeline_problems(workload: Workload) -> Iterator[str]:
+    again = Pipeline.from_json(json.loads(json.dumps(workload.pipeline.to_json())))
+    if again != workload.pipeline:
+        yield f"the pipeline changes when written as JSON and read back: {workload.pipeline} became {again}"
+    if workload.pipeline.classes != len(workload.labels):
+        yield f"the pipeline has {workload.pipeline.classes} classes, the workload {len(workload.labels)} labels"
+
+
+def _metric_problems(workload: Workload) -> Iterator[str]:
+    unknown = [name for name in workload.metrics if name not in METRICS]
+    if unknown:
+        yield f"metrics must be among {', '.join(METRICS)}, got {', '.join(unknown)}"
+        return
+    try:
+        perfect = score(workload, "val", [_perfect(workload, case.read()) for case in workload.splits.val])
+    except Exception as error:  # a user's reader may raise anything: it is the finding
+        yield f"the references of val cannot be scored: {type(error).__name__}: {error}"
+        return
+    if not np.isclose(perfect.value, 1.0):
+        yield f"a perfect prediction must score 1 in {perfect.primary}, it scores {perfect.value:g}"
+
+
+def _perfect(workload: Workload, sample: Sample) -> np.ndarray:
+    if workload.task == "segmentation":
+        return np.asarray(sample.reference).astype(np.uint8)
+    certain: np.ndarray = np.eye(len(workload.labels), dtype=np.float32)[int(sample.reference)]
+    return certain
+
+
+def _model_problems(workload: Workload) -> Iterator[str]:
+    import torch
+
+    pipeline = workload.pipeline
+    model = workload.build().eval()
+
+    with torch.no_grad():
+        output = model(torch.zeros(pipeline.input_shape)).numpy()
+    spatial = pipeline.tile if workload.task == "segmentation" else ()
+    expected = (1, len(workload.labels), *spatial)
+    if output.shape != expected:
+        yield f"the model must map {pipeline.input_shape} to {expected}, it gives {output.shape}"
+    elif not np.all(np.isfinite(output)):
+        yield "the model gives NaN or infinity for an image of zeros"

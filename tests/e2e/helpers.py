@@ -1,0 +1,46 @@
+"""How the end-to-end tests run the command: as a user does, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests import tiny
+
+SPACE = """
+description: the fake runtime, for tests
+runtime:
+  name: fake
+  threads: 1
+  latency_ms: [1, 2, 3, 4]
+  error: [0.0, 0.004, 0.2]
+"""
+
+
+def project(folder: Path, space: str = SPACE) -> list[str]:
+    """Weights and a space in `folder`; the arguments that use them, the home folder included."""
+    weights = tiny.weights(folder / "tiny.safetensors")
+    path = folder / "space.yaml"
+    path.write_text(space)
+    return [
+        "--workload", tiny.SOURCE, "--weights", str(weights), "--space", str(path), "--home", str(folder / "mlruns"),
+    ]  # fmt: skip
+
+
+def start(*arguments: str, cwd: Path | None = None) -> subprocess.Popen[str]:
+    """The command, started in a process group of its own."""
+    root = str(Path(__file__).resolve().parents[2])
+    return subprocess.Popen(
+        [sys.executable, "-m", "autoopt.cli", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": root, "COLUMNS": "200"},
+    )  # fmt: skip
+
+
+def run(*arguments: str, cwd: Path | None = None, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    """The command, run to its end."""
+    process = start(*arguments, cwd=cwd)
+    out, err = process.communicate(timeout=timeout)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)

@@ -1,0 +1,248 @@
+"""`autoopt search` and its neighbours, end to end on the fake runtime: everything but torch is real."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from autoopt.records import Status
+from autoopt.study import read_study
+from tests.e2e.helpers import SPACE, project, run, start
+
+
+def storage(folder: Path) -> str:
+    return f"sqlite:///{folder / 'mlruns' / 'study.db'}"
+
+
+def mlflow_runs(folder: Path) -> list[mlflow.entities.Run]:
+    client = mlflow.MlflowClient(f"sqlite:///{folder / 'mlruns' / 'mlflow.db'}")
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    return list(client.search_runs(ids, max_results=1000))
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the whole small space was searched once."""
+    folder = tmp_path_factory.mktemp("searched")
+    done = run("search", *project(folder), "--budget", "20", "--max-drop", "0.01")
+    assert done.returncode == 0, done.stderr
+    (folder / "out.txt").write_text(done.stdout)
+    return folder
+
+
+def test_search_shows_the_front_and_the_next_commands(searched: Path) -> None:
+    """The output names the front, says that the search was exhaustive, where the time went and what to do next."""
+    out = (searched / "out.txt").read_text()
+
+    for words in (
+        "Pareto front of tiny",
+        "exhaustive",
+        "Time:",
+        "make",
+        "measure",
+        "score",
+        "autoopt pull",
+        "mlflow ui",
+    ):
+        assert words in out
+
+
+def test_every_trial_is_in_the_study_and_in_mlflow(searched: Path) -> None:
+    """Complete and infeasible trials alike are one MLflow run each below one parent, none of them RUNNING."""
+    result = read_study(storage(searched), None)
+    runs = mlflow_runs(searched)
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+
+    assert len(result.records) == len(children) == 12
+    assert len(runs) == 13
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert {record.status for record in result.judged} == {Status.COMPLETE, Status.INFEASIBLE}
+
+
+def test_the_front_is_what_the_planted_surface_says(searched: Path) -> None:
+    """On a known latency and quality surface the front is the fastest point without error, plus what costs little."""
+    result = read_study(storage(searched), None)
+
+    settings = [record.configuration.section("runtime") or {} for record in result.front]
+    assert settings[0]["latency_ms"] == 1
+    assert {item["error"] for item in settings} <= {0, 0.004}
+    assert any(item["error"] == 0 for item in settings)
+
+
+def test_the_same_command_again_prints_the_front_and_runs_nothing(searched: Path) -> None:
+    """When the budget is spent the command says so, shows the front and exits 0."""
+    before = read_study(storage(searched), None).records
+    again = run("search", *project(searched), "--budget", "12", "--max-drop", "0.01")
+
+    assert again.returncode == 0, again.stderr
+    assert "already spent" in again.stdout
+    assert read_study(storage(searched), None).records == before
+
+
+def test_front_prints_json_and_csv(searched: Path) -> None:
+    """`autoopt front` gives the same members as a table, as JSON and as CSV."""
+    home = ["--home", str(searched / "mlruns")]
+    table, as_json, as_csv = run("front", *home), run("front", *home, "--json"), run("front", *home, "--csv")
+
+    members = json.loads(as_json.stdout)["front"]
+    assert members
+    assert len(as_csv.stdout.splitlines()) == len(members) + 1
+    for member in members:
+        assert f"#{member['trial']}" in table.stdout
+        assert member["latency_p25_ms"] > 0
+
+
+def test_replay_runs_one_trial_again_and_shows_the_difference(searched: Path) -> None:
+    """A stored trial can be run alone from its record, adds nothing to the study, and gives the same quality."""
+    done = run("replay", "0", "--home", str(searched / "mlruns"))
+
+    assert done.returncode == 0, done.stderr
+    assert "latency_p25_ms" in done.stdout
+    assert "+0.0000" in done.stdout
+    assert len(read_study(storage(searched), None).records) == 12
+
+
+def test_plan_spends_nothing(tmp_path: Path) -> None:
+    """`autoopt plan` says how large the space is and what it would cost, and makes no study."""
+    done = run("plan", *project(tmp_path), "--budget", "50")
+
+    assert done.returncode == 0, done.stderr
+    assert "12 canonical points" in done.stdout
+    assert "exhaustive" in done.stdout
+    assert not (tmp_path / "mlruns" / "study.db").exists()
+
+
+def test_failures_end_trials_not_the_study(tmp_path: Path) -> None:
+    """A crash, a NaN, a wrong shape and an out-of-memory each fail one trial with its cause; the rest complete."""
+    space = SPACE.replace("[1, 2, 3, 4]", "1") + "  failure: [null, segfault, nan, shape, oom, raise, unsupported]\n"
+    done = run("search", *project(tmp_path, space.replace("[0.0, 0.004, 0.2]", "0.0")), "--budget", "20")
+
+    assert done.returncode == 0, done.stderr
+    records = read_study(storage(tmp_path), None).records
+    causes = {
+        (record.configuration.section("runtime") or {})["failure"]: record.failure and record.failure.cause
+        for record in records
+    }
+    assert causes == {
+        None: None, "segfault": "crash", "nan": "numeric", "shape": "numeric", "oom": "out-of-memory", "raise": "crash",
+        "unsupported": "unsupported",
+    }  # fmt: skip
+    failed = [run for run in mlflow_runs(tmp_path) if run.info.status == "FAILED"]
+    assert {run.data.tags["autoopt.cause"] for run in failed} == {"crash", "numeric", "out-of-memory", "unsupported"}
+
+
+def test_nothing_feasible_says_which_limit_binds(tmp_path: Path) -> None:
+    """When no trial keeps the limits the command names the limit and the nearest trials and exits 3."""
+    done = run("search", *project(tmp_path), "--budget", "3", "--max-latency", "1us")
+
+    assert done.returncode == 3, done.stderr
+    assert "latency_s" in done.stdout
+    assert "Nearest" in done.stdout
+
+
+def test_two_searches_on_one_study_do_not_meet(tmp_path: Path) -> None:
+    """The second search on a study says that it is busy, with the process that holds it, and exits 2."""
+    space = SPACE.replace("[1, 2, 3, 4]", "[100, 101, 102, 103]")
+    arguments = ["search", *project(tmp_path, space), "--budget", "12"]
+    first = start(*arguments)
+    try:
+        _wait_for_trials(tmp_path, 1, first)
+        second = run(*arguments)
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.communicate()
+
+    assert second.returncode == 2
+    assert "Traceback" not in second.stderr
+    assert str(first.pid) in second.stderr
+
+
+def test_kill_at_any_moment_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    """After kill -9 at random moments the same command completes the study: every point once, no run RUNNING."""
+    arguments = ["search", *project(tmp_path), "--budget", "12", "--max-drop", "0.01"]
+    moments = random.Random(0)
+    seen: set[str] = set()
+    for _ in range(4):
+        process = start(*arguments)
+        _wait_for_trials(tmp_path, len(seen) + 1, process)
+        time.sleep(moments.uniform(0.0, 2.0))
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        survivors = {record.configuration.digest for record in read_study(storage(tmp_path), None).records}
+        assert seen <= survivors
+        seen = survivors
+    last = run(*arguments)
+
+    assert last.returncode == 0, last.stderr
+    records = read_study(storage(tmp_path), None).records
+    assert len(records) == len({record.configuration.digest for record in records}) == 12
+    runs = mlflow_runs(tmp_path)
+    children = [item.data.tags["autoopt.trial"] for item in runs if "mlflow.parentRunId" in item.data.tags]
+    assert sorted(map(int, children)) == list(range(12))
+    assert {item.info.status for item in runs} == {"FINISHED"}
+
+
+@pytest.fixture
+def postgresql(tmp_path: Path) -> Iterator[str]:
+    """The URL of a throw-away PostgreSQL cluster."""
+    candidates = [shutil.which("initdb"), *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")))]
+    initdb = next((Path(item) for item in candidates if item), None)
+    if initdb is None:
+        pytest.skip("PostgreSQL's initdb is not installed")
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install autoopt[postgres]")
+    folder = tmp_path / "pg"
+    folder.mkdir()
+    as_user = []
+    if os.getuid() == 0:  # PostgreSQL refuses to run as root
+        shutil.chown(folder, "postgres")
+        for parent in folder.parents:
+            if parent.owner() == "root" and parent.stat().st_mode & 0o1 == 0:
+                parent.chmod(parent.stat().st_mode | 0o1)
+        as_user = ["runuser", "-u", "postgres", "--"]
+    data, port = folder / "data", 54000 + os.getpid() % 1000
+    control = [*as_user, str(initdb.parent / "pg_ctl"), "-D", str(data), "-w"]
+    subprocess.run(
+        [*as_user, str(initdb), "-D", str(data), "-A", "trust", "-U", "postgres"],
+        check=True,
+        capture_output=True,
+        cwd="/",
+    )
+    options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories={folder}"
+    subprocess.run(
+        [*control, "-l", str(folder / "log"), "-o", options, "start"], check=True, capture_output=True, cwd="/"
+    )
+    try:
+        yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd="/")
+
+
+def test_postgresql_storage_works_the_same(tmp_path: Path, postgresql: str) -> None:
+    """A real PostgreSQL server holds the study: interrupted, continued, read back."""
+    arguments = ["search", *project(tmp_path), "--max-drop", "0.01", "--storage", postgresql]
+    first, second = run(*arguments, "--budget", "3"), run(*arguments, "--budget", "6")
+
+    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+    assert len(read_study(postgresql, None).records) == 6
+    assert not (tmp_path / "mlruns" / "study.db").exists()
+
+
+def _wait_for_trials(folder: Path, count: int, process: subprocess.Popen[str]) -> None:
+    """Until the study holds `count` trials; an end of the process before that is an error."""
+    line_count = 0
+    assert process.stderr is not None
+    known = len(read_study(storage(folder), None).records) if (folder / "mlruns" / "study.db").exists() else 0
+    while known + line_count < count:
+        line = process.stderr.readline()
+        assert line or process.poll() is None, "the search ended early"
+        line_count += "/12 #" in line

@@ -1,0 +1,83 @@
+"""Toy runtimes and a toy step behind the real names, so that the space is tested without any library."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import SimpleNamespace
+
+import pytest
+
+from autoopt.compress import STEPS
+from autoopt.parameters import Parameter
+from autoopt.records import Host, Scalar
+from autoopt.runtimes import RUNTIMES
+
+THREADS = Parameter("integer", 1, "threads", low=1, high=64)
+
+
+def precision(*names: str) -> Parameter:
+    return Parameter("choice", "f32", "precision of float layers", allowed=names)
+
+
+PARAMETERS: dict[str, dict[str, Parameter]] = {
+    "torch": {"precision": precision("f32", "bf16"), "threads": THREADS},
+    "openvino": {
+        "precision": precision("f32", "bf16", "f16"),
+        "threads": THREADS,
+        "streams": Parameter("integer", 1, "parallel calls", low=1, high=8),
+    },
+    "fake": {
+        "precision": precision("f32"),
+        "threads": THREADS,
+        "latency_ms": Parameter("number", 1.0, "what a call takes", low=0.0, high=1000.0),
+        "failure": Parameter("text", None, "what goes wrong", nullable=True),
+    },
+}
+
+QUANTIZE: dict[str, Parameter] = {
+    "scheme": Parameter("choice", "int8", "kind of integers", allowed=("int8",), nullable=True),
+    "preset": Parameter("choice", "performance", "symmetric or not", allowed=("performance", "mixed")),
+    "cases": Parameter("integer", 32, "calibration cases", low=1, high=512),
+    "ratio": Parameter("number", 0.5, "a fraction", low=0.0, high=1.0),
+    "smooth": Parameter("flag", False, "smoothing"),
+    "ignored_layers": Parameter("text", None, "layers in float", nullable=True),
+}
+
+
+def canonical_quantize(
+    settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], host: Host
+) -> dict[str, Scalar] | None:
+    """Torch does not quantize; `ratio` means something only where smoothing is on."""
+    if settings["scheme"] is None or runtime["name"] == "torch":
+        return None
+    return {key: value for key, value in settings.items() if key != "ratio" or settings["smooth"]}
+
+
+def toy_runtime(name: str) -> SimpleNamespace:
+    def precisions(host: Host) -> tuple[str, ...]:
+        return ("f32", "bf16") if "avx512_bf16" in host.isa and name != "fake" else ("f32",)
+
+    def canonical(settings: Mapping[str, Scalar], host: Host) -> dict[str, Scalar]:
+        own = {key: value for key, value in settings.items() if key in PARAMETERS[name]}
+        own["threads"] = min(int(own["threads"] or 1), host.cores)
+        if own["precision"] not in precisions(host):
+            own["precision"] = "f32"
+        if "streams" in own:
+            own["streams"] = min(int(own["streams"] or 1), int(own["threads"]))
+        return own
+
+    return SimpleNamespace(NAME=name, PARAMETERS=PARAMETERS[name], precisions=precisions, canonical=canonical)
+
+
+def install(patch: pytest.MonkeyPatch) -> None:
+    """Put the toys in the two tables."""
+    for name in PARAMETERS:
+        patch.setitem(sys.modules, f"toy_{name}", toy_runtime(name))
+    step = SimpleNamespace(NAME="quantize", SWITCH="scheme", PARAMETERS=QUANTIZE, canonical=canonical_quantize)
+    patch.setitem(sys.modules, "toy_quantize", step)
+    for table, names in ((RUNTIMES, PARAMETERS), (STEPS, {"quantize": step})):
+        for name in list(table):
+            patch.delitem(table, name)
+        for name in names:
+            patch.setitem(table, name, f"toy_{name}")
