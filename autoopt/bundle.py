@@ -159,8 +159,9 @@ def read_card(folder: Path) -> dict[str, Any]:
     _pipeline(folder, card)
     settings, files = card.get("runtime"), card.get("files")
     listed = isinstance(files, dict) and all(isinstance(item, dict) for item in files.values())
-    if not isinstance(settings, dict) or settings.get("name") not in RUNTIMES or not listed:
-        raise BundleError(f"{folder / CARD} must name a runtime ({', '.join(RUNTIMES)}) and the files, it does not")
+    labelled = isinstance(card.get("labels"), list)
+    if not isinstance(settings, dict) or settings.get("name") not in RUNTIMES or not listed or not labelled:
+        raise BundleError(f"{folder / CARD} must name a runtime ({', '.join(RUNTIMES)}), the labels and the files")
     return dict(card)
 
 

@@ -109,14 +109,15 @@ def front(
 ) -> None:
     """Show the Pareto front of a study."""
     from autoopt import api, show
+    from autoopt.tracking.front import front_csv, front_json
 
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other: give one of them")
     result = api.front(study=study, workload=workload, storage=storage, home=home)
     if as_json:
-        typer.echo(json.dumps(show.front_json(result), indent=2))
+        typer.echo(json.dumps(front_json(result), indent=2))
     elif as_csv:
-        typer.echo(show.front_csv(result), nl=False)
+        typer.echo(front_csv(result), nl=False)
     else:
         show.front(result)
 

@@ -54,7 +54,7 @@ def choose(
     limits = {**result.card.limits, **{name: value for name, value in given.items() if value is not None}}
     within = replace(result, card=replace(result.card, limits=limits))
     if not within.front:
-        raise NothingFits(_nothing_fits(within))
+        raise NothingFits(nothing_fits(within))
     pick = pick or default_pick(max_latency_s, max_drop)
     record = POLICIES[pick](within)
     return Choice(record, _explanation(within, record, pick), pick, limits)
@@ -176,8 +176,8 @@ def _limit_text(name: str, value: float) -> str:
     return f"p25 latency <= {value * 1e3:.4g} ms" if name == "latency_s" else f"{name} <= {value:.4g}"
 
 
-def _nothing_fits(result: StudyResult) -> str:
-    """Which limit binds, what would have to give, and the nearest members."""
+def nothing_fits(result: StudyResult) -> str:
+    """Which limit binds, what would have to give, and the nearest trials: for a study with an empty front."""
     limits = result.card.limits
     free = replace(result, card=replace(result.card, limits={}))
     if not free.front:
@@ -206,7 +206,8 @@ def _binding(free: StudyResult, limits: Mapping[str, float]) -> str:
             advice.append(
                 f"{_limit_name(name)} binds, with {_option(name, limits[name] + excess[number])} #{number} fits"
             )
-    return "; or ".join(advice) or f"{' and '.join(map(_limit_name, sorted(limits)))} bind together, loosen both"
+    # Never empty: the reference keeps every limit but that of latency, and without a reference there is no drop.
+    return "; or ".join(advice)
 
 
 def _distance(result: StudyResult, record: TrialRecord, limits: Mapping[str, float]) -> float:
@@ -232,11 +233,11 @@ def _option(name: str, value: float) -> str:
 
 
 def _rounded_up(value: float) -> float:
-    """`value` with three digits, never less than it was."""
+    """`value` with three digits, always a little more than it was: what is advised must fit."""
     if value <= 0:
         return 0.0
     unit = 10.0 ** (math.floor(math.log10(value)) - 2)
-    return float(f"{math.ceil(value / unit * (1 - 1e-12)) * unit:.6g}")
+    return float(f"{math.ceil(value / unit * (1 + 1e-9)) * unit:.6g}")
 
 
 def _facts(result: StudyResult, choice: Choice) -> dict[str, Any]:

@@ -7,6 +7,7 @@ AutooptError                  the root; never raised itself
 |   |-- DataError             a data folder, manifest, image or mask
 |   |-- WeightsError          weights that are missing, altered or do not fit the model
 |   |-- StorageError          study storage, store or home folder that cannot be used
+|   |   `-- NoStudy           the storage is fine but does not hold the study
 |   |-- TrackingError         a tracking server that cannot be used
 |   |-- BundleError           a bundle that is incomplete or was altered
 |   `-- BusyError             somebody else holds what this command needs
@@ -61,6 +62,10 @@ class WeightsError(UsageError):
 
 class StorageError(UsageError):
     """A study storage, artifact store or home folder that cannot be used."""
+
+
+class NoStudy(StorageError):
+    """The study storage can be used but does not hold the study that was asked for."""
 
 
 class TrackingError(UsageError):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from autoopt.compress import STEPS
-from autoopt.errors import Crash, TrialError, UsageError
+from autoopt.errors import BadData, Crash, DataError, TrialError, UsageError
 from autoopt.make import Maker
 from autoopt.measure.launcher import measure
 from autoopt.measure.pack import pack_cases
@@ -116,10 +116,13 @@ class Stages:
 def open_bench(prepared: Prepared, *, on_stage: Callable[[str], None] = lambda stage: None) -> Iterator[Bench]:
     """The bench of a prepared request, with its maker process, which ends with the block.
 
-    Raises WeightsError when the weights do not fit the workload's model.
+    Raises DataError when a case of val cannot be read, WeightsError when the weights do not fit the model.
     """
     with Maker(prepared.workload, prepared.weights, prepared.store, prepared.host) as maker:
         on_stage("load")
-        cases = pack_cases(prepared.workload, "val", prepared.store)
+        try:
+            cases = pack_cases(prepared.workload, "val", prepared.store)
+        except BadData as error:  # every trial needs these cases: it is no trial's failure
+            raise DataError(error.message) from error
         maker.check()
         yield Bench(prepared.workload, maker, prepared.host, cases, on_stage=on_stage)

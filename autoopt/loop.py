@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from autoopt.errors import NoStudy
 from autoopt.evaluate import Bench, evaluate, open_bench
 from autoopt.measure.lock import host_lock
 from autoopt.records import Status, TrialRecord, digest
 from autoopt.request import Prepared, Request, prepare
 from autoopt.results import StudyResult
-from autoopt.study import Study, open_study
+from autoopt.study import Study, check_storage, open_study, read_study
 from autoopt.tracking import Tracker, default_tracking_uri
 
 if TYPE_CHECKING:
@@ -79,12 +81,32 @@ def search(request: Request, *, listener: Listener | None = None) -> SearchResul
     """
     began = time.perf_counter()
     prepared = prepare(request)
-    with (
-        host_lock(f"study-{digest([prepared.storage_url, prepared.card.name])[:16]}", timeout_s=0),
-        open_study(prepared.storage_url, prepared.card, prepared.space) as study,
-        _tracked(prepared, study) as tracker,
-    ):
-        return _Loop(prepared, study, tracker, listener or (lambda progress: None), began).run()
+    tell = listener or (lambda progress: None)
+    with ExitStack() as held:
+        held.enter_context(host_lock(f"study-{digest([prepared.storage_url, prepared.card.name])[:16]}", timeout_s=0))
+        before = _study_so_far(prepared)
+        tracker = Tracker(request.tracking_uri or default_tracking_uri(request.home), request.home)
+        # The bench comes before the study: weights that do not fit leave no empty study behind.
+        bench = None
+        if len(before.records) < request.budget:
+            on_stage = partial(_announce, tell, request.budget, before)
+            bench = held.enter_context(open_bench(prepared, on_stage=on_stage))
+        study = held.enter_context(open_study(prepared.storage_url, prepared.card, prepared.space))
+        held.enter_context(_tracked(tracker, study))
+        return _Loop(prepared, study, tracker, tell, began).run(bench)
+
+
+def _study_so_far(prepared: Prepared) -> StudyResult:
+    """The study as it is stored, without records when it is new. Raises StorageError."""
+    check_storage(prepared.storage_url)
+    try:
+        return read_study(prepared.storage_url, prepared.card.name)
+    except NoStudy:
+        return StudyResult(prepared.card, ())
+
+
+def _announce(tell: Listener, budget: int, result: StudyResult, stage: str) -> None:
+    tell(Progress(stage, budget, result))
 
 
 class _Loop:
@@ -100,17 +122,16 @@ class _Loop:
         self._new: list[TrialRecord] = []
         self._first_trial_s: float | None = None
 
-    def run(self) -> SearchResult:
+    def run(self, bench: Bench | None) -> SearchResult:
+        """Spend the budget on `bench`; without a bench there is nothing left to spend."""
         exhaustive = self._study.exhaustive(self._budget)
-        if len(self._study.records) >= self._budget:
+        if bench is None:
             self._tracker.update_front(self._study.result)
             return self._finish("the budget was already spent", exhaustive, {}, {})
-        with open_bench(self._prepared, on_stage=self._on_stage) as bench:
-            stopped = self._spend(bench, exhaustive)
-            made, reused = dict(bench.maker.made), dict(bench.maker.reused)
+        stopped = self._spend(replace(bench, on_stage=self._on_stage), exhaustive)
         self._on_stage("report")
         self._tracker.update_front(self._study.result)
-        return self._finish(stopped, exhaustive, made, reused)
+        return self._finish(stopped, exhaustive, dict(bench.maker.made), dict(bench.maker.reused))
 
     def _spend(self, bench: Bench, exhaustive: bool) -> str:
         """Trial after trial until something says stop; returns what did."""
@@ -162,18 +183,16 @@ class _Loop:
 
 
 @contextmanager
-def _tracked(prepared: Prepared, study: Study) -> Iterator[Tracker]:
-    """The tracker with this study open in it and every stored trial logged: none is missing after a kill."""
-    request = prepared.request
-    tracker = Tracker(request.tracking_uri or default_tracking_uri(request.home), request.home)
-    logged = tracker.open_study(prepared.card)
+def _tracked(tracker: Tracker, study: Study) -> Iterator[None]:
+    """The study open in the tracker, every stored trial logged there: none is missing after a kill."""
+    logged = tracker.open_study(study.card)
     result = study.result
     for record in result.judged:
         if record.number not in logged:
             tracker.log_trial(record, result)
     state = "interrupted"
     try:
-        yield tracker
+        yield
         state = "finished"
     finally:
         tracker.close(state)

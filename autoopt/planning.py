@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoopt.compress import STEPS
-from autoopt.errors import StorageError
+from autoopt.errors import NoStudy
 from autoopt.records import Configuration, StudyCard, TrialRecord, digest
 from autoopt.request import Prepared
 from autoopt.runtimes import runtime
@@ -79,7 +79,7 @@ def _known_trials(prepared: Prepared) -> Sequence[TrialRecord]:
     """The trials of this very study, if it was begun."""
     try:
         return read_study(prepared.storage_url, prepared.card.name).records
-    except StorageError:
+    except NoStudy:
         return ()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -174,3 +175,8 @@ def check_data_argument(data: Path | None, *, needed_for: str) -> Path:
     if data is None:
         raise DataError(f"{needed_for} needs a data folder: give --data DIR, or --demo for the embedded demo data")
     return data
+
+
+def without_password(text: str) -> str:
+    """`text` with the password cut out of every URL in it: libraries quote whole URLs in what they raise."""
+    return re.sub(r"(?<=://)([^/@:\s]*):[^/@\s]*@", r"\1@", text)

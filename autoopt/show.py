@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from autoopt.deploy import nothing_fits
 from autoopt.records import Status, TrialRecord
 from autoopt.results import StudyResult, describe
+from autoopt.tracking.front import columns, front_rows, reference_rows
 
 if TYPE_CHECKING:
     from autoopt import loop
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from autoopt.planning import Plan
     from autoopt.replaying import Replay
     from autoopt.training import TrainProgress, TrainResult
-
-NEAREST = 3
-"""Trials shown when nothing keeps the limits."""
 
 
 def _console(*, stderr: bool = False) -> Console:
@@ -138,60 +135,17 @@ def front(result: StudyResult) -> None:
     """The front as a table with speed-ups, drop, memory and size; the reference below it."""
     console = _console()
     if not result.front:
-        console.print(_nothing_fits(result), markup=False)
+        console.print(nothing_fits(result), markup=False)
         return
-    primary = result.card.primary
     table = Table(title=f"Pareto front of {result.card.title}: study {result.card.name}", title_justify="left")
-    for name in ("trial", "configuration"):
-        table.add_column(name, no_wrap=name == "trial", overflow="fold")
-    for name in ("p25 ms", "p95 ms", "x torch f32", "x openvino f32", primary, "drop", "peak MB", "size MB"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for record in result.front:
-        table.add_row(f"#{record.number}", describe(record.configuration), *_cells(result, record))
+    for index, name in enumerate(columns(result)):
+        table.add_column(name, justify="left" if index < 2 else "right", no_wrap=index != 1, overflow="fold")
+    for cells in front_rows(result):
+        table.add_row(*cells)
     table.add_section()
-    shown = {record.number for record in result.front}
-    for yardstick in (result.reference, result.openvino_f32):
-        if yardstick is not None and yardstick.number not in shown:
-            shown.add(yardstick.number)
-            cells = _cells(result, yardstick)
-            table.add_row(f"#{yardstick.number}", f"{yardstick.label} (reference)", *cells, style="dim")
+    for cells in reference_rows(result):
+        table.add_row(*cells, style="dim")
     Console(highlight=False, width=max(console.width, 140) if not console.is_terminal else None).print(table)
-
-
-def front_json(result: StudyResult) -> dict[str, Any]:
-    """The front as plain JSON: study, limits, members with configuration and headline numbers."""
-    return {
-        "study": result.card.name,
-        "workload": result.card.workload,
-        "demo": result.card.demo,
-        "host": {"fingerprint": result.card.host.fingerprint, "cpu": result.card.host.cpu},
-        "limits": dict(result.card.limits),
-        "objectives": list(result.card.objectives),
-        "trials": len(result.records),
-        "front": [
-            {
-                "trial": record.number,
-                "label": record.label,
-                "configuration": record.configuration.sections(),
-                **result.headline(record),
-            }
-            for record in result.front
-        ],
-    }
-
-
-def front_csv(result: StudyResult) -> str:
-    """The front as CSV: one row a member, flat configuration and headline numbers; `demo` in every row."""
-    rows = [
-        {"trial": r.number, "demo": result.card.demo, **r.configuration.flat(), **result.headline(r)}
-        for r in result.front
-    ]
-    names = list(dict.fromkeys(name for row in rows for name in row)) or ["trial"]
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
 
 
 def plan(planned: Plan) -> None:
@@ -282,16 +236,6 @@ def spaces() -> None:
         _console().print(f"{name:<12}{points:<20}{description}", markup=False)
 
 
-def _cells(result: StudyResult, record: TrialRecord) -> list[str]:
-    numbers = result.headline(record)
-    formats = {
-        "latency_p25_ms": "{:.2f}", "latency_p95_ms": "{:.2f}", "speedup_vs_torch_f32": "{:.2f}",
-        "speedup_vs_openvino_f32": "{:.2f}", result.card.primary: "{:.4f}", "drop": "{:+.4f}",
-        "peak_rss_mb": "{:.0f}", "size_mb": "{:.2f}",
-    }  # fmt: skip
-    return [text.format(numbers[name]) if name in numbers else "-" for name, text in formats.items()]
-
-
 def _trial_line(record: TrialRecord, result: StudyResult) -> str:
     name = f"#{record.number} {record.label or describe(record.configuration)}"
     if record.failure is not None:
@@ -323,27 +267,6 @@ def _failures(console: Console, records: Sequence[TrialRecord]) -> None:
         )
 
 
-def _nothing_fits(result: StudyResult) -> str:
-    """Which limit binds, and the nearest trials."""
-    if not result.records:
-        return f"study {result.card.name} has no trials yet"
-    scored = [record for record in result.judged if record.violated]
-    if not scored:
-        return f"none of the {len(result.records)} trials of {result.card.name} could be measured"
-    binding: dict[str, int] = {}
-    for record in scored:
-        for name in record.violated:
-            binding[name] = binding.get(name, 0) + 1
-    limit = max(binding, key=lambda name: binding[name])
-    lines = [
-        f"no trial of {result.card.name} keeps the limits; {limit} <= {result.card.limits[limit]:g} binds. Nearest:"
-    ]
-    for record in sorted(scored, key=lambda r: max(r.violated.values()))[:NEAREST]:
-        missed = ", ".join(f"{name} by {excess:.4g}" for name, excess in record.violated.items())
-        lines.append(f"  #{record.number} {describe(record.configuration)}: misses {missed}")
-    return "\n".join(lines)
-
-
 def _next_commands(
     console: Console, study: StudyResult, *, home: Path, storage: str | None, tracking_uri: str | None
 ) -> None:
@@ -358,7 +281,7 @@ def _next_commands(
     console.print("Next:", *(f"  {command}" for command in commands), sep="\n", markup=False)
 
 
-def _counts(counts: Any) -> str:
+def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {stage}" for stage, count in sorted(counts.items())) or "none"
 
 

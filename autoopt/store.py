@@ -1,7 +1,7 @@
 """The content-addressed store: folders named by what made them, complete or absent, verified when asked.
 
-    store/KIND/KEY/artifact.json   {"schema", "kind", "key", "made_by", "files": {name: {"sha256", "bytes"}}, "report"}
-    store/KIND/KEY/...             the files
+store/KIND/KEY/artifact.json   {"schema", "kind", "key", "made_by", "files": {name: {"sha256", "bytes"}}, "report"}
+store/KIND/KEY/...             the files
 """
 
 from __future__ import annotations

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoopt.errors import BusyError, StorageError
+from autoopt.errors import BusyError, NoStudy, StorageError
 from autoopt.records import Configuration, Scalar, Status, StudyCard, TrialRecord, canonical_json
+from autoopt.request import without_password
 from autoopt.results import OBJECTIVES, StudyResult, violations
 from autoopt.space import Dimension, Space, seeds
 
@@ -188,7 +189,7 @@ def open_study(url: str, card: StudyCard, space: Space) -> Iterator[Study]:
 def read_study(url: str, name: str | None, workload: str | None = None) -> StudyResult:
     """A stored study as a value: the one called `name`, else the last one written, of `workload` if given.
 
-    Raises StorageError when there is none.
+    Raises NoStudy when there is none, StorageError when the storage cannot be used.
     """
     import optuna
 
@@ -196,7 +197,7 @@ def read_study(url: str, name: str | None, workload: str | None = None) -> Study
     found: list[tuple[str, StudyCard, optuna.Study]] = []
     file = url.removeprefix("sqlite:///")
     if file != url and not Path(file).exists():  # connecting would create it
-        raise StorageError(f"no study is stored in {file}: run autoopt search first")
+        raise NoStudy(f"no study is stored in {file}: run autoopt search first")
     with _storage_errors(url):
         storage = _storage(url)
         for summary in optuna.get_all_study_summaries(storage=storage, include_best_trial=False):
@@ -212,13 +213,16 @@ def read_study(url: str, name: str | None, workload: str | None = None) -> Study
         found = [item for item in found if workload is None or item[1].workload == workload]
         if not found:
             wanted = name or (f"a study of {workload}" if workload else "a study")
-            raise StorageError(f"{wanted} is not in {url} (there: {names}): run autoopt search first")
+            raise NoStudy(f"{wanted} is not in {without_password(url)} (there: {names}): run autoopt search first")
         _, card, stored = max(found, key=lambda item: item[0])
         return StudyResult(card, tuple(_read_records(stored)))
 
 
 def check_storage(url: str) -> None:
-    """Raise StorageError when the storage at `url` cannot be used."""
+    """Raise StorageError when the storage at `url` cannot be used. Makes no file."""
+    file = url.removeprefix("sqlite:///")
+    if file != url and not Path(file).exists():
+        return
     with _storage_errors(url):
         _storage(url)
 
@@ -330,12 +334,6 @@ def _storage_errors(where: str) -> Iterator[None]:
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError, RuntimeError) as error:
         reason = (str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__])[0]
         raise StorageError(
-            f"the study storage {_without_password(where)} cannot be used ({reason}): check the URL (sqlite:///FILE or "
+            f"the study storage {without_password(where)} cannot be used ({reason}): check the URL (sqlite:///FILE or "
             "postgresql://USER@HOST/DB), that the server runs, and for PostgreSQL that autoopt[postgres] is installed"
         ) from error
-
-
-def _without_password(url: str) -> str:
-    scheme, separator, rest = url.partition("://")
-    user, at, host = rest.rpartition("@")
-    return f"{scheme}{separator}{user.partition(':')[0]}{at}{host}" if at else url

@@ -26,14 +26,16 @@ from autoopt.workload import SplitName, Workload
 if TYPE_CHECKING:
     import torch
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Raised when this file trains differently; part of the recipe that the weights carry."""
-COARSE_SHARES = {4: 0.60, 2: 0.34}
+COARSE_SHARES = {4: 0.42, 2: 0.17}
 """Shares of the epochs on tiles with a quarter and with half of the resolution, before the full one: in 2D a
 sixteenth and a quarter of the cost, and there is much to learn before fine detail matters."""
 SMALLEST_COARSE_TILE = 48
 """Smaller than this a coarse tile tells a network with four poolings next to nothing."""
-WARM_UP_SHARE = 0.2
+WARM_UP_SHARE = 0.1
+FIRST_RATE = 0.2
+"""The learning rate at the start, as a share of the highest."""
 LARGEST_GRADIENT = 5.0
 SLACK = 0.1
 """How far, as a share of all work, a training may be behind its time limit at the start: loading has no steps."""
@@ -152,9 +154,6 @@ class _Trainer:
         self.steps_done = 0
         self.factors = shrink_factors(recipe.epochs, workload.pipeline.tile)
         self.work_left = self.work = self.steps_per_epoch * sum(self._work(factor) for factor in self.factors)
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, recipe.learning_rate, total_steps=self.total_steps + 1, pct_start=WARM_UP_SHARE
-        )
         self.best: tuple[Quality, dict[str, torch.Tensor]] | None = None
 
     def run(self, progress: Callable[[TrainProgress], None]) -> Quality:
@@ -190,6 +189,8 @@ class _Trainer:
         import torch
 
         self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.workload.recipe.learning_rate * rate_at(1 - self.work_left / self.work)
         self.optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=_has_bf16()):
             logits = self.model(images)
@@ -220,8 +221,6 @@ class _Trainer:
                 references = torch.from_numpy(np.stack([reference for _, reference in pairs]).astype(np.int64))
                 yield _laid_out(images), references
             self.work_left -= self._work(factor)
-            if self.steps_done:
-                self.schedule.step()
 
     def _work(self, factor: int) -> float:
         """What a step at the resolution divided by `factor` costs, that of a full one being 1."""
@@ -239,6 +238,17 @@ def shrink_factors(epochs: int, tile: Sequence[int]) -> list[int]:
         if min(tile) // factor >= SMALLEST_COARSE_TILE:
             factors += [factor] * int(epochs * share)
     return [*factors, *[1] * (epochs - len(factors))]
+
+
+def rate_at(done: float) -> float:
+    """The learning rate, as a share of the highest, when the fraction `done` of all work is done.
+
+    One cycle (Smith and Topin 2018): a short linear rise, then half a cosine to zero. It runs over work, not
+    steps: the full resolution is most of the work but few of the steps, and must still learn, not only settle.
+    """
+    if done < WARM_UP_SHARE:
+        return FIRST_RATE + (1 - FIRST_RATE) * done / WARM_UP_SHARE
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - WARM_UP_SHARE) / (1 - WARM_UP_SHARE))))
 
 
 def _loss(logits: torch.Tensor, references: torch.Tensor) -> torch.Tensor:

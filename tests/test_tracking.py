@@ -32,7 +32,7 @@ from autoopt.records import (
     StudyCard,
     TrialRecord,
 )
-from autoopt.results import StudyResult
+from autoopt.results import StudyResult, describe
 from autoopt.tracking import Tracker, check_tracking, default_tracking_uri, read_trials
 
 if TYPE_CHECKING:
@@ -89,8 +89,10 @@ RECORDS = (
     trial(1, sections("openvino"), 0.020, 0.900, origin="seed", label="openvino f32"),
     trial(2, sections("openvino", preset="mixed"), 0.010, 0.895, notes=("repeated for lack of memory",)),
     trial(3, sections("openvino", preset="performance"), 0.008, 0.850),
-    trial(4, sections("openvino", 1, "performance"), 1, 1, status=Status.FAILED, measurement=None, quality=None, failure=CRASH,
-          seconds={"make": 2.0}),
+    replace(
+        trial(4, sections("openvino", 1, "performance"), 1.0, 1.0),
+        status=Status.FAILED, measurement=None, quality=None, failure=CRASH, seconds={"make": 2.0},
+    ),
     trial(5, sections("onnxruntime"), 0.300, 0.900),
 )  # fmt: skip
 RESULT = StudyResult(CARD, RECORDS)
@@ -158,7 +160,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = free.getsockname()[1]
     command = [
         sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-        "--backend-store-uri", f"sqlite:///{folder / 'server.db'}", "--artifacts-destination", str(folder / "artifacts"),
+        "--backend-store-uri", f"sqlite:///{folder / 'server.db'}",
+        "--artifacts-destination", str(folder / "artifacts"),
     ]  # fmt: skip
     with (folder / "log").open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder, start_new_session=True)
@@ -182,14 +185,14 @@ def _wait(url: str, process: subprocess.Popen[bytes], output: Path) -> None:
 
 
 def test_every_trial_is_one_finished_run_below_the_parent(uri: str) -> None:
-    """Complete, infeasible and failed trials are one child run each, in a terminal status, with a name people can read."""
+    """Complete, infeasible and failed trials are one child run each, in a terminal status, with a readable name."""
     found, top = children(uri, CARD.name), parent(uri, CARD.name)
 
     assert sorted(found) == [0, 1, 2, 3, 4, 5]
     assert {run.data.tags["mlflow.parentRunId"] for run in found.values()} == {top.info.run_id}
     assert {number for number, run in found.items() if run.info.status == "FAILED"} == {4}
     assert {run.info.status for number, run in found.items() if number != 4} | {top.info.status} == {"FINISHED"}
-    assert found[2].info.run_name == "#002 openvino int8 mixed 2 threads"
+    assert found[2].info.run_name == f"#002 {describe(RECORDS[2].configuration)}"
     assert found[2].info.end_time - found[2].info.start_time == 6000
     assert {number: run.data.tags["autoopt.status"] for number, run in found.items()} == {
         0: "complete", 1: "complete", 2: "complete", 3: "infeasible", 4: "failed", 5: "infeasible",
@@ -227,7 +230,10 @@ def test_the_parent_carries_the_front(uri: str, tmp_path: Path) -> None:
 
     assert [member["trial"] for member in json.loads(file(uri, top, "front.json", tmp_path))["front"]] == [2, 1]
     rows = list(csv.DictReader(file(uri, top, "front.csv", tmp_path).splitlines()))
-    assert [(row["trial"], row["demo"], row["runtime.threads"]) for row in rows] == [("2", "True", "2"), ("1", "True", "2")]
+    assert [(row["trial"], row["demo"], row["runtime.threads"]) for row in rows] == [
+        ("2", "True", "2"),
+        ("1", "True", "2"),
+    ]
     assert file(uri, top, "front.md", tmp_path) == top.data.tags["mlflow.note.content"]
     assert "histo (demo data)" in top.data.tags["mlflow.note.content"]
     assert "| #0 | torch f32 (reference) | 40.00 |" in top.data.tags["mlflow.note.content"]
@@ -345,6 +351,20 @@ def test_a_database_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
             check_tracking(f"sqlite:///{path}")
 
 
+def test_nothing_is_phoned_home() -> None:
+    """MLflow's telemetry is off in a process where nobody else has switched it off, unless it is switched on."""
+    code = (
+        "import contextlib, sys, autoopt.tracking as tracking; assert 'mlflow' not in sys.modules\n"
+        "with contextlib.suppress(Exception): tracking.check_tracking('http://127.0.0.1:9')\n"
+        "from mlflow.telemetry import client; print(client.get_telemetry_client())"
+    )
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    environment = {**kept, "PYTHONPATH": str(DOCUMENT.parent.parent)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "None"
+
+
 def filters() -> list[str]:
     """The lines of the SQL blocks of the documentation, without their comments."""
     blocks = re.findall(r"^```sql\n(.*?)^```", DOCUMENT.read_text(), flags=re.MULTILINE | re.DOTALL)
@@ -371,11 +391,12 @@ def test_documentation_names_every_field(uri: str) -> None:
     assert {field for field in wanted if not re.search(re.escape(field) + r"(?!\w)", text)} == set()
 
 
-def test_documented_python_runs(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_documented_python_runs(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The Python example of docs/mlflow.md prints the front of the default database, fastest first."""
     (code,) = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(), flags=re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(home.parent)
     exec(compile(code, str(DOCUMENT), "exec"), {})
 
-    lines = [line for line in capsys.readouterr().out.splitlines() if "#002" in line or "#001" in line]
-    assert "#002 openvino int8 mixed 2 threads 10.0 0.895" in lines
+    assert f"#002 {describe(RECORDS[2].configuration)} 10.0 0.895" in capsys.readouterr().out.splitlines()

@@ -146,7 +146,7 @@ def test_nothing_feasible_says_which_limit_binds(tmp_path: Path) -> None:
     done = run("search", *project(tmp_path), "--budget", "3", "--max-latency", "1us")
 
     assert done.returncode == 3, done.stderr
-    assert "latency_s" in done.stdout
+    assert "p25 latency binds" in done.stdout
     assert "Nearest" in done.stdout
 
 

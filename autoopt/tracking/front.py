@@ -1,0 +1,112 @@
+"""The front of a study as JSON, CSV and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from autoopt.records import TrialRecord
+from autoopt.results import StudyResult, describe
+
+
+def front_json(result: StudyResult) -> dict[str, Any]:
+    """The front as plain JSON: study, limits, members with configuration and headline numbers."""
+    card = result.card
+    return {
+        "study": card.name,
+        "workload": card.workload,
+        "demo": card.demo,
+        "host": {"fingerprint": card.host.fingerprint, "cpu": card.host.cpu},
+        "limits": dict(card.limits),
+        "objectives": list(card.objectives),
+        "trials": len(result.records),
+        "front": [
+            {
+                "trial": record.number,
+                "label": record.label,
+                "configuration": record.configuration.sections(),
+                **result.headline(record),
+            }
+            for record in result.front
+        ],
+    }
+
+
+def front_csv(result: StudyResult) -> str:
+    """The front as CSV: one row a member, flat configuration and headline numbers; `demo` in every row."""
+    rows = [
+        {"trial": r.number, "demo": result.card.demo, **r.configuration.flat(), **result.headline(r)}
+        for r in result.front
+    ]
+    names = list(dict.fromkeys(name for row in rows for name in row)) or ["trial"]
+    return csv_text(names, ([row.get(name) for name in names] for row in rows))
+
+
+def front_markdown(result: StudyResult) -> str:
+    """The front as a Markdown table with the references below it: speed-ups, drop, memory, size."""
+    card = result.card
+    limits = ", ".join(f"{name} <= {value:g}" for name, value in sorted(card.limits.items())) or "none"
+    header = columns(result)
+    members = [*front_rows(result), *reference_rows(result)]
+    lines = [
+        f"### Pareto front of {card.title}",
+        "",
+        f"study {card.name}, {len(result.records)} trials, limits: {limits}; {card.host.cpu}, {card.host.cores} cores",
+        "",
+        f"| {' | '.join(header)} |",
+        f"| --- | --- {'| ---: ' * (len(header) - 2)}|",
+        *(f"| {' | '.join(cells)} |" for cells in members),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as CSV; None is an empty cell."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def columns(result: StudyResult) -> tuple[str, ...]:
+    """The header of the rows of `front_rows` and `reference_rows`."""
+    return ("trial", "configuration", *(title or result.card.primary for title, _, _ in _COLUMNS))
+
+
+def front_rows(result: StudyResult) -> list[list[str]]:
+    """The members of the front as formatted cells, fastest first."""
+    return [_cells(result, record, describe(record.configuration)) for record in result.front]
+
+
+def reference_rows(result: StudyResult) -> list[list[str]]:
+    """The yardsticks that are not on the front themselves, as formatted cells."""
+    shown = {record.number for record in result.front}
+    rows = []
+    for record in (result.reference, result.openvino_f32):
+        if record is not None and record.number not in shown:
+            shown.add(record.number)
+            rows.append(_cells(result, record, f"{record.label} (reference)"))
+    return rows
+
+
+_COLUMNS = (
+    ("p25 ms", "latency_p25_ms", "{:.2f}"),
+    ("p95 ms", "latency_p95_ms", "{:.2f}"),
+    ("x PyTorch f32", "speedup_vs_torch_f32", "{:.2f}"),
+    ("x OpenVINO f32", "speedup_vs_openvino_f32", "{:.2f}"),
+    ("", "", "{:.4f}"),  # the primary metric, by its own name
+    ("drop", "drop", "{:+.4f}"),
+    ("peak MB", "peak_rss_mb", "{:.0f}"),
+    ("size MB", "size_mb", "{:.2f}"),
+)
+"""Title, headline number and format of the numeric columns."""
+
+
+def _cells(result: StudyResult, record: TrialRecord, name: str) -> list[str]:
+    numbers = result.headline(record)
+    keys = [(key or result.card.primary, text) for _, key, text in _COLUMNS]
+    values = [text.format(numbers[key]) if key in numbers else "-" for key, text in keys]
+    return [f"#{record.number}", name.replace("|", "/"), *values]

@@ -1,0 +1,189 @@
+"""What the runs hold: a trial or a study as MLflow parameters, metrics, tags and files."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from autoopt import __version__
+from autoopt.picture import front_picture
+from autoopt.records import Status, StudyCard, TrialRecord, finite
+from autoopt.results import StudyResult, violations
+from autoopt.tracking.front import csv_text, front_csv, front_json, front_markdown
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric, Param, RunTag
+
+STUDY, TRIAL, KIND, STATE = "autoopt.study", "autoopt.trial", "autoopt.kind", "autoopt.state"
+PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
+RECORD = "record.json"
+LONGEST = 5000
+"""Characters of a tag or parameter that are kept; MLflow refuses more than 6000."""
+
+
+def study_tags(card: StudyCard) -> dict[str, str]:
+    """What the parent and every child say of their study."""
+    versions = {"autoopt": __version__, **card.host.versions}
+    return {
+        STUDY: card.name,
+        "autoopt.workload": card.workload,
+        "autoopt.demo": _flag(card.demo),
+        "autoopt.host": card.host.fingerprint,
+        "autoopt.cpu": card.host.cpu,
+        "autoopt.data_digest": card.data_digest,
+        "autoopt.weights_digest": card.weights_digest,
+        **{f"autoopt.version.{name}": str(version) for name, version in versions.items()},
+    }
+
+
+def trial_tags(record: TrialRecord) -> dict[str, str]:
+    """What never changes of a trial: where it came from, what it is, how it failed, what really ran."""
+    tags = {
+        KIND: "trial",
+        TRIAL: str(record.number),
+        "autoopt.origin": record.origin,
+        "autoopt.label": record.label,
+        "autoopt.configuration": record.configuration.digest,
+        "autoopt.artifact": record.artifacts[-1] if record.artifacts else "",
+        "autoopt.notes": "; ".join(record.notes),
+    }
+    if (failure := record.failure) is not None:
+        tags |= {"autoopt.cause": failure.cause, "autoopt.stage": failure.stage, "autoopt.message": failure.message}
+    if (measured := record.measurement) is not None:
+        tags |= {f"effective.{_name(name)}": _text(value) for name, value in measured.effective.items()}
+        tags |= {"autoopt.host": measured.host, "autoopt.doubts": "; ".join(measured.doubts)}
+    return {name: text[:LONGEST] for name, text in tags.items() if text}
+
+
+def verdict_tags(record: TrialRecord, on_front: bool) -> dict[str, str]:
+    """What other trials and other limits may change of a judged trial."""
+    return {
+        "autoopt.status": record.status.value,
+        "autoopt.violated": ",".join(sorted(record.violated)) or "none",
+        "autoopt.on_front": _flag(on_front),
+    }
+
+
+def trial_metrics(record: TrialRecord, result: StudyResult) -> dict[str, float]:
+    """The headline numbers, seconds by kind, and by how much each limit is missed (zero or less: kept)."""
+    excess = violations(record, result.reference, result.card.limits)
+    numbers = {
+        **result.headline(record),
+        **{f"seconds_{kind}": seconds for kind, seconds in record.seconds.items()},
+        **{f"violation_{name}": value for name, value in excess.items()},
+    }
+    return {_name(name): float(value) for name, value in numbers.items() if finite(value) is not None}
+
+
+def trial_files(record: TrialRecord) -> dict[str, bytes]:
+    """The whole record, raw latency samples, per-case scores, and of a failure its message and log."""
+    files = {RECORD: json.dumps(record.to_json(), indent=1).encode()}
+    if (measured := record.measurement) is not None:
+        samples = [
+            (process, phase, call, seconds)
+            for phase, processes in (("warmup", measured.warmups_s), ("timed", measured.calls_s))
+            for process, calls in enumerate(processes)
+            for call, seconds in enumerate(calls)
+        ]
+        files["latency_samples.csv"] = csv_text(("process", "phase", "call", "seconds"), samples).encode()
+    if (quality := record.quality) is not None:
+        metrics = list(dict.fromkeys(name for case in quality.cases for name in case.scores))
+        scores = [(case.id, case.group, *(case.scores.get(name) for name in metrics)) for case in quality.cases]
+        files["case_scores.csv"] = csv_text(("case", "group", *metrics), scores).encode()
+    if (failure := record.failure) is not None:
+        text = f"{failure.cause} in {failure.stage}: {failure.message}\n\n{failure.log_tail}"
+        files["log.txt"] = text.encode(errors="replace")
+    return files
+
+
+def trial_times_ms(record: TrialRecord) -> tuple[int, int]:
+    """When the trial began and ended, in milliseconds since 1970; now where the record does not say."""
+    try:
+        began = int(datetime.fromisoformat(record.started_at).timestamp() * 1000)
+    except ValueError:
+        began = now_ms()
+    return began, began + round(sum(record.seconds.values()) * 1000)
+
+
+def study_params(card: StudyCard) -> dict[str, Any]:
+    """What never changes of a study."""
+    return {
+        "workload": card.title,
+        "objectives": ",".join(card.objectives),
+        "primary": card.primary,
+        "seed": card.seed,
+        "labels": ",".join(card.labels),
+    }
+
+
+def study_metrics(result: StudyResult) -> dict[str, float]:
+    """Budget used, how the trials ended, size and best of the front, and the two references."""
+    numbers: dict[str, float] = {"trials": len(result.records), "front_size": len(result.front)}
+    numbers |= {f"trials_{status.value}": sum(r.status is status for r in result.judged) for status in Status}
+    for kind in sorted({kind for record in result.records for kind in record.seconds}):
+        numbers[f"seconds_{kind}"] = sum(record.seconds.get(kind, 0.0) for record in result.records)
+    if result.front:
+        members = [result.headline(record) for record in result.front]
+        numbers["best_latency_p25_ms"] = min(item["latency_p25_ms"] for item in members)
+        numbers[f"best_{result.card.primary}"] = max(item[result.card.primary] for item in members)
+        for name in ("speedup_vs_torch_f32", "speedup_vs_openvino_f32"):
+            if all(name in item for item in members):
+                numbers[f"best_{name}"] = max(item[name] for item in members)
+    for prefix, record in (("reference", result.reference), ("openvino_f32", result.openvino_f32)):
+        if record is not None:
+            numbers |= {f"{prefix}_{name}": value for name, value in result.headline(record).items()}
+    return {_name(name): float(value) for name, value in numbers.items() if finite(value) is not None}
+
+
+def front_files(result: StudyResult) -> dict[str, bytes]:
+    """The front as JSON, CSV, Markdown and picture."""
+    return {
+        "front.json": json.dumps(front_json(result), indent=1).encode(),
+        "front.csv": front_csv(result).encode(),
+        "front.md": front_markdown(result).encode(),
+        "front.png": front_picture(result),
+    }
+
+
+def as_metrics(numbers: Mapping[str, float]) -> list[Metric]:
+    """MLflow's metrics of `numbers`."""
+    from mlflow.entities import Metric
+
+    now = now_ms()
+    return [Metric(name, value, now, 0) for name, value in numbers.items()]
+
+
+def as_params(values: Mapping[str, Any]) -> list[Param]:
+    """MLflow's parameters of `values`; None is written as "none"."""
+    from mlflow.entities import Param
+
+    return [Param(_name(name), _text(value)[:LONGEST]) for name, value in values.items()]
+
+
+def as_tags(tags: Mapping[str, str]) -> list[RunTag]:
+    """MLflow's tags of `tags`."""
+    from mlflow.entities import RunTag
+
+    return [RunTag(name, text) for name, text in tags.items()]
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970, MLflow's clock."""
+    return int(time.time() * 1000)
+
+
+def _name(name: str) -> str:
+    """`name` with only what MLflow allows in the name of a metric, parameter or tag."""
+    return re.sub(r"[^\w.\- /]", "_", name)
+
+
+def _text(value: Any) -> str:
+    return "none" if value is None else _flag(value) if isinstance(value, bool) else str(value)
+
+
+def _flag(value: bool) -> str:
+    return str(value).lower()

@@ -1,0 +1,125 @@
+"""How a tracking server or database is reached: quietly, without telemetry, and without waiting minutes for nobody."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from autoopt.errors import TrackingError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
+DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+"""Set where the user has not set them, before MLflow is imported: it reads the telemetry switch only then."""
+FIRST_CONTACT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "8",
+    "PGCONNECT_TIMEOUT": "8",
+}
+"""How patient the first request is: a server that is not there must be named within seconds."""
+_LIBRARIES = frozenset(
+    {"mlflow", "sqlalchemy", "alembic", "sqlite3", "requests", "urllib3", "psycopg", "psycopg2", "pymysql"}
+)
+_NOISY = ("alembic", "mlflow.store.db.utils", "urllib3.connectionpool")
+
+
+def default_tracking_uri(home: Path) -> str:
+    """The tracking URI of a home folder: SQLite."""
+    return f"sqlite:///{home / 'mlflow.db'}"
+
+
+def check_tracking(uri: str) -> None:
+    """Raise TrackingError when the tracking server or database at `uri` cannot be used."""
+    connect(uri)
+
+
+def is_server(uri: str) -> bool:
+    """Whether `uri` is a tracking server, which decides itself where artifacts go."""
+    return urlsplit(uri).scheme in ("http", "https")
+
+
+def connect(uri: str) -> MlflowClient:
+    """A client of the server or database at `uri` that has answered once. Raises TrackingError within seconds."""
+    scheme = uri.partition(":")[0].partition("+")[0]
+    if scheme not in SCHEMES or "://" not in uri:
+        raise TrackingError(
+            f"--tracking-uri must be one of {', '.join(f'{name}://...' for name in SCHEMES)}, got {shown(uri)!r}"
+        )
+    for name, text in DEFAULTS.items():
+        os.environ.setdefault(name, text)
+    with tracking_errors(uri), _environment(FIRST_CONTACT):
+        import mlflow
+
+        for logger in _NOISY:  # after the import, which configures them
+            logging.getLogger(logger).setLevel(logging.ERROR)
+        with _one_attempt():
+            client = mlflow.MlflowClient(tracking_uri=uri)
+            client.search_experiments(max_results=1)
+        return client
+
+
+@contextmanager
+def tracking_errors(uri: str) -> Iterator[None]:
+    """Turn what MLflow, its database and its HTTP client raise in the block into one TrackingError."""
+    try:
+        yield
+    except Exception as error:
+        ours = type(error).__module__.partition(".")[0] not in _LIBRARIES and not isinstance(
+            error, OSError | ImportError
+        )
+        if ours:
+            raise
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        secret = urlsplit(uri).password
+        reason = reason.replace(secret, "***") if secret else reason
+        raise TrackingError(
+            f"MLflow at {shown(uri)} cannot be used ({reason[:300]}): check --tracking-uri and that the server runs"
+        ) from error
+
+
+def shown(uri: str) -> str:
+    """`uri` without its password."""
+    secret = urlsplit(uri).password
+    return uri.replace(f":{secret}@", ":***@", 1) if secret else uri
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set `variables` for the block; MLflow reads them at every request."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, text in before.items():
+            if text is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = text
+
+
+@contextmanager
+def _one_attempt() -> Iterator[None]:
+    """Let MLflow try a database once for the block: by itself it tries for 100 seconds, even a wrong password."""
+    from mlflow.store.db import utils
+
+    before = utils.MAX_RETRY_COUNT
+    utils.MAX_RETRY_COUNT = 1
+    try:
+        yield
+    finally:
+        utils.MAX_RETRY_COUNT = before

@@ -1,0 +1,221 @@
+"""When what is written, and how it is found again.
+
+A run is in a terminal status a moment after it is created, the parent too; the tag `autoopt.state` of the
+parent says whether a search is going on. What kill -9 leaves RUNNING in that moment is deleted and written
+again by the next command.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoopt.errors import TrackingError
+from autoopt.records import Status, StudyCard, TrialRecord, digest
+from autoopt.results import StudyResult, describe, judge
+from autoopt.tracking import runs
+from autoopt.tracking.server import connect, is_server, shown, tracking_errors
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment, Run
+
+EXPERIMENT = "autoopt-"
+"""The experiment of a workload is this and its name."""
+FRONT = "autoopt.front_digest"
+"""The tag of the parent that says which front its files show."""
+PAGE = 1000
+_BATCH = 100  # parameters and tags that MLflow takes at once
+
+
+@dataclass
+class _Logged:
+    """A child run and what of it may still change."""
+
+    run_id: str
+    tags: dict[str, str]
+    metrics: dict[str, float]
+
+
+class Tracker:
+    """Writes one study to the MLflow at `uri`; the artifacts of a database without a server go to `home`/artifacts.
+
+    Raises TrackingError when MLflow cannot be used, here within seconds or later.
+    """
+
+    def __init__(self, uri: str, home: Path) -> None:
+        self._uri = uri
+        self._home = home
+        self._client = connect(uri)
+        self._experiment = ""
+        self._parent = ""
+        self._front = ""
+        self._logged: dict[int, _Logged] = {}
+
+    def open_study(self, card: StudyCard) -> set[int]:
+        """Find or make the study's parent run, delete what is half-written; returns the trials already logged."""
+        with tracking_errors(self._uri):
+            self._experiment = self._find_experiment(f"{EXPERIMENT}{card.workload}")
+            self._parent, self._front, self._logged = "", "", {}
+            for run in _study_runs(self._client, [self._experiment], card.name):
+                self._adopt(run)
+            if not self._parent:
+                tags = {**runs.study_tags(card), runs.KIND: "study"}
+                parent = self._client.create_run(self._experiment, run_name=card.name, tags=tags)
+                self._parent = parent.info.run_id
+                self._client.log_batch(self._parent, params=runs.as_params(runs.study_params(card)))
+                self._client.set_terminated(self._parent)
+            for logged in self._logged.values():
+                if logged.tags.get(runs.PARENT) != self._parent:  # its parent was deleted by hand
+                    self._client.set_tag(logged.run_id, runs.PARENT, self._parent)
+            self._client.set_tag(self._parent, runs.STATE, "searching")
+        return set(self._logged)
+
+    def log_trial(self, record: TrialRecord, result: StudyResult) -> None:
+        """Write one child run, complete when this returns: parameters, metrics, tags, raw samples, scores, log."""
+        judged = judge(record, result.reference, result.card.limits)
+        metrics = runs.trial_metrics(judged, result)
+        tags = runs.verdict_tags(judged, self._is_on_front(judged, result))
+        fixed = {**runs.study_tags(result.card), **runs.trial_tags(record), runs.PARENT: self._parent}
+        params = runs.as_params(record.configuration.flat())
+        began, ended = runs.trial_times_ms(record)
+        with tracking_errors(self._uri):
+            run_id = self._client.create_run(
+                self._experiment,
+                start_time=began,
+                run_name=f"#{record.number:03d} {describe(record.configuration)}",
+                tags={**fixed, **tags},
+            ).info.run_id
+            self._client.log_batch(run_id, metrics=runs.as_metrics(metrics), params=params[:_BATCH])
+            for start in range(_BATCH, len(params), _BATCH):
+                self._client.log_batch(run_id, params=params[start : start + _BATCH])
+            self._log_files(run_id, runs.trial_files(record))
+            self._client.set_terminated(run_id, "FAILED" if record.status is Status.FAILED else "FINISHED", ended)
+        self._logged[record.number] = _Logged(run_id, {**fixed, **tags}, metrics)
+
+    def update_front(self, result: StudyResult) -> None:
+        """Bring up to date what one trial changes of others: references, verdicts, the parent's counts and front.
+
+        Writes only what changed since the last time, also if that was in another process.
+        """
+        wanted = {
+            record.number: (
+                runs.verdict_tags(record, self._is_on_front(record, result)),
+                runs.trial_metrics(record, result),
+            )
+            for record in result.judged
+            if record.number in self._logged
+        }
+        front = digest([dict(result.card.limits), sorted(map(list, wanted.items()))])
+        if front == self._front:
+            return
+        with tracking_errors(self._uri):
+            for number, (tags, metrics) in wanted.items():
+                self._refresh(self._logged[number], tags, metrics)
+            files = runs.front_files(result)
+            self._client.log_batch(self._parent, metrics=runs.as_metrics(runs.study_metrics(result)))
+            self._log_files(self._parent, files)
+            limits = json.dumps(dict(result.card.limits), sort_keys=True)
+            note = files["front.md"].decode()[: runs.LONGEST]
+            tags = {runs.NOTE: note, "autoopt.limits": limits, FRONT: front}  # the digest last: it vouches for the rest
+            for name, text in tags.items():
+                self._client.set_tag(self._parent, name, text)
+        self._front = front
+
+    def close(self, state: str) -> None:
+        """Say on the parent run how the search ended: finished or interrupted."""
+        with tracking_errors(self._uri):
+            self._client.set_tag(self._parent, runs.STATE, state)
+            self._client.set_terminated(self._parent)  # again, for its end time
+
+    def _adopt(self, run: Run) -> None:
+        """Remember a run of this study, or delete it: half-written by a killed process, or there twice."""
+        tags, run_id = run.data.tags, run.info.run_id
+        number = int(tags[runs.TRIAL]) if runs.TRIAL in tags else None
+        twice = number in self._logged if number is not None else bool(self._parent)
+        if run.info.status == "RUNNING" or twice:
+            self._client.delete_run(run_id)
+        elif number is None:
+            self._parent, self._front = run_id, tags.get(FRONT, "")
+        else:
+            self._logged[number] = _Logged(run_id, dict(tags), dict(run.data.metrics))
+
+    def _refresh(self, logged: _Logged, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+        new_tags = {name: text for name, text in tags.items() if logged.tags.get(name) != text}
+        new_metrics = {name: value for name, value in metrics.items() if logged.metrics.get(name) != value}
+        if new_tags or new_metrics:
+            self._client.log_batch(logged.run_id, metrics=runs.as_metrics(new_metrics), tags=runs.as_tags(new_tags))
+            logged.tags.update(new_tags)
+            logged.metrics.update(new_metrics)
+
+    @staticmethod
+    def _is_on_front(record: TrialRecord, result: StudyResult) -> bool:
+        return any(member.number == record.number for member in result.front)
+
+    def _find_experiment(self, name: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            if found.lifecycle_stage == "deleted":
+                self._client.restore_experiment(found.experiment_id)
+            return str(found.experiment_id)
+        location = None if is_server(self._uri) else (self._home / "artifacts").resolve().as_uri()
+        return str(self._client.create_experiment(name, artifact_location=location))
+
+    def _log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
+        with tempfile.TemporaryDirectory(prefix="autoopt-") as folder:
+            for name, data in files.items():
+                (Path(folder) / name).write_bytes(data)
+            self._client.log_artifacts(run_id, folder)
+
+
+def read_trials(uri: str, study: str) -> list[TrialRecord]:
+    """The records of a study, read back from its MLflow runs, by number.
+
+    Raises TrackingError when MLflow cannot be used or has no such study.
+    """
+    client = connect(uri)
+    records = []
+    with tracking_errors(uri), tempfile.TemporaryDirectory(prefix="autoopt-") as folder:
+        experiments = [item.experiment_id for item in _experiments(client) if item.name.startswith(EXPERIMENT)]
+        found = _study_runs(client, experiments, study) if experiments else []
+        for run in found:
+            if runs.TRIAL in run.data.tags and run.info.status != "RUNNING":
+                target = Path(folder) / run.info.run_id
+                target.mkdir()
+                path = Path(client.download_artifacts(run.info.run_id, runs.RECORD, str(target)))
+                records.append(TrialRecord.from_json(json.loads(path.read_bytes())))
+    if not found:
+        raise TrackingError(f"MLflow at {shown(uri)} has no study {study!r}: check --study and --tracking-uri")
+    return sorted(records, key=lambda record: record.number)
+
+
+def _study_runs(client: MlflowClient, experiments: list[str], study: str) -> list[Run]:
+    """All runs of a study that are not deleted, oldest first."""
+    quote = '"' if "'" in study else "'"
+    # MLflow has no escape for a quote within a quoted text: then all runs are read and looked through.
+    wanted = "" if quote in study else f"tags.`{runs.STUDY}` = {quote}{study}{quote}"
+    found: list[Run] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            experiments, wanted, max_results=PAGE, order_by=["attributes.start_time ASC"], page_token=token
+        )
+        found += [run for run in page if run.data.tags.get(runs.STUDY) == study]
+        token = page.token
+        if not token:
+            return found
+
+
+def _experiments(client: MlflowClient) -> list[Experiment]:
+    found: list[Experiment] = []
+    token = None
+    while True:
+        page = client.search_experiments(max_results=PAGE, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found

@@ -1,0 +1,70 @@
+"""The documentation cannot lie: its commands exist with their options, its example workload keeps the contract."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from autoopt import cli
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
+COMMAND = re.compile(r"^\s*(?:\$ )?(autoopt [a-z]+[^\n|#`]*)", re.MULTILINE)
+
+
+def commands() -> list[tuple[str, str]]:
+    """Every line of a page that starts with `autoopt`, without its comment."""
+    return [(page.name, match.strip()) for page in PAGES for match in COMMAND.findall(page.read_text())]
+
+
+@pytest.mark.parametrize(("page", "line"), commands())
+def test_documented_commands_exist(page: str, line: str) -> None:
+    """Each command line of the documentation names a command and options that exist."""
+    _, name, *words = shlex.split(line)
+    group = typer.main.get_command(cli.app)
+    known = group.commands[name]  # type: ignore[attr-defined]
+    options = {option for parameter in known.params for option in parameter.opts}
+
+    for word in words:
+        if word.startswith("-") and word != "...":
+            assert word.split("=")[0] in options, f"{page}: {line}"
+
+
+def test_every_command_has_a_help_text_and_is_in_the_readme() -> None:
+    """No command is undocumented."""
+    readme = (ROOT / "README.md").read_text()
+    for name, command in typer.main.get_command(cli.app).commands.items():  # type: ignore[attr-defined]
+        assert command.help
+        assert f"autoopt {name}" in readme
+
+
+def test_the_first_lines_of_the_readme_are_the_two_commands() -> None:
+    """A newcomer sees `make demo` and `make test` first."""
+    lines = [line.strip() for line in (ROOT / "README.md").read_text().splitlines() if line.strip()]
+
+    assert lines[1].startswith("make demo")
+    assert lines[2].startswith("make test")
+
+
+def test_the_example_workload_keeps_the_contract(tmp_path: Path) -> None:
+    """The Python file that docs/workloads.md shows is a workload as it stands."""
+    from autoopt.testing import workload_problems
+    from autoopt.workload import load_workload
+
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "workloads.md").read_text(), re.DOTALL)
+    source = next(block for block in blocks if "def workload(" in block)
+    path = tmp_path / "my_model.py"
+    path.write_text(source)
+
+    assert workload_problems(load_workload(f"{path}:workload", None, tmp_path)) == []
+
+
+def test_pages_link_to_what_is_there() -> None:
+    """Relative links of the documentation lead to files of the repository."""
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
