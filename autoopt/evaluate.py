@@ -116,13 +116,14 @@ class Stages:
 def open_bench(prepared: Prepared, *, on_stage: Callable[[str], None] = lambda stage: None) -> Iterator[Bench]:
     """The bench of a prepared request, with its maker process, which ends with the block.
 
-    Raises DataError when a case of val cannot be read, WeightsError when the weights do not fit the model.
+    The maker is still loading the model when the block begins: `bench.maker.check()` waits for it and raises
+    WeightsError when the weights do not fit. Raises DataError when a case of val cannot be read.
     """
     with Maker(prepared.workload, prepared.weights, prepared.store, prepared.host) as maker:
         on_stage("load")
+        maker.begin_check()
         try:
             cases = pack_cases(prepared.workload, "val", prepared.store)
         except BadData as error:  # every trial needs these cases: it is no trial's failure
             raise DataError(error.message) from error
-        maker.check()
         yield Bench(prepared.workload, maker, prepared.host, cases, on_stage=on_stage)

@@ -85,12 +85,14 @@ def search(request: Request, *, listener: Listener | None = None) -> SearchResul
     with ExitStack() as held:
         held.enter_context(host_lock(f"study-{digest([prepared.storage_url, prepared.card.name])[:16]}", timeout_s=0))
         before = _study_so_far(prepared)
-        tracker = Tracker(request.tracking_uri or default_tracking_uri(request.home), request.home)
-        # The bench comes before the study: weights that do not fit leave no empty study behind.
         bench = None
         if len(before.records) < request.budget:
             on_stage = partial(_announce, tell, request.budget, before)
             bench = held.enter_context(open_bench(prepared, on_stage=on_stage))
+        # MLflow is imported here while the maker imports torch: the first trial is there that much earlier.
+        tracker = Tracker(request.tracking_uri or default_tracking_uri(request.home), request.home)
+        if bench is not None:
+            bench.maker.check()  # before there is a study: weights that do not fit leave no empty one behind
         study = held.enter_context(open_study(prepared.storage_url, prepared.card, prepared.space))
         held.enter_context(_tracked(tracker, study))
         return _Loop(prepared, study, tracker, tell, began).run(bench)

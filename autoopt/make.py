@@ -66,6 +66,7 @@ class Maker:
         self._data_digest = workload.data_digest
         self._weights_digest = file_digest(weights)
         self._child = Child("autoopt.make", environment=_thread_limits(host.cores))
+        self._checking = False
         self._failed: dict[str, TrialError] = {}
         self._verified: set[str] = set()
         self.made: Counter[str] = Counter()
@@ -83,9 +84,16 @@ class Maker:
         """End the maker process."""
         self._child.close()
 
+    def begin_check(self) -> None:
+        """Let the child import its libraries, build the model and load the weights while the parent goes on."""
+        if not self._checking:
+            self._child.send(self._request({"job": "check"}), stage="check")
+            self._checking = True
+
     def check(self) -> None:
         """Build the model and load the weights once. Raises WeightsError or WorkloadError when they do not fit."""
-        self._call("check", {"job": "check"})
+        self.begin_check()
+        self._receive("check")
 
     def export(self, graph_format: str, precision: str = "f32") -> Artifact:
         """The model as graph files of `graph_format` (torch, onnx, openvino, fake). Raises TrialError."""
@@ -148,14 +156,23 @@ class Maker:
         return artifact
 
     def _call(self, stage: str, job: Mapping[str, Any]) -> None:
-        request = {
+        if self._checking:
+            self.check()
+        self._child.send(self._request(job), stage=stage)
+        self._receive(stage)
+
+    def _request(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        return {
             **job,
             "origin": {"source": self._origin.source, "data": self._origin.data, "home": self._origin.home},
             "weights": str(self._weights),
             "store": str(self._store.root.resolve()),
             "threads": self._host.cores,
         }
-        reply = self._child.call(request, stage=stage, timeout_s=self._timeouts_s.get(stage, OTHER_TIMEOUT_S))
+
+    def _receive(self, stage: str) -> None:
+        self._checking = False
+        reply = self._child.receive(stage=stage, timeout_s=self._timeouts_s.get(stage, OTHER_TIMEOUT_S))
         if "usage" in reply:
             kind = getattr(errors, reply["usage"]["kind"])
             raise kind(*reply["usage"]["problems"])

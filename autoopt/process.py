@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -84,6 +84,11 @@ class Child:
         Raises the `TrialError` that the handler raised or that fits the child's death; after a
         death, a timeout or an interrupt the next call starts a fresh child.
         """
+        self.send(request, stage=stage)
+        return self.receive(stage=stage, timeout_s=timeout_s)
+
+    def send(self, request: Mapping[str, Any], *, stage: str) -> None:
+        """The first half of `call`: the child works while the parent does something else, until `receive`."""
         if self._process is not None and self._process.poll() is not None:
             self._kill_and_close()  # it died between two calls: that is not the fault of this one
         if self._process is None:
@@ -91,21 +96,31 @@ class Child:
         process = self._process
         assert process is not None and process.stdin is not None
         os.ftruncate(self._log.fileno(), 0)  # a failure shows, and is judged by, its own log only
-        try:
+        with self._killed_by_errors():
             try:
                 process.stdin.write(json.dumps(dict(request)).encode() + b"\n")
                 process.stdin.flush()
             except BrokenPipeError:
                 raise self._died(stage) from None
+
+    def receive(self, *, stage: str, timeout_s: float) -> dict[str, Any]:
+        """The second half of `call`: the answer to what was sent."""
+        with self._killed_by_errors():
             reply: dict[str, Any] = json.loads(self._read_line(stage, timeout_s))
-        except BaseException:  # also Ctrl-C: an answer that nobody waits for must not meet the next request
-            self._kill_and_close()
-            raise
         if "error" in reply:
             error = reply["error"]
             kind = TRIAL_ERRORS.get(error["cause"], Crash)
             raise kind(error["message"], stage=error["stage"] or stage, log_tail=error["log_tail"] or self._log_tail())
         return reply
+
+    @contextlib.contextmanager
+    def _killed_by_errors(self) -> Iterator[None]:
+        """End the child on any error, also Ctrl-C: an answer that nobody waits for must not meet the next request."""
+        try:
+            yield
+        except BaseException:
+            self._kill_and_close()
+            raise
 
     def close(self) -> None:
         """End the child, gently if it listens, and release its pipes and log."""

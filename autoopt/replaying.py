@@ -59,6 +59,7 @@ def replay_trial(
     result, before = find_trial(trial, study, home, storage)
     prepared = _prepare_as_before(result.card, home)
     with open_bench(prepared, on_stage=on_stage) as bench:
+        bench.maker.check()
         after = evaluate(before.configuration, bench, origin="replay", label=before.label)
     notes = _notes(result.card, prepared, before, after)
     return Replay(result, before, after.with_number(before.number), notes)
