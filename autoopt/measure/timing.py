@@ -38,7 +38,7 @@ class Plan:
     window: int = 4
     steady: float = 0.05
     rounds: int = 3
-    round_s: float = 0.3
+    round_s: float = 0.2
     pause_s: float = 0.05
     min_calls: int = 15
     max_calls: int = 400
