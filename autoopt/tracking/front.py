@@ -57,7 +57,7 @@ def front_markdown(result: StudyResult) -> str:
         "",
         f"| {' | '.join(header)} |",
         f"| --- | --- {'| ---: ' * (len(header) - 2)}|",
-        *(f"| {' | '.join(cells)} |" for cells in members),
+        *(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |" for cells in members),
     ]
     return "\n".join(lines) + "\n"
 
@@ -109,4 +109,4 @@ def _cells(result: StudyResult, record: TrialRecord, name: str) -> list[str]:
     numbers = result.headline(record)
     keys = [(key or result.card.primary, text) for _, key, text in _COLUMNS]
     values = [text.format(numbers[key]) if key in numbers else "-" for key, text in keys]
-    return [f"#{record.number}", name.replace("|", "/"), *values]
+    return [f"#{record.number}", name, *values]
