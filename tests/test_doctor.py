@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
 
 from autoopt import doctor
@@ -18,7 +19,6 @@ from autoopt.process import Child
 from autoopt.records import Host
 from autoopt.request import default_storage
 from autoopt.store import Store
-from autoopt.study import check_storage
 
 NAMES = (
     "versions", "runtime torch", "runtime onnxruntime", "runtime openvino", "CPU", "CPU f32", "CPU bf16", "CPU f16",
@@ -82,7 +82,7 @@ def test_a_storage_that_exists_is_opened(tmp_path: Path) -> None:
     url = default_storage(tmp_path)
     with Child("autoopt.doctor") as child:
         assert doctor._server("study storage", url, child).ok is None
-        check_storage(url)
+        optuna.storages.RDBStorage(url)
         assert doctor._server("study storage", url, child).ok is True
         (tmp_path / "study.db").write_bytes(b"this is not a database, however long it is" * 40)
         assert doctor._server("study storage", url, child).ok is False
