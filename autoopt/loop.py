@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from autoopt.errors import NoStudy
 from autoopt.evaluate import Bench, evaluate, open_bench
 from autoopt.measure.lock import host_lock
@@ -178,10 +180,11 @@ class _Loop:
     def _seconds_left(self) -> float | None:
         if not self._new:
             return None
-        spent = time.perf_counter() - self._began
-        left = spent / len(self._new) * (self._budget - len(self._study.records))
+        # The median of the trials alone: starting up and the slow reference come once and say nothing of the rest.
+        per_trial = float(np.median([sum(record.seconds.values()) for record in self._new]))
+        left = per_trial * (self._budget - len(self._study.records))
         limit = self._prepared.request.time_s
-        return left if limit is None else min(left, max(0.0, limit - spent))
+        return left if limit is None else min(left, max(0.0, limit - (time.perf_counter() - self._began)))
 
 
 @contextmanager
