@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from autoopt.errors import AutooptError, TrialError, UsageError
 from autoopt.measure.host import current_host
 from autoopt.measure.lock import lock_folder
 from autoopt.process import Child, serve
 from autoopt.records import Host
-from autoopt.request import LEAST_FREE_BYTES, default_storage
+from autoopt.request import LEAST_FREE_BYTES, default_storage, without_password
 from autoopt.runtimes import RUNTIMES, runtime
 from autoopt.runtimes.shared import has_bf16, has_f16
 from autoopt.store import Store
@@ -184,7 +183,7 @@ def _server(name: str, url: str, child: Child) -> Check:
     if (unmade := _unmade(name, url)) is not None:
         return unmade
     problem = _ask(child, {"probe": name, "url": url}, SERVER_TIMEOUT_S)
-    return Check(name, problem is None, _without_password(url, problem or url))
+    return Check(name, problem is None, without_password(problem or url))
 
 
 def _unmade(name: str, url: str) -> Check | None:
@@ -271,12 +270,6 @@ def _server_environment() -> dict[str, str]:
         "PGCONNECT_TIMEOUT": str(ANSWER_TIMEOUT_S),
     }
     return {**{name: text for name, text in os.environ.items() if name.upper().startswith(SERVER_VARIABLES)}, **limits}
-
-
-def _without_password(url: str, text: str) -> str:
-    """`text` without the password of `url`: libraries quote whole URLs in what they raise."""
-    secret = urlsplit(url).password
-    return text.replace(f":{secret}@", "@") if secret else text
 
 
 if __name__ == "__main__":

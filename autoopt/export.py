@@ -23,7 +23,7 @@ from autoopt.workload import Workload
 if TYPE_CHECKING:
     import torch
 
-VERSION = 1
+VERSION = 2
 """Raised when the code changes what it makes; part of the artifact's key."""
 DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
     "torch": ("torch",),
@@ -119,7 +119,7 @@ def export(
     """
     began = time.perf_counter()
     if graph_format == "fake":
-        text = json.dumps({"classes": workload.pipeline.classes})
+        text = json.dumps({"classes": workload.pipeline.classes, "task": workload.pipeline.task})
         (folder / graphs.FILES["fake"]).write_text(text)
         return {"format": graph_format, "precision": precision}
     precision = precision_of(graph_format, precision)

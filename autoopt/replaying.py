@@ -13,6 +13,9 @@ from autoopt.request import Prepared, Request, default_storage, prepare
 from autoopt.results import StudyResult
 from autoopt.study import read_study
 
+SETTLED = ("precision", "threads", "streams", "kernels")
+"""What the runtime reads back that does not vary from run to run, as a share of time does."""
+
 
 @dataclass(frozen=True)
 class Replay:
@@ -88,6 +91,8 @@ def _notes(card: StudyCard, prepared: Prepared, before: TrialRecord, after: Tria
         notes.append(f"this host ({prepared.host.fingerprint}) is not the one of the study ({card.host.fingerprint})")
     if before.artifacts and after.artifacts and before.artifacts != after.artifacts:
         notes.append("the artifacts were made anew: library versions, data or weights changed")
-    if before.measurement and after.measurement and before.measurement.effective != after.measurement.effective:
-        notes.append("the runtime's effective settings differ")
+    if before.measurement and after.measurement:
+        then, now = before.measurement.effective, after.measurement.effective
+        changed = [name for name in SETTLED if then.get(name) != now.get(name)]
+        notes += [f"effective {name} was {then.get(name)}, now it is {now.get(name)}" for name in changed]
     return tuple(notes)

@@ -110,7 +110,7 @@ def test_bfloat16_halves_the_weights(source: Source, weights: Path, tmp_path: Pa
 def test_fake_needs_no_model(tmp_path: Path) -> None:
     """The fake format only tells the number of classes; neither weights nor torch are touched."""
     export("fake", "f32", tiny.workload(), tmp_path / "missing", tmp_path)
-    assert json.loads((tmp_path / "fake.json").read_text()) == {"classes": 2}
+    assert json.loads((tmp_path / "fake.json").read_text()) == {"classes": 2, "task": "segmentation"}
 
 
 def test_an_unknown_format_is_refused(source: Source, weights: Path, tmp_path: Path) -> None:

@@ -103,7 +103,8 @@ class RuntimeContract:
         """A closed session may be closed again, also one that never ran."""
         session = runtime(name).open(exported.folder, runtime(name).canonical({}, HOST))
         session.close()
-        session.close()
+
+        assert session.close() is None
 
     @pytest.mark.parametrize("damage", ["missing", "garbage"])
     def test_a_bad_folder_is_unsupported(self, name: str, exported: Exported, tmp_path: Path, damage: str) -> None:
