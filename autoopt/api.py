@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autoopt.records import Scalar
 from autoopt.request import Request, check_data_argument, default_storage
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ PathLike = str | Path
 def search(
     workload: str = "histo",
     *,
+    options: Mapping[str, Scalar] | None = None,
     budget: int = 50,
     time_s: float | None = None,
     data: PathLike | None = None,
@@ -39,14 +41,18 @@ def search(
 ) -> SearchResult:
     """Search compression configurations of a workload on this host; the result has `.front`.
 
+    `workload` is a built-in name, file.py:function, package.module:function, or "model:" and an ONNX file, the folder
+    of a MONAI bundle or a builder; `options` are its own, such as {"net": "vgg11"}.
     The same call continues an interrupted study; `budget` counts all of its trials. Without `data`
     the workload's demo data is used. Raises UsageError for bad input.
     """
     from autoopt import loop
 
     request = Request(
-        workload, budget, time_s, _path(data), _path(weights), None if space is None else str(space), tuple(objectives),
-        max_drop, max_latency_s, study, storage, tracking_uri, seed, Path(home),
+        workload=workload, options=options or {}, budget=budget, time_s=time_s, data=_path(data),
+        weights=_path(weights), space=None if space is None else str(space), objectives=tuple(objectives),
+        max_drop=max_drop, max_latency_s=max_latency_s, study=study, storage=storage, tracking_uri=tracking_uri,
+        seed=seed, home=Path(home),
     )  # fmt: skip
     return loop.search(request, listener=listener)
 
@@ -54,6 +60,7 @@ def search(
 def plan(
     workload: str = "histo",
     *,
+    options: Mapping[str, Scalar] | None = None,
     budget: int = 50,
     data: PathLike | None = None,
     weights: PathLike | None = None,
@@ -69,7 +76,7 @@ def plan(
     from autoopt.request import prepare
 
     request = Request(
-        workload=workload, budget=budget, data=_path(data), weights=_path(weights),
+        workload=workload, options=options or {}, budget=budget, data=_path(data), weights=_path(weights),
         space=None if space is None else str(space), objectives=tuple(objectives), study=study, storage=storage,
         seed=seed, home=Path(home),
     )  # fmt: skip
@@ -132,6 +139,7 @@ def load(folder: PathLike) -> Predictor:
 def train(
     workload: str = "histo",
     *,
+    options: Mapping[str, Scalar] | None = None,
     data: PathLike | None = None,
     demo: bool = False,
     home: PathLike = "mlruns",
@@ -146,9 +154,8 @@ def train(
 
     folder = None if demo else check_data_argument(_path(data), needed_for=f"training {workload}")
     home = writable_folder(Path(home))
-    return training.train(
-        load_workload(workload, folder, home), home, progress=progress, seed=seed, max_seconds=max_seconds, half=demo
-    )
+    loaded = load_workload(workload, folder, home, options)
+    return training.train(loaded, home, progress=progress, seed=seed, max_seconds=max_seconds, half=demo)
 
 
 def _path(value: PathLike | None) -> Path | None:

@@ -115,15 +115,17 @@ class Predictor:
         """The names of the classes, in the order of the label map's values or of the probabilities."""
         return tuple(self._card["labels"])
 
-    def predict(self, image: np.ndarray) -> np.ndarray:
+    def predict(self, image: np.ndarray, affine: np.ndarray | None = None) -> np.ndarray:
         """The answer for one image (*spatial, channels), of any size.
 
-        Segmentation: a uint8 label map of the image's spatial shape. Classification: float32
-        probabilities (classes,). Raises ValueError for an image that does not fit the pipeline.
+        `affine` is (4, 4), voxel index to RAS+ millimetres as in NIfTI, needed where the pipeline orients or
+        resamples. Segmentation: a uint8 label map of the image's spatial shape; several labels at once: 0 or 1,
+        (*spatial, labels). Classification: float32 probabilities (classes,). Raises ValueError for an image
+        that does not fit the pipeline.
         """
         if self._session is None:
             raise BundleError("the predictor was closed: load the bundle again")
-        return predict(self.pipeline, self._session.run, image)
+        return predict(self.pipeline, self._session.run, image, affine)
 
     def close(self) -> None:
         """Release the model; closing twice is fine."""
@@ -239,20 +241,25 @@ def _fill(folder: Path, artifact: Artifact, card: Mapping[str, Any]) -> None:
 
 def _readme(card: Mapping[str, Any]) -> str:
     name = str(card["runtime"]["name"])
+    pipeline = Pipeline.from_json(card["pipeline"])
+    packages = ["numpy", *(["scipy"] if pipeline.needs_scipy else []), runtime(name).DISTRIBUTION or name]
+    call = "predict(image, affine)" if pipeline.needs_affine else "predict(image)        "
     demo = "DEMO: made from synthetic data. Not for patients.\n" if card["demo"] else ""
     return (
         f"{demo}A {card['pipeline']['task']} model of the workload {card['workload']}, made by autoopt.\n"
-        f"1. pip install autoopt, or only numpy and {runtime(name).DISTRIBUTION or name} beside its source\n"
+        f"1. pip install autoopt, or only {' and '.join(packages)} beside its source\n"
         "2. predictor = autoopt.load('this folder')     # every file is verified first\n"
-        f"3. answer = predictor.predict(image)           # image: {_image_text(card['pipeline'])}\n"
+        f"3. answer = predictor.{call}   # image: {_image_text(pipeline)}\n"
         f"4. classes: {', '.join(f'{index} {label}' for index, label in enumerate(card['labels']))}\n"
         "5. numbers, host, settings and digests are in bundle.json; the numbers hold for that host only\n"
     )
 
 
-def _image_text(pipeline: Mapping[str, Any]) -> str:
-    sizes = {1: "length", 2: "height, width", 3: "depth, height, width"}.get(len(pipeline["tile"]), "*sizes")
-    return f"array ({sizes}, {pipeline['channels']} channel{'s' if pipeline['channels'] != 1 else ''}), any size"
+def _image_text(pipeline: Pipeline) -> str:
+    sizes = {1: "length", 2: "height, width", 3: "three sizes as stored"}.get(pipeline.dimensions, "*sizes")
+    sizes = "slices, height, width" if pipeline.sliced else sizes
+    affine = "; affine: (4, 4), voxel to RAS+ mm" if pipeline.needs_affine else ""
+    return f"array ({sizes}, {pipeline.channels} channel{'s' if pipeline.channels != 1 else ''}), any size{affine}"
 
 
 def _check_replaceable(folder: Path) -> None:

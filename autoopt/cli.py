@@ -15,6 +15,7 @@ from autoopt.errors import AutooptError, UsageError
 
 if TYPE_CHECKING:
     from autoopt.loop import SearchResult
+    from autoopt.records import Scalar
 
 app = typer.Typer(
     help="Search the compression configurations of a medical-imaging model on the hardware that will run it.",
@@ -29,6 +30,17 @@ Home = Annotated[Path, typer.Option(help="Folder of all state: studies, MLflow, 
 Storage = Annotated[str | None, typer.Option(help="Study storage URL. [default: sqlite in the home folder]")]
 Study = Annotated[str | None, typer.Option(help="Name of the study. [default: made from what is searched]")]
 WorkloadName = Annotated[str, typer.Option(help="A built-in name, file.py:function or package.module:function.")]
+Model = Annotated[
+    str | None,
+    typer.Option(help="Your model: an ONNX file, the folder of a MONAI bundle, or file.py:function that builds it."),
+]
+Task = Annotated[str | None, typer.Option(help="With --model: segmentation or classification.")]
+Options = Annotated[
+    list[str] | None, typer.Option("--option", help="NAME=VALUE, an option of the workload or model; may be repeated.")
+]
+TrustBundle = Annotated[
+    bool, typer.Option("--trust-bundle", help="Let a MONAI bundle run any code that its configuration names.")
+]
 Data = Annotated[Path | None, typer.Option(help="Data folder. [default: the workload's demo data]")]
 Weights = Annotated[
     Path | None, typer.Option(help="Trained weights. [default: what `autoopt train` stored for this data]")
@@ -43,6 +55,10 @@ Trial = Annotated[str, typer.Argument(help="A trial's number, or STUDY/NUMBER.")
 @app.command()
 def search(
     workload: WorkloadName = "histo",
+    model: Model = None,
+    task: Task = None,
+    option: Options = None,
+    trust_bundle: TrustBundle = False,
     budget: Budget = 50,
     time: Annotated[str | None, typer.Option(help="Stop after this long, such as 30m or 2h.")] = None,
     data: Data = None,
@@ -60,11 +76,13 @@ def search(
     """Try configurations, measure each one here, and show the Pareto front. Continues where it stopped."""
     from autoopt import api, show
 
+    source, options = _source(workload, model, task, option, trust_bundle)
     with show.SearchBar() as bar:
         result = api.search(
-            workload, budget=budget, time_s=_duration(time, "--time"), data=data, weights=weights, space=space,
-            objectives=_names(objectives), max_drop=max_drop, max_latency_s=_duration(max_latency, "--max-latency"),
-            study=study, storage=storage, tracking_uri=tracking_uri, seed=seed, home=home, listener=bar,
+            source, options=options, budget=budget, time_s=_duration(time, "--time"), data=data, weights=weights,
+            space=space, objectives=_names(objectives), max_drop=max_drop,
+            max_latency_s=_duration(max_latency, "--max-latency"), study=study, storage=storage,
+            tracking_uri=tracking_uri, seed=seed, home=home, listener=bar,
         )  # fmt: skip
     show.search_result(result, home=home, storage=storage, tracking_uri=tracking_uri)
     _exit_if_nothing_fits(result)
@@ -73,6 +91,10 @@ def search(
 @app.command()
 def plan(
     workload: WorkloadName = "histo",
+    model: Model = None,
+    task: Task = None,
+    option: Options = None,
+    trust_bundle: TrustBundle = False,
     budget: Budget = 50,
     time: Annotated[str | None, typer.Option(help="Accepted so that the line of a search fits; not used.")] = None,
     data: Data = None,
@@ -90,8 +112,9 @@ def plan(
     """Say what a search would do and cost, without doing it."""
     from autoopt import api, show
 
+    source, options = _source(workload, model, task, option, trust_bundle)
     planned = api.plan(
-        workload, budget=budget, data=data, weights=weights, space=space, objectives=_names(objectives),
+        source, options=options, budget=budget, data=data, weights=weights, space=space, objectives=_names(objectives),
         study=study, storage=storage, seed=seed, home=home,
     )  # fmt: skip
     show.plan(planned)
@@ -160,6 +183,9 @@ def pull(
 @app.command()
 def train(
     workload: WorkloadName = "histo",
+    model: Model = None,
+    task: Task = None,
+    option: Options = None,
     data: Annotated[Path | None, typer.Option(help="Data folder.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Train on the embedded demo data.")] = False,
     time: Annotated[str | None, typer.Option(help="Stop after this long. [default: what the recipe says]")] = None,
@@ -171,11 +197,19 @@ def train(
 
     if demo and data is not None:
         raise UsageError("--demo and --data exclude each other: give one of them")
+    source, options = _source(workload, model, task, option)
     with show.TrainBar() as bar:
         trained = api.train(
-            workload, data=data, demo=demo, home=home, seed=seed, max_seconds=_duration(time, "--time"), progress=bar
+            source,
+            options=options,
+            data=data,
+            demo=demo,
+            home=home,
+            seed=seed,
+            max_seconds=_duration(time, "--time"),
+            progress=bar,
         )
-    show.train_result(trained, workload=workload, data=data)
+    show.train_result(trained, source=source, data=data, options=options)
 
 
 @app.command()
@@ -189,6 +223,16 @@ def doctor(storage: Storage = None, tracking_uri: Annotated[str | None, typer.Op
     show.checks(results)
     if any(check.ok is False for check in results):
         raise typer.Exit(2)
+
+
+@app.command()
+def init(path: Annotated[Path, typer.Argument(help="The file to write, such as my_model.py.")]) -> None:
+    """Write a workload of your own to start from: it runs as it is."""
+    from autoopt.workloads.template import write_template
+
+    write_template(path)
+    typer.echo(f"wrote {path}; now: autoopt train --workload {path}:workload --demo")
+    typer.echo(f"then: autoopt search --workload {path}:workload --space quick --budget 8")
 
 
 @app.command()
@@ -240,6 +284,28 @@ def _errors_as_messages() -> Iterator[None]:
 def _exit_if_nothing_fits(result: SearchResult) -> None:
     if not result.front:
         raise typer.Exit(3)
+
+
+def _source(
+    workload: str, model: str | None, task: str | None, option: list[str] | None, trust_bundle: bool = False
+) -> tuple[str, dict[str, Scalar]]:
+    """The source of the workload and its options, as `api` takes them."""
+    wrong = [f"--option must be NAME=VALUE, got {text!r}" for text in option or () if "=" not in text]
+    if model is None and (task is not None or trust_bundle):
+        wrong.append("--task and --trust-bundle say something of --model: give it, or leave them out")
+    if wrong:
+        raise UsageError(*wrong)
+    options: dict[str, Scalar] = {}
+    for text in option or ():
+        name, _, value = text.partition("=")
+        options[name] = value
+    if model is None:
+        return workload, options
+    if task is not None:
+        options["task"] = task
+    if trust_bundle:
+        options["trust"] = True
+    return f"model:{model}", options
 
 
 def _names(text: str) -> tuple[str, ...]:

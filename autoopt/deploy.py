@@ -17,6 +17,7 @@ from autoopt.infer import Pipeline
 from autoopt.make import KIND
 from autoopt.records import Measurement, Quality, Status, TrialRecord
 from autoopt.results import OBJECTIVES, StudyResult, describe, violations
+from autoopt.space import configured
 from autoopt.store import Store
 
 PICKS = ("fastest", "balanced", "best-quality", "smallest")
@@ -81,7 +82,7 @@ def pull(result: StudyResult, choice: Choice, store: Store, out: Path) -> Path:
         )
     store.verify(artifact)
     settings = record.configuration.section("runtime") or {}
-    pipeline = Pipeline.from_json(card.pipeline)
+    pipeline = configured(Pipeline.from_json(card.pipeline), choice.record.configuration)
     return write_bundle(out, artifact, settings, pipeline, card.labels, _facts(result, choice))
 
 

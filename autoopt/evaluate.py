@@ -18,13 +18,15 @@ from datetime import UTC, datetime
 from autoopt.compress import STEPS
 from autoopt.errors import BadData, Crash, DataError, TrialError, UsageError
 from autoopt.make import Maker
-from autoopt.measure.launcher import measure
+from autoopt.measure.launcher import Workers, measure
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.timing import Plan
+from autoopt.process import Child
 from autoopt.quality import score
 from autoopt.records import Configuration, Failure, Host, Status, TrialRecord
 from autoopt.request import Prepared
 from autoopt.runtimes import runtime
+from autoopt.space import configured
 from autoopt.store import Artifact
 from autoopt.workload import SplitName, Workload
 
@@ -42,7 +44,7 @@ class Bench:
     cases: Artifact
     split: SplitName = "val"
     plan: Plan = field(default_factory=Plan)
-    measure_timeout_s: float = 300.0
+    measure_timeout_s: float = 600.0
     on_stage: Callable[[str], None] = lambda stage: None
 
 
@@ -61,23 +63,25 @@ def evaluate(configuration: Configuration, bench: Bench, *, origin: str = "sampl
     )
     stages = Stages(bench.on_stage)
     settings = configuration.section("runtime") or {}
+    pipeline = configured(bench.workload.pipeline, configuration)
     try:
-        with stages("make", "export"):
-            executes = runtime(str(settings["name"]))
-            chain = [bench.maker.export(executes.FORMAT, str(settings.get("precision", "f32")))]
-        for name in STEPS:
-            step_settings = configuration.section(name)
-            if step_settings is not None:
-                with stages("make", name):
-                    chain.append(bench.maker.step(name, step_settings, chain[-1]))
-        record = replace(record, artifacts=tuple(artifact.key for artifact in chain))
+        with Workers(settings) as workers:  # a process that will measure loads its runtime while the artifact is made
+            with stages("make", "export"):
+                executes = runtime(str(settings["name"]))
+                chain = [bench.maker.export(executes.FORMAT, str(settings.get("precision", "f32")), pipeline)]
+            for name in STEPS:
+                step_settings = configuration.section(name)
+                if step_settings is not None:
+                    with stages("make", name):
+                        chain.append(bench.maker.step(name, step_settings, chain[-1], pipeline))
+            record = replace(record, artifacts=tuple(artifact.key for artifact in chain))
 
-        with stages("measure", "measure"):
-            measurement, predictions = measure(
-                chain[-1], settings, bench.workload.pipeline, bench.cases,
-                host=bench.host, plan=bench.plan, timeout_s=bench.measure_timeout_s,
-            )  # fmt: skip
-        record = replace(record, measurement=measurement)
+            with stages("measure", "measure"):
+                measurement, predictions = measure(
+                    chain[-1], settings, pipeline, bench.cases, host=bench.host, plan=bench.plan,
+                    timeout_s=bench.measure_timeout_s, latency=bench.workload.latency, workers=workers,
+                )  # fmt: skip
+            record = replace(record, measurement=measurement)
 
         with stages("score", "score"):
             quality = score(bench.workload, bench.split, predictions)
@@ -113,13 +117,15 @@ class Stages:
 
 
 @contextmanager
-def open_bench(prepared: Prepared, *, on_stage: Callable[[str], None] = lambda stage: None) -> Iterator[Bench]:
-    """The bench of a prepared request, with its maker process, which ends with the block.
+def open_bench(
+    prepared: Prepared, *, on_stage: Callable[[str], None] = lambda stage: None, child: Child | None = None
+) -> Iterator[Bench]:
+    """The bench of a prepared request, with its maker process (`child`, if it was started), which ends with the block.
 
     The maker is still loading the model when the block begins: `bench.maker.check()` waits for it and raises
     WeightsError when the weights do not fit. Raises DataError when a case of val cannot be read.
     """
-    with Maker(prepared.workload, prepared.weights, prepared.store, prepared.host) as maker:
+    with Maker(prepared.workload, prepared.weights, prepared.store, prepared.host, child=child) as maker:
         on_stage("load")
         maker.begin_check()
         try:

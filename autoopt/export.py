@@ -23,7 +23,7 @@ from autoopt.workload import Workload
 if TYPE_CHECKING:
     import torch
 
-VERSION = 2
+VERSION = 3
 """Raised when the code changes what it makes; part of the artifact's key."""
 DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
     "torch": ("torch",),
@@ -40,9 +40,12 @@ INLINE_LIMIT_BYTES = 1_500_000_000
 
 @dataclass(frozen=True)
 class Source:
-    """A loaded model with the batches it is compared on and its own float32 answers to them."""
+    """A loaded model with the batches it is compared on and its own float32 answers to them.
 
-    model: torch.nn.Module
+    `model` is None where the workload is a finished ONNX file.
+    """
+
+    model: torch.nn.Module | None
     batches: Mapping[str, np.ndarray]
     answers: Mapping[str, np.ndarray]
 
@@ -58,6 +61,8 @@ def load_source(workload: Workload, weights: Path) -> Source:
     Raises WeightsError when the weights do not fit, WorkloadError when the model cannot be built or its
     output has not the shape that the pipeline needs.
     """
+    if workload.build is None:
+        return _graph_source(workload)
     import torch
 
     try:
@@ -66,8 +71,7 @@ def load_source(workload: Workload, weights: Path) -> Source:
         raise WorkloadError(f"the model of {workload.name} cannot be built: {type(error).__name__}: {error}") from error
     load_weights(model, weights)
     model.eval().requires_grad_(False)
-    noise = np.random.default_rng(0).standard_normal(workload.pipeline.input_shape, dtype=np.float32)
-    batches = {"noise": noise, "case": training_tile(workload)}
+    batches = _batches(workload)
     answers = {}
     with torch.no_grad():
         for name, batch in batches.items():
@@ -82,10 +86,51 @@ def load_source(workload: Workload, weights: Path) -> Source:
     return Source(model, batches, answers)
 
 
+def _graph_source(workload: Workload) -> Source:
+    """A finished ONNX file as the source: its own answers are those of ONNX Runtime."""
+    import onnx
+
+    assert workload.graph is not None
+    with tempfile.TemporaryDirectory(prefix="autoopt-onnx-") as temporary:
+        folder = Path(temporary)
+        onnx.save(_fixed_graph(workload), folder / graphs.FILES["onnx"])
+        call, batches = graphs.caller(folder), _batches(workload)
+        answers = {name: call(batch) for name, batch in batches.items()}
+    for answer in answers.values():
+        if answer.shape != output_shape(workload):
+            raise WorkloadError(
+                f"{workload.graph} must answer a batch of shape {workload.pipeline.input_shape} with shape "
+                f"{output_shape(workload)}, it answered with {answer.shape}"
+            )
+    return Source(None, batches, answers)
+
+
+def _fixed_graph(workload: Workload) -> Any:
+    """The workload's ONNX model with the shape of one network call written into it. Raises Unsupported."""
+    import onnx
+    from onnx.tools.update_model_dims import update_inputs_outputs_dims
+
+    model = onnx.load(str(workload.graph))
+    pipeline = workload.pipeline
+    try:
+        return update_inputs_outputs_dims(
+            model,
+            {model.graph.input[0].name: list(pipeline.input_shape)},
+            {model.graph.output[0].name: list(pipeline.output_shape)},
+        )
+    except ValueError as error:
+        raise Unsupported(f"{workload.graph} cannot take the shape {pipeline.input_shape}: {error}") from error
+
+
+def _batches(workload: Workload) -> dict[str, np.ndarray]:
+    """What a graph is compared on: noise and a training tile."""
+    noise = np.random.default_rng(0).standard_normal(workload.pipeline.input_shape, dtype=np.float32)
+    return {"noise": noise, "case": training_tile(workload)}
+
+
 def output_shape(workload: Workload) -> tuple[int, ...]:
     """What the model answers to one tile: (1, classes, *tile), or (1, classes) for classification."""
-    pipeline = workload.pipeline
-    return (1, pipeline.classes, *(pipeline.tile if workload.task == "segmentation" else ()))
+    return workload.pipeline.output_shape
 
 
 def training_tile(workload: Workload) -> np.ndarray:
@@ -95,7 +140,8 @@ def training_tile(workload: Workload) -> np.ndarray:
     """
     case = workload.splits.train[0]
     try:
-        tiles, _ = workload.pipeline.prepare(case.read().image)
+        sample = case.read()
+        tiles, _ = workload.pipeline.prepare(sample.image, sample.affine)
     except ValueError as error:
         raise BadData(f"case {case.id} cannot be used: {error}") from error
     middle = len(tiles) // 2
@@ -127,9 +173,13 @@ def export(
     if graph_format == "torch":
         nodes = _export_torch(source, precision, folder)
     elif graph_format == "onnx":
-        nodes = _export_onnx(source, folder)
+        nodes = _copy_graph(workload, folder) if source.model is None else _export_onnx(source.model, source, folder)
     elif graph_format == "openvino":
-        nodes = _export_openvino(source, folder, onnx_folder)
+        with tempfile.TemporaryDirectory(prefix="autoopt-onnx-") as temporary:
+            if onnx_folder is None:
+                onnx_folder = Path(temporary)
+                export("onnx", precision, workload, weights, onnx_folder, source=source)
+            nodes = _export_openvino(folder, onnx_folder)
     else:
         raise Unsupported(f"the format must be one of {', '.join(graphs.FILES)}, got {graph_format!r}")
     errors = check(source, folder, TOLERANCE[precision])
@@ -139,7 +189,7 @@ def export(
         "errors": errors,
         "max_error": max(errors.values()),
         "tolerance": TOLERANCE[precision],
-        "parameters": sum(parameter.numel() for parameter in source.model.parameters()),
+        "parameters": None if source.model is None else sum(item.numel() for item in source.model.parameters()),
         "nodes": nodes,
         "bytes": sum(path.stat().st_size for path in folder.iterdir()),
         "seconds": time.perf_counter() - began,
@@ -174,8 +224,10 @@ def _export_torch(source: Source, precision: str, folder: Path) -> int:
     import torch
 
     module = source.model
+    if module is None:
+        raise Unsupported("a finished ONNX file cannot be run by PyTorch")
     if precision == "bf16":
-        module = _in_bfloat16(copy.deepcopy(source.model))
+        module = _in_bfloat16(copy.deepcopy(module))
     with _quiet(), _refusals_of("torch.export"):
         program = torch.export.export(module, (torch.from_numpy(source.batches["noise"]),), strict=False)
         torch.export.save(program, folder / graphs.FILES["torch"])
@@ -198,12 +250,24 @@ def _in_bfloat16(model: torch.nn.Module) -> torch.nn.Module:
     return InBfloat16().eval()
 
 
-def _export_onnx(source: Source, folder: Path) -> int:
+def _copy_graph(workload: Workload, folder: Path) -> int:
+    import onnx
+    import onnx_ir
+
+    proto = _fixed_graph(workload)
+    model = onnx_ir.from_proto(proto)
+    graphs.name_onnx(model)
+    large = proto.ByteSize() > INLINE_LIMIT_BYTES
+    onnx.save(onnx_ir.to_proto(model), folder / graphs.FILES["onnx"], save_as_external_data=large)
+    return len(proto.graph.node)
+
+
+def _export_onnx(module: torch.nn.Module, source: Source, folder: Path) -> int:
     import torch
 
     with _quiet(), _refusals_of("torch.onnx.export"):
         program = torch.onnx.export(
-            source.model,
+            module,
             (torch.from_numpy(source.batches["noise"]),),
             dynamo=True,
             input_names=["input"],
@@ -212,26 +276,22 @@ def _export_onnx(source: Source, folder: Path) -> int:
         )
     assert program is not None
     graphs.name_onnx(program.model)
-    size = sum(parameter.numel() * parameter.element_size() for parameter in source.model.parameters())
+    size = sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
     program.save(folder / graphs.FILES["onnx"], external_data=size > INLINE_LIMIT_BYTES)
     return len(list(program.model.graph))
 
 
-def _export_openvino(source: Source, folder: Path, onnx_folder: Path | None) -> int:
+def _export_openvino(folder: Path, onnx_folder: Path) -> int:
     import openvino
     from openvino.passes import ConstantFolding, Manager
 
-    with tempfile.TemporaryDirectory(prefix="autoopt-onnx-") as temporary:
-        if onnx_folder is None:
-            onnx_folder = Path(temporary)
-            _export_onnx(source, onnx_folder)
-        # read_model, not convert_model: the latter reports each conversion to its makers unless told otherwise.
-        model = openvino.Core().read_model(onnx_folder / graphs.FILES["onnx"])
-        folding = Manager()
-        folding.register_pass(ConstantFolding())
-        folding.run_passes(model)
-        graphs.name_openvino(model)
-        openvino.save_model(model, folder / graphs.FILES["openvino"], compress_to_fp16=False)
+    # read_model, not convert_model: the latter reports each conversion to its makers unless told otherwise.
+    model = openvino.Core().read_model(onnx_folder / graphs.FILES["onnx"])
+    folding = Manager()
+    folding.register_pass(ConstantFolding())
+    folding.run_passes(model)
+    graphs.name_openvino(model)
+    openvino.save_model(model, folder / graphs.FILES["openvino"], compress_to_fp16=False)
     return len(model.get_ordered_ops())
 
 

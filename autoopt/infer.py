@@ -1,19 +1,29 @@
-"""The inference pipeline in numpy: normalise, tile, run, stitch, decide. One code for worker, bundle and training.
+"""The inference pipeline in numpy: standardise, tile, run, stitch, decide. One code for worker, bundle and training.
 
 It knows nothing of the number of spatial dimensions: a tile of two sizes makes a 2D pipeline, of three a 3D one.
+scipy is imported only where holes are filled or components chosen.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-SCHEMA = 1
+from autoopt import answers, grid
+
+SCHEMA = 2
+READABLE = (1, 2)
+"""Schema 2 only added fields; what has none of them means their defaults."""
 TASKS = ("segmentation", "classification")
+INTENSITIES = ("fixed", "percentile", "zscore")
+FITS = ("tile", "resize", "center")
+ACTIVATIONS = ("softmax", "sigmoid")
+SURELY_NOT = -20.0
+"""The logit of what lies outside a cropped centre: surely background."""
 
 Run = Callable[[np.ndarray], np.ndarray]
 """One call of a model: float32 (n, channels, *tile) in, (n, classes[, *tile]) out."""
@@ -21,11 +31,17 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What happens to an image before and after the network, as plain data.
+    """What happens to an image before and after the network, as plain data. Raises ValueError for what cannot work.
 
-    `tile` is the spatial size of one network call and `overlap` the fraction of it (0 to less than 1)
-    that neighbouring tiles share at least. The image is divided by `scale`, then normalised per channel
-    with `mean` and `std`. Raises ValueError for values that cannot work.
+    Before: the axes of a 3D image are turned to `orientation` (such as RAS) and resampled to `spacing_mm`, both
+    by its affine; values are limited to `clip`; `intensity` is clipped to `percentiles` of the image and scaled to
+    0..1, or centred and divided by its standard deviation per channel, or left as it is; then comes
+    (image / scale - mean) / std per channel.
+    `fit` makes network calls of size `tile` of it: a sliding window whose neighbours share at least the
+    fraction `overlap` of it, the whole image resized, or its centre. With `sliced` the first axis is a stack
+    of 2D images. After: the logits are put back on the image's own grid; the largest one decides
+    (`softmax`), or each label that exceeds `threshold` (`sigmoid`: several labels at once); then, per label but the
+    background, holes are filled and the largest component is kept.
     """
 
     task: Literal["segmentation", "classification"]
@@ -36,25 +52,20 @@ class Pipeline:
     scale: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    intensity: Literal["fixed", "percentile", "zscore"] = "fixed"
+    percentiles: tuple[float, float] = (2.0, 95.0)
+    clip: tuple[float, float] | None = None
+    orientation: str | None = None
+    spacing_mm: tuple[float, ...] | None = None
+    fit: Literal["tile", "resize", "center"] = "tile"
+    sliced: bool = False
+    activation: Literal["softmax", "sigmoid"] = "softmax"
+    threshold: float = 0.5
+    fill_holes: bool = False
+    largest_component: bool = False
 
     def __post_init__(self) -> None:
-        problems = []
-        if self.task not in TASKS:
-            problems.append(f"task must be one of {', '.join(TASKS)}, got {self.task!r}")
-        if self.classes < 2:
-            problems.append(f"classes must be at least 2, got {self.classes}")
-        if self.channels < 1:
-            problems.append(f"channels must be at least 1, got {self.channels}")
-        if not self.tile or min(self.tile) < 1:
-            problems.append(f"tile must be sizes of at least 1, got {self.tile}")
-        if not 0 <= self.overlap < 1:
-            problems.append(f"overlap must be a fraction from 0 to less than 1, got {self.overlap}")
-        if not self.scale > 0:
-            problems.append(f"scale must be larger than 0, got {self.scale}")
-        if len(self.mean) != self.channels or len(self.std) != self.channels or min(self.std, default=1.0) <= 0:
-            problems.append(
-                f"mean and std must have {self.channels} values, std above 0, got {self.mean} and {self.std}"
-            )
+        problems = list(_problems(self))
         if problems:
             raise ValueError("a pipeline cannot work: " + "; ".join(problems))
 
@@ -62,6 +73,26 @@ class Pipeline:
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one network call: (1, channels, *tile)."""
         return (1, self.channels, *self.tile)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of its answer: (1, classes, *tile), or (1, classes) for a classification."""
+        return (1, self.classes, *(self.tile if self.task == "segmentation" else ()))
+
+    @property
+    def dimensions(self) -> int:
+        """How many spatial axes an image has."""
+        return len(self.tile) + self.sliced
+
+    @property
+    def needs_affine(self) -> bool:
+        """Whether an image means nothing without its affine."""
+        return self.orientation is not None or self.spacing_mm is not None
+
+    @property
+    def needs_scipy(self) -> bool:
+        """Whether more than numpy is needed."""
+        return self.fill_holes or self.largest_component
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON with the schema version."""
@@ -71,98 +102,267 @@ class Pipeline:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Pipeline:
         """The pipeline that `to_json` wrote. Raises ValueError for a schema this version cannot read."""
-        if value.get("schema") != SCHEMA:
+        if value.get("schema") not in READABLE:
             raise ValueError(f"a pipeline of schema {SCHEMA} is needed, this one has {value.get('schema')!r}")
         fields: dict[str, Any] = {name: item for name, item in value.items() if name != "schema"}
         fields.update({name: tuple(item) for name, item in fields.items() if isinstance(item, list)})
         return cls(**fields)
 
-    def prepare(self, image: np.ndarray) -> tuple[np.ndarray, Geometry]:
-        """Tiles of the normalised image, float32 (n, channels, *tile), and how they lie in it.
+    def standardise(self, image: np.ndarray, affine: np.ndarray | None = None) -> tuple[np.ndarray, Frame]:
+        """The image on the network's grid with its intensity normalised by itself, and the way back.
 
-        `image` is (*spatial, channels), real numbers; the channel axis may be left out when there is
-        one channel. Raises ValueError naming what must hold and what came.
+        `image` is (*spatial, channels), real numbers; the channel axis may be left out when there is one channel.
+        float32 (*grid, channels) comes back, before scale, mean and std. Raises ValueError naming what must
+        hold and what came.
         """
-        values = self._normalised(image)
-        spatial = values.shape[1:]
+        values = self._checked(image)
+        frame = self._frame(values.shape[:-1], affine)
+        values = values if frame.turn is None else frame.turn.apply(values)
+        values = self._levelled(grid.resample(values.astype(np.float32), frame.sizes))
+        if frame.start is not None:
+            values = grid.crop(values, frame.start, self.tile, int(self.sliced), fill=float(values.min()))
+        return values, frame
+
+    def standardise_labels(self, labels: np.ndarray, affine: np.ndarray | None, outside: int) -> np.ndarray:
+        """A label map, or one with a last axis of labels, on the grid that `standardise` puts its image on.
+
+        `outside` is the label beyond the edge of the image.
+        """
+        frame = self._frame(labels.shape[: self.dimensions], affine)
+        labels = labels if frame.turn is None else frame.turn.apply(labels)
+        labels = grid.resample_labels(labels, frame.sizes)
+        if frame.start is not None:
+            labels = grid.crop(labels, frame.start, self.tile, int(self.sliced), fill=outside)
+        return labels
+
+    def normalise(self, values: np.ndarray) -> np.ndarray:
+        """float32 (channels, *grid) of standardised values, (*grid, channels): (value / scale - mean) / std."""
+        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
+        return np.ascontiguousarray(np.moveaxis((values / np.float32(self.scale) - mean) / std, -1, 0))
+
+    def cut(self, image: np.ndarray, affine: np.ndarray | None = None) -> tuple[Iterator[np.ndarray], Geometry]:
+        """The tiles of an image one after the other, float32 (1, channels, *tile), and how they lie in it."""
+        values, frame = self.standardise(image, affine)
+        normalised = self.normalise(values)
+        stack = np.moveaxis(normalised, 1, 0) if self.sliced else normalised[np.newaxis]
+        spatial = stack.shape[2:]
         margins = [max(0, tile - size) for tile, size in zip(self.tile, spatial, strict=True)]
         before = tuple(margin // 2 for margin in margins)
         if any(margins):
-            pads = [(0, 0), *((low, margin - low) for low, margin in zip(before, margins, strict=True))]
-            values = _padded(values, pads)
-        starts = [_starts(size, tile, self.overlap) for size, tile in zip(values.shape[1:], self.tile, strict=True)]
+            pads = [(0, 0), (0, 0), *((low, margin - low) for low, margin in zip(before, margins, strict=True))]
+            stack = _padded(stack, pads)
+        starts = [_starts(size, tile, self.overlap) for size, tile in zip(stack.shape[2:], self.tile, strict=True)]
         corners = tuple(itertools.product(*starts))
-        tiles = np.empty((len(corners), self.channels, *self.tile), np.float32)
-        for index, corner in enumerate(corners):
-            tiles[index] = values[(slice(None), *_window(corner, self.tile))]
-        return tiles, Geometry(spatial, values.shape[1:], before, corners)
+        geometry = Geometry(frame, len(stack), spatial, stack.shape[2:], before, corners)
+        tiles = (
+            np.ascontiguousarray(item[(slice(None), *_window(corner, self.tile))][np.newaxis])
+            for item in stack
+            for corner in corners
+        )
+        return tiles, geometry
 
-    def finish(self, outputs: np.ndarray, geometry: Geometry) -> np.ndarray:
-        """The answer for one image from the network's logits of its tiles, (n, classes[, *tile]).
+    def prepare(self, image: np.ndarray, affine: np.ndarray | None = None) -> tuple[np.ndarray, Geometry]:
+        """All tiles of the image at once, float32 (n, channels, *tile), and how they lie in it; see `cut`."""
+        tiles, geometry = self.cut(image, affine)
+        return np.concatenate(list(tiles)), geometry
 
-        Segmentation: a uint8 label map of the image's spatial shape, where tiles overlap from the mean of
-        their logits. Classification: float32 probabilities (classes,), the mean over the tiles. Raises
-        ValueError for outputs of another shape or with NaN or infinity.
+    def finish(self, outputs: np.ndarray | Iterable[np.ndarray], geometry: Geometry) -> np.ndarray:
+        """The answer for one image from the network's logits of its tiles, each (classes[, *tile]).
+
+        Segmentation: a uint8 label map of the image's spatial shape, or 0 / 1 (*spatial, classes) with `sigmoid`;
+        where tiles overlap from the mean of their logits. Classification: float32 probabilities (classes,), the
+        mean over the tiles. Raises ValueError for outputs of another number or shape, or with NaN or infinity.
         """
-        count = len(geometry.corners)
-        tail = self.tile if self.task == "segmentation" else ()
-        expected = (count, self.classes, *tail)
-        if outputs.shape != expected:
-            raise ValueError(f"the network must return shape {expected}, it returned {outputs.shape}")
-        if not np.isfinite(outputs).all():
-            raise ValueError("the network must return finite numbers, it returned NaN or infinity")
+        checked = self._answers(outputs, geometry)
         if self.task == "classification":
-            return np.asarray(_softmax(np.asarray(outputs, np.float64)).mean(axis=0), np.float32)
-        total: np.ndarray = outputs[0] if count == 1 else self._stitched(outputs, geometry)
-        inside = _window(geometry.offset, geometry.spatial)
-        return np.asarray(total[(slice(None), *inside)].argmax(axis=0), np.uint8)
+            chances = [answers.chances(np.asarray(output, np.float64), self.activation) for output in checked]
+            return np.asarray(np.mean(chances, axis=0), np.float32)
+        count = len(geometry.corners)
+        inside = (slice(None), *_window(geometry.offset, geometry.spatial))
+        items = [self._stitched(itertools.islice(checked, count), geometry)[inside] for _ in range(geometry.stack)]
+        for _ in checked:  # lets it see that there are no more
+            pass
+        logits = np.stack(items, axis=1) if self.sliced else items[0]
+        logits = self._back(logits, geometry.frame)
+        return answers.decide(
+            logits, self.activation, self.threshold, fill=self.fill_holes, largest=self.largest_component
+        )
 
-    def _normalised(self, image: np.ndarray) -> np.ndarray:
-        """float32 (channels, *spatial), checked."""
-        dimensions = len(self.tile)
-        wanted = f"an image must be an array ({'size, ' * dimensions}channels) with {self.channels} channel(s)"
+    def _answers(self, outputs: np.ndarray | Iterable[np.ndarray], geometry: Geometry) -> Iterator[np.ndarray]:
+        expected = self.output_shape[1:]
+        wanted = len(geometry.corners) * geometry.stack
+        whole = f"the network must return shape {(wanted, *expected)}, it returned"
+        if isinstance(outputs, np.ndarray) and outputs.shape != (wanted, *expected):
+            raise ValueError(f"{whole} {outputs.shape}")
+        came = 0
+        for came, output in enumerate(outputs, start=1):
+            if came > wanted or output.shape != expected:
+                raise ValueError(f"{whole} {output.shape} for tile {came} of {wanted}")
+            if not np.isfinite(output).all():
+                raise ValueError("the network must return finite numbers, it returned NaN or infinity")
+            yield output
+        if came < wanted:
+            raise ValueError(f"{whole} only {came} tiles")
+
+    def _checked(self, image: np.ndarray) -> np.ndarray:
+        """(*spatial, channels), of finite real numbers."""
+        wanted = f"an image must be an array ({'size, ' * self.dimensions}channels) with {self.channels} channel(s)"
         image = np.asarray(image)
         if image.dtype.kind not in "buif":
             raise ValueError(f"{wanted} of real numbers, got dtype {image.dtype}")
-        if self.channels == 1 and image.ndim == dimensions:
+        if self.channels == 1 and image.ndim == self.dimensions:
             image = image[..., np.newaxis]
-        if image.ndim != dimensions + 1 or image.shape[-1] != self.channels:
+        if image.ndim != self.dimensions + 1 or image.shape[-1] != self.channels:
             raise ValueError(f"{wanted}, got shape {image.shape}")
         if image.size == 0:
             raise ValueError(f"{wanted} and no size may be zero, got shape {image.shape}")
-        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
-        values = (image.astype(np.float32) / np.float32(self.scale) - mean) / std
-        if not np.isfinite(values).all():
+        if image.dtype.kind == "f" and not np.isfinite(image).all():
             raise ValueError(f"{wanted} of finite numbers, got NaN or infinity")
-        return np.ascontiguousarray(np.moveaxis(values, -1, 0))
+        return image
 
-    def _stitched(self, outputs: np.ndarray, geometry: Geometry) -> np.ndarray:
+    def _frame(self, spatial: tuple[int, ...], affine: np.ndarray | None) -> Frame:
+        """Where an image of shape `spatial` with this affine goes."""
+        if self.needs_affine and affine is None:
+            raise ValueError(
+                "the image must come with its affine (voxel to mm), because this pipeline orients or resamples it"
+            )
+        turn = None if self.orientation is None or affine is None else grid.turn_to(self.orientation, affine)
+        turned = spatial if turn is None else tuple(spatial[axis] for axis in turn.axes)
+        stack, plane = turned[: int(self.sliced)], turned[int(self.sliced) :]
+        if self.spacing_mm is not None and affine is not None:
+            spacing = grid.spacing_of(affine)
+            spacing = spacing if turn is None else tuple(spacing[axis] for axis in turn.axes)
+            plane = grid.resampled_sizes(plane, spacing[int(self.sliced) :], self.spacing_mm)
+        plane = self.tile if self.fit == "resize" else plane
+        start = None
+        if self.fit == "center":
+            start = tuple((size - tile) // 2 for size, tile in zip(plane, self.tile, strict=True))
+        return Frame(spatial, turn, turned, (*stack, *plane), start)
+
+    def _levelled(self, values: np.ndarray) -> np.ndarray:
+        """The values with their own intensity range taken out, per channel."""
+        if self.clip is not None:
+            low, high = (np.float32(limit) for limit in self.clip)
+            values = np.clip(values, low, high)
+        if self.intensity == "fixed":
+            return values
+        flat = values.reshape(-1, values.shape[-1])
+        if self.intensity == "percentile":
+            low, high = np.percentile(flat, self.percentiles, axis=0).astype(np.float32)
+            return np.asarray((np.clip(values, low, high) - low) / np.maximum(high - low, 1e-6), np.float32)
+        return np.asarray((values - flat.mean(axis=0)) / np.maximum(flat.std(axis=0), 1e-6), np.float32)
+
+    def _stitched(self, outputs: Iterable[np.ndarray], geometry: Geometry) -> np.ndarray:
         """The mean of the tiles' logits, (classes, *padded)."""
+        if len(geometry.corners) == 1:
+            return next(iter(outputs))
         total = np.zeros((self.classes, *geometry.padded), np.float32)
         count = np.zeros(geometry.padded, np.float32)
-        for output, corner in zip(outputs, geometry.corners, strict=True):
+        for corner, output in zip(geometry.corners, outputs, strict=True):
             window = _window(corner, self.tile)
             total[(slice(None), *window)] += output
             count[window] += 1
         total /= count
         return total
 
+    def _back(self, logits: np.ndarray, frame: Frame) -> np.ndarray:
+        """Logits (classes, *grid) on the image's own grid, (classes, *spatial)."""
+        if frame.start is not None:
+            whole = np.full((self.classes, *frame.sizes), SURELY_NOT, np.float32)
+            if self.activation == "softmax":
+                whole[0] = 0.0
+            grid.uncrop(whole, logits, frame.start, 1 + int(self.sliced))
+            logits = whole
+        logits = grid.resample(logits, frame.turned, first_axis=1)
+        if frame.turn is not None:
+            logits = np.moveaxis(frame.turn.undo(np.moveaxis(logits, 0, -1)), -1, 0)
+        return logits
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The way from the network's grid back to the image: all shapes on it, and where a cropped centre began."""
+
+    spatial: tuple[int, ...]
+    turn: grid.Turn | None
+    turned: tuple[int, ...]
+    sizes: tuple[int, ...]
+    start: tuple[int, ...] | None
+
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where the tiles of one image lie: its shape, the padded shape, the image's place in it, the tiles' corners."""
+    """Where the tiles of one image lie: its frame, the number of images in the stack (1 without one), their shape, the
+    padded shape, the image's place in it, the tiles' corners."""
 
+    frame: Frame
+    stack: int
     spatial: tuple[int, ...]
     padded: tuple[int, ...]
     offset: tuple[int, ...]
     corners: tuple[tuple[int, ...], ...]
 
 
-def predict(pipeline: Pipeline, run: Run, image: np.ndarray) -> np.ndarray:
-    """The answer for one image, calling `run` with one tile at a time; see `Pipeline.prepare` and `.finish`."""
-    tiles, geometry = pipeline.prepare(image)
-    outputs = [np.asarray(run(tiles[index : index + 1])) for index in range(len(tiles))]
-    return pipeline.finish(np.concatenate(outputs), geometry)
+def predict(pipeline: Pipeline, run: Run, image: np.ndarray, affine: np.ndarray | None = None) -> np.ndarray:
+    """The answer for one image, calling `run` with one tile at a time; see `Pipeline.cut` and `.finish`."""
+    tiles, geometry = pipeline.cut(image, affine)
+    return pipeline.finish((np.asarray(run(tile))[0] for tile in tiles), geometry)
+
+
+def with_tile(pipeline: Pipeline, tile: str | None, overlap: float | None) -> Pipeline:
+    """The pipeline with another tile, such as 96x96x64, or overlap; None keeps its own. Raises ValueError."""
+    sizes = pipeline.tile if tile is None else tuple(int(size) for size in tile.split("x"))
+    if len(sizes) != len(pipeline.tile):
+        raise ValueError(f"the tile must have {len(pipeline.tile)} sizes, such as {'x'.join(map(str, pipeline.tile))}, "
+                         f"got {tile}")  # fmt: skip
+    return replace(pipeline, tile=sizes, overlap=pipeline.overlap if overlap is None else overlap)
+
+
+def _problems(pipeline: Pipeline) -> Iterator[str]:
+    """Everything about the pipeline that cannot work, a clause each."""
+    choices = {"task": TASKS, "intensity": INTENSITIES, "fit": FITS, "activation": ACTIVATIONS}
+    for name, allowed in choices.items():
+        if getattr(pipeline, name) not in allowed:
+            yield f"{name} must be one of {', '.join(allowed)}, got {getattr(pipeline, name)!r}"
+    low, high = pipeline.percentiles
+    means, deviations, spacing = pipeline.mean, pipeline.std, pipeline.spacing_mm
+    fewest = 2 if pipeline.activation == "softmax" else 1
+    volume = pipeline.dimensions == 3
+    rules: list[tuple[bool, str, object]] = [
+        (fewest <= pipeline.classes < 255, f"classes must be at least {fewest} and below 255", pipeline.classes),
+        (pipeline.channels >= 1, "channels must be at least 1", pipeline.channels),
+        (min(pipeline.tile, default=0) >= 1, "tile must be sizes of at least 1", pipeline.tile),
+        (0 <= pipeline.overlap < 1, "overlap must be a fraction from 0 to less than 1", pipeline.overlap),
+        (pipeline.scale > 0, "scale must be larger than 0", pipeline.scale),
+        (
+            len(means) == len(deviations) == pipeline.channels and min(deviations, default=1.0) > 0,
+            f"mean and std must have {pipeline.channels} values, std above 0",
+            f"{means} and {deviations}",
+        ),
+        (0 <= low < high <= 100, "percentiles must be two rising numbers from 0 to 100", pipeline.percentiles),
+        (
+            pipeline.clip is None or pipeline.clip[0] < pipeline.clip[1],
+            "clip must be two rising numbers",
+            pipeline.clip,
+        ),
+        (0 < pipeline.threshold < 1, "threshold must be a fraction between 0 and 1", pipeline.threshold),
+        (
+            not pipeline.sliced or (len(pipeline.tile) == 2 and pipeline.task == "segmentation"),
+            "sliced must mean a segmentation with a tile of two sizes",
+            f"a {pipeline.task} with {pipeline.tile}",
+        ),
+        (
+            pipeline.orientation is None or (volume and grid.is_orientation(pipeline.orientation)),
+            "orientation must be three letters such as RAS, for 3D images",
+            repr(pipeline.orientation),
+        ),
+        (
+            spacing is None or (volume and len(spacing) == len(pipeline.tile) and min(spacing) > 0),
+            "spacing_mm must have one size above 0 per axis of the tile, for 3D images",
+            spacing,
+        ),
+    ]
+    yield from (f"{text}, got {got}" for holds, text, got in rules if not holds)
 
 
 def _starts(size: int, tile: int, overlap: float) -> list[int]:
@@ -180,9 +380,3 @@ def _padded(values: np.ndarray, pads: list[tuple[int, int]]) -> np.ndarray:
 
 def _window(corner: tuple[int, ...], sizes: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(slice(start, start + size) for start, size in zip(corner, sizes, strict=True))
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    result: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
-    return result

@@ -13,6 +13,8 @@ import numpy as np
 
 from autoopt.errors import NoStudy
 from autoopt.evaluate import Bench, evaluate, open_bench
+from autoopt.make import warm_child
+from autoopt.measure.host import current_host
 from autoopt.measure.lock import host_lock
 from autoopt.records import Status, TrialRecord, digest
 from autoopt.request import Prepared, Request, prepare
@@ -82,15 +84,17 @@ def search(request: Request, *, listener: Listener | None = None) -> SearchResul
     input and BusyError when another process searches the same study.
     """
     began = time.perf_counter()
-    prepared = prepare(request)
     tell = listener or (lambda progress: None)
     with ExitStack() as held:
+        # It imports torch while demo data are drawn and files are checked.
+        child = held.enter_context(warm_child(current_host()))
+        prepared = prepare(request)
         held.enter_context(host_lock(f"study-{digest([prepared.storage_url, prepared.card.name])[:16]}", timeout_s=0))
         before = _study_so_far(prepared)
         bench = None
         if len(before.records) < request.budget:
             on_stage = partial(_announce, tell, request.budget, before)
-            bench = held.enter_context(open_bench(prepared, on_stage=on_stage))
+            bench = held.enter_context(open_bench(prepared, on_stage=on_stage, child=child))
         # MLflow is imported here while the maker imports torch: the first trial is there that much earlier.
         tracker = Tracker(request.tracking_uri or default_tracking_uri(request.home), request.home)
         if bench is not None:

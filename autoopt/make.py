@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import importlib
 import importlib.metadata
 import inspect
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 from autoopt import errors, export
 from autoopt.compress import step as step_module
 from autoopt.errors import TrialError, UsageError, WorkloadError
+from autoopt.infer import Pipeline
 from autoopt.process import Child, serve
 from autoopt.records import Host, Scalar, digest
 from autoopt.store import Artifact, Store, file_digest
@@ -35,13 +38,15 @@ KIND = "model"
 TIMEOUTS_S: Mapping[str, float] = {"check": 300.0, "export": 300.0, "quantize": 900.0}
 """Seconds that a stage may take by default."""
 OTHER_TIMEOUT_S = 900.0
+WARM = ("torch", "torch.export", "monai.networks.nets")
+"""What a maker process imports before it knows its workload."""
 
 
 class Maker:
     """Makes the artifacts of one workload with one set of weights; use it as a context manager.
 
     `made` and `reused` count artifacts by stage: made in the child, or found in the store. `timeout_s`
-    replaces limits of `TIMEOUTS_S`, in seconds.
+    replaces limits of `TIMEOUTS_S`, in seconds. `child` is one that `warm_child` started.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class Maker:
         host: Host,
         *,
         timeout_s: Mapping[str, float] | None = None,
+        child: Child | None = None,
     ) -> None:
         if workload.origin is None:
             raise WorkloadError(
@@ -62,10 +68,12 @@ class Maker:
         self._store = store
         self._host = host
         self._timeouts_s = {**TIMEOUTS_S, **(timeout_s or {})}
+        self._pipeline = workload.pipeline
         self._identity = _identity(workload)
         self._data_digest = workload.data_digest
         self._weights_digest = file_digest(weights)
-        self._child = Child("autoopt.make", environment=_thread_limits(host.cores))
+        self._child = child or warm_child(host)
+        self._warming = True
         self._checking = False
         self._failed: dict[str, TrialError] = {}
         self._verified: set[str] = set()
@@ -87,6 +95,7 @@ class Maker:
     def begin_check(self) -> None:
         """Let the child import its libraries, build the model and load the weights while the parent goes on."""
         if not self._checking:
+            self._warmed_up()
             self._child.send(self._request({"job": "check"}), stage="check")
             self._checking = True
 
@@ -95,35 +104,45 @@ class Maker:
         self.begin_check()
         self._receive("check")
 
-    def export(self, graph_format: str, precision: str = "f32") -> Artifact:
-        """The model as graph files of `graph_format` (torch, onnx, openvino, fake). Raises TrialError."""
-        made_by = self._export_identity(graph_format, precision)
+    def export(self, graph_format: str, precision: str = "f32", pipeline: Pipeline | None = None) -> Artifact:
+        """The model as graph files of `graph_format` (torch, onnx, openvino, fake), with the tile of `pipeline`.
+
+        The workload's own pipeline is the default. Raises TrialError.
+        """
+        pipeline = pipeline or self._pipeline
+        made_by = self._export_identity(graph_format, precision, pipeline)
         found = self._find("export", made_by)
         if found is not None:
             return found
-        source = self.export("onnx") if graph_format == "openvino" else None
-        return self._make("export", made_by, {"job": "export", "source": None if source is None else source.key})
+        source = self.export("onnx", "f32", pipeline) if graph_format == "openvino" else None
+        job = {"job": "export", "source": None if source is None else source.key, "pipeline": pipeline.to_json()}
+        return self._make("export", made_by, job)
 
-    def step(self, name: str, settings: Mapping[str, Scalar], source: Artifact) -> Artifact:
+    def step(
+        self, name: str, settings: Mapping[str, Scalar], source: Artifact, pipeline: Pipeline | None = None
+    ) -> Artifact:
         """The artifact that step `name` makes of `source` with its canonical `settings`. Raises TrialError."""
-        module = step_module(name)
+        module, pipeline = step_module(name), pipeline or self._pipeline
         made_by = {
             "stage": name,
             "settings": dict(settings),
             "parent": source.key,
-            "workload": {**self._identity, "data": self._data_digest},
+            "workload": {**self._identity, "pipeline": pipeline.to_json(), "data": self._data_digest},
             "version": module.VERSION,
             "versions": _versions(module.DISTRIBUTIONS),
         }
-        return self._find(name, made_by) or self._make(name, made_by, {"job": "step", "source": source.key})
+        job = {"job": "step", "source": source.key, "pipeline": pipeline.to_json()}
+        return self._find(name, made_by) or self._make(name, made_by, job)
 
-    def _export_identity(self, graph_format: str, precision: str) -> dict[str, Any]:
-        parent = digest(self._export_identity("onnx", "f32")) if graph_format == "openvino" else self._weights_digest
+    def _export_identity(self, graph_format: str, precision: str, pipeline: Pipeline) -> dict[str, Any]:
+        parent = self._weights_digest
+        if graph_format == "openvino":
+            parent = digest(self._export_identity("onnx", "f32", pipeline))
         return {
             "stage": "export",
             "settings": {"format": graph_format, "precision": export.precision_of(graph_format, precision)},
             "parent": parent,
-            "workload": self._identity,
+            "workload": {**self._identity, "pipeline": replace(pipeline, overlap=0.0).to_json()},
             "version": export.VERSION,
             "versions": _versions(export.DISTRIBUTIONS.get(graph_format, ())),
         }
@@ -158,13 +177,19 @@ class Maker:
     def _call(self, stage: str, job: Mapping[str, Any]) -> None:
         if self._checking:
             self.check()
+        self._warmed_up()
         self._child.send(self._request(job), stage=stage)
         self._receive(stage)
+
+    def _warmed_up(self) -> None:
+        if self._warming:
+            self._warming = False
+            self._child.receive(stage="check", timeout_s=self._timeouts_s["check"])
 
     def _request(self, job: Mapping[str, Any]) -> dict[str, Any]:
         return {
             **job,
-            "origin": {"source": self._origin.source, "data": self._origin.data, "home": self._origin.home},
+            "origin": asdict(self._origin),
             "weights": str(self._weights),
             "store": str(self._store.root.resolve()),
             "threads": self._host.cores,
@@ -178,18 +203,30 @@ class Maker:
             raise kind(*reply["usage"]["problems"])
 
 
+def warm_child(host: Host) -> Child:
+    """A maker process that imports its libraries while the parent reads data: for a `Maker`, or to be closed."""
+    child = Child("autoopt.make", environment=_thread_limits(host.cores))
+    child.send({"job": "warm"}, stage="check")
+    return child
+
+
 def _identity(workload: Workload) -> dict[str, Any]:
-    """What of the workload decides its graph: name, pipeline, and the file that builds the model."""
+    """What of the workload decides its graph: name, options, and the file that builds the model."""
     assert workload.origin is not None
+    options = dict(workload.origin.options)
+    if workload.graph is not None:
+        return {"name": workload.name, "options": options, "code": file_digest(workload.graph)}
     build: Any = workload.build
+    arguments: list[str] = []
     while isinstance(build, partial):
+        arguments.append(repr((build.args, sorted(build.keywords.items()))))
         build = build.func
     try:
         file = inspect.getsourcefile(inspect.unwrap(build))
     except TypeError:  # a callable object, not a function: its class has the source
         file = inspect.getsourcefile(type(build))
     code = None if file is None or not Path(file).is_file() else file_digest(Path(file))
-    return {"name": workload.name, "pipeline": workload.pipeline.to_json(), "code": code}
+    return {"name": workload.name, "options": options, "code": code, "arguments": arguments}
 
 
 def _versions(distributions: tuple[str, ...]) -> dict[str, str | None]:
@@ -225,7 +262,14 @@ class Jobs:
             _give_memory_back()
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        if request["job"] == "warm":
+            for name in WARM:
+                with contextlib.suppress(ImportError):  # whoever needs it says so
+                    importlib.import_module(name)
+            return {}
         workload = self._workload(request["origin"])
+        if "pipeline" in request:
+            workload = replace(workload, pipeline=Pipeline.from_json(request["pipeline"]))
         weights = Path(request["weights"])
         if request["job"] == "check":
             self._source(request, workload)
@@ -258,7 +302,7 @@ class Jobs:
         return self._workloads[key]
 
     def _source(self, request: Mapping[str, Any], workload: Workload) -> Source:
-        key = digest([request["origin"], request["weights"]])
+        key = digest([request["origin"], request["weights"], list(workload.pipeline.tile)])
         if key not in self._sources:
             import torch
 

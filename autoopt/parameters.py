@@ -45,6 +45,27 @@ class Parameter:
             good = low <= value <= high and abs(value) != math.inf
         return None if good else f"must be {self.describe()}, got {value!r}"
 
+    def read(self, value: Scalar) -> Scalar:
+        """`value` itself, or what a text from a command line means here. Raises ValueError as the end of a sentence."""
+        if isinstance(value, str) and self.kind != "text":
+            value = self._meant(value)
+        problem = self.problem(value)
+        if problem is not None:
+            raise ValueError(problem)
+        return value
+
+    def _meant(self, text: str) -> Scalar:
+        if self.nullable and text.lower() in ("null", "none"):
+            return None
+        if self.kind == "choice":
+            return next((item for item in self.allowed if str(item) == text), text)
+        if self.kind == "flag":
+            return {"true": True, "yes": True, "false": False, "no": False}.get(text.lower(), text)
+        try:
+            return int(text) if self.kind == "integer" else float(text)
+        except ValueError:
+            return text
+
     def describe(self) -> str:
         """The allowed values in words."""
         words = {

@@ -67,7 +67,7 @@ def _decorate(axes: Any, result: StudyResult) -> None:
     axes.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 3, 5)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("latency per call, p25 (ms)", color=INK)
+    axes.set_xlabel(f"latency per {result.card.latency}, p25 (ms)", color=INK)
     axes.set_ylabel(f"{card.primary} on val", color=INK)
     axes.set_title(
         f"{card.title}: {len(result.records)} trials, {failed} failed",

@@ -71,6 +71,7 @@ class Child:
         self._replies = -1
         self._log: Any = None
         self._buffer = b""
+        self._busy = False
 
     def __enter__(self) -> Self:
         return self
@@ -95,6 +96,7 @@ class Child:
             self._start()
         process = self._process
         assert process is not None and process.stdin is not None
+        self._busy = True
         os.ftruncate(self._log.fileno(), 0)  # a failure shows, and is judged by, its own log only
         with self._killed_by_errors():
             try:
@@ -107,6 +109,7 @@ class Child:
         """The second half of `call`: the answer to what was sent."""
         with self._killed_by_errors():
             reply: dict[str, Any] = json.loads(self._read_line(stage, timeout_s))
+        self._busy = False
         if "error" in reply:
             error = reply["error"]
             kind = TRIAL_ERRORS.get(error["cause"], Crash)
@@ -122,11 +125,14 @@ class Child:
             self._kill_and_close()
             raise
 
-    def close(self) -> None:
-        """End the child, gently if it listens, and release its pipes and log."""
+    def close(self, *, now: bool = False) -> None:
+        """End the child, gently if it listens and not `now`, and release its pipes and log."""
         process, self._process = self._process, None
         if process is None:
             return
+        if now or self._busy:  # nobody waits for what it is doing
+            self._kill(process)
+        self._busy = False
         with contextlib.suppress(OSError):
             if process.stdin is not None:
                 process.stdin.close()

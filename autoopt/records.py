@@ -299,7 +299,8 @@ class StudyCard:
     `space` is the canonical JSON of the space, `objectives` their names in order, `limits` the
     constraints by name (`drop` as a fraction, `latency_s`), which may change between commands.
     `labels` and `pipeline` are what a bundle needs of the workload, `origin` where workload, data and
-    weights were loaded from (`source`, `data`, `weights`), so that one trial can be run again.
+    weights were loaded from (`source`, `data`, `weights`), so that one trial can be run again. `latency` says what is
+    timed: one network call, or a whole case.
     """
 
     name: str
@@ -315,7 +316,8 @@ class StudyCard:
     limits: Mapping[str, float] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     pipeline: Mapping[str, Any] = field(default_factory=dict)
-    origin: Mapping[str, str | None] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    latency: str = "call"
 
     def identity(self) -> dict[str, Any]:
         """What must not change within a study."""
@@ -324,6 +326,7 @@ class StudyCard:
             "data": self.data_digest,
             "weights": self.weights_digest,
             "space": digest(self.space),
+            "pipeline": digest([dict(self.pipeline), self.latency]),
             "objectives": list(self.objectives),
             "seed": self.seed,
             "host": self.host.fingerprint,

@@ -73,8 +73,9 @@ def _prepare_as_before(card: StudyCard, home: Path) -> Prepared:
     prepared = prepare(
         Request(
             workload=str(card.origin.get("source") or card.workload),
-            data=None if data is None else Path(data),
-            weights=None if weights is None or card.demo else Path(weights),
+            options=card.origin.get("options") or {},
+            data=None if data is None else Path(str(data)),
+            weights=None if weights is None or card.demo else Path(str(weights)),
             home=home,
         )
     )

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autoopt.errors import DataError, SpaceError, StorageError, UsageError, WeightsError
 from autoopt.measure.host import current_host
-from autoopt.records import Host, StudyCard, digest
+from autoopt.records import Host, Scalar, StudyCard, digest
 from autoopt.results import OBJECTIVES
 from autoopt.space import Space, load_space, shipped_spaces
 from autoopt.store import Store, writable_folder
 from autoopt.weights import find_weights, weights_digest
-from autoopt.workload import Workload, load_workload
+from autoopt.workload import MODEL, Workload, load_workload
 
 LEAST_FREE_BYTES = 500_000_000
 """Room a search wants on the disk before it starts: a few dozen artifacts of a small net."""
@@ -26,6 +27,7 @@ class Request:
     """The arguments of `search`, `plan` and `replay`, as they came; times in seconds, `max_drop` a fraction."""
 
     workload: str = "histo"
+    options: Mapping[str, Scalar] = field(default_factory=dict)
     budget: int = 50
     time_s: float | None = None
     data: Path | None = None
@@ -73,13 +75,11 @@ def prepare(request: Request) -> Prepared:
         )
     host = current_host()
     name = request.space or (request.workload if request.workload in shipped_spaces() else "default")
-    problems, space = _load_space(name, host)
     try:
-        workload = load_workload(request.workload, request.data, home)
+        workload = load_workload(request.workload, request.data, home, request.options)
     except UsageError as error:
-        raise type(error)(*error.problems, *problems) from error
-    if space is None:
-        raise SpaceError(*problems)
+        raise type(error)(*error.problems, *_space_problems(name, host)) from error
+    space = load_space(name, host, workload)
     weights = _weights(request, workload)
     card = _card(request, workload, weights, space, host)
     return Prepared(request, workload, weights, host, space, card, Store(home / "store"), storage_url(request))
@@ -124,24 +124,33 @@ def _argument_problems(request: Request) -> list[str]:
     return problems
 
 
-def _load_space(name: str, host: Host) -> tuple[list[str], Space | None]:
+def _space_problems(name: str, host: Host) -> Sequence[str]:
     try:
-        return [], load_space(name, host)
+        load_space(name, host)
     except SpaceError as error:
-        return list(error.problems), None
+        return error.problems
+    return ()
 
 
 def _weights(request: Request, workload: Workload) -> Path:
     weights = request.weights or find_weights(workload, request.home)
     if weights is None:
-        data = f" --data {request.data}" if request.data is not None else ""
+        data = "--demo" if request.data is None else f"--data {shlex.quote(str(request.data))}"
         raise WeightsError(
             f"no trained weights of {workload.name} for this data are in {request.home / 'weights'}: "
-            f"train a baseline with `autoopt train --workload {request.workload}{data}`, or name a file with --weights"
+            f"train a baseline with `autoopt train {command_arguments(request.workload, data, request.options)}`, "
+            "or name a file with --weights"
         )
     if not weights.is_file():
         raise WeightsError(f"the weights {weights} of {workload.name} are not there: name a file with --weights")
     return weights
+
+
+def command_arguments(source: str, data: str, options: Mapping[str, Scalar]) -> str:
+    """The arguments of a command on a workload, with `data` as it stands and the workload's options."""
+    kind, name = ("--model", source.removeprefix(MODEL)) if source.startswith(MODEL) else ("--workload", source)
+    given = [f"--option {shlex.quote(f'{option}={value}')}" for option, value in options.items()]
+    return " ".join([kind, shlex.quote(name), *([data] if data else []), *given])
 
 
 def _card(request: Request, workload: Workload, weights: Path, space: Space, host: Host) -> StudyCard:
@@ -160,10 +169,12 @@ def _card(request: Request, workload: Workload, weights: Path, space: Space, hos
         limits={name: value for name, value in limits.items() if value is not None},
         labels=workload.labels,
         pipeline=workload.pipeline.to_json(),
+        latency=workload.latency,
         origin={
             "source": workload.origin.source if workload.origin else request.workload,
             "data": None if request.data is None else str(request.data.resolve()),
             "weights": str(weights.resolve()),
+            "options": dict(request.options),
         },
     )
     default = f"{card.workload}{'-demo' if card.demo else ''}-{digest(card.identity())[:8]}"

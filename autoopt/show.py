@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from autoopt.deploy import nothing_fits
-from autoopt.records import Status, TrialRecord
+from autoopt.records import Scalar, Status, TrialRecord
+from autoopt.request import command_arguments
 from autoopt.results import StudyResult, describe
 from autoopt.tracking.front import columns, front_rows, reference_rows
 
@@ -192,7 +193,9 @@ def replay(replayed: Replay) -> None:
         console.print(f"note: {note}", markup=False)
 
 
-def train_result(trained: TrainResult, *, workload: str, data: Path | None) -> None:
+def train_result(
+    trained: TrainResult, *, source: str, data: Path | None, options: Mapping[str, Scalar] | None = None
+) -> None:
     """The scores of a trained baseline, and the next command."""
     console = _console()
     what = " (demo data)" if data is None else ""
@@ -200,9 +203,9 @@ def train_result(trained: TrainResult, *, workload: str, data: Path | None) -> N
         values = ", ".join(f"{name} {value:.4f}" for name, value in quality.values.items())
         console.print(f"{quality.split:<5}{what} {values} ({quality.rule}, {len(quality.cases)} cases)", markup=False)
     console.print(f"wrote {trained.path} after {_duration(trained.seconds)}", markup=False)
-    source = "" if data is None else f" --data {shlex.quote(str(data))}"
-    weights = f" --weights {shlex.quote(str(trained.path))}" if data is None else ""
-    console.print(f"next: autoopt search --workload {workload}{source}{weights} --budget 50", markup=False)
+    option, path = ("--weights", trained.path) if data is None else ("--data", data)
+    arguments = command_arguments(source, f"{option} {shlex.quote(str(path))}", options or {})
+    console.print(f"next: autoopt search {arguments} --budget 50", markup=False)
 
 
 def checks(results: Sequence[Check]) -> None:
@@ -221,8 +224,12 @@ def workloads() -> None:
     from autoopt.workload import BUILT_IN
 
     for name, module in sorted(BUILT_IN.items()):
-        _console().print(f"{name:<10}{importlib.import_module(module).SUMMARY}", markup=False)
-    _console().print("your own: --workload file.py:function (see docs/workloads.md)", markup=False)
+        workload = importlib.import_module(module)
+        _console().print(f"{name:<10}{workload.SUMMARY}", markup=False)
+        for option, parameter in workload.OPTIONS.items():
+            text = f"--option {option}={parameter.default}: {parameter.help} ({parameter.describe()})"
+            _console().print(f"{'':<10}{text}", markup=False)
+    _console().print("your own: `autoopt init my_model.py`, or --model (see docs/workloads.md)", markup=False)
 
 
 def spaces() -> None:

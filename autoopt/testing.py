@@ -13,14 +13,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from autoopt.errors import UsageError
 from autoopt.infer import Pipeline
-from autoopt.quality import METRICS, score
-from autoopt.workload import SPLITS, Sample, Workload, check_workload
+from autoopt.quality import chosen_metrics, reference_problem, score
+from autoopt.workload import IGNORED, SPLITS, Sample, Workload, check_workload
 
 
 class WorkloadContract:
@@ -80,7 +81,7 @@ def _case_problems(workload: Workload) -> Iterator[str]:
         for case in workload.splits[split][:1]:
             try:
                 sample = case.read()
-                workload.pipeline.prepare(sample.image)
+                workload.pipeline.prepare(sample.image, sample.affine)
             except Exception as error:  # a user's reader may raise anything: it is the finding
                 yield f"case {case.id} of {split} cannot be read and prepared: {type(error).__name__}: {error}"
                 continue
@@ -89,27 +90,25 @@ def _case_problems(workload: Workload) -> Iterator[str]:
 
 def _reference_problems(workload: Workload, case_id: str, sample: Sample) -> Iterator[str]:
     reference = np.asarray(sample.reference)
-    expected = sample.image.shape[:-1] if workload.task == "segmentation" else ()
+    expected = sample.image.shape[: workload.pipeline.dimensions] if workload.task == "segmentation" else ()
+    expected += (len(workload.labels),) if workload.pipeline.activation == "sigmoid" else ()
     if reference.shape != expected:
         yield f"the reference of {case_id} must have shape {expected}, it has {reference.shape}"
-    if not np.issubdtype(reference.dtype, np.integer):
-        yield f"the reference of {case_id} must hold integers, it holds {reference.dtype}"
-    elif reference.size and not 0 <= int(reference.min()) <= int(reference.max()) < len(workload.labels):
-        yield f"the reference of {case_id} must hold 0 to {len(workload.labels) - 1}, got {int(reference.max())}"
+    elif (problem := reference_problem(workload, reference)) is not None:
+        yield f"case {case_id} {problem}"
 
 
 def _pipeline_problems(workload: Workload) -> Iterator[str]:
     again = Pipeline.from_json(json.loads(json.dumps(workload.pipeline.to_json())))
     if again != workload.pipeline:
         yield f"the pipeline changes when written as JSON and read back: {workload.pipeline} became {again}"
-    if workload.pipeline.classes != len(workload.labels):
-        yield f"the pipeline has {workload.pipeline.classes} classes, the workload {len(workload.labels)} labels"
 
 
 def _metric_problems(workload: Workload) -> Iterator[str]:
-    unknown = [name for name in workload.metrics if name not in METRICS]
-    if unknown:
-        yield f"metrics must be among {', '.join(METRICS)}, got {', '.join(unknown)}"
+    try:
+        chosen_metrics(workload)
+    except UsageError as error:
+        yield from error.problems
         return
     try:
         perfect = score(workload, "val", [_perfect(workload, case.read()) for case in workload.splits.val])
@@ -121,13 +120,16 @@ def _metric_problems(workload: Workload) -> Iterator[str]:
 
 
 def _perfect(workload: Workload, sample: Sample) -> np.ndarray:
-    if workload.task == "segmentation":
-        return np.asarray(sample.reference).astype(np.uint8)
+    reference = np.asarray(sample.reference)
+    if workload.task == "segmentation" or workload.pipeline.activation == "sigmoid":
+        return np.where(reference == IGNORED, 0, reference).astype(np.uint8)
     certain: np.ndarray = np.eye(len(workload.labels), dtype=np.float32)[int(sample.reference)]
     return certain
 
 
 def _model_problems(workload: Workload) -> Iterator[str]:
+    if workload.build is None:
+        return  # the export of a finished graph is checked when it is made
     import torch
 
     pipeline = workload.pipeline
@@ -141,3 +143,24 @@ def _model_problems(workload: Workload) -> Iterator[str]:
         yield f"the model must map {pipeline.input_shape} to {expected}, it gives {output.shape}"
     elif not np.all(np.isfinite(output)):
         yield "the model gives NaN or infinity for an image of zeros"
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m autoopt.testing FILE.py:FUNCTION [DIR]`: print what breaks the contract, 0 when nothing does."""
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from autoopt.workload import load_workload
+
+    with TemporaryDirectory() as home:
+        try:
+            data = Path(arguments[1]) if len(arguments) > 1 else None
+            problems: Sequence[str] = workload_problems(load_workload(arguments[0], data, Path(home)))
+        except UsageError as error:
+            problems = error.problems
+    sys.stdout.write(("\n".join(problems) or f"{arguments[0]} keeps the contract") + "\n")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -9,24 +9,24 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoopt.errors import Numeric
+from autoopt.errors import Numeric, WorkloadError
 from autoopt.infer import predict
 from autoopt.quality import score
 from autoopt.records import Quality
 from autoopt.samples import Examples
 from autoopt.weights import WeightsInfo, round_to_half, save_weights
-from autoopt.workload import SplitName, Workload
+from autoopt.workload import IGNORED, Case, SplitName, Workload
 
 if TYPE_CHECKING:
     import torch
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 """Raised when this file trains differently; part of the recipe that the weights carry."""
 COARSE_SHARES = {4: 0.42, 2: 0.17}
 """Shares of the epochs on tiles with a quarter and with half of the resolution, before the full one: in 2D a
@@ -39,6 +39,8 @@ FIRST_RATE = 0.2
 LARGEST_GRADIENT = 5.0
 SLACK = 0.1
 """How far, as a share of all work, a training may be behind its time limit at the start: loading has no steps."""
+SCORING_SHARE = 8
+"""Val is scored again when the training took this many times as long as the last scoring did."""
 BF16_ISA = {"amx_bf16", "avx512_bf16", "bf16"}
 """Where bfloat16 is not in the CPU, PyTorch emulates it, many times slower than float32."""
 
@@ -129,9 +131,11 @@ def evaluate(model: torch.nn.Module, workload: Workload, split: SplitName) -> Qu
             output: np.ndarray = model(_laid_out(torch.from_numpy(batch))).float().numpy()
         return output
 
-    return score(
-        workload, split, [predict(workload.pipeline, run, case.read().image) for case in workload.splits[split]]
-    )
+    def answer(case: Case) -> np.ndarray:
+        sample = case.read()
+        return predict(workload.pipeline, run, sample.image, sample.affine)
+
+    return score(workload, split, [answer(case) for case in workload.splits[split]])
 
 
 class _Trainer:
@@ -144,15 +148,19 @@ class _Trainer:
         self.random = np.random.default_rng(seed)
         recipe = workload.recipe
         cases = (*workload.splits.train, *workload.splits.calibration)
-        self.examples = Examples(cases, workload.pipeline, recipe.augment)
+        tile = recipe.tile or workload.pipeline.tile
+        self.examples = Examples(cases, workload.pipeline, recipe.augment, tile)
+        if workload.build is None:
+            raise WorkloadError(f"{workload.name} is a finished ONNX file: train the network that it came from")
         self.model: torch.nn.Module = _laid_out(workload.build())
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
-        self.steps_per_epoch = math.ceil(len(cases) / recipe.batch)
+        self.steps_per_epoch = math.ceil(len(cases) * recipe.repeats / recipe.batch)
         self.total_steps = recipe.epochs * self.steps_per_epoch
         self.steps_done = 0
-        self.factors = shrink_factors(recipe.epochs, workload.pipeline.tile)
+        self.factors = shrink_factors(recipe.epochs, tile) if recipe.coarse else [1] * recipe.epochs
+        self.scored_at, self.scoring_s = -math.inf, 0.0
         self.work_left = self.work = self.steps_per_epoch * sum(self._work(factor) for factor in self.factors)
         self.best: tuple[Quality, dict[str, torch.Tensor]] | None = None
 
@@ -172,15 +180,22 @@ class _Trainer:
                 tell(epoch)
             if losses:
                 # A coarse net is not what will be deployed: its val score would cost time and say little.
-                tell(epoch + 1, self._keep_best() if factor == 1 else None)
+                tell(epoch + 1, self._keep_best(last=epoch + 1 == epochs) if factor == 1 else None)
         if self.best is None:
-            self._keep_best()
+            self._keep_best(last=True)
         assert self.best is not None
         self.model.load_state_dict(self.best[1])
-        return self.best[0]
+        return evaluate(self.model, self.workload, "val")
 
-    def _keep_best(self) -> float:
-        quality = evaluate(self.model, self.workload, "val")
+    def _keep_best(self, *, last: bool) -> float | None:
+        """Score val, unless it was just done: where scoring is slow, it must not take the time of the training."""
+        began = time.monotonic()
+        if not last and began - self.scored_at < SCORING_SHARE * self.scoring_s:
+            return None
+        primary = replace(self.workload, metrics=self.workload.metrics[:1])
+        quality = evaluate(self.model, primary, "val")
+        self.scored_at = time.monotonic()
+        self.scoring_s = self.scored_at - began
         if self.best is None or quality.value > self.best[0].value:
             self.best = (quality, {name: item.detach().clone() for name, item in self.model.state_dict().items()})
         return quality.value
@@ -194,7 +209,7 @@ class _Trainer:
         self.optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=_has_bf16()):
             logits = self.model(images)
-        loss = _loss(logits.float(), references)
+        loss = _loss(logits.float(), references, self.workload.pipeline.activation == "sigmoid")
         value = loss.item()
         if not math.isfinite(value):
             raise Numeric(
@@ -212,8 +227,9 @@ class _Trainer:
         """The batches of one epoch, less those that time forbids; the first cases fill up the last batch."""
         import torch
 
-        batch = self.workload.recipe.batch
-        order = np.resize(self.random.permutation(len(self.examples)), self.steps_per_epoch * batch)
+        batch, repeats = self.workload.recipe.batch, self.workload.recipe.repeats
+        shuffled = np.concatenate([self.random.permutation(len(self.examples)) for _ in range(repeats)])
+        order = np.resize(shuffled, self.steps_per_epoch * batch)
         for chosen in order.reshape(self.steps_per_epoch, batch):
             if not self._is_late():
                 pairs = [self.examples.draw(int(index), factor, self.random) for index in chosen]
@@ -234,9 +250,12 @@ class _Trainer:
 def shrink_factors(epochs: int, tile: Sequence[int]) -> list[int]:
     """By what each epoch divides the resolution: from coarse to 1, with at least one epoch at 1."""
     factors: list[int] = []
-    for factor, share in COARSE_SHARES.items():
+    share = 0.0
+    for factor, own_share in COARSE_SHARES.items():
+        share += own_share  # where a tile is too small to be shrunk that much, the next size takes its epochs over
         if min(tile) // factor >= SMALLEST_COARSE_TILE:
             factors += [factor] * int(epochs * share)
+            share = 0.0
     return [*factors, *[1] * (epochs - len(factors))]
 
 
@@ -251,17 +270,30 @@ def rate_at(done: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - WARM_UP_SHARE) / (1 - WARM_UP_SHARE))))
 
 
-def _loss(logits: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy, plus soft Dice of all labels over the batch where the reference is a label map."""
+def _loss(logits: torch.Tensor, references: torch.Tensor, several: bool) -> torch.Tensor:
+    """Cross-entropy, plus soft Dice of all labels over the batch where the reference is a label map.
+
+    With several labels at once, whose references have a last axis of 0 / 1, of each label. `IGNORED` counts nowhere.
+    """
     import torch
 
-    loss = torch.nn.functional.cross_entropy(logits, references)
-    if references.ndim == 1:
+    functions = torch.nn.functional
+    known = references != IGNORED
+    if several:
+        truth = (references == 1).movedim(-1, 1).float()
+        known = known.movedim(-1, 1).float()
+        losses = functions.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+        loss, chances = (losses * known).sum() / known.sum().clamp(min=1), logits.sigmoid()
+    else:
+        loss = functions.cross_entropy(logits, references, ignore_index=IGNORED, reduction="sum")
+        loss = loss / known.sum().clamp(min=1)
+        chances, labels = logits.softmax(dim=1), torch.where(known, references, 0).unsqueeze(1)
+        truth, known = torch.zeros_like(chances).scatter_(1, labels, 1.0), known.unsqueeze(1).float()
+    if logits.ndim == 2:
         return loss
-    chances = logits.softmax(dim=1)
-    truth = torch.zeros_like(chances).scatter_(1, references.unsqueeze(1), 1.0)
-    axes = tuple(range(2, logits.ndim))
-    overlap, size = (chances * truth).sum(axes), (chances + truth).sum(axes)
+    # Over the batch, not each image: a label that is in few of them is learnt from those, not feared in the others.
+    axes = (0, *range(2, logits.ndim))
+    overlap, size = (chances * truth * known).sum(axes), ((chances + truth) * known).sum(axes)
     # One pixel of smoothing: a label that is in neither is a hit, not a division by zero.
     return loss + 1 - ((2 * overlap + 1) / (size + 1)).mean()
 
@@ -270,8 +302,11 @@ def _laid_out(value: Any) -> Any:
     import torch
 
     if isinstance(value, torch.nn.Module):
-        return value.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
+        volumes = any(isinstance(item, torch.nn.Conv3d) for item in value.modules())
+        layout = torch.channels_last_3d if volumes else torch.channels_last
+        return value.to(memory_format=layout)  # type: ignore[call-overload]
+    layouts = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return value.contiguous(memory_format=layouts[value.ndim]) if value.ndim in layouts else value
 
 
 def _has_bf16() -> bool:

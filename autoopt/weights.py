@@ -147,8 +147,9 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         raise WeightsError(
             f"the weights {path} must be a safetensors file or a PyTorch state dict, they cannot be read: {reason}"
         ) from error
-    if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
-        found = found["state_dict"]
+    for key in ("state_dict", "model"):  # of Lightning and others; of MONAI
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
         raise WeightsError(f"the weights {path} must hold a state dict of tensors, they hold a {type(found).__name__}")
     return found

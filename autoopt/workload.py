@@ -20,20 +20,38 @@ import numpy as np
 
 from autoopt.errors import UsageError, WorkloadError
 from autoopt.infer import Pipeline
-from autoopt.records import digest
+from autoopt.parameters import Parameter
+from autoopt.records import Scalar, digest
 
 if TYPE_CHECKING:
     import torch
 
 Task = Literal["segmentation", "classification"]
+Latency = Literal["call", "case"]
 SplitName = Literal["train", "calibration", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "calibration", "val", "test")
 
 BUILT_IN: dict[str, str] = {
     "histo": "autoopt.workloads.histo",
+    "brain": "autoopt.workloads.brain",
+    "cardiac": "autoopt.workloads.cardiac",
+    "dfu": "autoopt.workloads.dfu",
 }
-"""Name to module. Such a module has `SUMMARY`, `workload(data: Path)`, `write_demo(folder: Path)` and
-`DEMO_WEIGHTS: Path`."""
+"""Name to module. Such a module has `SUMMARY`, `OPTIONS` (name to Parameter), `workload(data: Path, **options)`,
+`write_demo(folder: Path)`, `demo_options()` (those of the shipped baseline) and `DEMO_WEIGHTS: Path`."""
+
+MODELS: dict[str, str] = {
+    "onnx": "autoopt.workloads.onnx_model",
+    "bundle": "autoopt.workloads.monai_bundle",
+    "checkpoint": "autoopt.workloads.checkpoint",
+}
+"""Kinds of models that someone brings, asked in this order. Such a module has `matches(model: str)`, `OPTIONS` and
+`workload(model: str, data: Path, options)`."""
+MODEL = "model:"
+"""What the source of a workload begins with when it is somebody's model."""
+
+IGNORED = 255
+"""A voxel of a reference with this value is neither trained on nor scored."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +59,14 @@ class Sample:
     """One image with its reference.
 
     `image` is channels-last, any real dtype: (*spatial, channels). `reference` is an integer label
-    map of shape spatial (segmentation) or a 0-d integer array (classification).
+    map of shape spatial, `IGNORED` where nobody knows (segmentation), or a 0-d integer array (classification); where
+    a pipeline decides by sigmoid, 0 or 1 for each label: (*spatial, labels) or (labels,). `affine` is (4, 4), voxel
+    index to RAS+ millimetres as in NIfTI, for images that have one.
     """
 
     image: np.ndarray
     reference: np.ndarray
+    affine: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -80,8 +101,10 @@ class Splits:
 class Recipe:
     """How `autoopt train` makes the baseline; part of its identity.
 
-    `augment` turns a training sample into another with the random generator it is given.
-    `max_seconds` ends the training early, with the best weights so far.
+    `augment` turns a training sample, its image float32 on the grid that `Pipeline.standardise` gives (of a stack
+    one slice), into another with the random generator it is given. `repeats` samples are drawn of every case in
+    an epoch; `tile` is the size of the training windows, that of the pipeline by default; `coarse` lets the first
+    epochs run at a reduced resolution. `max_seconds` ends the training early, with the best weights so far.
     """
 
     epochs: int
@@ -90,6 +113,9 @@ class Recipe:
     weight_decay: float = 1e-4
     max_seconds: float = 900.0
     augment: Callable[[Sample, np.random.Generator], Sample] | None = None
+    repeats: int = 1
+    tile: tuple[int, ...] | None = None
+    coarse: bool = True
 
     def identity(self) -> dict[str, Any]:
         """The plain numbers and the name of the augmentation."""
@@ -100,6 +126,9 @@ class Recipe:
             "learning_rate": self.learning_rate,
             "weight_decay": self.weight_decay,
             "augment": name,
+            "repeats": self.repeats,
+            "tile": None if self.tile is None else list(self.tile),
+            "coarse": self.coarse,
         }
 
 
@@ -108,14 +137,15 @@ class Workload:
     """A model, its cases in four splits, its inference pipeline, its metrics and its training recipe.
 
     `build` returns the model with fresh weights, taking and giving float32 tensors of the shapes in
-    `pipeline`. `metrics` are names from `autoopt.quality.METRICS`; the first is the primary one.
-    `data_digest` identifies the cases, `demo` says that they are synthetic.
+    `pipeline`; it is None where `graph` is a finished ONNX file, which no step can prune or train. `metrics` are names
+    from `autoopt.quality.METRICS`; the first is the primary one. `latency` says what is timed: one network call, or a
+    whole case through the pipeline. `data_digest` identifies the cases, `demo` says that they are synthetic.
     """
 
     name: str
     task: Task
     labels: tuple[str, ...]
-    build: Callable[[], torch.nn.Module]
+    build: Callable[[], torch.nn.Module] | None
     pipeline: Pipeline
     splits: Splits
     metrics: tuple[str, ...]
@@ -124,6 +154,8 @@ class Workload:
     demo: bool = False
     weights: Path | None = None
     origin: Origin | None = None
+    latency: Latency = "call"
+    graph: Path | None = None
 
     @property
     def title(self) -> str:
@@ -138,32 +170,42 @@ class Origin:
     source: str
     data: str | None
     home: str
+    options: Mapping[str, Scalar] = field(default_factory=dict)
 
     def load(self) -> Workload:
         """The workload, loaded again."""
-        return load_workload(self.source, None if self.data is None else Path(self.data), Path(self.home))
+        data = None if self.data is None else Path(self.data)
+        return load_workload(self.source, data, Path(self.home), self.options)
 
 
-def load_workload(source: str, data: Path | None, home: Path) -> Workload:
+def load_workload(source: str, data: Path | None, home: Path, options: Mapping[str, Scalar] | None = None) -> Workload:
     """The workload called `source`, on the cases in `data` or, without `data`, on its demo data.
 
-    `source` is a built-in name, `file.py:function` or `package.module:function`; such a function
-    takes the data folder (a Path, or None) and returns a Workload. Demo data is made below `home`
-    on first use. Raises WorkloadError or DataError.
+    `source` is a built-in name, `file.py:function` or `package.module:function`, where such a function takes the
+    data folder (a Path, or None) and returns a Workload; or "model:" and an ONNX file, a MONAI bundle or a
+    builder. `options` are the workload's own; texts are read as its `OPTIONS` say. Demo data is made
+    below `home` on first use. Raises WorkloadError or DataError.
     """
+    options = dict(options or {})
     if source in BUILT_IN:
         module = importlib.import_module(BUILT_IN[source])
+        chosen = read_options(source, module.OPTIONS, options)
         if data is not None:
-            workload: Workload = module.workload(data)
+            workload: Workload = module.workload(data, **chosen)
         else:
             folder = home / "demo" / source
             module.write_demo(folder)
-            workload = replace(module.workload(folder), demo=True, weights=module.DEMO_WEIGHTS)
+            shipped = dict(module.demo_options())
+            workload = replace(module.workload(folder, **{**shipped, **chosen}), demo=True)
+            if {**shipped, **chosen} == shipped:  # another net has other weights
+                workload = replace(workload, weights=module.DEMO_WEIGHTS)
         resolved = source
+    elif source.startswith(MODEL):
+        resolved, workload = _load_model(source.removeprefix(MODEL), data, options)
     elif ":" in source:
-        function, resolved = _find(source)
+        function, resolved = find_function(source)
         try:
-            workload = function(data) if inspect.signature(function).parameters else function()
+            workload = _called(function, data, options)
         except UsageError:
             raise
         except Exception as error:  # the user's own code: name it, keep its traceback as the cause
@@ -176,8 +218,53 @@ def load_workload(source: str, data: Path | None, home: Path) -> Workload:
             "or your own as file.py:function or package.module:function"
         )
     check_workload(workload)
-    origin = Origin(resolved, None if data is None else str(data.resolve()), str(home.resolve()))
+    origin = Origin(resolved, None if data is None else str(data.resolve()), str(home.resolve()), options)
     return replace(workload, origin=origin)
+
+
+def read_options(source: str, known: Mapping[str, Parameter], given: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """The given options with texts read as what `known` says. Raises WorkloadError with all that is wrong."""
+    problems, chosen = [], {}
+    for name, value in given.items():
+        if name not in known:
+            allowed = ", ".join(known) or "none"
+            problems.append(f"{source} has no option {name!r}, its options are: {allowed}")
+            continue
+        try:
+            chosen[name] = known[name].read(value)
+        except ValueError as error:
+            problems.append(f"option {name} of {source} {error}")
+    if problems:
+        raise WorkloadError(*problems)
+    return chosen
+
+
+def _load_model(model: str, data: Path | None, options: Mapping[str, Scalar]) -> tuple[str, Workload]:
+    if data is None:
+        raise WorkloadError(f"the model {model} needs cases: give --data DIR")
+    for name in MODELS.values():
+        module = importlib.import_module(name)
+        if module.matches(model):
+            where, colon, function = model.rpartition(":")
+            path = Path(where) if colon else Path(model)
+            resolved = f"{path.resolve()}{colon}{function if colon else ''}" if path.exists() else model
+            return f"{MODEL}{resolved}", module.workload(resolved, data, read_options(model, module.OPTIONS, options))
+    raise WorkloadError(
+        f"the model must be an ONNX file, the folder of a MONAI bundle, or file.py:function that builds a network; "
+        f"{model} is {'none of them' if Path(model).exists() else 'not there'}"
+    )
+
+
+def _called(function: Callable[..., Any], data: Path | None, options: Mapping[str, Scalar]) -> Any:
+    """What a user's function returns, called with what it takes."""
+    parameters = inspect.signature(function).parameters.values()
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    named = {parameter.name for parameter in parameters}
+    unknown = [name for name in options if name not in named and not takes_all]
+    if unknown:
+        raise WorkloadError(f"{function.__name__} must take the option(s) {', '.join(unknown)} as arguments")
+    positional = [parameter for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+    return function(data, **options) if positional else function(**options)
 
 
 def check_workload(workload: Workload) -> None:
@@ -195,12 +282,21 @@ def check_workload(workload: Workload) -> None:
                 problems.append(f"{workload.name}: case {case.id!r} is in {seen_ids[case.id]} and again in {split}")
             seen_ids[case.id] = split
             other = seen_groups.setdefault(case.group, split)
-            if other != split and (case.group, split) not in leaks:
+            # Train and calibration are both training data: a patient in both leaks nothing.
+            leak = other != split and {other, split} != {"train", "calibration"}
+            if leak and (case.group, split) not in leaks:
                 leaks.add((case.group, split))
                 text = f"group {case.group!r} is in {other} and in {split}: patients must not leak"
                 problems.append(f"{workload.name}: {text}")
     if len(workload.labels) < 2:
         problems.append(f"{workload.name}: at least two labels are needed, got {list(workload.labels)}")
+    if (workload.build is None) == (workload.graph is None):
+        problems.append(f"{workload.name}: either `build` or `graph` must say what the model is, and not both")
+    if workload.pipeline.classes != len(workload.labels):
+        problems.append(
+            f"{workload.name}: the pipeline has {workload.pipeline.classes} classes, the labels are "
+            f"{', '.join(workload.labels)}"
+        )
     if not workload.metrics:
         problems.append(f"{workload.name}: at least one metric is needed, the first one is the primary")
     if problems:
@@ -232,7 +328,8 @@ def split_by_group(
     return {case: chosen[group] for case, group in cases}
 
 
-def _find(source: str) -> tuple[Callable[..., Any], str]:
+def find_function(source: str) -> tuple[Callable[..., Any], str]:
+    """The function that `file.py:function` or `package.module:function` names, and the source resolved."""
     where, _, name = source.rpartition(":")
     try:
         if where.endswith(".py"):

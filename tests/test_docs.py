@@ -50,19 +50,6 @@ def test_the_first_lines_of_the_readme_are_the_two_commands() -> None:
     assert lines[2].startswith("make test")
 
 
-def test_the_example_workload_keeps_the_contract(tmp_path: Path) -> None:
-    """The Python file that docs/workloads.md shows is a workload as it stands."""
-    from autoopt.testing import workload_problems
-    from autoopt.workload import load_workload
-
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "workloads.md").read_text(), re.DOTALL)
-    source = next(block for block in blocks if "def workload(" in block)
-    path = tmp_path / "my_model.py"
-    path.write_text(source)
-
-    assert workload_problems(load_workload(f"{path}:workload", None, tmp_path)) == []
-
-
 def test_pages_link_to_what_is_there() -> None:
     """Relative links of the documentation lead to files of the repository."""
     for page in PAGES:

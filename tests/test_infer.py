@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from autoopt.infer import Pipeline, predict
+from autoopt.answers import decide
+from autoopt.infer import Pipeline, predict, with_tile
+from autoopt.workload import IGNORED
+from tests.test_grid import affine_of
 
 FLAT = Pipeline("segmentation", 2, 3, (8, 6), 0.25, 255.0, (0.5, 0.4, 0.3), (0.2, 0.2, 0.1))
 PLAIN = Pipeline("segmentation", 3, 3, (8, 6), 0.25, 1.0, (0.0,) * 3, (1.0,) * 3)
@@ -110,7 +114,7 @@ def test_survives_json() -> None:
 
 def test_another_schema_is_refused() -> None:
     """A pipeline written by a newer version is not guessed at."""
-    with pytest.raises(ValueError, match="schema 1 is needed, this one has 99"):
+    with pytest.raises(ValueError, match="schema 2 is needed, this one has 99"):
         Pipeline.from_json({**FLAT.to_json(), "schema": 99})
 
 
@@ -148,3 +152,121 @@ def test_impossible_pipelines_are_refused_with_all_their_faults() -> None:
         ValueError, match=r"overlap must be .* got 1\.0; scale must be .* got 0; mean and std must have 3"
     ):
         replace(FLAT, overlap=1.0, scale=0, std=(1.0,))
+
+
+BRAIN = Pipeline(
+    task="segmentation", classes=2, channels=1, tile=(8, 8, 8), overlap=0.25, scale=1.0, mean=(0.0,), std=(1.0,),
+    orientation="RAS", spacing_mm=(2.0, 2.0, 2.0), intensity="percentile",
+)  # fmt: skip
+
+
+def logits_of(batch: np.ndarray) -> np.ndarray:
+    """A network that takes what is brighter than one half for the foreground."""
+    return np.concatenate([np.full_like(batch, 0.5), batch], axis=1)
+
+
+@pytest.mark.parametrize("stored", ["RAS", "LPS", "SAL"])
+def test_a_volume_comes_back_on_its_own_grid(stored: str) -> None:
+    """Whatever the orientation and spacing it is stored in, the answer lies where the bright box is."""
+    spacing = (1.0, 1.5, 3.0)
+    affine = affine_of(stored, spacing)
+    image = np.zeros((24, 20, 12), np.float32)
+    image[6:18, 6:14, 4:9] = 100.0
+    answer = predict(BRAIN, logits_of, image, affine)
+    assert answer.shape == image.shape
+    overlap = 2 * np.sum((answer == 1) & (image > 0)) / (np.sum(answer == 1) + np.sum(image > 0))
+    assert overlap > 0.85
+    labels = BRAIN.standardise_labels((image > 0).astype(np.uint8), affine, outside=IGNORED)
+    values, _ = BRAIN.standardise(image, affine)
+    assert labels.shape == values.shape[:-1]
+    assert np.mean((values[..., 0] > 0.5) == (labels == 1)) > 0.93
+
+
+def test_an_affine_is_asked_for() -> None:
+    """A pipeline that orients or resamples refuses an image without affine."""
+    with pytest.raises(ValueError, match="must come with its affine"):
+        BRAIN.prepare(np.zeros((8, 8, 8)))
+
+
+@pytest.mark.parametrize("size", [(30, 40), (10, 50), (6, 7)])
+def test_a_centred_stack_is_background_outside(size: tuple[int, int]) -> None:
+    """Slice by slice the middle is judged, outside it nothing is found, and small slices are filled up."""
+    pipeline = replace(BRAIN, tile=(16, 16), fit="center", sliced=True, orientation=None, spacing_mm=None,
+                       intensity="fixed")  # fmt: skip
+    stack = np.ones((3, *size), np.float32)
+    answer = predict(pipeline, logits_of, stack)
+    inside = np.zeros(size, bool)
+    rows, columns = ((length - 16) // 2 for length in size)
+    inside[max(0, rows) : rows + 16, max(0, columns) : columns + 16] = True
+    assert answer.shape == stack.shape
+    assert np.array_equal(answer == 1, np.broadcast_to(inside, stack.shape))
+
+
+def test_resizing_gives_the_answer_at_full_size() -> None:
+    """A picture of any size is one call of the network, its label map has the size of the picture."""
+    pipeline = replace(BRAIN, tile=(16, 16), fit="resize", orientation=None, spacing_mm=None, intensity="fixed")
+    image = np.zeros((64, 32, 1), np.float32)
+    image[:32] = 1.0
+    tiles, _ = pipeline.prepare(image)
+    assert tiles.shape == (1, 1, 16, 16)
+    answer = predict(pipeline, logits_of, image)
+    assert np.mean((answer == 1) == (image[..., 0] > 0)) > 0.95
+
+
+def test_several_labels_at_once() -> None:
+    """With sigmoid every label has its own map, and a classification its own probability."""
+    pipeline = replace(BRAIN, tile=(4, 4), orientation=None, spacing_mm=None, intensity="fixed", activation="sigmoid")
+    image = np.zeros((4, 4, 1), np.float32)
+    image[0] = 1.0
+    answer = predict(pipeline, lambda batch: np.concatenate([batch - 0.5, batch + 0.5], axis=1), image)
+    assert answer.shape == (4, 4, 2)
+    assert np.array_equal(answer[..., 0], image[..., 0]) and answer[..., 1].all()
+    chances = predict(replace(pipeline, task="classification"), lambda batch: np.array([[2.0, 2.0]]), image)
+    assert np.allclose(chances, 1 / (1 + np.exp(-2.0)))
+
+
+def test_holes_and_islands() -> None:
+    """The largest component is kept and its holes are filled, only where they are background."""
+    logits = np.zeros((3, 9, 12), np.float32)
+    logits[1, 1:8, 1:8] = 1.0
+    logits[1, 3:6, 3:6] = -1.0  # a hole
+    logits[2, 4, 4] = 2.0  # with another label in it
+    logits[1, 1, 10] = 1.0  # an island
+    labels = decide(logits, "softmax", 0.5, fill=True, largest=True)
+    assert (labels[1:8, 1:8] == 1).sum() == 48 and labels[4, 4] == 2 and labels[1, 10] == 0
+
+
+@pytest.mark.parametrize("intensity", ["percentile", "zscore"])
+def test_levels_of_an_image_do_not_matter(intensity: Literal["percentile", "zscore"]) -> None:
+    """With an intensity taken from the image itself, brighter or darker by a constant changes nothing."""
+    pipeline = replace(BRAIN, intensity=intensity, orientation=None, spacing_mm=None)
+    image = np.random.default_rng(0).normal(size=(9, 8, 8)).astype(np.float32)
+    one, _ = pipeline.prepare(image)
+    other, _ = pipeline.prepare(image * 300 + 1000)
+    assert np.allclose(one, other, atol=1e-3)
+    assert not np.allclose(one, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"orientation": "RAX"}, "orientation must be three letters"),
+        ({"spacing_mm": (1.0, 1.0)}, "spacing_mm must have one size"),
+        ({"sliced": True}, "sliced must mean"),
+        ({"percentiles": (95.0, 2.0)}, "percentiles must be two rising"),
+        ({"threshold": 1.0}, "threshold must be"),
+        ({"fit": "squeeze"}, "fit must be one of tile, resize, center"),
+    ],
+)
+def test_what_cannot_work_is_said(change: dict[str, Any], match: str) -> None:
+    """A pipeline that cannot work is refused with the field, the rule and what came."""
+    with pytest.raises(ValueError, match=match):
+        replace(BRAIN, **change)
+
+
+def test_another_tile() -> None:
+    """The tile and overlap of a search replace the pipeline's own; a tile of another number of sizes is refused."""
+    assert with_tile(BRAIN, "16x8x8", 0.5) == replace(BRAIN, tile=(16, 8, 8), overlap=0.5)
+    assert with_tile(BRAIN, None, None) == BRAIN
+    with pytest.raises(ValueError, match="must have 3 sizes, such as 8x8x8, got 16x16"):
+        with_tile(BRAIN, "16x16", None)

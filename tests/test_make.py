@@ -118,7 +118,7 @@ def test_a_stage_has_a_limit(home: Path, workload: Workload, weights: Path) -> N
     store = Store(home / "slow")
     with Maker(workload, weights, store, HOST, timeout_s={"export": 0.01}) as maker:
         with pytest.raises(Timeout, match=r"export took longer than its limit of 0\.01 s"):
-            maker.export("fake")
+            maker.export("onnx")
         assert maker.made == {}
     assert list(store.artifacts()) == []
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from autoopt import quality
+from autoopt import metrics, quality
 from autoopt.errors import BadData, Numeric, WorkloadError
+from autoopt.metrics import METRICS, Compared
 from autoopt.workload import Case, Sample, Splits, Workload
 from tests import tiny
 
@@ -97,19 +98,17 @@ def test_nothing_defined_is_an_error() -> None:
 @given(MAPS, MAPS)
 def test_bounds_and_symmetry(reference: np.ndarray, prediction: np.ndarray) -> None:
     """Scores lie in 0..1, are the same both ways round, and IoU never exceeds Dice."""
-    forth = quality.confusion_matrix(reference, prediction, 3)
-    back = quality.confusion_matrix(prediction, reference, 3)
+    forth, back = Compared(reference, prediction, 3, False), Compared(prediction, reference, 3, False)
 
-    assert forth.sum() == reference.size
-    for name, metric in quality.METRICS.items():
-        assert metric.of_case is not None
-        value = metric.of_case(forth)
-        assert value == metric.of_case(back), name
-        assert value is None or 0 <= value <= 1
-    dice, iou = quality.dice_macro(forth), quality.iou_macro(forth)
-    assert dice is not None
-    assert iou is not None
-    assert iou <= dice + 1e-12
+    for name in ("dice_macro", "dice_foreground", "iou_macro", "iou_foreground", "hd95_px"):
+        of_case = METRICS[name].of_case
+        assert of_case is not None
+        value = of_case(forth)
+        assert value == of_case(back), name
+        assert value is None or 0 <= value <= (1 if "px" not in name else np.hypot(*reference.shape))
+    for one, other in zip(metrics.dice(forth), metrics.iou(forth), strict=True):
+        assert (one is None) == (other is None)
+        assert one is None or other is None or other <= one + 1e-12
 
 
 def test_agrees_with_monai() -> None:

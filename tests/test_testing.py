@@ -37,12 +37,12 @@ IMAGE = np.zeros((16, 16, 3), np.float32)
     ("workload", "words"),
     [
         (_with_val(_sample(IMAGE, np.zeros((8, 8), np.uint8))), "must have shape"),
-        (_with_val(_sample(IMAGE, np.zeros((16, 16), np.float32))), "must hold integers"),
-        (_with_val(_sample(IMAGE, np.full((16, 16), 7, np.uint8))), "must hold 0 to 1"),
+        (_with_val(_sample(IMAGE, np.zeros((16, 16), np.float32))), "must have whole numbers from 0 to 1"),
+        (_with_val(_sample(IMAGE, np.full((16, 16), 7, np.uint8))), "from 7 to 7"),
         (_with_val(_sample(IMAGE[..., :2], np.zeros((16, 16), np.uint8))), "cannot be read and prepared"),
         (_with_val(tiny.workload().splits.train[0]), "is in train and again in val"),
-        (replace(tiny.workload(), metrics=("dice_of_doom",)), "metrics must be among"),
-        (replace(tiny.workload(), labels=("a", "b", "c")), "2 classes, the workload 3 labels"),
+        (replace(tiny.workload(), metrics=("dice_of_doom",)), "is not one of a segmentation task"),
+        (replace(tiny.workload(), labels=("a", "b", "c")), "the pipeline has 2 classes, the labels are a, b, c"),
     ],
 )
 def test_a_broken_workload_is_told_what_is_wrong(workload: Workload, words: str) -> None:

@@ -13,7 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoopt.errors import DataError, WorkloadError
-from autoopt.workload import Case, SplitName, Splits, check_workload, load_workload, split_by_group
+from autoopt.parameters import Parameter
+from autoopt.workload import (
+    Case,
+    SplitName,
+    Splits,
+    check_workload,
+    load_workload,
+    read_options,
+    split_by_group,
+)
 from tests import tiny
 
 FRACTIONS: dict[SplitName, float] = {"train": 0.6, "calibration": 0.1, "val": 0.1, "test": 0.2}
@@ -91,7 +100,10 @@ def test_two_files_of_one_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("histology", "no workload is called 'histology': use one of histo, or your own as file.py:function"),
+        (
+            "histology",
+            "no workload is called 'histology': use one of brain, cardiac, dfu, histo, or your own as file.py:function",
+        ),
         ("nowhere.py:workload", "the workload file nowhere.py does not exist"),
         ("no.such.module:workload", "no.such.module cannot be imported: ModuleNotFoundError"),
         ("FILE:missing", "has no function 'missing'"),
@@ -145,8 +157,8 @@ def test_all_problems_at_once_but_not_thousands() -> None:
     """All problems come together; a list too long to read is cut and says so."""
     workload = tiny.workload()
     with pytest.raises(WorkloadError) as caught:
-        check_workload(replace(workload, labels=("one",), metrics=()))
-    assert len(caught.value.problems) == 2
+        check_workload(replace(workload, labels=("one",), metrics=(), build=None))
+    assert len(caught.value.problems) == 4
     many = tuple(case(f"{index}", "g") for index in range(30))
     with pytest.raises(WorkloadError, match=r"\.\.\. and 13 more"):
         check_workload(replace(workload, splits=Splits(many, (), many[:1], many[:29])))
@@ -177,3 +189,59 @@ def test_fractions_are_kept() -> None:
     counts = Counter(split_by_group(cases, FRACTIONS).values())
     assert counts == {"train": 18, "calibration": 3, "val": 3, "test": 6}
     assert split_by_group(cases, FRACTIONS, 1) != split_by_group(cases, FRACTIONS, 2)
+
+
+OPTIONS = {
+    "net": Parameter("choice", "small", "which net", allowed=("small", "large")),
+    "width": Parameter("integer", 8, "base width", low=1),
+    "sigmoid": Parameter("flag", False, "several labels at once"),
+    "rate": Parameter("number", 0.5, "a rate", nullable=True),
+}
+
+
+def test_options_are_read_from_text() -> None:
+    """What a command line gives as text becomes what the workload's options say; defaults are left to the workload."""
+    given = {"net": "large", "width": "16", "sigmoid": "true", "rate": "null"}
+    assert read_options("x", OPTIONS, given) == {"net": "large", "width": 16, "sigmoid": True, "rate": None}
+    assert read_options("x", OPTIONS, {}) == {}
+
+
+def test_bad_options_come_together() -> None:
+    """Every unknown option and every wrong value is named at once, with what is allowed."""
+    with pytest.raises(WorkloadError) as caught:
+        read_options("x", OPTIONS, {"net": "huge", "width": "many", "depth": "3"})
+    text = str(caught.value)
+    assert "option net of x must be one of small, large, got 'huge'" in text
+    assert "option width of x must be a whole number of at least 1, got 'many'" in text
+    assert "x has no option 'depth', its options are: net, width, sigmoid, rate" in text
+
+
+def test_a_function_takes_its_options(tmp_path: Path) -> None:
+    """The options of a workload of one's own are arguments of its function; others are refused."""
+    (tmp_path / "mine.py").write_text(
+        "from tests import tiny\nfrom dataclasses import replace\n"
+        "def workload(data, width='8'):\n    return replace(tiny.workload(), name=f'tiny-{width}')\n"
+    )
+    source = f"{tmp_path / 'mine.py'}:workload"
+    loaded = load_workload(source, None, tmp_path, {"width": "16"})
+    assert loaded.name == "tiny-16" and loaded.origin is not None and loaded.origin.load().name == "tiny-16"
+    with pytest.raises(WorkloadError, match=r"must take the option\(s\) depth"):
+        load_workload(source, None, tmp_path, {"depth": "3"})
+
+
+def test_a_model_is_found_or_explained(tmp_path: Path) -> None:
+    """A model without cases, or of no known kind, is refused with what is possible."""
+    with pytest.raises(WorkloadError, match="needs cases: give --data DIR"):
+        load_workload("model:net.onnx", None, tmp_path)
+    with pytest.raises(WorkloadError, match=r"must be an ONNX file, .* net\.tflite is not there"):
+        load_workload("model:net.tflite", tmp_path, tmp_path)
+
+
+def test_train_and_calibration_may_share_a_patient() -> None:
+    """Both are training data: a patient in both is no leak, one in train and val is."""
+    splits = tiny.workload().splits
+    one = replace(splits.train[0], group="p")
+    other = replace(splits.calibration[0], group="p")
+    check_workload(replace(tiny.workload(), splits=replace(splits, train=(one,), calibration=(other,))))
+    with pytest.raises(WorkloadError, match="patients must not leak"):
+        check_workload(replace(tiny.workload(), splits=replace(splits, train=(one,), val=(other,), calibration=())))

@@ -6,6 +6,7 @@ name with `SOURCE`, as the child processes do.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ TILE = (16, 16)
 SHAPES = ((16, 16), (24, 20), (12, 16))
 """Spatial shapes of the three cases of each split: as large as a tile, larger and smaller."""
 SOURCE = f"{Path(__file__).resolve()}:workload"
+CASES_SOURCE = f"{Path(__file__).resolve()}:whole_cases"
 PIPELINE = Pipeline(
     task="segmentation",
     classes=2,
@@ -55,6 +57,11 @@ def workload(data: Path | None = None) -> Workload:
         recipe=Recipe(epochs=2, batch=2, learning_rate=1e-2),
         data_digest=digest({"shapes": SHAPES, "channels": CHANNELS}),
     )
+
+
+def whole_cases(data: Path | None = None) -> Workload:
+    """The tiny workload with whole cases timed, so that its tile and overlap may be searched."""
+    return replace(workload(data), name="tiny-cases", latency="case")
 
 
 def build() -> torch.nn.Module:

@@ -6,6 +6,7 @@ Two tools: NNCF on the OpenVINO or ONNX graph (quantize_nncf.py), and ONNX Runti
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ from autoopt.workload import Workload
 
 NAME = "quantize"
 SWITCH = "scheme"
-VERSION = 1
+VERSION = 2
 DISTRIBUTIONS: tuple[str, ...] = ("nncf", "openvino", "onnx", "onnxruntime")
 
 NNCF_ESTIMATORS = (
@@ -146,21 +147,25 @@ def apply(settings: Mapping[str, Scalar], source: Artifact, workload: Workload, 
 
 
 def calibration_tiles(workload: Workload, count: int) -> list[np.ndarray]:
-    """One prepared tile, (1, channels, *tile), of each of the first `count` calibration cases in a seeded order.
+    """`count` prepared tiles, (1, channels, *tile), of the calibration cases in a seeded order: one of each, then more.
 
-    A larger count sees the cases of a smaller one and more. Raises BadData naming a case that cannot be used.
+    A larger count sees what a smaller one does and more. There are fewer where the cases have no more tiles. Raises
+    BadData naming a case that cannot be used.
     """
     cases = workload.splits.calibration
     order = np.random.default_rng(CALIBRATION_SEED).permutation(len(cases))
-    tiles = []
-    for rank, position in enumerate(order[:count]):
-        case = cases[position]
+    tiles: list[np.ndarray] = []
+    for rank in range(count):
+        walk, position = divmod(rank, len(cases))
+        case = cases[order[position]]
         try:
-            prepared, _ = workload.pipeline.prepare(case.read().image)
+            sample = case.read()
+            cut, geometry = workload.pipeline.cut(sample.image, sample.affine)
         except ValueError as error:
             raise BadData(f"calibration case {case.id} cannot be used: {error}") from error
-        chosen = rank % len(prepared)  # walks over the image, so that the cases together show all of it
-        tiles.append(np.ascontiguousarray(prepared[chosen : chosen + 1], dtype=np.float32))
+        have = geometry.stack * len(geometry.corners)
+        if walk < have:  # walks over the image, so that the cases together show all of it
+            tiles.append(next(itertools.islice(cut, (position + walk) % have, None)))
     return tiles
 
 

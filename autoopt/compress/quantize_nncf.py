@@ -14,6 +14,8 @@ from autoopt.compress.selectors import select
 from autoopt.errors import Unsupported
 from autoopt.records import Scalar
 
+ATTENTION = frozenset({"Softmax", "SoftMax", "ScaledDotProductAttention", "Attention"})
+
 
 def quantize(
     graph_format: str, settings: Mapping[str, Scalar], source: Path, tiles: Sequence[np.ndarray], folder: Path
@@ -31,11 +33,12 @@ def _quantize_openvino(
     import openvino
 
     model = openvino.Core().read_model(source / graphs.FILES["openvino"])
-    ignored = _selected(settings, graphs.openvino_nodes(model))
-    quantized = _run(model, settings, list(tiles), ignored)
+    nodes = graphs.openvino_nodes(model)
+    ignored = _selected(settings, nodes)
+    quantized = _run(model, settings, list(tiles), ignored, has_attention(nodes))
     graphs.name_openvino(quantized)
     openvino.save_model(quantized, folder / graphs.FILES["openvino"], compress_to_fp16=False)
-    return {**graphs.count_openvino(quantized), "ignored": ignored}
+    return {**graphs.count_openvino(quantized), "ignored": ignored, "attention": has_attention(nodes)}
 
 
 def _quantize_onnx(
@@ -44,11 +47,17 @@ def _quantize_onnx(
     import onnx
 
     model = onnx.load(source / graphs.FILES["onnx"])
-    ignored = _selected(settings, graphs.onnx_nodes(model))
+    nodes = graphs.onnx_nodes(model)
+    ignored = _selected(settings, nodes)
     name = model.graph.input[0].name
-    quantized = _run(model, settings, [{name: tile} for tile in tiles], ignored)
+    quantized = _run(model, settings, [{name: tile} for tile in tiles], ignored, has_attention(nodes))
     onnx.save(quantized, folder / graphs.FILES["onnx"])
-    return {**graphs.count_onnx(quantized), "ignored": ignored}
+    return {**graphs.count_onnx(quantized), "ignored": ignored, "attention": has_attention(nodes)}
+
+
+def has_attention(nodes: Sequence[graphs.Node]) -> bool:
+    """Whether the network attends: a softmax inside it. NNCF treats such nets differently from convolutional ones."""
+    return any(kind in ATTENTION for node in nodes for kind in node.types)
 
 
 def _selected(settings: Mapping[str, Scalar], nodes: Sequence[graphs.Node]) -> list[str]:
@@ -56,7 +65,7 @@ def _selected(settings: Mapping[str, Scalar], nodes: Sequence[graphs.Node]) -> l
     return select(None if text is None else str(text), nodes)
 
 
-def _run(model: Any, settings: Mapping[str, Scalar], items: list[Any], ignored: list[str]) -> Any:
+def _run(model: Any, settings: Mapping[str, Scalar], items: list[Any], ignored: list[str], attention: bool) -> Any:
     os.environ.setdefault("NNCF_CI", "1")  # no telemetry: read by NNCF when it is imported
     import nncf
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
@@ -86,6 +95,7 @@ def _run(model: Any, settings: Mapping[str, Scalar], items: list[Any], ignored: 
             nncf.Dataset(items),
             preset=presets[str(settings.get("preset", "performance"))],
             subset_size=len(items),
+            model_type=nncf.ModelType.TRANSFORMER if attention else None,
             fast_bias_correction=bias != "full",
             ignored_scope=nncf.IgnoredScope(names=ignored),
             advanced_parameters=AdvancedQuantizationParameters(

@@ -1,7 +1,7 @@
 """The images of one split as plain arrays on disk: what a worker reads, without the workload and its libraries.
 
 00000.npy ...    one image each, channels last, in its own dtype
-index.json       {"split": ..., "ids": [...]} in the same order
+index.json       {"split": ..., "ids": [...], "affines": [... or null]} in the same order
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from autoopt.store import Artifact, Store
 from autoopt.workload import SplitName, Workload
 
 KIND = "cases"
-VERSION = 1
+VERSION = 2
 
 
 def pack_cases(workload: Workload, split: SplitName, store: Store) -> Artifact:
@@ -30,9 +30,11 @@ def pack_cases(workload: Workload, split: SplitName, store: Store) -> Artifact:
     key = digest(made_by)
 
     def build(folder: Path) -> Mapping[str, Any]:
+        affines = []
         for index, case in enumerate(workload.splits[split]):
             try:
-                image = np.asarray(case.read().image)
+                sample = case.read()
+                image = np.asarray(sample.image)
             except (TrialError, UsageError, MemoryError):
                 raise
             except Exception as error:  # the reader may be the user's own code
@@ -40,7 +42,8 @@ def pack_cases(workload: Workload, split: SplitName, store: Store) -> Artifact:
             if image.dtype.kind not in "uifb":
                 raise BadData(f"case {case.id!r} must be an array of real numbers, its image has dtype {image.dtype}")
             np.save(folder / array_name(index), image, allow_pickle=False)
-        (folder / INDEX).write_text(json.dumps({"split": split, "ids": ids}))
+            affines.append(None if sample.affine is None else np.asarray(sample.affine, np.float64).tolist())
+        (folder / INDEX).write_text(json.dumps({"split": split, "ids": ids, "affines": affines}))
         return {"cases": len(ids)}
 
     return store.get(KIND, key) or store.put(KIND, key, made_by, build)

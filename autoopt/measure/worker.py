@@ -1,16 +1,18 @@
 """The child that measures: numpy, one runtime and the inference pipeline, nothing else.
 
-One job: load (timed), first call (timed), warm-up and rounds on a real tile, peak memory, what really
-ran, and, if asked, the predictions of all cases as arrays in a folder.
+Its jobs come in this order: `import` the runtime's library, `open` the artifact (load, first call), `time` a network
+call or a whole case, `predict` all cases as arrays in a folder and say what really ran.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import re
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import numpy as np
 
 from autoopt.errors import BadData, Numeric, TrialError
 from autoopt.infer import Pipeline, predict
-from autoopt.measure.files import array_name, case_ids
+from autoopt.measure.files import array_name, case_affine, case_ids, case_image
 from autoopt.measure.timing import Plan, time_calls
 from autoopt.process import serve
 from autoopt.records import Scalar
@@ -26,52 +28,96 @@ from autoopt.runtimes import runtime
 from autoopt.runtimes.base import Session
 
 
-def handle(job: dict[str, Any]) -> Mapping[str, Any]:
-    """Do one job; its keys are those that `launcher.measure` writes.
+class Worker:
+    """What this process has open. Each job is a mapping with the keys that `launcher.measure` writes."""
 
-    Raises Unsupported, Numeric or BadData.
-    """
-    pipeline = Pipeline.from_json(job["pipeline"])
-    cases = Path(job["cases"])
-    tile = _first_tile(pipeline, cases)
-    settings: dict[str, Scalar] = dict(job["runtime"])
-    executes = runtime(str(settings.pop("name")))
-    began = time.perf_counter()
-    session = executes.open(Path(job["artifact"]), settings)
-    try:
+    def __init__(self) -> None:
+        self._pipeline: Pipeline
+        self._cases: Path
+        self._session: Session
+        self._timed: Callable[[], object]
+
+    def __call__(self, job: dict[str, Any]) -> Mapping[str, Any]:
+        """Do one job. Raises Unsupported, Numeric or BadData."""
+        jobs = {"import": self._import, "open": self._open, "time": self._time, "predict": self._predict}
+        return jobs[job["do"]](job)
+
+    def _import(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        library = runtime(job["runtime"]).DISTRIBUTION
+        if library is not None:
+            with contextlib.suppress(ImportError):  # `open` says in its own words what is missing
+                importlib.import_module(library)
+        return {}
+
+    def _open(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        self._pipeline, self._cases = Pipeline.from_json(job["pipeline"]), Path(job["cases"])
+        tile = first_tile(self._pipeline, self._cases)
+        settings: dict[str, Scalar] = dict(job["runtime"])
+        executes = runtime(str(settings.pop("name")))
+        began = time.perf_counter()
+        self._session = executes.open(Path(job["artifact"]), settings)
         loaded = time.perf_counter()
-        outputs = session.run(tile)
+        outputs = self._session.run(tile)
         first_call_s = time.perf_counter() - loaded
-        check_outputs(pipeline, tile, outputs)
-        timing = time_calls(lambda: session.run(tile), Plan.from_json(job["plan"]))
-        reply: dict[str, Any] = {
-            "load_s": loaded - began,
-            "first_call_s": first_call_s,
+        check_outputs(self._pipeline, tile, outputs)
+        self._timed = self._case_call() if job["latency"] == "case" else lambda: self._session.run(tile)
+        return {"load_s": loaded - began, "first_call_s": first_call_s}
+
+    def _time(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        timing = time_calls(self._timed, Plan.from_json(job["plan"]))
+        return {
             "calls_s": timing.calls_s,
             "warmups_s": timing.warmups_s,
             "cpu_s": timing.cpu_s,
             "doubts": timing.doubts,
-            "peak_rss_bytes": peak_rss_bytes(),  # before anything that only this inspection needs
+            "peak_rss_bytes": peak_rss_bytes(),
         }
-        if job["examine"]:
-            reply["effective"] = session.effective()
-        if job["predictions"] is not None:
-            _predict_all(pipeline, session, cases, Path(job["predictions"]))
-    finally:
-        session.close()
-    return reply
+
+    def _predict(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        for index in range(len(case_ids(self._cases)) if job["folder"] is not None else 0):
+            np.save(Path(job["folder"]) / array_name(index), self._predicted(index), allow_pickle=False)
+        effective = self._session.effective()
+        self._session.close()
+        return {"effective": effective}
+
+    def _case_call(self) -> Callable[[], object]:
+        """A whole case through the pipeline: the one of median size stands for all."""
+        sizes = [case_image(self._cases, index).size for index in range(len(case_ids(self._cases)))]
+        typical = int(np.argsort(sizes, kind="stable")[len(sizes) // 2])
+        return lambda: self._predicted(typical)
+
+    def _predicted(self, index: int) -> np.ndarray:
+        def run(batch: np.ndarray) -> np.ndarray:
+            outputs = self._session.run(batch)
+            check_outputs(self._pipeline, batch, outputs)
+            return outputs
+
+        try:
+            return predict(self._pipeline, run, case_image(self._cases, index), case_affine(self._cases, index))
+        except TrialError:
+            raise
+        except ValueError as error:
+            raise BadData(f"case {case_ids(self._cases)[index]!r}: {error}", stage="predict") from error
 
 
 def check_outputs(pipeline: Pipeline, batch: np.ndarray, outputs: np.ndarray) -> None:
     """Raise Numeric unless `outputs` are finite and of the shape that the pipeline expects for `batch`."""
-    tail = pipeline.tile if pipeline.task == "segmentation" else ()
-    expected = (len(batch), pipeline.classes, *tail)
+    expected = (len(batch), *pipeline.output_shape[1:])
     if outputs.shape != expected:
         raise Numeric(f"the model must return shape {expected}, it returned {outputs.shape}", stage="measure")
     if not np.isfinite(outputs).all():
         count = int(outputs.size - np.isfinite(outputs).sum())
         message = f"the model must return finite numbers, {count} of {outputs.size} are NaN or infinite"
         raise Numeric(message, stage="measure")
+
+
+def first_tile(pipeline: Pipeline, cases: Path) -> np.ndarray:
+    """The first tile of the first case, float32 (1, channels, *tile). Raises BadData naming the case."""
+    try:
+        tiles, _ = pipeline.cut(case_image(cases, 0), case_affine(cases, 0))
+    except ValueError as error:
+        raise BadData(f"case {case_ids(cases)[0]!r}: {error}", stage="measure") from error
+    return next(tiles)
 
 
 def peak_rss_bytes() -> int:
@@ -85,36 +131,5 @@ def peak_rss_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _first_tile(pipeline: Pipeline, cases: Path) -> np.ndarray:
-    """The first tile of the first case, float32 (1, channels, *tile)."""
-    name = case_ids(cases)[0]
-    try:
-        tiles, _ = pipeline.prepare(_image(cases, 0))
-    except ValueError as error:
-        raise BadData(f"case {name!r}: {error}", stage="measure") from error
-    return np.ascontiguousarray(tiles[:1])
-
-
-def _predict_all(pipeline: Pipeline, session: Session, cases: Path, folder: Path) -> None:
-    def run(batch: np.ndarray) -> np.ndarray:
-        outputs = session.run(batch)
-        check_outputs(pipeline, batch, outputs)
-        return outputs
-
-    for index, name in enumerate(case_ids(cases)):
-        try:
-            prediction = predict(pipeline, run, _image(cases, index))
-        except TrialError:
-            raise
-        except ValueError as error:
-            raise BadData(f"case {name!r}: {error}", stage="predict") from error
-        np.save(folder / array_name(index), prediction, allow_pickle=False)
-
-
-def _image(cases: Path, index: int) -> np.ndarray:
-    image: np.ndarray = np.load(cases / array_name(index), allow_pickle=False)
-    return image
-
-
 if __name__ == "__main__":
-    serve(handle)
+    serve(Worker())

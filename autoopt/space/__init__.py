@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from autoopt.space.dimension import Dimension
+from autoopt.space.pipeline import configured
 from autoopt.space.points import Count, Space
 from autoopt.space.reading import load_space, shipped_spaces
 from autoopt.space.seeds import Seed, seeds
 
-__all__ = ["Count", "Dimension", "Seed", "Space", "load_space", "seeds", "shipped_spaces"]
+__all__ = ["Count", "Dimension", "Seed", "Space", "configured", "load_space", "seeds", "shipped_spaces"]

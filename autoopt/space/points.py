@@ -15,12 +15,17 @@ from functools import cached_property
 import numpy as np
 
 from autoopt.compress import STEPS, step
+from autoopt.infer import Pipeline
 from autoopt.records import Configuration, Host, Scalar, canonical_json
 from autoopt.runtimes import runtime
 from autoopt.space.dimension import Dimension
+from autoopt.space.pipeline import PIPELINE
+from autoopt.space.pipeline import canonical as canonical_pipeline
 
 TEXT_SCHEMA = 1
 RUNTIME = "runtime"
+SECTIONS = (PIPELINE, *STEPS)
+"""What comes before the runtime, in the order of the way of the data."""
 ENUMERATION_LIMIT = 200_000
 """Raw points that may be looked at: some seconds. Beyond it a count is a lower bound."""
 _SAMPLES = 4000
@@ -49,6 +54,10 @@ class Space:
     dimensions: tuple[Dimension, ...]
     host: Host
     description: str = ""
+    pipeline: Pipeline | None = None
+    """The workload's own, which a `pipeline` section changes."""
+    without: tuple[str, ...] = ()
+    """The runtimes that this workload cannot have."""
 
     @cached_property
     def text(self) -> str:
@@ -80,8 +89,8 @@ class Space:
             dimension = self._by_name.get(name)
             sections.setdefault(section, {})[key] = value if dimension is None else dimension.snap(value)
         executed = self._canonical_runtime(sections[RUNTIME])
-        steps = {name: self._canonical_step(name, executed)(sections[name]) for name in STEPS}
-        return Configuration.of({**steps, RUNTIME: executed})
+        steps = {name: self._canonical_step(name, executed)(sections.get(name, {})) for name in SECTIONS}
+        return _configuration({**steps, RUNTIME: executed})
 
     def points(self, limit: int | None = None) -> Iterator[tuple[dict[str, Scalar], Configuration]]:
         """Every canonical point once, with the first raw point that means it; at most `limit`.
@@ -95,12 +104,12 @@ class Space:
         """The number of canonical points; a lower bound when more than `limit` raw points had to be looked at."""
         if not any(dimension.continuous for dimension in self.dimensions):
             total, looked_at = 0, self._section_size(RUNTIME)
-            per_runtime = sum(self._section_size(name) for name in STEPS)
+            per_runtime = sum(self._section_size(name) for name in SECTIONS)
             if looked_at + per_runtime <= limit:
                 runtimes = self._runtimes
                 if looked_at + per_runtime * len(runtimes) <= limit:
                     for executed in runtimes:
-                        total += math.prod(sum(1 for _ in self._unique_of_step(name, executed)) for name in STEPS)
+                        total += math.prod(sum(1 for _ in self._unique_of_step(name, executed)) for name in SECTIONS)
                     return Count(total, exact=True)
         rng = np.random.default_rng(0)
         return Count(len({self.canonical(self.random(rng)).text for _ in range(min(limit, _SAMPLES))}), exact=False)
@@ -112,10 +121,10 @@ class Space:
     def raw_for(self, configuration: Configuration) -> dict[str, Scalar] | None:
         """A raw point that means `configuration`, or None when it is not in this space."""
         executed = configuration.section(RUNTIME)
-        if executed is None or not set(configuration.sections()) <= {*STEPS, RUNTIME}:
+        if executed is None or not set(configuration.sections()) <= {*SECTIONS, RUNTIME}:
             return None
         raw = self._find(RUNTIME, executed, self._canonical_runtime)
-        for name in STEPS:
+        for name in SECTIONS:
             part = self._find(name, configuration.section(name), self._canonical_step(name, executed))
             if raw is None or part is None:
                 return None
@@ -126,8 +135,8 @@ class Space:
         # Settings of one section have no effect on another's but through the canonical runtime, so
         # each section is made unique by itself: a sum of products instead of one huge product.
         for runtime_raw, executed in self._unique(RUNTIME, self._canonical_runtime):
-            for raw, sections in self._combinations(tuple(STEPS), executed or {}):
-                yield {**runtime_raw, **raw}, Configuration.of({**sections, RUNTIME: executed})
+            for raw, sections in self._combinations(SECTIONS, executed or {}):
+                yield {**runtime_raw, **raw}, _configuration({**sections, RUNTIME: executed})
 
     def _combinations(
         self, steps: tuple[str, ...], executed: Settings
@@ -186,6 +195,8 @@ class Space:
         return {**runtime(name).canonical(settings, self.host), "name": name}
 
     def _canonical_step(self, name: str, executed: Settings) -> _Canonical:
+        if name == PIPELINE:
+            return lambda settings: canonical_pipeline(settings, self.pipeline)
         return lambda settings: step(name).canonical(settings, executed, self.host)
 
     def _of(self, section: str) -> tuple[Dimension, ...]:
@@ -202,6 +213,12 @@ class Space:
 
     def _section_size(self, section: str) -> float:
         return math.prod(dimension.size for dimension in self._of(section))
+
+
+def _configuration(sections: Mapping[str, Settings | None]) -> Configuration:
+    """A step that is off says so; a pipeline that is the workload's own needs no word."""
+    kept = {name: settings for name, settings in sections.items() if name != PIPELINE or settings is not None}
+    return Configuration.of(kept)
 
 
 def _product(pools: Sequence[Sequence[Scalar]]) -> Iterator[tuple[Scalar, ...]]:

@@ -26,8 +26,10 @@ from autoopt.parameters import Parameter
 from autoopt.records import Host, Scalar
 from autoopt.runtimes import RUNTIMES, runtime
 from autoopt.space.dimension import Dimension
+from autoopt.space.pipeline import PARAMETERS, PIPELINE, problems
 from autoopt.space.points import RUNTIME, Space
 from autoopt.space.values import dimension_of
+from autoopt.workload import Workload
 
 SCHEMA = 1
 AUTO = "auto"
@@ -39,30 +41,34 @@ def shipped_spaces() -> dict[str, str]:
     return {path.stem: _description(_parse(path, path.name)) for path in sorted(_shipped())}
 
 
-def load_space(source: str | Path, host: Host) -> Space:
-    """The space in the file `source`, or the shipped one of that name, expanded for `host`.
+def load_space(source: str | Path, host: Host, workload: Workload | None = None) -> Space:
+    """The space in the file `source`, or the shipped one of that name, expanded for `host` and `workload`.
 
-    Raises SpaceError with everything that is wrong with the file.
+    A finished graph has no PyTorch: that runtime is left out. Raises SpaceError with everything that is wrong
+    with the file.
     """
     path = _locate(source)
     document = _parse(path, str(path))
     if not isinstance(document, Mapping):
         got = _kind(document)
         raise SpaceError(f"{path}: a space must be a mapping of sections ({_listed(_sections())}), got {got}")
-    reader = _Reader(str(path), host)
+    reader = _Reader(str(path), host, workload)
     dimensions = tuple(reader.dimensions(document))
     if reader.problems:
         raise SpaceError(*reader.problems)
-    return Space(path.stem, dimensions, host, _description(document))
+    pipeline = None if workload is None else workload.pipeline
+    return Space(path.stem, dimensions, host, _description(document), pipeline, reader.without)
 
 
 class _Reader:
     """Reads one document; collects what is wrong instead of stopping at the first."""
 
-    def __init__(self, file: str, host: Host) -> None:
+    def __init__(self, file: str, host: Host, workload: Workload | None) -> None:
         self.problems: list[str] = []
+        self.without = ("torch",) if workload is not None and workload.graph is not None else ()
         self._file = file
         self._host = host
+        self._workload = workload
 
     def dimensions(self, document: Mapping[Any, Any]) -> Iterator[Dimension]:
         for key in document:
@@ -71,9 +77,27 @@ class _Reader:
                 self._problem(str(key), f"is not a section, allowed are {_listed(allowed)}", key, allowed)
         if document.get("schema", SCHEMA) != SCHEMA:
             self._problem("schema", f"must be {SCHEMA}, got {document['schema']!r}: this version reads no other")
+        yield from self._pipeline(document.get(PIPELINE))
         for name in STEPS:
             yield from self._step(name, document.get(name))
         yield from self._runtime(document.get(RUNTIME))
+
+    def _pipeline(self, section: Any) -> Iterator[Dimension]:
+        if section is None:
+            return
+        if not isinstance(section, Mapping):
+            self._problem(PIPELINE, f"must be a mapping of settings ({_listed(PARAMETERS)}), got {_kind(section)}")
+            return
+        if self._workload is not None:
+            if self._workload.latency != "case":
+                self._problem(
+                    PIPELINE,
+                    f"must be left out for {self._workload.name}: what is timed there is one network call, "
+                    "and a smaller tile would only look faster",
+                )
+                return
+            self.problems += [f"{self._file}: {text}" for text in problems(section, self._workload.pipeline)]
+        yield from self._settings(PIPELINE, section, PARAMETERS)
 
     def _step(self, name: str, section: Any) -> Iterator[Dimension]:
         parameters = step(name).PARAMETERS
@@ -92,6 +116,9 @@ class _Reader:
             self._problem(f"{RUNTIME}.name", f"must be {choice.describe()}, or a list of them, got {got}")
             section = section if isinstance(section, Mapping) else {}
         given = section.get("name")
+        if self.without and isinstance(given, list):
+            given = [name for name in given if name not in self.without]
+            section = {**section, "name": given}
         names = [name for name in (given if isinstance(given, list) else [given]) if name in tuple(RUNTIMES)]
         parameters = {"name": choice} if "name" in section else {}
         for name in names or list(RUNTIMES):
@@ -208,7 +235,7 @@ def _description(document: Any) -> str:
 
 
 def _sections() -> tuple[str, ...]:
-    return (*STEPS, RUNTIME)
+    return (PIPELINE, *STEPS, RUNTIME)
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from autoopt.compress import STEPS, step
 from autoopt.records import Configuration, Scalar
 from autoopt.runtimes import runtime
+from autoopt.space.pipeline import PARAMETERS as PIPELINE_PARAMETERS
+from autoopt.space.pipeline import PIPELINE
 from autoopt.space.points import RUNTIME, Space
 
 REFERENCE = "torch"
@@ -33,12 +35,13 @@ def seeds(space: Space) -> tuple[Seed, ...]:
 
     First "torch f32", then for every runtime of the space its own f32, its bf16 and f16 where this host
     and the space have them, and plain int8 where the space quantizes. Threads are the most that the
-    space allows. A space of the fake runtime alone needs no torch: "fake f32" is its first.
+    space allows. A space of the fake runtime alone needs no torch: "fake f32" is its first; a finished graph has
+    none either: the first f32 is its reference.
     """
     names = _runtimes(space)
     found: dict[str, Seed] = {}
     candidates = _candidates(space, names)
-    if names != [FAKE]:
+    if names != [FAKE] and REFERENCE not in space.without:
         reference = (f"{REFERENCE} {EXACT}", _settings(space, REFERENCE, EXACT))
         candidates = iter([reference, *candidates])
     for label, settings in candidates:
@@ -77,7 +80,8 @@ def _settings(space: Space, name: str, precision: str, *, quantize: bool = False
             parameter = runtime(name).PARAMETERS.get(dimension.key)
             wanted = parameter.default if parameter is not None else None
         else:
-            wanted = step(dimension.section).PARAMETERS[dimension.key].default
+            parameters = PIPELINE_PARAMETERS if dimension.section == PIPELINE else step(dimension.section).PARAMETERS
+            wanted = parameters[dimension.key].default
         point[dimension.name] = dimension.nearest(wanted)
     # A seed may lie outside the space, so these are not the nearest but the very values.
     parameters = runtime(name).PARAMETERS

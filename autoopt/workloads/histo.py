@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autoopt.errors import BadData
 from autoopt.infer import Pipeline
+from autoopt.parameters import Parameter
 from autoopt.workload import Recipe, Sample, Workload
+from autoopt.workloads import attention
 from autoopt.workloads.folder import load_folder, read_grey, read_rgb
 
 if TYPE_CHECKING:
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
 
 SUMMARY = "gland segmentation of H&E tiles: 2D U-Net, 224x224x3, two labels"
 DEMO_WEIGHTS = Path(__file__).parent / "weights" / "histo-demo.safetensors"
+NET = "unet"
+OPTIONS: Mapping[str, Parameter] = {
+    "net": Parameter("choice", NET, "the network: a U-Net, or one with linear attention", allowed=(NET, "linear_unet")),
+}
 LABELS = ("background", "gland")
 TILE = (224, 224)
 MASK_THRESHOLD = 127
@@ -30,14 +37,14 @@ PIPELINE = Pipeline(
 )  # fmt: skip
 
 
-def workload(data: Path) -> Workload:
+def workload(data: Path, net: str = NET) -> Workload:
     """The workload on the tiles in `data` (see `folder`). Raises DataError with everything that is wrong."""
     cases = load_folder(data, read)
     return Workload(
-        name="histo",
+        name="histo" if net == NET else f"histo-{net}",
         task="segmentation",
         labels=LABELS,
-        build=build,
+        build=BUILDERS[net],
         pipeline=PIPELINE,
         splits=cases.splits,
         metrics=("dice_macro", "dice_foreground", "iou_foreground"),
@@ -53,6 +60,11 @@ def write_demo(folder: Path) -> None:
     histo_demo.write(folder)
 
 
+def demo_options() -> Mapping[str, Any]:
+    """The options of the shipped baseline."""
+    return {}
+
+
 def build() -> torch.nn.Module:
     """The U-Net with fresh weights: (n, 3, 224, 224) to logits (n, 2, 224, 224)."""
     from monai.networks.nets import BasicUNet
@@ -61,6 +73,14 @@ def build() -> torch.nn.Module:
         spatial_dims=2, in_channels=3, out_channels=len(LABELS), features=(32, 32, 64, 128, 256, 32), norm="batch"
     )
     return net
+
+
+def build_linear_unet() -> torch.nn.Module:
+    """The U-Net with linear attention, fresh weights, of the same shapes; 0.6 million parameters."""
+    return attention.linear_unet(PIPELINE.channels, len(LABELS))
+
+
+BUILDERS = {NET: build, "linear_unet": build_linear_unet}
 
 
 def read(image: Path, mask: Path) -> Sample:

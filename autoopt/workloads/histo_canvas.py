@@ -37,7 +37,7 @@ class Draw:
 
     def field(self, step: int) -> Array:
         """Smooth noise of the tile's size: mean 0, standard deviation about 1, correlated over `step` pixels."""
-        weights = _spline(step)
+        weights = spline(step)
         coarse = self.between(-1.0, 1.0, (weights.shape[1], weights.shape[1]))
         return 3.6 * (weights @ coarse @ weights.T)
 
@@ -74,7 +74,7 @@ def stamp(rows: np.ndarray, columns: np.ndarray, long: Array, wide: Array, angle
 
 
 @lru_cache(maxsize=32)
-def _spline(step: int) -> Array:
+def spline(step: int) -> Array:
     """Cubic B-spline weights (224, knots) for knots `step` pixels apart."""
     place = np.arange(SIZE) / step
     knots = np.arange(-1, SIZE // step + 3)

@@ -131,7 +131,7 @@ def test_the_fake_format_is_copied(sources: dict[str, Artifact], tmp_path: Path)
 
 
 def test_calibration_sees_calibration_cases_only() -> None:
-    """The tiles come from the calibration split alone, one a case, and a larger number extends a smaller one."""
+    """The tiles come from the calibration split alone, one a case, then all others; more extend fewer, none twice."""
     seen: list[str] = []
 
     def watched(case: Case, allowed: bool) -> Case:
@@ -149,7 +149,8 @@ def test_calibration_sees_calibration_cases_only() -> None:
     }
     workload = replace(workload, splits=replace(workload.splits, **watched_splits))
     few, all_of_them = quantize.calibration_tiles(workload, 2), quantize.calibration_tiles(workload, 300)
-    assert len(few) == 2 and len(all_of_them) == len(workload.splits.calibration)
+    tiles = [len(workload.pipeline.prepare(case.read().image)[0]) for case in workload.splits.calibration]
+    assert len(few) == 2 and len(all_of_them) == sum(tiles) == len({tile.tobytes() for tile in all_of_them})
     assert all(tile.shape == workload.pipeline.input_shape and tile.dtype == np.float32 for tile in all_of_them)
     assert all(np.array_equal(a, b) for a, b in zip(few, all_of_them, strict=False))
     assert set(seen) == {case.id for case in workload.splits.calibration}
@@ -179,7 +180,7 @@ def test_nncf_does_not_phone_home() -> None:
     pytest.importorskip("nncf")
     code = (
         "from autoopt.compress import quantize_nncf as q\n"
-        "try: q._run(object(), {}, [], [])\n"
+        "try: q._run(object(), {}, [], [], False)\n"
         "except Exception: pass\n"
         "from nncf.telemetry.wrapper import telemetry; print(type(telemetry).__name__)"
     )

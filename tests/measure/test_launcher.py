@@ -152,7 +152,9 @@ def test_a_bad_image_is_named(setup: Setup) -> None:
     def build(folder: Path) -> dict[str, Any]:
         np.save(folder / "00000.npy", np.zeros((16, 16, 3), np.float32))
         np.save(folder / "00001.npy", np.full((16, 16, 3), np.nan, np.float32))
-        (folder / "index.json").write_text(json.dumps({"split": "val", "ids": ["good", "bad"]}))
+        (folder / "index.json").write_text(
+            json.dumps({"split": "val", "ids": ["good", "bad"], "affines": [None, None]})
+        )
         return {}
 
     with pytest.raises(BadData, match="case 'bad'"):
@@ -173,10 +175,13 @@ def test_the_worker_imports_only_what_it_needs() -> None:
     assert done.stdout.strip() == "[]"
 
 
+EFFECTIVE: dict[str, Scalar] = {"precision": "f32", "threads": 2, "streams": 1}
+
+
 def reply(**changes: Any) -> dict[str, Any]:
     base = {
         "load_s": 0.5, "first_call_s": 0.1, "calls_s": [0.01] * 5, "warmups_s": [0.02], "cpu_s": 0.01, "doubts": [],
-        "peak_rss_bytes": 100, "effective": {"precision": "f32", "threads": 2, "streams": 1},
+        "peak_rss_bytes": 100,
     }  # fmt: skip
     return {**base, **changes}
 
@@ -187,14 +192,14 @@ def test_merging() -> None:
         reply(doubts=["busy for 40%"]),
         reply(load_s=0.4, first_call_s=0.2, peak_rss_bytes=120, doubts=["busy for 45%"]),
     )
-    merged = merge([one, two], {"name": "x", "threads": 2, "precision": "f32"}, 7, HOST)
+    merged = merge([one, two], EFFECTIVE, {"name": "x", "threads": 2, "precision": "f32"}, 7, HOST)
     assert (merged.load_s, merged.first_call_s, merged.peak_rss_bytes, merged.artifact_bytes) == (0.4, 0.1, 120, 7)
     assert merged.doubts == ("busy for 40%",)
 
 
 def test_other_settings_than_asked_are_doubted() -> None:
     """What ran differently from what was asked for is said, with both values."""
-    merged = merge([reply()], {"name": "x", "threads": 4, "precision": "bf16"}, 7, HOST)
+    merged = merge([reply()], EFFECTIVE, {"name": "x", "threads": 4, "precision": "bf16"}, 7, HOST)
     assert merged.doubts == (
         "precision bf16 was asked for, f32 is what ran",
         "threads 4 was asked for, 2 is what ran",
@@ -204,7 +209,7 @@ def test_other_settings_than_asked_are_doubted() -> None:
 def test_processes_that_differ_are_doubted() -> None:
     """Two processes 20 % apart are doubted, 5 % apart are not."""
     for seconds, doubted in ((0.012, True), (0.0105, False)):
-        doubts = merge([reply(), reply(calls_s=[seconds] * 5)], {}, 7, HOST).doubts
+        doubts = merge([reply(), reply(calls_s=[seconds] * 5)], EFFECTIVE, {}, 7, HOST).doubts
         assert any("differ by" in doubt for doubt in doubts) is doubted
 
 

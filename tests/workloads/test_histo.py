@@ -157,7 +157,7 @@ def _empty(folder: Path) -> None:
         (_edit("t03,p1,train", "../t03,p1,train"), r"line 5: name must be a plain file name .*got '../t03'"),
         (_edit("t03,p1,train", "t99,p1,train"), r"line 5: there is no images/t99.png"),
         (_edit("t03,p1,train", "t03,,train"), r"line 5: case must not be empty"),
-        (_edit("t03,p1,train", "t03,p1,val"), r"the case 'p1' is in train and, with t03, in val"),
+        (_edit("t03,p1,train", "t03,p1,val"), r"'p1' is in train and, with t03, in val: give all cases"),
         (_edit("t03,p1,train,benign\n", ""), r"must list every image, t03 is missing"),
     ],
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from autoopt.weights import load_weights, read_info
 from autoopt.workload import SPLITS, Workload, load_workload
 from autoopt.workloads import histo, histo_demo
 from autoopt.workloads.histo_canvas import SIZE, blur
+from autoopt.workloads.histo_tissue import Patient
 
 DIGEST = "2d310ad5a8438dd9554040da76c6c22a24e94c319f99c05d4d457e374e379fed"
 MARGIN = 0.10
@@ -43,7 +44,8 @@ def workload(home: Path) -> Workload:
 def two_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     patient = histo_demo.patients()[0]
     blank = (np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8))
-    monkeypatch.setattr(histo_demo, "tiles", lambda: iter([("a", patient, *blank), ("b", patient, *blank)]))
+    monkeypatch.setattr(histo_demo, "patients", lambda: [replace(patient, tiles=2)])
+    monkeypatch.setattr(histo_demo, "draw_tile", lambda patient, index: blank)
 
 
 def rows(demo: Path) -> list[dict[str, str]]:
@@ -113,12 +115,12 @@ def test_unfinished_folder_is_replaced(tmp_path: Path, card: str | None) -> None
 def test_interrupted_making_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When making ends half-way there is no folder, not even a temporary one."""
 
-    def broken() -> Iterator[Any]:
-        patient = histo_demo.patients()[0]
-        yield "a", patient, np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
-        raise KeyboardInterrupt
+    def broken(patient: Patient, index: int) -> Any:
+        if index == 1:
+            raise KeyboardInterrupt
+        return np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
 
-    monkeypatch.setattr(histo_demo, "tiles", broken)
+    monkeypatch.setattr(histo_demo, "draw_tile", broken)
     with pytest.raises(KeyboardInterrupt):
         histo_demo.write(tmp_path / "demo")
     assert list(tmp_path.iterdir()) == []
@@ -127,7 +129,7 @@ def test_interrupted_making_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 def test_unwritable_folder_is_named(tmp_path: Path) -> None:
     """Where the folder cannot be made the message names it and what it needs."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match=r"writable folder with 40 MB free: .*file"):
+    with pytest.raises(StorageError, match=r"writable folder with 60 MB free: .*file"):
         histo_demo.write(tmp_path / "file" / "demo")
 
 

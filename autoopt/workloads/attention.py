@@ -1,0 +1,116 @@
+"""Networks that attend: light transformers of MONAI, and one whose attention costs no more than the pixels do."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def vit(channels: int, classes: int, tile: tuple[int, ...]) -> torch.nn.Module:
+    """A small vision transformer (Dosovitskiy et al. 2021): (n, channels, *tile) to logits (n, classes).
+
+    Patches of a sixteenth of the tile, 6 blocks of width 192 with 3 heads as in DeiT-Ti, 2.8 million parameters. The
+    classes are read from the mean of all tokens.
+    """
+    import torch
+    from monai.networks.nets import ViT
+
+    class Classifier(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = ViT(
+                in_channels=channels, img_size=tile, patch_size=tuple(size // 16 for size in tile), hidden_size=192,
+                mlp_dim=768, num_layers=6, num_heads=3, spatial_dims=len(tile), classification=False,
+            )  # fmt: skip
+            self.head = torch.nn.Linear(192, classes)
+
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            tokens, _ = self.body(batch)
+            logits: torch.Tensor = self.head(tokens.mean(dim=1))
+            return logits
+
+    return Classifier()
+
+
+def swin_unetr(channels: int, classes: int, dimensions: int, width: int = 12) -> torch.nn.Module:
+    """Swin UNETR (Hatamizadeh et al. 2022) of MONAI: (n, channels, *sizes) to logits (n, classes, *sizes).
+
+    Sizes are multiples of 32; `width` 12 makes about 4 million parameters in 3D.
+    """
+    from monai.networks.nets import SwinUNETR
+
+    net: torch.nn.Module = SwinUNETR(
+        in_channels=channels, out_channels=classes, feature_size=width, spatial_dims=dimensions,
+        num_heads=(1, 2, 4, 8) if width % 24 else (3, 6, 12, 24),
+    )  # fmt: skip
+    return net
+
+
+def linear_unet(channels: int, classes: int, width: int = 24) -> torch.nn.Module:
+    """A 2D U-Net whose three lower levels attend to the whole image at a cost linear in its pixels.
+
+    (n, channels, height, width) to logits (n, classes, height, width), sizes multiples of 16. The attention is that of
+    Katharopoulos et al. 2020 (Transformers are RNNs) with the feature map elu(x) + 1: keys and values are summed up
+    first, so no pixel is compared with every other. There is no softmax in it.
+    """
+    import torch
+    from torch import nn
+
+    def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+        )
+
+    class LinearAttention(nn.Module):
+        def __init__(self, channels: int, heads: int = 4) -> None:
+            super().__init__()
+            self.heads = heads
+            self.norm = nn.GroupNorm(1, channels)
+            self.project = nn.Conv2d(channels, 3 * channels, 1)
+            self.position = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+            self.out = nn.Conv2d(channels, channels, 1)
+            self.mlp = nn.Sequential(
+                nn.GroupNorm(1, channels), nn.Conv2d(channels, 2 * channels, 1), nn.GELU(),
+                nn.Conv2d(2 * channels, channels, 1),
+            )  # fmt: skip
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            n, channels, height, width = x.shape
+            q, k, v = self.project(self.norm(x)).reshape(n, 3, self.heads, channels // self.heads, -1).unbind(1)
+            q, k = nn.functional.elu(q) + 1, nn.functional.elu(k) + 1
+            # Divided by the number of pixels, the sums stay near one: integers of eight bits need that.
+            context = torch.matmul(k, v.transpose(-1, -2)) / k.shape[-1]
+            total = k.mean(dim=-1, keepdim=True)
+            attended = torch.matmul(context.transpose(-1, -2), q) / (q * total).sum(dim=-2, keepdim=True)
+            x = x + self.out(attended.reshape(n, channels, height, width) + self.position(v.reshape_as(x)))
+            mixed: torch.Tensor = x + self.mlp(x)
+            return mixed
+
+    class LinearUNet(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            widths = [width, width, 2 * width, 4 * width, 4 * width]
+            self.stem = convolution(channels, width)
+            self.down = nn.ModuleList(convolution(a, b, 2) for a, b in itertools.pairwise(widths))
+            self.attend = nn.ModuleList(LinearAttention(item) for item in widths[2:])
+            self.up = nn.ModuleList(
+                convolution(a + b, b) for a, b in zip(reversed(widths[1:]), reversed(widths[:-1]), strict=False)
+            )
+            self.head = nn.Conv2d(width, classes, 1)
+
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            kept = [self.stem(batch)]
+            for level, down in enumerate(self.down):
+                x = down(kept[-1])
+                kept.append(self.attend[level - 1](x) if level else x)
+            x = kept.pop()
+            for up in self.up:
+                x = nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
+                x = up(torch.cat([x, kept.pop()], dim=1))
+            logits: torch.Tensor = self.head(x)
+            return logits
+
+    return LinearUNet()

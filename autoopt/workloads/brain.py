@@ -1,0 +1,287 @@
+"""brain: brain extraction from MR heads of any contrast (T1w, T2w, FLAIR) with the 3D ResUNet of the published study.
+
+The data folder holds images/NAME.nii.gz and masks/NAME_brainmask.nii.gz (or masks/NAME.nii.gz; 1 is brain, 0 is
+not), each mask on the grid of its image. `manifest.csv` lists every image: the columns `name` (without .nii.gz),
+`patient` and `split` (train, val, test or calibration), and, where a mask does not cover the whole image,
+`first_full_slice` and `last_full_slice`, counted from 0 along the last stored axis: what lies outside is neither
+trained nor scored. Further columns become tags. All volumes of a patient are in one split. Without a manifest every
+file counts as a patient of its own, which is wrong where there are several of one person, and the files are split
+70 / 15 / 15.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from autoopt.errors import BadData, DataError
+from autoopt.infer import Pipeline
+from autoopt.parameters import Parameter
+from autoopt.records import digest
+from autoopt.workload import IGNORED, SPLITS, Case, Recipe, Sample, SplitName, Workload
+from autoopt.workloads import attention
+from autoopt.workloads.brain_augment import augment
+from autoopt.workloads.resunet import DIVISOR, build_resunet
+from autoopt.workloads.table import (
+    FRACTIONS,
+    MANIFEST,
+    Row,
+    assign_splits,
+    build_splits,
+    data_digest,
+    finish_rows,
+    raise_problems,
+    read_table,
+)
+from autoopt.workloads.volumes import check_same_grid, header_problems, read_header, read_mask, read_volume
+
+if TYPE_CHECKING:
+    import torch
+
+SUMMARY = "brain extraction from MR heads of any contrast: 3D ResUNet, 128x128x80 voxels of 2 mm, two labels"
+DEMO_WEIGHTS = Path(__file__).parent / "weights" / "brain-demo.safetensors"
+WIDTH, SPACING_MM = 8, 2.0
+RESUNET, SWIN_UNETR = "resunet", "swin_unetr"
+OPTIONS: Mapping[str, Parameter] = {
+    "net": Parameter("choice", RESUNET, "the network: the ResUNet of the study, or a transformer, Swin UNETR",
+                     allowed=(RESUNET, SWIN_UNETR)),
+    "width": Parameter("integer", WIDTH, "channels of the ResUNet at full resolution; the published study has 16",
+                       low=2, high=64),
+    "spacing_mm": Parameter("number", SPACING_MM, "voxel size that the network sees; the published study has 1, at "
+                            "eight times the cost", low=1.0, high=4.0),
+}  # fmt: skip
+DIVISORS = {RESUNET: DIVISOR, SWIN_UNETR: 32}
+"""What the sizes of a tile are multiples of."""
+LABELS = ("background", "brain")
+IMAGES, MASKS, SUFFIX, MASK_SUFFIX = "images", "masks", ".nii.gz", "_brainmask.nii.gz"
+COLUMNS = ("name", "patient", "split")
+FIRST_SLICE, LAST_SLICE = "first_full_slice", "last_full_slice"
+FIELD_MM = (256.0, 256.0, 160.0)
+"""The field of view of nearly every clinical head scan, so that at 2 mm one tile takes all of it."""
+LARGEST_TILE = 128
+"""The published size; larger tiles need gigabytes."""
+TRAINING_SHARE = 0.85
+"""Of the tile that a training window has: instance norm must see much the same share of air and head."""
+EPOCHS, SAMPLES_PER_EPOCH = 24, 48
+LEARNING_RATE = 2e-3
+"""For the default width. A narrower net needs more steps and bears larger ones, and each of them is cheaper."""
+OVERLAP = 0.25
+
+Slices = tuple[int, int]
+
+
+def workload(data: Path, width: int = WIDTH, spacing_mm: float = SPACING_MM, net: str = RESUNET) -> Workload:
+    """The workload on the volumes in `data`, with a `net` of `width` that sees voxels of `spacing_mm`.
+
+    Its latency is that of a whole case, resampling and post-processing included. Raises DataError with
+    everything that is wrong with names, manifest and headers; decodes no voxels.
+    """
+    rows, slices = _rows(data)
+
+    def files(row: Row) -> tuple[Path, Path]:
+        return data / IMAGES / f"{row.name}{SUFFIX}", cast(Path, _mask_of(data, row.name))
+
+    def case(row: Row) -> Case:
+        return Case(row.name, row.group, lambda: read(*files(row), slices.get(row.name)), row.tags)
+
+    narrower, divisor = WIDTH / width, DIVISORS[net]
+    training = sum(row.split in ("train", "calibration") for row in rows)
+    return Workload(
+        name=_name(width, spacing_mm, net),
+        task="segmentation",
+        labels=LABELS,
+        build=partial(build, width, net),
+        pipeline=pipeline(spacing_mm, net),
+        splits=build_splits(rows, case),
+        metrics=("dice_foreground", "hd95_mm", "volume_difference"),
+        recipe=Recipe(
+            epochs=round(EPOCHS * max(1.0, narrower)), batch=2, learning_rate=LEARNING_RATE * narrower,
+            weight_decay=1e-2, max_seconds=2340.0, augment=augment,
+            repeats=max(1, round(SAMPLES_PER_EPOCH / training)), coarse=False,
+            tile=_window(_tile(spacing_mm, divisor), divisor),
+        ),
+        data_digest=digest([data_digest(data, rows, files), {name: list(pair) for name, pair in slices.items()}]),
+        latency="case",
+    )  # fmt: skip
+
+
+def write_demo(folder: Path) -> None:
+    """Fill `folder` with the synthetic heads, unless they are there."""
+    from autoopt.workloads import brain_demo
+
+    brain_demo.write(folder)
+
+
+def demo_options() -> Mapping[str, Any]:
+    """The options of the shipped baseline: a ResUNet of half a million parameters that sees voxels of 3 mm."""
+    return {"width": 4, "spacing_mm": 3.0}
+
+
+def build(width: int = WIDTH, net: str = RESUNET) -> torch.nn.Module:
+    """The network with fresh weights: (n, 1, *tile) to logits (n, 2, *tile); `width` is that of the ResUNet."""
+    if net == SWIN_UNETR:
+        return attention.swin_unetr(1, len(LABELS), 3)
+    return build_resunet(1, len(LABELS), width)
+
+
+def pipeline(spacing_mm: float = SPACING_MM, net: str = RESUNET) -> Pipeline:
+    """The published pipeline (Thakur et al. 2022) at a voxel size: resample, clip and scale, tile, clean up."""
+    return Pipeline(
+        task="segmentation", classes=len(LABELS), channels=1, tile=_tile(spacing_mm, DIVISORS[net]), overlap=OVERLAP,
+        scale=1.0, mean=(0.0,), std=(1.0,), intensity="percentile", percentiles=(2.0, 95.0),
+        orientation="RAS", spacing_mm=(spacing_mm,) * 3, fill_holes=True, largest_component=True,
+    )  # fmt: skip
+
+
+def read(image_path: Path, mask_path: Path, slices: Slices | None = None) -> Sample:
+    """One head: (x, y, z, 1), its brain mask, `IGNORED` outside the first and last of `slices`, and its affine.
+
+    Raises BadData naming the file.
+    """
+    image, affine = read_volume(image_path)
+    header = read_header(mask_path)
+    check_same_grid(image_path, image.shape, affine, mask_path, header.shape, header.affine)
+    mask = read_mask(mask_path, range(len(LABELS)))
+    if slices is not None:
+        first, last = slices
+        mask[..., :first] = IGNORED
+        mask[..., last + 1 :] = IGNORED
+    return Sample(image[..., np.newaxis], mask, affine)
+
+
+def _name(width: int, spacing_mm: float, net: str) -> str:
+    parts = ["brain", *([net] if net != RESUNET else []), *([f"w{width}"] if width != WIDTH else [])]
+    return "-".join([*parts, *([f"{spacing_mm:g}mm"] if spacing_mm != SPACING_MM else [])])
+
+
+def _tile(spacing_mm: float, divisor: int) -> tuple[int, ...]:
+    """The smallest multiples of the network's divisor that cover the usual field of view, up to a limit."""
+    return tuple(math.ceil(min(field / spacing_mm, LARGEST_TILE) / divisor) * divisor for field in FIELD_MM)
+
+
+def _window(tile: tuple[int, ...], divisor: int) -> tuple[int, ...]:
+    """The largest multiples of the network's divisor within `TRAINING_SHARE` of the tile."""
+    return tuple(max(1, int(size * TRAINING_SHARE) // divisor) * divisor for size in tile)
+
+
+def _rows(folder: Path) -> tuple[list[Row], dict[str, Slices]]:
+    """All cases of the folder, and the slices that may be used of those whose mask is not whole."""
+    names, problems = _names(folder)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name in names:
+        found = _pair_problems(folder, name)
+        problems += found
+        if not found:
+            shapes[name] = read_header(folder / IMAGES / f"{name}{SUFFIX}").shape
+    rows: list[Row] = []
+    slices: dict[str, Slices] = {}
+    if (folder / MANIFEST).is_file():
+        rows, slices, more = _manifest(folder / MANIFEST, names, shapes)
+        problems += more
+    elif len(names) >= len(FRACTIONS) + 1:
+        splits = assign_splits([(name, name) for name in names])
+        rows = [Row(name, name, splits[name], {}) for name in names]
+    elif not problems:
+        problems.append(f"{folder} must hold at least {len(FRACTIONS) + 1} volumes to be split, it holds {len(names)}")
+    raise_problems(problems)
+    return finish_rows(folder, rows), slices
+
+
+def _names(folder: Path) -> tuple[list[str], list[str]]:
+    """The names that have both an image and a mask, and what is wrong with the others."""
+    if not folder.is_dir():
+        raise DataError(f"the data folder must be a folder, {folder} is {'a file' if folder.exists() else 'not there'}")
+    raise_problems(
+        [f"{folder / part} must be a folder of {SUFFIX} files, it is not there"
+         for part in (IMAGES, MASKS) if not (folder / part).is_dir()]
+    )  # fmt: skip
+    images = sorted(path.name.removesuffix(SUFFIX) for path in (folder / IMAGES).glob(f"*{SUFFIX}"))
+    if not images:
+        raise DataError(f"{folder / IMAGES} must hold {SUFFIX} files, it holds none")
+    masks = {name: _mask_of(folder, name) for name in images}
+    problems = [
+        f"{folder / IMAGES / name}{SUFFIX} has no mask {MASKS}/{name}{MASK_SUFFIX}"
+        for name, mask in masks.items() if mask is None
+    ]  # fmt: skip
+    orphans = set((folder / MASKS).glob(f"*{SUFFIX}")) - set(masks.values())
+    problems += [f"{path} has no image in {IMAGES}" for path in sorted(orphans)]
+    return [name for name, mask in masks.items() if mask is not None], problems
+
+
+def _mask_of(folder: Path, name: str) -> Path | None:
+    candidates = [folder / MASKS / f"{name}{suffix}" for suffix in (MASK_SUFFIX, SUFFIX)]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _pair_problems(folder: Path, name: str) -> list[str]:
+    image, mask = folder / IMAGES / f"{name}{SUFFIX}", cast(Path, _mask_of(folder, name))
+    problems = [*header_problems(image), *header_problems(mask)]
+    if not problems:
+        one, other = read_header(image), read_header(mask)
+        try:
+            check_same_grid(image, one.shape, one.affine, mask, other.shape, other.affine)
+        except BadData as error:
+            problems.append(error.message)
+    return problems
+
+
+def _manifest(
+    path: Path, names: Sequence[str], shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[list[Row], dict[str, Slices], list[str]]:
+    lines, problems = read_table(path, COLUMNS)
+    if problems:
+        return [], {}, problems
+    rows, slices, listed = [], {}, set[str]()
+    special = (*COLUMNS, FIRST_SLICE, LAST_SLICE)
+    for number, line in enumerate(lines, start=2):
+        name = line["name"]
+        faults = _line_faults(line, listed, path.parent)
+        listed.add(name)
+        if not faults and name in names:
+            tags = {key: value for key, value in line.items() if key not in special}
+            rows.append(Row(name, line["patient"], cast(SplitName, line["split"]), tags))
+            try:
+                found = _slices(line, shapes[name][-1]) if name in shapes else None
+            except ValueError as error:
+                faults.append(str(error))
+            else:
+                slices.update({} if found is None else {name: found})
+        problems += [f"{path} line {number}: {fault}" for fault in faults]
+    problems += [f"{path} must list every image, {name} is missing" for name in names if name not in listed]
+    return rows, slices, problems
+
+
+def _line_faults(line: Mapping[str, str], listed: set[str], folder: Path) -> list[str]:
+    name, patient, split = (line[column] for column in COLUMNS)
+    faults = []
+    if not name or "/" in name or "\\" in name or name in (".", ".."):
+        faults.append(f"name must be a plain file name without {SUFFIX}, got {name!r}")
+    elif name in listed:
+        faults.append(f"name {name!r} is there twice")
+    elif not (folder / IMAGES / f"{name}{SUFFIX}").is_file():
+        faults.append(f"there is no {IMAGES}/{name}{SUFFIX}")
+    if not patient:
+        faults.append("patient must not be empty")
+    if split not in SPLITS:
+        faults.append(f"split must be train, val, test or calibration, got {split!r}")
+    return faults
+
+
+def _slices(line: Mapping[str, str], count: int) -> Slices | None:
+    """The first and last slice that may be used, None for all. Raises ValueError as the rest of a sentence."""
+    texts = (line.get(FIRST_SLICE, ""), line.get(LAST_SLICE, ""))
+    try:
+        first, last = int(texts[0] or 0), int(texts[1] or count - 1)
+    except ValueError:
+        first, last = -1, -1
+    if not 0 <= first <= last < count:
+        raise ValueError(
+            f"{FIRST_SLICE} and {LAST_SLICE} must be whole numbers from 0 to {count - 1}, not falling, got "
+            f"{texts[0]!r} and {texts[1]!r}"
+        )
+    return None if (first, last) == (0, count - 1) else (first, last)

@@ -1,0 +1,283 @@
+"""The configuration of a MONAI bundle as plain data, and networks from it. Nothing that it names runs without trust.
+
+A configuration may hold Python (`$...`) and names of anything to call (`_target_`). Without trust no expression is
+evaluated, and only classes of networks, blocks and layers are called; see `network_class`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoopt.errors import WorkloadError
+
+if TYPE_CHECKING:
+    import torch
+
+FILES = ("inference.json", "inference.yaml", "inference.yml", "train.json", "train.yaml", "train.yml")
+"""In configs/; the first one that is there counts."""
+METADATA = "metadata.json"
+SEPARATOR = "::"
+TARGET = "_target_"
+NETWORKS = ("network_def", "network")
+SPECIAL = (TARGET, "_desc_")
+"""Keys of a component that are no arguments; the other special ones are refused."""
+PACKAGES = ("monai.networks.nets", "monai.networks.blocks", "monai.networks.layers", "torch.nn")
+LARGEST_BYTES = 16_000_000
+MOST_ITEMS = 20_000
+"""Of references a small file can make a tree of any size."""
+DEEPEST = 40
+SHOWN = 80
+ALLOWED = f"only classes of {', '.join(PACKAGES)} may be named"
+HOW_TO_TRUST = "if you trust who made it, --trust-bundle runs what it says"
+
+
+@dataclass(frozen=True)
+class Config:
+    """One configuration file and the metadata beside it. A key is a path in it, such as `inferer::roi_size`."""
+
+    folder: Path
+    path: Path
+    content: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    trusted: bool = False
+    _visited: list[int] = field(default_factory=lambda: [0], compare=False, repr=False)
+
+    def find(self, *keys: str) -> str | None:
+        """The first of the keys that is there."""
+        return next((key for key in keys if self._has(key)), None)
+
+    def follow(self, key: str) -> tuple[str, Any]:
+        """What is at the key and where that is, references followed (`@key`, `%key`); its parts are as written.
+
+        Raises WorkloadError for an expression without trust, and for a reference to nothing or to itself.
+        """
+        for _ in range(DEEPEST):
+            value = self._at(key)
+            if not isinstance(value, str) or value[:1] not in ("@", "%", "$"):
+                return key, value
+            if value[0] == "$":
+                return key, self._evaluated(key, value)
+            key = self._target_of(key, value)
+        raise WorkloadError(f"{self.path}: the references at {shown(key)} lead in a circle or too far")
+
+    def plain(self, key: str, depth: int = 0) -> Any:
+        """Everything at the key, all references followed."""
+        self._visited[0] += 1
+        if depth > DEEPEST or self._visited[0] > MOST_ITEMS:
+            raise WorkloadError(f"{self.path}: what {shown(key)} refers to is too deep or too large")
+        key, value = self.follow(key)
+        if isinstance(value, Mapping):
+            return {name: self.plain(f"{key}{SEPARATOR}{name}", depth + 1) for name in value if name not in SPECIAL[1:]}
+        if isinstance(value, list) and isinstance(self._at(key), list):
+            return [self.plain(f"{key}{SEPARATOR}{index}", depth + 1) for index in range(len(value))]
+        return value
+
+    def parsed(self, key: str) -> Any:
+        """What MONAI makes of the key, running whatever it says. Only with trust."""
+        if not self.trusted:
+            raise WorkloadError(f"{self.path}: {shown(key)} runs code of the bundle: {HOW_TO_TRUST}")
+        try:
+            return self._parser.get_parsed_content(key)
+        except Exception as error:  # the bundle's own code: name it, keep its traceback as the cause
+            raise WorkloadError(f"{self.path}: {shown(key)} failed with {type(error).__name__}: {error}") from error
+
+    @cached_property
+    def _parser(self) -> Any:
+        from monai.bundle import ConfigParser
+
+        if str(self.folder) not in sys.path:
+            sys.path.append(str(self.folder))  # so that it finds the scripts of the bundle
+        parser = ConfigParser({**self.content, "bundle_root": str(self.folder)})
+        parser.read_meta({**self.metadata})
+        return parser
+
+    def _has(self, key: str) -> bool:
+        try:
+            self._at(key)
+        except WorkloadError:
+            return False
+        return True
+
+    def _at(self, key: str) -> Any:
+        value: Any = self.content
+        for part in key.split(SEPARATOR):
+            try:
+                value = value[int(part)] if isinstance(value, list) else value[part]
+            except (KeyError, IndexError, ValueError, TypeError) as error:
+                raise WorkloadError(f"{self.path}: there is nothing at {shown(key)}") from error
+        return value
+
+    def _target_of(self, key: str, text: str) -> str:
+        target = text[1:].replace("#", SEPARATOR)
+        if target.startswith(SEPARATOR) or re.search(r"\.(json|ya?ml)(::|$)", target):
+            raise WorkloadError(
+                f"{self.path}: {shown(key)} must refer to a key of this file by its whole name, it is {text[:SHOWN]!r}"
+            )
+        if not self._has(target):
+            raise WorkloadError(f"{self.path}: {shown(key)} refers to {text[:SHOWN]!r}, which is not there")
+        return target
+
+    def _evaluated(self, key: str, text: str) -> Any:
+        if not self.trusted:
+            raise WorkloadError(
+                f"{self.path}: {shown(key)} is the Python expression {text[:SHOWN]!r}, which is not run: write what it "
+                f"means; or, {HOW_TO_TRUST}"
+            )
+        return self.parsed(key)
+
+
+def read_config(folder: Path, *, trusted: bool = False) -> Config:
+    """The configuration of the bundle in `folder`. Raises WorkloadError naming the file."""
+    path = next((folder / "configs" / name for name in FILES if (folder / "configs" / name).is_file()), None)
+    if path is None:
+        raise WorkloadError(
+            f"a MONAI bundle must have configs/inference.json (or .yaml), or configs/train.json; {folder} has neither"
+        )
+    metadata = folder / "configs" / METADATA
+    return Config(folder, path, _read(path), _read(metadata) if metadata.is_file() else {}, trusted)
+
+
+def shown(key: str) -> str:
+    """A key as messages say it: `inferer.roi_size`."""
+    return key.replace(SEPARATOR, ".")
+
+
+def check_network(definition: Any, where: str) -> None:
+    """Raise WorkloadError with every part of a network's plain definition that may not be called, by its name alone.
+
+    Imports nothing, so that a process without torch can refuse early; `network_class` looks at what the name means.
+    """
+    problems = _named_problems(definition, where)
+    if problems:
+        raise WorkloadError(*problems[:10])
+
+
+def find_network(config: Config) -> str:
+    """The key of the network. `network` is often `network_def` moved to a device by an expression."""
+    key = config.find(*NETWORKS)
+    if key is None:
+        raise WorkloadError(f"{config.path} must say what the network is, under {' or '.join(NETWORKS)}")
+    return key
+
+
+def build_network(folder: str, trust: bool) -> torch.nn.Module:
+    """The network of the bundle in `folder` with fresh weights, nothing downloaded; with `trust` as MONAI makes it.
+
+    Raises WorkloadError for a network that may not or cannot be built.
+    """
+    import torch
+
+    config = read_config(Path(folder), trusted=trust)
+    key = find_network(config)
+    where = f"{config.path}: {shown(key)}"
+    if trust:
+        net = config.parsed(key)
+    else:
+        definition = config.plain(key)
+        check_network(definition, where)
+        net = _made(definition, where)
+    if not isinstance(net, torch.nn.Module):
+        raise WorkloadError(f"{where} must be a network ({TARGET} and its arguments), it is {type(net).__name__}")
+    return net.cpu()
+
+
+def network_class(target: str, where: str) -> type[torch.nn.Module]:
+    """The class that a `_target_` means. Raises WorkloadError for everything but a torch module of `PACKAGES`.
+
+    A name alone is not believed: modules re-export others, so it must really be a class, a subclass of
+    torch.nn.Module, and defined below one of the packages.
+    """
+    import torch
+
+    if (problem := _name_problem(target)) is not None:
+        raise WorkloadError(f"{where}: {problem}")
+    names = [target] if "." in target else [f"{package}.{target}" for package in PACKAGES]
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        try:
+            found = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError):
+            continue
+        if inspect.isclass(found) and issubclass(found, torch.nn.Module) and _is_below(found.__module__):
+            return found
+    raise WorkloadError(f"{where}: {target!r} is no network or layer, {ALLOWED}; {HOW_TO_TRUST}")
+
+
+def _made(definition: Any, where: str) -> Any:
+    if isinstance(definition, list):
+        return [_made(item, f"{where}.{index}") for index, item in enumerate(definition)]
+    if not isinstance(definition, Mapping):
+        return definition
+    parts = {name: _made(item, f"{where}.{name}") for name, item in definition.items() if name not in SPECIAL}
+    if TARGET not in definition:
+        return parts
+    kind = network_class(definition[TARGET], where)
+    try:
+        return kind(**_without_downloads(kind, parts))
+    except Exception as error:  # a class may refuse its arguments in any way: name it, keep the cause
+        raise WorkloadError(f"{where}: {kind.__name__} cannot be built: {type(error).__name__}: {error}") from error
+
+
+def _without_downloads(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with weights from elsewhere switched off: the bundle has its own."""
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(kind).parameters.items()
+        if parameter.default is not parameter.empty
+    }
+    merged = {**defaults, **arguments}
+    elsewhere = [name for name, value in merged.items() if value and ("pretrained" in name or name == "checkpoint")]
+    return {**arguments, **{name: False if isinstance(merged[name], bool) else None for name in elsewhere}}
+
+
+def _named_problems(definition: Any, where: str) -> list[str]:
+    if isinstance(definition, list):
+        return [text for index, item in enumerate(definition)
+                for text in _named_problems(item, f"{where}.{index}")]  # fmt: skip
+    if not isinstance(definition, Mapping):
+        return []
+    problems = []
+    if TARGET in definition:
+        problem = _name_problem(definition[TARGET])
+        problems += [f"{where}: {problem}"] if problem else []
+        special = [name for name in definition if name.startswith("_") and name not in SPECIAL]
+        problems += [f"{where}: {', '.join(special)} cannot be followed; {HOW_TO_TRUST}"] if special else []
+    for name, item in definition.items():
+        problems += _named_problems(item, f"{where}.{name}")
+    return problems
+
+
+def _name_problem(target: Any) -> str | None:
+    good = isinstance(target, str) and all(part.isidentifier() for part in target.split("."))
+    if good and ("." not in target or _is_below(target)):
+        return None
+    return f"{TARGET} is {str(target)[:SHOWN]!r}, but {ALLOWED}; {HOW_TO_TRUST}"
+
+
+def _is_below(name: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in PACKAGES)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise ValueError(f"it has more than {LARGEST_BYTES // 1_000_000} MB")
+        text = path.read_text(encoding="utf-8")
+        found = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise WorkloadError(f"{path} must be a configuration in JSON or YAML, it cannot be read: {reason}") from error
+    if not isinstance(found, dict):
+        raise WorkloadError(f"{path} must be a configuration with keys, it is a {type(found).__name__}")
+    return {str(name): item for name, item in found.items()}

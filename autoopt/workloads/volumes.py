@@ -1,0 +1,183 @@
+"""Volumes in NIfTI files (.nii, .nii.gz): reading and checking them, each problem with the name of its file.
+
+An affine is (4, 4) float64, voxel index to RAS+ millimetres: the sform of the file, else its qform. A file
+that has neither is taken to be stored in RAS order with the voxel size that its header gives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoopt.errors import BadData
+
+PEAK_BYTES_PER_VOXEL = 4 * 6
+"""What the pipeline holds at its peak: about six float32 arrays of the image's size."""
+AFFINE_TOLERANCE = 1e-3
+"""How far two affines may differ, as a share of the smallest voxel size: what rounding of a file format does."""
+SMALLEST_VOLUME = 1e-6
+"""Of the directions of the three axes as unit vectors: below this two of them are the same."""
+MOST_VALUES = 8
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its volume before the voxels are read: its three sizes and its affine."""
+
+    shape: tuple[int, ...]
+    affine: np.ndarray
+
+
+def read_volume(path: Path, available_bytes: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The volume (x, y, z) with the file's scaling applied, and its affine.
+
+    Integers without scaling keep their dtype, all else is float32. Raises BadData naming the file for one
+    that cannot be read or is cut short, holds no single 3D volume, has voxels that are not finite, an affine
+    without volume, or needs more memory than `available_bytes` (that of the host by default).
+    """
+    image, header = _opened(path)
+    problem = memory_problem(header.shape, _available_bytes() if available_bytes is None else available_bytes)
+    if problem is not None:
+        raise BadData(f"{path} {problem}")
+    with _naming(path):
+        values = np.asarray(image.dataobj).reshape(header.shape)
+    if values.dtype.kind not in "buif":
+        raise BadData(f"{path} must hold one real number per voxel, its voxels are {values.dtype}")
+    if values.dtype.kind == "f":
+        bad = int(np.count_nonzero(~np.isfinite(values)))
+        if bad:
+            raise BadData(f"{path} must hold finite numbers, {bad} of its {values.size} voxels are NaN or infinite")
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32)
+        if not np.isfinite(values).all():
+            raise BadData(f"{path} must hold numbers within the range of float32, some are larger")
+    return values, header.affine
+
+
+def read_mask(path: Path, labels: Collection[int]) -> np.ndarray:
+    """The label map of a file, uint8 (x, y, z). Raises BadData for any value but `labels` and as `read_volume`."""
+    values, _ = read_volume(path)
+    came = np.unique(values)
+    wrong = [f"{value:g}" for value in came if float(value) not in labels]
+    if wrong:
+        more = f" and {len(wrong) - MOST_VALUES} more" if len(wrong) > MOST_VALUES else ""
+        allowed = ", ".join(str(label) for label in sorted(labels))
+        raise BadData(
+            f"{path} must hold the labels {allowed} only, it also holds {', '.join(wrong[:MOST_VALUES])}{more}"
+        )
+    return values.astype(np.uint8)
+
+
+def read_header(path: Path) -> Header:
+    """The sizes and the affine of a file, without its voxels. Raises BadData naming the file."""
+    return _opened(path)[1]
+
+
+def header_problems(path: Path) -> list[str]:
+    """What the header alone tells to be wrong with a file, in sentences that name it."""
+    try:
+        header = read_header(path)
+    except BadData as error:
+        return [error.message]
+    problem = memory_problem(header.shape, _available_bytes())
+    return [] if problem is None else [f"{path} {problem}"]
+
+
+def memory_problem(shape: Sequence[int], available_bytes: int) -> str | None:
+    """Why a volume of this shape is too large for that much memory, as the end of a sentence, or None."""
+    needed = math.prod(shape) * PEAK_BYTES_PER_VOXEL
+    if needed <= available_bytes:
+        return None
+    size = "x".join(str(length) for length in shape)
+    return (
+        f"must fit into memory: its {size} voxels need about {_gigabytes(needed)}, {_gigabytes(available_bytes)} are "
+        "free; resample or crop it, or use a larger host"
+    )
+
+
+def check_same_grid(
+    image_path: Path,
+    image_shape: Sequence[int],
+    image_affine: np.ndarray,
+    mask_path: Path,
+    mask_shape: Sequence[int],
+    mask_affine: np.ndarray,
+) -> None:
+    """Raise BadData unless the mask has the shape and, within `AFFINE_TOLERANCE`, the affine of its image."""
+    if tuple(image_shape) != tuple(mask_shape):
+        raise BadData(
+            f"{mask_path} must have the shape of its image {image_path}, {tuple(image_shape)}, it has "
+            f"{tuple(mask_shape)}"
+        )
+    voxel_mm = float(np.linalg.norm(image_affine[:3, :3], axis=0).min())
+    away = np.abs(image_affine - mask_affine).max()
+    if not away <= AFFINE_TOLERANCE * voxel_mm:
+        raise BadData(
+            f"{mask_path} must lie where its image {image_path} lies: the affines must be equal, they are "
+            f"{_rows(mask_affine)} and {_rows(image_affine)}; resample the mask to the grid of its image"
+        )
+
+
+def _opened(path: Path) -> tuple[Any, Header]:
+    """The file with its header read. Raises BadData for what is wrong with that."""
+    import nibabel
+
+    with _naming(path):
+        image: Any = nibabel.load(path)
+        if not isinstance(image, nibabel.Nifti1Pair):  # also NIfTI-2
+            raise BadData(f"{path} must be a NIfTI file, it is {type(image).__name__}")
+        affine, shape = _affine(image), tuple(int(size) for size in image.shape)
+    single = shape[:3] if all(size == 1 for size in shape[3:]) else shape
+    if len(single) > 3:
+        raise BadData(
+            f"{path} must hold one 3D volume, its shape is {shape}: store one volume of the series in a file of its own"
+        )
+    if len(single) < 3 or 0 in single:
+        raise BadData(f"{path} must hold a 3D volume, none of its sizes zero, its shape is {shape}")
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or lengths.min() <= 0 or _volume(affine[:3, :3] / lengths) < SMALLEST_VOLUME:
+        raise BadData(f"{path} must have an affine that maps its voxels to a volume in mm, it is {_rows(affine)}")
+    return image, Header(single, affine)
+
+
+def _affine(image: Any) -> np.ndarray:
+    if int(image.header["sform_code"]) or int(image.header["qform_code"]):
+        return np.asarray(image.affine, np.float64)
+    # nibabel would mirror the first axis here, by a convention of the format that was before NIfTI.
+    sizes = [*np.abs(np.asarray(image.header["pixdim"][1:4], np.float64)), 1.0]
+    return np.diag(sizes)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (BadData, MemoryError):
+        raise
+    except Exception as error:  # nibabel, gzip and zlib raise many kinds for broken files: name the file
+        reason = str(error).replace(str(path), path.name) or type(error).__name__
+        raise BadData(f"{path} must be a whole NIfTI file that can be read: {reason}") from error
+
+
+def _available_bytes() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def _volume(directions: np.ndarray) -> float:
+    return abs(float(np.linalg.det(directions)))
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:.3g} GB"
+
+
+def _rows(affine: np.ndarray) -> str:
+    return str([[round(float(item), 4) for item in row] for row in affine[:3]])
