@@ -17,7 +17,7 @@ from autoopt.workloads import brain, brain_demo
 
 DIGEST = "326fef91f19817970e50521dea6c88bebbde5d4d4780d0bb2f179a522da9a7c8"
 MARGIN = 0.10
-EXPECTED = (0.90, 0.99)
+EXPECTED = (0.87, 0.99)
 """Between these a baseline on val must be."""
 
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from autoopt.errors import BadData, DataError
+from autoopt.training import shrink_factors
 from autoopt.workload import SPLITS, Sample, check_workload
 from autoopt.workloads import dfu
 
@@ -112,10 +113,21 @@ def test_augmenting_keeps_size_range_and_label() -> None:
 
 @pytest.mark.parametrize(("net", "millions"), [("vgg11", 9.2), ("densenet121", 7.0), ("efficientnet_b0", 4.0),
                                                ("vit", 2.7), ("small_cnn", 0.3)])  # fmt: skip
-def test_networks(net: str, millions: float) -> None:
-    """Every network maps a patch to two logits and has the size that its documentation says."""
+def test_networks(tmp_path: Path, net: str, millions: float) -> None:
+    """Every network has the size that is documented and two logits at each resolution that its recipe trains at."""
     torch = pytest.importorskip("torch")
     model = dfu.build(net).eval()
+    recipe = dfu.workload(write_data(tmp_path), net=net).recipe
+    factors = set(shrink_factors(recipe.epochs, dfu.TILE)) if recipe.coarse else {1}
     with torch.no_grad():
-        assert model(torch.zeros(1, 3, 128, 128)).shape == (1, 2)
+        for factor in factors:
+            assert model(torch.zeros(1, 3, *(size // factor for size in dfu.TILE))).shape == (1, 2)
     assert sum(item.numel() for item in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.06)
+
+
+@pytest.mark.parametrize("net", sorted(dfu.NETS))
+def test_running_statistics_are_quick(net: str) -> None:
+    """No batch normalisation needs thousands of steps to know its mean: small data sets give a few hundred."""
+    torch = pytest.importorskip("torch")
+    momenta = [item.momentum for item in dfu.build(net).modules() if isinstance(item, torch.nn.BatchNorm2d)]
+    assert all(momentum >= 0.1 for momentum in momenta) and bool(momenta) == (net != "vit")
