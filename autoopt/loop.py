@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, contextmanager
@@ -20,7 +21,7 @@ from autoopt.records import Status, TrialRecord, digest
 from autoopt.request import Prepared, Request, prepare
 from autoopt.results import StudyResult
 from autoopt.study import Study, check_storage, open_study, read_study
-from autoopt.tracking import Tracker, default_tracking_uri
+from autoopt.tracking import Tracker, default_tracking_uri, warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,8 +87,9 @@ def search(request: Request, *, listener: Listener | None = None) -> SearchResul
     began = time.perf_counter()
     tell = listener or (lambda progress: None)
     with ExitStack() as held:
-        # It imports torch while demo data are drawn and files are checked.
+        # A process imports torch, and a thread MLflow, while demo data are drawn and files are checked.
         child = held.enter_context(warm_child(current_host()))
+        threading.Thread(target=warm_up, name="autoopt-mlflow", daemon=True).start()
         prepared = prepare(request)
         held.enter_context(host_lock(f"study-{digest([prepared.storage_url, prepared.card.name])[:16]}", timeout_s=0))
         before = _study_so_far(prepared)
@@ -95,7 +97,6 @@ def search(request: Request, *, listener: Listener | None = None) -> SearchResul
         if len(before.records) < request.budget:
             on_stage = partial(_announce, tell, request.budget, before)
             bench = held.enter_context(open_bench(prepared, on_stage=on_stage, child=child))
-        # MLflow is imported here while the maker imports torch: the first trial is there that much earlier.
         tracker = Tracker(request.tracking_uri or default_tracking_uri(request.home), request.home)
         if bench is not None:
             bench.maker.check()  # before there is a study: weights that do not fit leave no empty one behind

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -59,8 +59,7 @@ def connect(uri: str) -> MlflowClient:
         raise TrackingError(
             f"--tracking-uri must be one of {', '.join(f'{name}://...' for name in SCHEMES)}, got {shown(uri)!r}"
         )
-    for name, text in DEFAULTS.items():
-        os.environ.setdefault(name, text)
+    warm_up()
     with tracking_errors(uri), _environment(FIRST_CONTACT):
         import mlflow
 
@@ -95,6 +94,15 @@ def shown(uri: str) -> str:
     """`uri` without its password."""
     secret = urlsplit(uri).password
     return uri.replace(f":{secret}@", ":***@", 1) if secret else uri
+
+
+def warm_up() -> None:
+    """Import MLflow, which takes seconds, with its telemetry off; `connect` says in its words what is wrong with it."""
+    for name, text in DEFAULTS.items():
+        os.environ.setdefault(name, text)
+    with suppress(ImportError):
+        import mlflow.store.tracking.sqlalchemy_store
+        import mlflow.tracking.client  # noqa: F401
 
 
 @contextmanager

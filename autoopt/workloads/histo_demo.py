@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ GENERATOR = "histo-demo"
 VERSION = 1
 GRADES = ("regular", "crowded", "irregular")
 TILES_PER_PATIENT = (8, 9, 10, 11, 12)
-HELPER_TIMEOUT_S = 300.0
+MODULE = "autoopt.workloads.histo_demo"
+HELPERS, HELPER_TIMEOUT_S = 2, 300.0
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""The products of matrices here are small: more threads only wait for each other."""
 PATIENT_SPLITS = (("train", 14), ("val", 5), ("test", 5))
 
 
@@ -41,13 +45,16 @@ def _fill(folder: Path) -> str:
     (folder / "images").mkdir()
     (folder / "masks").mkdir()
     everyone = patients()
-    with Child("autoopt.workloads.histo_demo") as helper:  # the first command of a user waits for this
-        helper.send({"folder": str(folder), "patients": [item.index for item in everyone[1::2]]}, stage="demo")
-        _draw(folder, everyone[::2])
-        try:
-            helper.receive(stage="demo", timeout_s=HELPER_TIMEOUT_S)
-        except TrialError:  # a host that allows no second process
-            _draw(folder, everyone[1::2])
+    with ExitStack() as held:  # the first command of a user waits for this
+        helpers = [held.enter_context(Child(MODULE, environment=ONE_THREAD)) for _ in range(HELPERS)]
+        shares = [everyone[index::HELPERS] for index in range(HELPERS)]
+        for helper, share in zip(helpers, shares, strict=True):
+            helper.send({"folder": str(folder), "patients": [item.index for item in share]}, stage="demo")
+        for helper, share in zip(helpers, shares, strict=True):
+            try:
+                helper.receive(stage="demo", timeout_s=HELPER_TIMEOUT_S)
+            except TrialError:  # a host that allows no further process
+                _draw(folder, share)
     digest = hashlib.sha256()
     lines = ["name,case,split,grade"]
     for patient in everyone:
