@@ -17,7 +17,6 @@ from autoopt.weights import load_weights, read_info
 from autoopt.workload import SPLITS, Workload, load_workload
 from autoopt.workloads import histo, histo_demo
 from autoopt.workloads.histo_canvas import SIZE, blur
-from autoopt.workloads.histo_tissue import Patient
 
 DIGEST = "2d310ad5a8438dd9554040da76c6c22a24e94c319f99c05d4d457e374e379fed"
 MARGIN = 0.10
@@ -43,9 +42,7 @@ def workload(home: Path) -> Workload:
 @pytest.fixture
 def two_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     patient = histo_demo.patients()[0]
-    blank = (np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8))
     monkeypatch.setattr(histo_demo, "patients", lambda: [replace(patient, tiles=2)])
-    monkeypatch.setattr(histo_demo, "draw_tile", lambda patient, index: blank)
 
 
 def rows(demo: Path) -> list[dict[str, str]]:
@@ -115,12 +112,11 @@ def test_unfinished_folder_is_replaced(tmp_path: Path, card: str | None) -> None
 def test_interrupted_making_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When making ends half-way there is no folder, not even a temporary one."""
 
-    def broken(patient: Patient, index: int) -> Any:
-        if index == 1:
-            raise KeyboardInterrupt
-        return np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
+    def broken(folder: Path, part: str, name: str) -> Any:
+        assert (folder / part / f"{name}.png").is_file()
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(histo_demo, "draw_tile", broken)
+    monkeypatch.setattr(histo_demo, "_pixels", broken)
     with pytest.raises(KeyboardInterrupt):
         histo_demo.write(tmp_path / "demo")
     assert list(tmp_path.iterdir()) == []
