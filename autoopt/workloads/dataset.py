@@ -7,30 +7,40 @@
 | classes | | CLASS/NAME.*, or train/CLASS/NAME.*, val/..., test/... |
 | arrays | NAME.npz with `image` and `label`; or one npz with `images` and `labels` (cases first) | the same |
 
-The class of a table is in `Label` or `ValueToPredict`; columns `Label_NAME` of 0 / 1 are several labels at once.
-Files are pictures, NIfTI (.nii, .nii.gz) or .npy. A table or manifest may have a group (`SubjectID`, `patient`, `case`,
-`group`) and a split (`split`: train, val, test, calibration); an npz with all cases `groups` and `splits`. Without a
-group every case is one of its own; without splits whole groups are split 70 / 15 / 15.
+The class of a table is in `ValueToPredict` or `Label`; columns `Label_NAME` of 0 / 1 are several labels at once.
+Files are pictures, NIfTI (.nii, .nii.gz) or .npy. A table or manifest may have a group (`patient`, `group`,
+`SubjectID`, `case`) and a split (`split`: train, val, test, calibration); an npz with all cases `groups` and `splits`.
+Without a group every case is one of its own; without splits whole groups are split 70 / 15 / 15.
+
+Masks hold 0, 1, 2, ... (255 is not known), or all of them 0 and 255; arrays of 0 / 1 with an axis of labels at the end
+are several labels at once. Headers and label maps are looked at here, images are read by `Case.read`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, cast
 
 import numpy as np
 
 from autoopt.errors import BadData, DataError
-from autoopt.workload import IGNORED, Case, Sample, SplitName, Splits, Task
-from autoopt.workloads.arrays import Source, problems_of, read_image, read_labels
-from autoopt.workloads.layouts import Found, Item, find_items
-from autoopt.workloads.table import Row, assign_splits, build_splits, data_digest, finish_rows, raise_problems
-from autoopt.workloads.volumes import check_same_grid
+from autoopt.records import digest
+from autoopt.workload import Case, Sample, SplitName, Splits, Task, split_by_group
+from autoopt.workloads.layouts import find_items
+from autoopt.workloads.layouts.archives import read_array
+from autoopt.workloads.layouts.headers import Geometry, read_headers
+from autoopt.workloads.layouts.items import PICTURES, VOLUMES, Found, Item, Source, suffix_of
+from autoopt.workloads.layouts.maps import LabelMaps, absent_labels, read_label_maps
+from autoopt.workloads.pictures import read_picture
+from autoopt.workloads.table import FRACTIONS, Row, build_splits, data_digest, finish_rows, raise_problems
+from autoopt.workloads.volumes import read_volume
 
-SCANNED_MASKS = 200
-"""So many label maps are looked at for the labels there are."""
-LOOKED_AT = 8
+JUDGED: tuple[SplitName, ...] = ("val", "test")
+"""Splits that are scored: a label that a case has must be in each of them."""
+DRAWS = 100
+"""So many random splits are drawn until one leaves out no label."""
 
 
 @dataclass(frozen=True)
@@ -53,54 +63,75 @@ class Dataset:
     has_affine: bool
 
 
+@dataclass(frozen=True)
+class _Classes:
+    """The names of classes (or of several labels) in order, and what a case's answer is."""
+
+    names: tuple[str, ...]
+    numbers: dict[str, int]
+    order: tuple[int, ...]
+
+    def answer(self, item: Item) -> np.ndarray:
+        if isinstance(item.label, tuple):
+            return np.array([item.label[index] for index in self.order], np.uint8)
+        return np.array(self.numbers[cast(str, item.label)])
+
+    def present(self, item: Item) -> frozenset[int]:
+        answer = self.answer(item)
+        return frozenset(np.flatnonzero(answer).tolist() if answer.ndim else [int(answer)])
+
+
 def read_dataset(folder: Path, task: Task, labels: Sequence[str] | None = None) -> Dataset:
     """The cases in `folder`. Raises DataError with everything that is wrong with its names, tables and headers.
 
-    `labels` are the names of the classes; without them they are the class folders, or background, label_1, ... for
+    `labels` are the names of the classes; without them they are those of the layout, or background, label_1, ... for
     the values that the label maps have.
     """
     if not folder.is_dir():
         raise DataError(f"the data folder must be a folder, {folder} is {'a file' if folder.exists() else 'not there'}")
     found = find_items(folder, task)
-    problems = [text for path in sorted({source.path for item in found.items for source in _files(item)})
-                if path.suffix != ".npz" for text in problems_of(path)]  # fmt: skip
-    raise_problems(problems)
-    rows = _rows(folder, found.items)
-    names, known = _labels(found, task, labels)
+    if not found.items:
+        raise DataError(f"{folder} must hold cases, it holds none ({found.description})")
+    geometry = read_headers(found.items)
     by_name = {item.name: item for item in found.items}
+    answers: LabelMaps | _Classes
+    if task == "segmentation":
+        answers, present = read_label_maps(found.items, geometry, labels)
+    else:
+        answers = _classes(found, labels)
+        present = {item.name: answers.present(item) for item in found.items}
+
+    def problems_of(rows: Sequence[Row]) -> list[str]:
+        judged: tuple[SplitName, ...] = JUDGED if task == "segmentation" else ("train", *JUDGED)
+        wanted = None if isinstance(answers, LabelMaps) else frozenset(range(len(answers.names)))
+        cases = {split: [row.name for row in rows if row.split == split] for split in judged}
+        return [f"{folder}: {text}" for text in absent_labels(answers.names, present, cases, wanted)]
+
+    rows = _rows(folder, found.items, problems_of)
 
     def case(row: Row) -> Case:
         item = by_name[row.name]
-        return Case(row.name, row.group, lambda: _sample(item, task, known), row.tags)
+        return Case(row.name, row.group, lambda: _sample(item, geometry, answers), row.tags)
 
-    splits = build_splits(rows, case)
-    raise_problems(_class_problems(folder, task, names, rows, by_name, known))
-    first = _first_samples(splits)
-    channels = {sample.image.shape[-1] for sample in first}
-    dimensions = {sample.image.ndim - 1 for sample in first}
-    if len(channels) != 1 or len(dimensions) != 1 or dimensions - {2, 3}:
-        shapes = ", ".join(sorted({str(sample.image.shape) for sample in first}))
-        raise DataError(f"{folder}: all images must be 2D or 3D with one number of channels, some are {shapes}")
-    dtype = first[0].image.dtype
+    files = data_digest(folder, rows, lambda row: sorted({source.path for source in by_name[row.name].sources}))
+    classes = [] if isinstance(answers, LabelMaps) else [[row.name, answers.answer(by_name[row.name]).tolist()]
+                                                         for row in sorted(rows, key=lambda row: row.name)]  # fmt: skip
     return Dataset(
-        splits=splits,
-        labels=names,
-        channels=channels.pop(),
-        dimensions=dimensions.pop(),
-        digest=data_digest(folder, rows, lambda row: sorted({item.path for item in _files(by_name[row.name])})),
-        layout=found.description,
-        multilabel=found.multilabel or (task == "segmentation" and first[0].reference.ndim > first[0].image.ndim - 1),
-        value_range={"uint8": 255.0, "uint16": 65535.0}.get(dtype.name, 1.0),
-        sizes=tuple(sorted({sample.image.shape[:-1] for sample in first})),
-        has_affine=all(sample.affine is not None for sample in first),
+        splits=build_splits(rows, case),
+        labels=answers.names,
+        channels=sum(geometry.files),
+        dimensions=geometry.dimensions,
+        digest=digest([files, classes]),
+        layout=f"The folder was read as {found.description}: {len(rows)} cases, {geometry.dimensions}D.",
+        multilabel=bool(found.names or geometry.layers),
+        value_range=geometry.value_range,
+        sizes=geometry.sizes,
+        has_affine=geometry.has_affine,
     )
 
 
-def _files(item: Item) -> list[Source]:
-    return [*item.images, *([item.label] if isinstance(item.label, Source) else [])]
-
-
-def _rows(folder: Path, items: Sequence[Item]) -> list[Row]:
+def _rows(folder: Path, items: Sequence[Item], problems_of: Callable[[Sequence[Row]], list[str]]) -> list[Row]:
+    """The cases with their splits: those given, or the first draw that leaves no label out of a split."""
     given = {item.split for item in items}
     if None in given and len(given) > 1:
         missing = next(item.name for item in items if item.split is None)
@@ -109,13 +140,23 @@ def _rows(folder: Path, items: Sequence[Item]) -> list[Row]:
     if None in given and groups < 3:
         raise DataError(
             f"{folder} must have cases of at least three patients to be split into train, val and test, "
-            f"it has {len(items)} of {groups}: add some, or give the splits in a table"
+            f"it has {len(items)} of {groups}: add cases of other patients"
         )
-    drawn: dict[str, SplitName] = {}
-    for part in _strata(items) if None in given else ():
-        drawn |= assign_splits([(item.name, item.group) for item in part])
-    rows = [Row(item.name, item.group, item.split or drawn[item.name], item.tags) for item in items]
-    return finish_rows(folder, rows)
+    problems: list[str] = []
+    parts = _strata(items) if None in given else []
+    for seed in range(DRAWS if parts else 1):
+        drawn: dict[str, SplitName] = {}
+        for part in parts:
+            drawn |= split_by_group([(item.name, item.group) for item in part], FRACTIONS, seed)
+        rows = [Row(item.name, item.group, item.split or drawn[item.name], item.tags) for item in items]
+        rows = finish_rows(folder, rows)
+        again = problems_of(rows)
+        if not again:
+            break
+        problems = problems or again
+    else:
+        raise_problems(problems)
+    return rows
 
 
 def _strata(items: Sequence[Item]) -> list[list[Item]]:
@@ -128,87 +169,57 @@ def _strata(items: Sequence[Item]) -> list[list[Item]]:
     return [list(items)] if mixed or min(len(part) for part in groups) < 3 else list(classes.values())
 
 
-def _labels(found: Found, task: Task, wanted: Sequence[str] | None) -> tuple[tuple[str, ...], dict[object, int]]:
-    """The names of the labels, and for a class of the table its number."""
-    if task == "classification" and not found.multilabel:
-        classes = sorted({item.label for item in found.items}, key=_by_number)
-        names = tuple(str(item) for item in classes)
-        if wanted is not None and set(names) <= set(wanted):  # the order that was asked for
-            return tuple(wanted), {item: list(wanted).index(str(item)) for item in classes}
-        if wanted is not None and len(wanted) != len(names):
-            raise DataError(f"--option labels must name the {len(names)} classes {', '.join(names)}, got {wanted}")
-        return tuple(wanted or names), {item: number for number, item in enumerate(classes)}
+def _classes(found: Found, wanted: Sequence[str] | None) -> _Classes:
+    """The classes in the order that was asked for. Raises DataError where names do not say which class is which."""
     if found.names:
-        return tuple(wanted or found.names), {}
-    values, layers = set[int](), 0
-    for item in found.items[:SCANNED_MASKS]:
-        assert isinstance(item.label, Source)
-        mask, _ = read_labels(item.label)
-        image, _ = read_image(item.images[0])
-        if mask.ndim == image.ndim and mask.shape[-1] > 1 and mask.max() <= 1 and mask.shape[:-1] == image.shape[:-1]:
-            layers = max(layers, mask.shape[-1])
-        values |= {int(value) for value in np.unique(mask) if value != IGNORED}
-    count = layers or max(values, default=0) + 1
-    if wanted is not None and len(wanted) < count:
-        raise DataError(f"--option labels must name the {count} labels that the masks have, got {', '.join(wanted)}")
-    if count < 2:
-        raise DataError("the label maps must have a foreground (values above 0), they have none")
-    return tuple(wanted or [f"label_{index}" if index or layers else "background" for index in range(count)]), {}
+        names = tuple(wanted or found.names)
+        if found.named and set(names) == set(found.names):
+            return _Classes(names, {}, tuple(found.names.index(name) for name in names))
+        if found.named or len(names) != len(found.names):
+            raise DataError(f"--option labels must name {', '.join(found.names)}, got {', '.join(names)}")
+        return _Classes(names, {}, tuple(range(len(names))))
+    there = tuple(sorted({cast(str, item.label) for item in found.items}, key=_by_number))
+    if len(there) < 2:
+        raise DataError(f"there must be cases of at least two classes, all are {', '.join(there)}")
+    names = tuple(wanted or there)
+    if set(there) <= set(names):
+        return _Classes(names, {name: names.index(name) for name in there}, ())
+    numbered = all(_by_number(name)[0] == 0 for name in there) and not set(there) & set(names)
+    if numbered and {*there} <= {str(number) for number in range(len(names))}:
+        return _Classes(names, {name: int(name) for name in there}, ())
+    if numbered and len(there) == len(names):
+        return _Classes(names, {name: number for number, name in enumerate(there)}, ())
+    raise DataError(f"--option labels must name the classes {', '.join(there)} in some order, got {', '.join(names)}")
 
 
-def _by_number(label: object) -> tuple[int, float, str]:
-    text = str(label)
-    return (0, float(text), text) if text.replace(".", "", 1).isdigit() else (1, 0.0, text)
+def _by_number(label: str) -> tuple[int, float, str]:
+    try:
+        return 0, float(label), label
+    except ValueError:
+        return 1, 0.0, label
 
 
-def _class_problems(
-    folder: Path, task: Task, names: tuple[str, ...], rows: Sequence[Row], items: dict[str, Item],
-    known: dict[object, int],
-) -> list[str]:  # fmt: skip
-    if task != "classification" or not known:
-        return []
-    splits: tuple[SplitName, ...] = ("train", "val", "test")
-    return [
-        f"{folder}: {split} must have cases of every class, it has none of {name}"
-        for split in splits
-        for number, name in enumerate(names)
-        if all(known[items[row.name].label] != number for row in rows if row.split == split)
-    ]
+def _sample(item: Item, geometry: Geometry, answers: LabelMaps | _Classes) -> Sample:
+    parts, affine = [], None
+    for source, channels in zip(item.images, geometry.files, strict=True):
+        image, own = _image(source, channels)
+        parts.append(image if image.ndim > geometry.dimensions else image[..., np.newaxis])
+        affine = own if affine is None else affine
+    image = np.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
+    if isinstance(answers, _Classes):
+        return Sample(image, answers.answer(item), affine)
+    return Sample(image, answers.read(cast(Source, item.label)), affine)
 
 
-def _first_samples(splits: Splits) -> list[Sample]:
-    return [case.read() for case in (splits.train[:LOOKED_AT] or ()) + splits.val[:2]]
-
-
-def _sample(item: Item, task: Task, known: dict[object, int]) -> Sample:
-    parts = [read_image(source) for source in item.images]
-    image, affine = parts[0]
-    for source, (other, other_affine) in zip(item.images[1:], parts[1:], strict=True):
-        if affine is not None and other_affine is not None:
-            check_same_grid(item.images[0].path, image.shape, affine, source.path, other.shape, other_affine)
-    image = _with_channels(item, [array for array, _ in parts])
-    if task == "classification":
-        return Sample(image, np.array(item.label if isinstance(item.label, tuple) else known[item.label]), affine)
-    assert isinstance(item.label, Source)
-    mask, mask_affine = read_labels(item.label)
-    if affine is not None and mask_affine is not None:
-        check_same_grid(item.images[0].path, image.shape[:-1], affine, item.label.path, mask.shape, mask_affine)
-    if mask.shape[: image.ndim - 1] != image.shape[:-1]:
-        raise BadData(
-            f"{item.label.path} must be as large as its image {item.images[0].path}, {image.shape[:-1]}, "
-            f"it is {mask.shape}"
-        )
-    return Sample(image, mask, affine)
-
-
-def _with_channels(item: Item, arrays: list[np.ndarray]) -> np.ndarray:
-    """The files of one case as channels of one image, (*spatial, channels)."""
-    spatial = item.dimensions
-    parts = [array[..., np.newaxis] if (spatial is None and array.ndim == 2) or array.ndim == spatial else array
-             for array in arrays]  # fmt: skip
-    if all(suffix.path.name.endswith((".nii", ".nii.gz")) for suffix in item.images):
-        parts = [array[..., np.newaxis] for array in arrays]
-    if len({part.shape[:-1] for part in parts}) > 1:
-        shapes = ", ".join(str(part.shape) for part in parts)
-        raise BadData(f"the channels of {item.name} must have one shape, they have {shapes}: {item.images[0].path}")
-    return np.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
+def _image(source: Source, channels: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """One file of a case, finite real numbers, and its affine if it has one. Raises BadData."""
+    suffix = suffix_of(source.path) if source.key is None else ""
+    if suffix in PICTURES:
+        return read_picture(source.path, cast(Literal[1, 3], channels)), None
+    if suffix in VOLUMES:
+        return read_volume(source.path)
+    values = read_array(source)
+    bad = 0 if values.dtype.kind != "f" else int(np.count_nonzero(~np.isfinite(values)))
+    if bad:
+        raise BadData(f"{source} must hold finite numbers, {bad} of its {values.size} are NaN or infinite")
+    return values, None
