@@ -43,7 +43,7 @@ from autoopt.workloads.volumes import check_same_grid, header_problems, read_hea
 if TYPE_CHECKING:
     import torch
 
-SUMMARY = "brain extraction from MR heads of any contrast: 3D ResUNet, 128x128x80 voxels of 2 mm, two labels"
+SUMMARY = "brain extraction from MR heads of any contrast: 3D ResUNet, 96x96x64 voxels of 2 mm, two labels"
 DEMO_WEIGHTS = Path(__file__).parent / "weights" / "brain-demo.safetensors"
 WIDTH, SPACING_MM = 8, 2.0
 RESUNET, SWIN_UNETR = "resunet", "swin_unetr"
@@ -62,11 +62,11 @@ IMAGES, MASKS, SUFFIX, MASK_SUFFIX = "images", "masks", ".nii.gz", "_brainmask.n
 COLUMNS = ("name", "patient", "split")
 FIRST_SLICE, LAST_SLICE = "first_full_slice", "last_full_slice"
 FIELD_MM = (256.0, 256.0, 160.0)
-"""The field of view of nearly every clinical head scan, so that at 2 mm one tile takes all of it."""
+"""The field of view of nearly every clinical head scan."""
 LARGEST_TILE = 128
 """The published size; larger tiles need gigabytes."""
 TRAINING_SHARE = 0.85
-"""Of the tile that a training window has: instance norm must see much the same share of air and head."""
+"""Of the field that a tile has, in training as in use: instance norm must see the same share of air and head."""
 EPOCHS, SAMPLES_PER_EPOCH = 24, 48
 LEARNING_RATE = 2e-3
 """For the default width. A narrower net needs more steps and bears larger ones, and each of them is cheaper."""
@@ -89,7 +89,7 @@ def workload(data: Path, width: int = WIDTH, spacing_mm: float = SPACING_MM, net
     def case(row: Row) -> Case:
         return Case(row.name, row.group, lambda: read(*files(row), slices.get(row.name)), row.tags)
 
-    narrower, divisor = WIDTH / width, DIVISORS[net]
+    narrower = WIDTH / width
     training = sum(row.split in ("train", "calibration") for row in rows)
     return Workload(
         name=_name(width, spacing_mm, net),
@@ -103,7 +103,6 @@ def workload(data: Path, width: int = WIDTH, spacing_mm: float = SPACING_MM, net
             epochs=round(EPOCHS * max(1.0, narrower)), batch=2, learning_rate=LEARNING_RATE * narrower,
             weight_decay=1e-2, max_seconds=2340.0, augment=augment,
             repeats=max(1, round(SAMPLES_PER_EPOCH / training)), coarse=False,
-            tile=_window(_tile(spacing_mm, divisor), divisor),
         ),
         data_digest=digest([data_digest(data, rows, files), {name: list(pair) for name, pair in slices.items()}]),
         latency="case",
@@ -160,13 +159,9 @@ def _name(width: int, spacing_mm: float, net: str) -> str:
 
 
 def _tile(spacing_mm: float, divisor: int) -> tuple[int, ...]:
-    """The smallest multiples of the network's divisor that cover the usual field of view, up to a limit."""
-    return tuple(math.ceil(min(field / spacing_mm, LARGEST_TILE) / divisor) * divisor for field in FIELD_MM)
-
-
-def _window(tile: tuple[int, ...], divisor: int) -> tuple[int, ...]:
-    """The largest multiples of the network's divisor within `TRAINING_SHARE` of the tile."""
-    return tuple(max(1, int(size * TRAINING_SHARE) // divisor) * divisor for size in tile)
+    """Multiples of the network's divisor within `TRAINING_SHARE` of the usual field of view, up to a limit."""
+    whole = (math.ceil(min(field / spacing_mm, LARGEST_TILE) / divisor) * divisor for field in FIELD_MM)
+    return tuple(max(1, int(size * TRAINING_SHARE) // divisor) * divisor for size in whole)
 
 
 def _rows(folder: Path) -> tuple[list[Row], dict[str, Slices]]:
