@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autoopt.api import front, load, plan, pull, replay, search, train
+    from autoopt.api import explain, front, load, plan, pull, replay, search, train
     from autoopt.errors import AutooptError
     from autoopt.infer import Pipeline
     from autoopt.workload import Case, Recipe, Sample, Splits, Workload
@@ -24,6 +24,7 @@ _HOMES = {
     "Sample": "autoopt.workload",
     "Splits": "autoopt.workload",
     "Workload": "autoopt.workload",
+    "explain": "autoopt.api",
     "front": "autoopt.api",
     "load": "autoopt.api",
     "plan": "autoopt.api",
@@ -42,6 +43,7 @@ __all__ = [
     "Splits",
     "Workload",
     "__version__",
+    "explain",
     "front",
     "load",
     "plan",

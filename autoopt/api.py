@@ -11,6 +11,7 @@ from autoopt.request import Request, check_data_argument, default_storage
 
 if TYPE_CHECKING:
     from autoopt.bundle import Predictor
+    from autoopt.diagnosis import Explanation
     from autoopt.loop import Listener, SearchResult
     from autoopt.planning import Plan
     from autoopt.replaying import Replay
@@ -104,6 +105,27 @@ def replay(
     from autoopt import replaying
 
     return replaying.replay_trial(str(trial), study=study, home=Path(home), storage=storage, on_stage=on_stage)
+
+
+def explain(
+    trial: str | int,
+    *,
+    against: str | int | None = None,
+    study: str | None = None,
+    storage: str | None = None,
+    home: PathLike = "mlruns",
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> Explanation:
+    """Why a stored trial is faster or slower than `against` (its float twin by default): `.sentences` and the profiles.
+
+    Profiles both, on this host; nothing is added to the study. Raises UsageError.
+    """
+    from autoopt import explaining
+
+    other = None if against is None else str(against)
+    return explaining.explain_trial(
+        str(trial), against=other, study=study, home=Path(home), storage=storage, on_stage=on_stage
+    )
 
 
 def pull(

@@ -157,6 +157,34 @@ def replay(trial: Trial, study: Study = None, storage: Storage = None, home: Hom
 
 
 @app.command()
+def explain(
+    trial: Trial,
+    against: Annotated[
+        str | None, typer.Option(help="The trial to compare with. [default: its float twin in the study]")
+    ] = None,
+    study: Study = None,
+    storage: Storage = None,
+    home: Home = Path("mlruns"),
+    picture: Annotated[
+        Path | None, typer.Option(help="PNG to write. [default: explain-TRIAL.png in the home folder]")
+    ] = None,
+) -> None:
+    """Say why one stored trial is faster or slower than another: its layers, kernels, precisions, conversions."""
+    from autoopt import api, show
+    from autoopt.explain_picture import explain_picture
+    from autoopt.store import write_atomic
+
+    if picture is not None and not picture.parent.is_dir():
+        raise UsageError(f"--picture must name a file in a folder that is there, {picture.parent} is not")
+    with show.StageLine() as line:
+        explained = api.explain(trial, against=against, study=study, storage=storage, home=home, on_stage=line)
+    show.explanation(explained)
+    file = picture or home / f"explain-{explained.trial.record.number}.png"
+    write_atomic(file, explain_picture(explained))
+    typer.echo(f"wrote {file}")
+
+
+@app.command()
 def pull(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write the bundle to.")],
     workload: Annotated[
@@ -213,12 +241,23 @@ def train(
 
 
 @app.command()
-def doctor(storage: Storage = None, tracking_uri: Annotated[str | None, typer.Option(help="MLflow.")] = None,
-           home: Home = Path("mlruns")) -> None:  # fmt: skip
+def doctor(
+    storage: Storage = None,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow.")] = None,
+    noise: Annotated[
+        bool, typer.Option("--noise", help="Measure how this host's latencies vary (A/A test) and its peaks; a minute.")
+    ] = False,
+    home: Home = Path("mlruns"),
+) -> None:
     """Check this host: versions, runtimes, what the CPU can do, folders and servers."""
     from autoopt import doctor as checks
     from autoopt import show
 
+    if noise:
+        from autoopt import calibrating
+
+        with show.StageLine() as line:
+            show.noise(calibrating.calibrate(home, on_stage=line)[0])
     results = checks.checks(home, storage, tracking_uri)
     show.checks(results)
     if any(check.ok is False for check in results):

@@ -19,6 +19,8 @@ from typing import Any
 from autoopt.errors import AutooptError, TrialError, UsageError
 from autoopt.measure.host import current_host
 from autoopt.measure.lock import lock_folder
+from autoopt.measure.noise import load_noise
+from autoopt.measure.peaks import load_peaks
 from autoopt.process import Child, serve
 from autoopt.records import Host
 from autoopt.request import LEAST_FREE_BYTES, default_storage, without_password
@@ -77,6 +79,7 @@ def checks(home: Path, storage: str | None = None, tracking_uri: str | None = No
             *_precisions(host),
             _cores(host),
             _memory(host),
+            *_calibration(home, host),
             _writable("home folder", home, hint="choose another with --home"),
             _disk(home),
             _store(home),
@@ -144,6 +147,26 @@ def _memory(host: Host) -> Check:
     if free >= LEAST_MEMORY_BYTES:
         return Check("memory", True, detail)
     return Check("memory", None, f"{detail}; a search may need {LEAST_MEMORY_BYTES / 1e9:.0f} GB")
+
+
+def _calibration(home: Path, host: Host) -> Iterator[Check]:
+    """What `doctor --noise` found of this host, where it ran."""
+    try:
+        noise, peaks = load_noise(home, host), load_peaks(home, host, host.cores)
+    except AutooptError as error:
+        yield Check("noise", False, str(error))
+        return
+    if noise is None or peaks is None:
+        yield Check(
+            "noise", None, "not measured: every study does a short A/A test of its own; a longer one is --noise"
+        )
+        return
+    yield Check("noise", True, f"trials are told apart from {noise.floor:.1%} on ({noise.processes} processes)")
+    names = {"f32": "f32", "bf16": "bf16", "f16": "f16", "i8": "int8"}
+    rates = [f"{names[name]} {rate / 1e9:.0f} Gop/s" for name in names if (rate := peaks.ops_per_s(name))]
+    busy = f"; other programs took {peaks.foreign_share:.0%} of the cores" if (peaks.foreign_share or 0) > 0.1 else ""
+    detail = f"{', '.join(rates)}, {peaks.bandwidth_bytes_per_s / 1e9:.0f} GB/s with {peaks.threads} threads{busy}"
+    yield Check("peaks", True, detail)
 
 
 def _writable(name: str, folder: Path, *, hint: str) -> Check:

@@ -1,9 +1,9 @@
 """READ ME FIRST: one trial, top to bottom. A configuration goes in, a TrialRecord comes out, whatever happens.
 
-    export -> steps -> measure -> score
+    export -> steps -> first look (one process: latency, predictions) -> score -> measure until it is decided
 
-Everything that makes files happens in the maker process, everything that is timed in a fresh worker
-process; both turn their deaths into `TrialError`s. This page only says what comes after what.
+Everything that makes files happens in the maker process, everything that is timed in fresh worker processes that take
+turns with the resident reference; all turn their deaths into `TrialError`s. This page only says what comes after what.
 """
 
 from __future__ import annotations
@@ -18,34 +18,46 @@ from datetime import UTC, datetime
 from autoopt.compress import STEPS
 from autoopt.errors import BadData, Crash, DataError, TrialError, UsageError
 from autoopt.make import Maker
-from autoopt.measure.launcher import Workers, measure
+from autoopt.measure.launcher import Measuring, Subject, Verdict, Workers
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.timing import Plan
 from autoopt.process import Child
 from autoopt.quality import score
-from autoopt.records import Configuration, Failure, Host, Status, TrialRecord
+from autoopt.records import Configuration, Failure, Host, Status, TrialRecord, canonical_json
 from autoopt.request import Prepared
 from autoopt.runtimes import runtime
-from autoopt.space import configured
+from autoopt.space import configured, seeds
 from autoopt.store import Artifact
 from autoopt.workload import SplitName, Workload
+from autoopt.yardstick import Yardstick
 
 
 @dataclass(frozen=True)
 class Bench:
     """What a trial needs besides its configuration: the same for all trials of a study.
 
-    `cases` are the packed images of `split`; `on_stage` is told the name of each stage as it begins.
+    `cases` are the packed images of `split`, `yardstick` keeps the reference that every trial is measured beside.
+    `verdict` says of a trial so far why enough of it was measured, or nothing; without it all get the plan's processes.
+    `on_stage` is told the name of each stage as it begins.
     """
 
     workload: Workload
     maker: Maker
     host: Host
     cases: Artifact
+    yardstick: Yardstick
     split: SplitName = "val"
     plan: Plan = field(default_factory=Plan)
-    measure_timeout_s: float = 600.0
+    measure_timeout_s: float = 300.0
+    verdict: Callable[[TrialRecord], str] | None = None
     on_stage: Callable[[str], None] = lambda stage: None
+
+    def until(self, record: TrialRecord) -> Verdict | int | None:
+        """How long to measure a scored trial: see `Measuring.finish`."""
+        if record.configuration == self.yardstick.configuration:  # against itself: it tells how processes differ
+            return self.plan.noise_processes
+        verdict = self.verdict
+        return None if verdict is None else lambda measured: verdict(replace(record, measurement=measured))
 
 
 def evaluate(configuration: Configuration, bench: Bench, *, origin: str = "sampler", label: str = "") -> TrialRecord:
@@ -66,34 +78,57 @@ def evaluate(configuration: Configuration, bench: Bench, *, origin: str = "sampl
     pipeline = configured(bench.workload.pipeline, configuration)
     try:
         with Workers(settings) as workers:  # a process that will measure loads its runtime while the artifact is made
-            with stages("make", "export"):
-                executes = runtime(str(settings["name"]))
-                chain = [bench.maker.export(executes.FORMAT, str(settings.get("precision", "f32")), pipeline)]
-            for name in STEPS:
-                step_settings = configuration.section(name)
-                if step_settings is not None:
-                    with stages("make", name):
-                        chain.append(bench.maker.step(name, step_settings, chain[-1], pipeline))
+            chain = make(configuration, bench, stages)
             record = replace(record, artifacts=tuple(artifact.key for artifact in chain))
 
+            with stages("make", "reference"):  # of the first trial only
+                resident = bench.yardstick.resident()
+            subject = Subject(chain[-1], settings, pipeline, bench.cases, bench.workload.latency)
+            bench.maker.quarantine.check(_part(record))
+            measuring = Measuring(
+                subject, workers,
+                host=bench.host, plan=bench.plan, resident=resident, timeout_s=bench.measure_timeout_s,
+            )  # fmt: skip
+            with stages("measure", "look"):
+                predictions = measuring.first()
+            with stages("score", "score"):
+                record = replace(record, quality=score(bench.workload, bench.split, predictions))
             with stages("measure", "measure"):
-                measurement, predictions = measure(
-                    chain[-1], settings, pipeline, bench.cases, host=bench.host, plan=bench.plan,
-                    timeout_s=bench.measure_timeout_s, latency=bench.workload.latency, workers=workers,
-                )  # fmt: skip
-            record = replace(record, measurement=measurement)
-
-        with stages("score", "score"):
-            quality = score(bench.workload, bench.split, predictions)
-        return replace(record, quality=quality, seconds=stages.seconds)
+                record = replace(record, measurement=measuring.finish(bench.until(record)))
+        return replace(record, seconds=stages.seconds)
     except UsageError:
         raise
     except TrialError as error:
+        if stages.current in ("look", "measure"):
+            bench.maker.quarantine.note(_part(record), error)
         failure = Failure(error.cause, error.stage or stages.current, error.message, error.log_tail)
     except Exception as error:  # a fault of ours or of the user's workload: this trial is lost, the study is not
         message = f"{type(error).__name__}: {error}"
         failure = Failure(Crash.cause, stages.current, message, traceback.format_exc())
-    return replace(record, status=Status.FAILED, failure=failure, seconds=stages.seconds)
+    return replace(record, status=Status.FAILED, quality=None, failure=failure, seconds=stages.seconds)
+
+
+def make(configuration: Configuration, bench: Bench, stages: Stages) -> list[Artifact]:
+    """The artifacts of a configuration, from the export to what is measured. Raises TrialError."""
+    settings = configuration.section("runtime") or {}
+    pipeline = configured(bench.workload.pipeline, configuration)
+    with stages("make", "export"):
+        executes = runtime(str(settings["name"]))
+        chain = [bench.maker.export(executes.FORMAT, str(settings.get("precision", "f32")), pipeline)]
+    for name in STEPS:
+        step_settings = configuration.section(name)
+        if step_settings is not None:
+            with stages("make", name):
+                chain.append(bench.maker.step(name, step_settings, chain[-1], pipeline))
+    return chain
+
+
+def _part(record: TrialRecord) -> str:
+    """What is to blame when measuring fails: this artifact with these settings, whatever the number of threads."""
+    settings = record.configuration.section("runtime") or {}
+    return canonical_json(
+        [record.artifacts[-1], {name: item for name, item in settings.items() if name not in ("threads", "streams")}]
+    )
 
 
 class Stages:
@@ -118,9 +153,15 @@ class Stages:
 
 @contextmanager
 def open_bench(
-    prepared: Prepared, *, on_stage: Callable[[str], None] = lambda stage: None, child: Child | None = None
+    prepared: Prepared,
+    *,
+    on_stage: Callable[[str], None] = lambda stage: None,
+    child: Child | None = None,
+    level_s: float | None = None,
 ) -> Iterator[Bench]:
     """The bench of a prepared request, with its maker process (`child`, if it was started), which ends with the block.
+
+    `level_s` is what the reference took when the study began, None for a new one.
 
     The maker is still loading the model when the block begins: `bench.maker.check()` waits for it and raises
     WeightsError when the weights do not fit. Raises DataError when a case of val cannot be read.
@@ -132,4 +173,6 @@ def open_bench(
             cases = pack_cases(prepared.workload, "val", prepared.store)
         except BadData as error:  # every trial needs these cases: it is no trial's failure
             raise DataError(error.message) from error
-        yield Bench(prepared.workload, maker, prepared.host, cases, on_stage=on_stage)
+        plan = Plan()
+        with Yardstick(prepared.workload, maker, seeds(prepared.space), cases, plan, level_s=level_s) as yardstick:
+            yield Bench(prepared.workload, maker, prepared.host, cases, yardstick, plan=plan, on_stage=on_stage)

@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autoopt.errors import NoStudy
-from autoopt.evaluate import Bench, evaluate, open_bench
+from autoopt.confirming import AT_ONCE, head_to_head, on_test
+from autoopt.errors import NoStudy, TrialError
+from autoopt.evaluate import Bench, Stages, evaluate, open_bench
 from autoopt.make import warm_child
 from autoopt.measure.host import current_host
 from autoopt.measure.lock import host_lock
-from autoopt.records import Status, TrialRecord, digest
+from autoopt.measure.pack import pack_cases
+from autoopt.records import Measurement, Quality, Status, TrialRecord, digest
 from autoopt.request import Prepared, Request, prepare
 from autoopt.results import StudyResult
-from autoopt.study import Study, check_storage, open_study, read_study
+from autoopt.study import Proposal, Study, check_storage, open_study, read_study
 from autoopt.tracking import Tracker, default_tracking_uri, warm_up
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FAILURES_IN_A_ROW = 10
 """So many failed trials in a row end a study: something is wrong with the host, not with a configuration."""
 FRONT_EVERY = 5
 """Trials between two updates of the front in MLflow."""
+RECHECK_SHARE = 0.2
+"""Of the time that measuring takes, kept for measuring contested trials again."""
+TRIES = 3
+"""How often a trial is measured whose host was busy, before its numbers are kept and called noisy."""
+
+Attempt = tuple[Proposal, int]
 
 
 @dataclass(frozen=True)
@@ -94,9 +99,9 @@ def search(request: Request, *, listener: Listener | None = None) -> SearchResul
         held.enter_context(host_lock(f"study-{digest([prepared.storage_url, prepared.card.name])[:16]}", timeout_s=0))
         before = _study_so_far(prepared)
         bench = None
-        if len(before.records) < request.budget:
+        if len(before.records) < request.budget or before.unconfirmed:
             on_stage = partial(_announce, tell, request.budget, before)
-            bench = held.enter_context(open_bench(prepared, on_stage=on_stage, child=child))
+            bench = held.enter_context(open_bench(prepared, on_stage=on_stage, child=child, level_s=before.level_s))
         tracker = Tracker(request.tracking_uri or default_tracking_uri(request.home), request.home)
         if bench is not None:
             bench.maker.check()  # before there is a study: weights that do not fit leave no empty one behind
@@ -130,34 +135,40 @@ class _Loop:
         self._budget = prepared.request.budget
         self._new: list[TrialRecord] = []
         self._first_trial_s: float | None = None
+        self._after = Stages(self._on_stage)
 
     def run(self, bench: Bench | None) -> SearchResult:
-        """Spend the budget on `bench`; without a bench there is nothing left to spend."""
+        """Spend the budget on `bench`, then look again at what is contested, and at the front on test.
+
+        Without a bench there is nothing left to spend.
+        """
         exhaustive = self._study.exhaustive(self._budget)
         if bench is None:
             self._tracker.update_front(self._study.result)
             return self._finish("the budget was already spent", exhaustive, {}, {})
-        stopped = self._spend(replace(bench, on_stage=self._on_stage), exhaustive)
+        bench = replace(bench, on_stage=self._on_stage)
+        stopped = self._spend(bench, exhaustive)
+        self._recheck(bench)
+        self._confirm(bench)
         self._on_stage("report")
         self._tracker.update_front(self._study.result)
         return self._finish(stopped, exhaustive, dict(bench.maker.made), dict(bench.maker.reused))
 
     def _spend(self, bench: Bench, exhaustive: bool) -> str:
         """Trial after trial until something says stop; returns what did."""
-        for proposal in self._study.proposals(self._budget):
+        again: deque[Attempt] = deque()
+        for proposal, tries in _attempts(self._study.proposals(self._budget), again):
             if self._out_of_time():
                 return "the time is up"
+            bench = replace(bench, verdict=self._study.result.verdict)
             record = evaluate(proposal.configuration, bench, origin=proposal.origin, label=proposal.label)
-            self._on_stage("store")
-            record = self._study.tell(proposal, record)
-            self._new.append(record)
-            if self._first_trial_s is None:
-                self._first_trial_s = time.perf_counter() - self._began
-            result = self._study.result
-            self._tracker.log_trial(record, result)
-            if len(self._new) % FRONT_EVERY == 0:
-                self._tracker.update_front(result)
-            self._listener(Progress("store", self._budget, result, record, self._seconds_left()))
+            if record.measurement is not None and record.measurement.contended:
+                if tries < TRIES:
+                    self._study.postpone(proposal)
+                    again.append((proposal, tries + 1))
+                    continue
+                record = replace(record, notes=(*record.notes, f"noisy: {tries} times {record.measurement.contended}"))
+            self._keep(proposal, record)
             last = self._new[-FAILURES_IN_A_ROW:]
             if len(last) == FAILURES_IN_A_ROW and all(item.status is Status.FAILED for item in last):
                 return f"{FAILURES_IN_A_ROW} trials in a row failed"
@@ -165,12 +176,57 @@ class _Loop:
             return "every point of the space was tried" if exhaustive else "nothing new is left to try"
         return "the budget is spent"
 
+    def _keep(self, proposal: Proposal, record: TrialRecord) -> None:
+        """Store the record, log it, tell the listener."""
+        self._on_stage("store")
+        record = self._study.tell(proposal, record)
+        self._new.append(record)
+        if self._first_trial_s is None:
+            self._first_trial_s = time.perf_counter() - self._began
+        result = self._study.result
+        self._tracker.log_trial(record, result)
+        if len(self._new) % FRONT_EVERY == 0:
+            self._tracker.update_front(result)
+        self._listener(Progress("store", self._budget, result, record, self._seconds_left()))
+
+    def _recheck(self, bench: Bench) -> None:
+        """Measure contested trials head to head, for a share of the time that measuring took."""
+        measured_s = sum(record.seconds.get("measure", 0.0) for record in self._new)
+        most_s, began = RECHECK_SHARE / (1 - RECHECK_SHARE) * measured_s, time.perf_counter()
+        while time.perf_counter() - began < most_s and not self._out_of_time(whole=True):
+            records = self._study.result.contested[:AT_ONCE]
+            if not records:
+                return
+            try:
+                found = head_to_head(records, bench, self._after)
+            except TrialError as error:
+                for record in records:
+                    self._add(record, note=f"could not be measured again: {error.message}")
+                return
+            for record, more in zip(records, found, strict=True):
+                self._add(record, more=more)
+
+    def _confirm(self, bench: Bench) -> None:
+        """Score the reference and the front on test, each once."""
+        unconfirmed = self._study.result.unconfirmed
+        cases = pack_cases(bench.workload, "test", self._prepared.store) if unconfirmed else None
+        for record in unconfirmed:
+            assert cases is not None
+            try:
+                self._add(record, test=on_test(record, bench, self._after, cases))
+            except TrialError as error:
+                self._add(record, note=f"could not be confirmed on test: {error.message}")
+
+    def _add(
+        self, record: TrialRecord, *, more: Measurement | None = None, test: Quality | None = None, note: str = ""
+    ) -> None:
+        self._tracker.log_later(self._study.add(record.number, more=more, test=test, note=note))
+
     def _finish(
         self, stopped: str, exhaustive: bool, made: Mapping[str, int], reused: Mapping[str, int]
     ) -> SearchResult:
-        kinds = {
-            kind: sum(record.seconds.get(kind, 0.0) for record in self._new) for kind in ("make", "measure", "score")
-        }
+        spent = [*(record.seconds for record in self._new), self._after.seconds]
+        kinds = {kind: sum(seconds.get(kind, 0.0) for seconds in spent) for kind in ("make", "measure", "score")}
         total = time.perf_counter() - self._began
         seconds = {**kinds, "rest": total - sum(kinds.values()), "total": total}
         return SearchResult(self._study.result, stopped, exhaustive, made, reused, seconds, self._first_trial_s)
@@ -178,9 +234,11 @@ class _Loop:
     def _on_stage(self, stage: str) -> None:
         self._listener(Progress(stage, self._budget, self._study.result, None, self._seconds_left()))
 
-    def _out_of_time(self) -> bool:
+    def _out_of_time(self, *, whole: bool = False) -> bool:
+        """Whether the time for new trials is over, or (`whole`) all of it: a share is kept for the contested ones."""
         limit = self._prepared.request.time_s
-        return limit is not None and time.perf_counter() - self._began >= limit
+        share = 1.0 if whole else 1.0 - RECHECK_SHARE
+        return limit is not None and time.perf_counter() - self._began >= limit * share
 
     def _seconds_left(self) -> float | None:
         if not self._new:
@@ -190,6 +248,22 @@ class _Loop:
         left = per_trial * (self._budget - len(self._study.records))
         limit = self._prepared.request.time_s
         return left if limit is None else min(left, max(0.0, limit - (time.perf_counter() - self._began)))
+
+
+def _attempts(proposals: Iterator[Proposal], again: deque[Attempt]) -> Iterator[Attempt]:
+    """New proposals and, after at least one other trial, those that were put into `again`, with the number of the try.
+
+    Seeds are tried again at once: what all others are compared with cannot wait for them.
+    """
+    for proposal in proposals:
+        waiting = len(again)
+        yield proposal, 1
+        while again and again[-1][0].origin == "seed":
+            yield again.pop()
+        for _ in range(waiting):
+            yield again.popleft()
+    while again:
+        yield again.popleft()
 
 
 @contextmanager

@@ -21,11 +21,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from autoopt import errors, export
+from autoopt import errors, export, macs
 from autoopt.compress import step as step_module
-from autoopt.errors import TrialError, UsageError, WorkloadError
+from autoopt.errors import TrialError, Unsupported, UsageError, WorkloadError
 from autoopt.infer import Pipeline
 from autoopt.process import Child, serve
+from autoopt.quarantine import Quarantine
 from autoopt.records import Host, Scalar, digest
 from autoopt.store import Artifact, Store, file_digest
 from autoopt.workload import Origin, Workload
@@ -45,7 +46,8 @@ WARM = ("torch", "torch.export", "monai.networks.nets")
 class Maker:
     """Makes the artifacts of one workload with one set of weights; use it as a context manager.
 
-    `made` and `reused` count artifacts by stage: made in the child, or found in the store. `timeout_s`
+    `made` and `reused` count artifacts by stage: made in the child, or found in the store; what failed twice is in
+    `quarantine`, which others may use for parts of their own. `timeout_s`
     replaces limits of `TIMEOUTS_S`, in seconds. `child` is one that `warm_child` started.
     """
 
@@ -75,7 +77,7 @@ class Maker:
         self._child = child or warm_child(host)
         self._warming = True
         self._checking = False
-        self._failed: dict[str, TrialError] = {}
+        self.quarantine = Quarantine()
         self._verified: set[str] = set()
         self.made: Counter[str] = Counter()
         self.reused: Counter[str] = Counter()
@@ -160,13 +162,11 @@ class Maker:
 
     def _make(self, stage: str, made_by: dict[str, Any], job: dict[str, Any]) -> Artifact:
         key = digest(made_by)
-        if key in self._failed:
-            before = self._failed[key]
-            raise type(before)(f"failed before: {before.message}", stage=before.stage, log_tail=before.log_tail)
+        self.quarantine.check(key)
         try:
             self._call(stage, {**job, "key": key, "made_by": made_by})
         except TrialError as error:
-            self._failed[key] = error
+            self.quarantine.note(key, error)
             raise
         artifact = self._store.get(KIND, key)
         assert artifact is not None
@@ -284,13 +284,15 @@ class Jobs:
         def build(folder: Path) -> Mapping[str, Any]:
             if request["job"] == "step":
                 assert parent is not None
-                return step_module(made_by["stage"]).apply(settings, parent, workload, folder)
+                report = step_module(made_by["stage"]).apply(settings, parent, workload, folder)
+                return {**report, "cost": _cost(folder, workload.pipeline)}
             graph_format = settings["format"]
             source = None if graph_format == "fake" else self._source(request, workload)
             onnx_folder = None if parent is None else parent.path
-            return export.export(
+            report = export.export(
                 graph_format, settings["precision"], workload, weights, folder, source=source, onnx_folder=onnx_folder
             )
+            return {**report, "cost": _cost(folder, workload.pipeline)}
 
         store.put(KIND, request["key"], made_by, build)
         return {}
@@ -309,6 +311,14 @@ class Jobs:
             torch.set_num_threads(int(request["threads"]))
             self._sources[key] = export.load_source(workload, Path(request["weights"]))
         return self._sources[key]
+
+
+def _cost(folder: Path, pipeline: Pipeline) -> dict[str, int] | None:
+    """Arithmetic and traffic of one call of the graph in `folder`; None of a format that is not counted."""
+    try:
+        return asdict(macs.cost(folder, (1, pipeline.channels, *pipeline.tile)))
+    except Unsupported:
+        return None
 
 
 def _give_memory_back() -> None:

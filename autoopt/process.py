@@ -125,6 +125,11 @@ class Child:
             self._kill_and_close()
             raise
 
+    @property
+    def pid(self) -> int | None:
+        """Its process id; None while it does not run."""
+        return None if self._process is None else self._process.pid
+
     def close(self, *, now: bool = False) -> None:
         """End the child, gently if it listens and not `now`, and release its pipes and log."""
         process, self._process = self._process, None

@@ -8,7 +8,7 @@ import numpy as np
 
 from autoopt import grid, stats
 from autoopt.errors import BadData, Numeric, TrialError, WorkloadError
-from autoopt.metrics import METRICS, Compared, Metric, metric_named
+from autoopt.metrics import METRICS, Compared, Metric, SplitFunction, metric_named
 from autoopt.records import CaseScore, Quality
 from autoopt.workload import IGNORED, Case, Sample, SplitName, Workload
 
@@ -36,12 +36,13 @@ def score(workload: Workload, split: SplitName, predictions: Sequence[np.ndarray
         if workload.task == "classification":
             references.append(reference)
             chances.append(checked)
-    values = {}
+    values, pseudo = {}, {}
     for name, metric in metrics.items():
         if metric.of_split is not None:
             values[name] = metric.of_split(np.array(references), np.array(chances))
             if not np.isfinite(values[name]):
                 raise BadData(f"{name} is not defined on {split}: its {len(cases)} cases are all of one class")
+            pseudo[name] = _pseudo_values(metric.of_split, values[name], references, chances, cases)
         else:
             values[name] = _aggregate(name, [item[name] for item in scores], cases)
     return Quality(
@@ -51,6 +52,7 @@ def score(workload: Workload, split: SplitName, predictions: Sequence[np.ndarray
         values=values,
         cases=tuple(CaseScore(case.id, case.group, item) for case, item in zip(cases, scores, strict=True)),
         undefined={name: sum(item[name] is None for item in scores) for name in (scores[0] if scores else ())},
+        pseudo={name: item for name, item in pseudo.items() if item},
     )
 
 
@@ -125,6 +127,26 @@ def _compared(workload: Workload, sample: Sample, prediction: np.ndarray) -> Com
     spacing = None if sample.affine is None else grid.spacing_of(sample.affine)
     reference = np.asarray(sample.reference)
     return Compared(reference, prediction.astype(np.uint8), len(workload.labels), several, spacing)
+
+
+def _pseudo_values(
+    metric: SplitFunction,
+    whole: float,
+    references: Sequence[np.ndarray],
+    chances: Sequence[np.ndarray],
+    cases: Sequence[Case],
+) -> dict[str, float]:
+    """n times the metric less n - 1 times that without the group, for each of n groups; none where one is undefined."""
+    owners = np.array([case.group for case in cases])
+    groups = list(dict.fromkeys(case.group for case in cases))
+    found = {}
+    for group in groups if len(groups) > 1 else ():
+        kept = np.flatnonzero(owners != group).tolist()
+        without = metric(np.array([references[index] for index in kept]), np.array([chances[index] for index in kept]))
+        if not np.isfinite(without):  # a class is in one group only
+            return {}
+        found[group] = len(groups) * whole - (len(groups) - 1) * without
+    return found
 
 
 def _aggregate(name: str, values: Sequence[float | None], cases: Sequence[Case]) -> float:

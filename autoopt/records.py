@@ -4,6 +4,7 @@ All are frozen; all turn into plain JSON and back. Seconds, bytes and fractions 
 formatted only at the edge. `SCHEMA` is the version of the JSON; its history:
 
 1  first version
+2  turns beside a reference instead of calls alone; drops with bounds; confirmation on test
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from autoopt import stats
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, 2)
 
 Scalar = str | int | float | bool | None
 
@@ -117,17 +120,26 @@ class Host:
         return digest(asdict(self))[:12]
 
 
+Calls = tuple[tuple[tuple[float, ...], ...], ...]
+"""Wall seconds per call: of fresh processes, of rounds in each, of calls in each round."""
+
+
 @dataclass(frozen=True)
 class Measurement:
-    """Raw samples of one artifact with one setting of one runtime on one host.
+    """Raw samples of one artifact with one setting of one runtime on one host, beside those of the reference.
 
-    `calls_s` holds wall seconds per call, one tuple per fresh worker process, `warmups_s` the calls
-    before them, `cpu_s` the CPU-seconds per call of each process. The statistics are derived.
-    `items_per_call` is the batch size; `effective` is what the runtime says really ran; `doubts`
-    are sentences a reader should see beside the number.
+    `turns_s` and `reference_s` hold the calls of the candidate and of the resident reference, which took turns: alike
+    in processes and rounds; `reference_s` is empty where the candidate was measured alone. `residents` names the
+    process that was the reference of each process, `level_s` is what the reference takes on this host, the same number
+    throughout a study. `warmups_s` holds what was dropped, `cpu_s` the CPU-seconds per call of each process. The
+    statistics are derived. `items_per_call` is the batch size; `effective` is what the runtime says really ran, of the
+    files with the digest `content`, whose arithmetic and traffic per call are `cost` where they are known; `energy_j`
+    is the least that the processor used per call in a turn, None where it does not tell; `stopped` says why no more was
+    measured; `contended` what else the host did, empty when nothing; `doubts` are sentences a reader should see beside
+    the number.
     """
 
-    calls_s: tuple[tuple[float, ...], ...]
+    turns_s: Calls
     warmups_s: tuple[tuple[float, ...], ...]
     cpu_s: tuple[float, ...]
     load_s: float
@@ -138,26 +150,54 @@ class Measurement:
     host: str
     items_per_call: int = 1
     doubts: tuple[str, ...] = ()
+    reference_s: Calls = ()
+    residents: tuple[str, ...] = ()
+    level_s: float | None = None
+    content: str = ""
+    cost: Mapping[str, int] = field(default_factory=dict)
+    energy_j: float | None = None
+    stopped: str = ""
+    contended: str = ""
+
+    @cached_property
+    def relative(self) -> stats.LogRatio | None:
+        """How many times longer than the reference a call takes; None where it was measured alone."""
+        return stats.paired_ratio(self.turns_s, self.reference_s) if self.reference_s else None
 
     @property
     def latency_p25_s(self) -> float:
-        """The estimate: the 25th percentile of all calls, robust where call times are bimodal."""
-        return stats.quantile(self._pooled(), 0.25)
+        """The estimate: the paired ratio of 25th percentiles times the level of the reference, so that drift cancels.
+
+        Measured alone it is the raw percentile of all calls.
+        """
+        if self.relative is None or self.level_s is None:
+            return self.raw_p25_s
+        return self.relative.ratio * self.level_s
+
+    @property
+    def raw_p25_s(self) -> float:
+        """The 25th percentile of all calls as they came, robust where call times are bimodal."""
+        return self._quantile(0.25)
 
     @property
     def latency_p50_s(self) -> float:
-        """Median seconds per call."""
-        return stats.quantile(self._pooled(), 0.50)
+        """Median seconds per call, corrected for drift as the estimate is."""
+        return self._quantile(0.50) * self.drift
 
     @property
     def latency_p95_s(self) -> float:
-        """95th percentile of seconds per call."""
-        return stats.quantile(self._pooled(), 0.95)
+        """95th percentile of seconds per call, likewise."""
+        return self._quantile(0.95) * self.drift
 
     @property
     def latency_p99_s(self) -> float:
-        """99th percentile of seconds per call."""
-        return stats.quantile(self._pooled(), 0.99)
+        """99th percentile of seconds per call, likewise."""
+        return self._quantile(0.99) * self.drift
+
+    @property
+    def drift(self) -> float:
+        """What the raw times are multiplied with, because the host was slower or faster than at the study's begin."""
+        return self.latency_p25_s / self.raw_p25_s
 
     @property
     def throughput_per_s(self) -> float:
@@ -169,8 +209,41 @@ class Measurement:
         """CPU-seconds per call, the least of the worker processes."""
         return min(self.cpu_s)
 
-    def _pooled(self) -> np.ndarray:
-        return np.concatenate([np.asarray(calls, dtype=np.float64) for calls in self.calls_s])
+    @property
+    def processes(self) -> int:
+        """How many fresh worker processes were measured."""
+        return len(self.turns_s)
+
+    @property
+    def calls_s(self) -> tuple[tuple[float, ...], ...]:
+        """The calls of each process, its rounds joined."""
+        return tuple(tuple(seconds for turn in process for seconds in turn) for process in self.turns_s)
+
+    def _quantile(self, q: float) -> float:
+        return stats.quantile(np.concatenate([np.asarray(calls, dtype=np.float64) for calls in self.calls_s]), q)
+
+
+def joined(first: Measurement, second: Measurement) -> Measurement:
+    """One measurement with the samples of two of the same thing; what is not a sample is the first one's.
+
+    Raises ValueError when they are of different hosts, or only one has a reference.
+    """
+    if first.host != second.host or bool(first.reference_s) != bool(second.reference_s):
+        raise ValueError(
+            "measurements can be joined only when they are of one host, both beside a reference or both alone"
+        )
+    return replace(
+        first,
+        turns_s=first.turns_s + second.turns_s,
+        warmups_s=first.warmups_s + second.warmups_s,
+        cpu_s=first.cpu_s + second.cpu_s,
+        reference_s=first.reference_s + second.reference_s,
+        residents=first.residents + second.residents,
+        load_s=min(first.load_s, second.load_s),
+        first_call_s=min(first.first_call_s, second.first_call_s),
+        peak_rss_bytes=max(first.peak_rss_bytes, second.peak_rss_bytes),
+        doubts=tuple(dict.fromkeys(first.doubts + second.doubts)),
+    )
 
 
 @dataclass(frozen=True)
@@ -186,7 +259,9 @@ class CaseScore:
 class Quality:
     """Per-case scores on one split and their aggregate by the named `rule`.
 
-    `undefined` counts, per metric, the cases with no defined score; they are never silently dropped.
+    `undefined` counts, per metric, the cases with no defined score; they are never silently dropped. `pseudo` holds, of
+    metrics that only a whole split has, the jackknife's pseudo-value of each group (Tukey 1958), whose mean estimates
+    the metric.
     """
 
     split: str
@@ -195,11 +270,21 @@ class Quality:
     values: Mapping[str, float]
     cases: tuple[CaseScore, ...]
     undefined: Mapping[str, int] = field(default_factory=dict)
+    pseudo: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def value(self) -> float:
         """The aggregate of the primary metric."""
         return self.values[self.primary]
+
+    def by_group(self, metric: str | None = None) -> dict[str, float]:
+        """The metric (by default the primary one) of each group, whose mean is the aggregate; empty where not known."""
+        name = metric or self.primary
+        if name in self.pseudo:
+            return dict(self.pseudo[name])
+        if not any(name in case.scores for case in self.cases):
+            return {}
+        return stats.group_means([case.scores.get(name) for case in self.cases], [case.group for case in self.cases])
 
 
 class Status(StrEnum):
@@ -226,7 +311,7 @@ class TrialRecord:
 
     `artifacts` are the store keys from the first stage to the measured one; `seconds` the wall time
     by kind (`make`, `measure`, `score`); `violated` the limits this trial breaks, by name, with the
-    excess; `origin` is seed, sampler or exhaustive.
+    excess; `origin` is seed, sampler or exhaustive; `test` is the quality on test, where the trial was confirmed.
     """
 
     configuration: Configuration
@@ -242,6 +327,7 @@ class TrialRecord:
     seconds: Mapping[str, float] = field(default_factory=dict)
     started_at: str = ""
     notes: tuple[str, ...] = ()
+    test: Quality | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON with the schema version."""
@@ -250,7 +336,7 @@ class TrialRecord:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TrialRecord:
         """The record that `to_json` wrote. Raises ValueError for a schema this version cannot read."""
-        if value.get("schema") != SCHEMA:
+        if value.get("schema") not in READABLE:
             raise ValueError(f"a trial record of schema {SCHEMA} is needed, this one has {value.get('schema')!r}")
         fields = {key: item for key, item in value.items() if key != "schema"}
         measurement, quality, failure = fields["measurement"], fields["quality"], fields["failure"]
@@ -263,6 +349,7 @@ class TrialRecord:
                 "notes": tuple(fields["notes"]),
                 "measurement": None if measurement is None else measurement_from_json(measurement),
                 "quality": None if quality is None else quality_from_json(quality),
+                "test": quality_from_json(fields["test"]) if fields.get("test") is not None else None,
                 "failure": None if failure is None else Failure(**failure),
             }
         )
@@ -274,8 +361,12 @@ class TrialRecord:
 
 def measurement_from_json(value: Mapping[str, Any]) -> Measurement:
     """The measurement that `dataclasses.asdict` turned into JSON."""
-    fields = dict(value)
-    fields["calls_s"] = tuple(tuple(calls) for calls in fields["calls_s"])
+    fields = {"reference_s": (), "residents": (), **value}
+    if "calls_s" in fields:  # schema 1
+        fields["turns_s"] = [[calls] for calls in fields.pop("calls_s")]
+    for name in ("turns_s", "reference_s"):
+        fields[name] = tuple(tuple(tuple(calls) for calls in process) for process in fields[name])
+    fields["residents"] = tuple(fields["residents"])
     fields["warmups_s"] = tuple(tuple(calls) for calls in fields["warmups_s"])
     fields["cpu_s"] = tuple(fields["cpu_s"])
     fields["doubts"] = tuple(fields["doubts"])
@@ -300,7 +391,8 @@ class StudyCard:
     constraints by name (`drop` as a fraction, `latency_s`), which may change between commands.
     `labels` and `pipeline` are what a bundle needs of the workload, `origin` where workload, data and
     weights were loaded from (`source`, `data`, `weights`), so that one trial can be run again. `latency` says what is
-    timed: one network call, or a whole case.
+    timed: one network call, or a whole case. `calibration` is what `doctor --noise` found of the host: `sigma`, and
+    `peaks` by number of threads.
     """
 
     name: str
@@ -318,6 +410,7 @@ class StudyCard:
     pipeline: Mapping[str, Any] = field(default_factory=dict)
     origin: Mapping[str, Any] = field(default_factory=dict)
     latency: str = "call"
+    calibration: Mapping[str, Any] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
         """What must not change within a study."""
@@ -344,7 +437,7 @@ class StudyCard:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> StudyCard:
         """The card that `to_json` wrote. Raises ValueError for a schema this version cannot read."""
-        if value.get("schema") != SCHEMA:
+        if value.get("schema") not in READABLE:
             raise ValueError(f"a study card of schema {SCHEMA} is needed, this one has {value.get('schema')!r}")
         fields = {key: item for key, item in value.items() if key != "schema"}
         host = dict(fields["host"])

@@ -10,11 +10,8 @@ from autoopt.errors import StorageError, UsageError, WeightsError
 from autoopt.evaluate import evaluate, open_bench
 from autoopt.records import StudyCard, TrialRecord
 from autoopt.request import Prepared, Request, default_storage, prepare
-from autoopt.results import StudyResult
+from autoopt.results import SETTLED, StudyResult
 from autoopt.study import read_study
-
-SETTLED = ("precision", "threads", "streams", "kernels")
-"""What the runtime reads back that does not vary from run to run, as a share of time does."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def replay_trial(
     Nothing is added to the study. Raises UsageError when workload, weights or data are not what they were.
     """
     result, before = find_trial(trial, study, home, storage)
-    prepared = _prepare_as_before(result.card, home)
+    prepared = prepare_as_before(result.card, home)
     with open_bench(prepared, on_stage=on_stage) as bench:
         bench.maker.check()
         after = evaluate(before.configuration, bench, origin="replay", label=before.label)
@@ -68,7 +65,8 @@ def replay_trial(
     return Replay(result, before, after.with_number(before.number), notes)
 
 
-def _prepare_as_before(card: StudyCard, home: Path) -> Prepared:
+def prepare_as_before(card: StudyCard, home: Path) -> Prepared:
+    """The workload, weights and space of a stored study, loaded again. Raises UsageError when they changed."""
     data, weights = card.origin.get("data"), card.origin.get("weights")
     prepared = prepare(
         Request(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from autoopt.errors import DataError, SpaceError, StorageError, UsageError, WeightsError
 from autoopt.measure.host import current_host
+from autoopt.measure.noise import calibration
 from autoopt.records import Host, Scalar, StudyCard, digest
 from autoopt.results import OBJECTIVES
 from autoopt.space import Space, load_space, shipped_spaces
@@ -170,6 +171,7 @@ def _card(request: Request, workload: Workload, weights: Path, space: Space, hos
         labels=workload.labels,
         pipeline=workload.pipeline.to_json(),
         latency=workload.latency,
+        calibration=calibration(request.home, host),
         origin={
             "source": workload.origin.source if workload.origin else request.workload,
             "data": None if request.data is None else str(request.data.resolve()),

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from autoopt import pareto
-from autoopt.records import Configuration, Measurement, Scalar, Status, StudyCard, TrialRecord
+from autoopt import pareto, standing
+from autoopt.macs import Cost, Peaks, fraction_of_roofline
+from autoopt.records import (
+    Configuration,
+    Measurement,
+    Quality,
+    Scalar,
+    Status,
+    StudyCard,
+    TrialRecord,
+    canonical_json,
+    joined,
+)
 
+SETTLED = ("precision", "threads", "streams", "kernels")
+"""What the runtime reads back that does not vary from run to run, as a share of time does."""
+CONTESTED = (0.1, 0.9)
+"""The chances to be on the front between which a trial is contested."""
+MOST_PROCESSES = 10
+"""A trial that was measured so often is not measured again."""
 REFERENCE_LABEL = "torch f32"
 """The seed that every drop and every first speed-up is measured against: PyTorch FP32 eager."""
 OPENVINO_LABEL = "openvino f32"
@@ -56,13 +74,108 @@ class StudyResult:
 
     @cached_property
     def complete(self) -> tuple[TrialRecord, ...]:
-        """The records that were measured and scored and break no limit."""
-        return tuple(record for record in self.judged if record.status is Status.COMPLETE)
+        """The records that were measured and scored and break no limit, without twins."""
+        return tuple(r for r in self.judged if r.status is Status.COMPLETE and r.number not in self.twins)
 
     @cached_property
     def judged(self) -> tuple[TrialRecord, ...]:
-        """All records, judged anew by the card's limits: limits may change between two commands."""
-        return tuple(judge(record, self.reference, self.card.limits) for record in self.records)
+        """All records, judged anew by the card's limits, which may change between two commands; twins joined."""
+        return tuple(judge(record, self.reference, self.card.limits) for record in self._joined)
+
+    @cached_property
+    def twins(self) -> Mapping[int, int]:
+        """Trials that turned out to run what an earlier one runs: their number to its number."""
+        first: dict[str, int] = {}
+        found: dict[int, int] = {}
+        for record in self.records:
+            key = runs_what(record)
+            if key is not None and first.setdefault(key, record.number) != record.number:
+                found[record.number] = first[key]
+        return found
+
+    @cached_property
+    def sigma(self) -> float:
+        """What processes of one thing differ by, in log latency: of the host's A/A test, or the yardstick's trial."""
+        stored = self.card.calibration.get("sigma")
+        if stored is not None:
+            return float(stored)
+        yardsticks = (standing.process_sigma(record) for record in self.records if record.origin == "seed")
+        return next((sigma for sigma in yardsticks if sigma is not None), standing.DEFAULT_SIGMA)
+
+    @cached_property
+    def level_s(self) -> float | None:
+        """What the resident reference took when the study began; None before the first trial beside it."""
+        levels = (record.measurement.level_s for record in self.records if record.measurement is not None)
+        return next((level for level in levels if level is not None), None)
+
+    @cached_property
+    def chances(self) -> Mapping[int, float]:
+        """The probability of each complete trial to be on the front, given what its numbers may be off by."""
+        members = self.complete
+        if not members:
+            return {}
+        points = self.points(members)
+        columns = {name: index for index, name in enumerate(self.card.objectives)}
+        shares = standing.front_chances(members, self.sigma, points, columns)
+        return {record.number: float(share) for record, share in zip(members, shares, strict=True)}
+
+    @cached_property
+    def ties(self) -> Mapping[int, int]:
+        """The members of the front to the fastest member that neither latency nor quality tells them from."""
+        return standing.tie_groups(self.front, self.sigma)
+
+    @cached_property
+    def contested(self) -> tuple[TrialRecord, ...]:
+        """The trials whose place on the front hangs on a latency not told from another's, the least measured first.
+
+        Where only quality is not told apart, measuring again would not help.
+        """
+        low, high = CONTESTED
+        rivals = [record for record in self.complete if self.chances[record.number] > low]
+        found = [
+            record
+            for record in rivals
+            if self.chances[record.number] < high
+            and _measured(record).processes < MOST_PROCESSES
+            and any(
+                other is not record and standing.same_speed(_measured(record), _measured(other), self.sigma)
+                for other in rivals
+            )
+        ]
+        order = sorted(found, key=lambda r: (_measured(r).processes, abs(self.chances[r.number] - 0.5), r.number))
+        return tuple(order)
+
+    @cached_property
+    def unconfirmed(self) -> tuple[TrialRecord, ...]:
+        """The reference and the members of the front that were not scored on test yet."""
+        wanted = {r.number: r for r in (self.reference, *self.front) if r is not None and r.test is None}
+        return tuple(wanted.values())
+
+    def verdict(self, record: TrialRecord) -> str:
+        """Why enough of a running trial was measured, or nothing; see `standing.verdict`."""
+        key = runs_what(record)
+        twin = next((item for item in self.records if key is not None and runs_what(item) == key), None)
+        if twin is not None:
+            return f"it runs what #{twin.number} runs"
+        others = [OBJECTIVES[name] for name in self.card.objectives if name not in ("latency", "quality")]
+        reference = self.reference or record
+        return standing.verdict(
+            record,
+            self.front,
+            self.sigma,
+            excess=violations(record, reference, self.card.limits),
+            worse=lambda a, b: all(objective.read(a) >= objective.read(b) for objective in others),
+        )
+
+    @cached_property
+    def _joined(self) -> tuple[TrialRecord, ...]:
+        """The records, each with the samples of its twins."""
+        found = {record.number: record for record in self.records}
+        for number, first in self.twins.items():
+            one, other = found[first].measurement, found[number].measurement
+            if one is not None and other is not None and bool(one.reference_s) == bool(other.reference_s):
+                found[first] = replace(found[first], measurement=joined(one, other))
+        return tuple(found[record.number] for record in self.records)
 
     @cached_property
     def reference(self) -> TrialRecord | None:
@@ -96,7 +209,22 @@ class StudyResult:
 
     def headline(self, record: TrialRecord) -> dict[str, float]:
         """The numbers people ask for, named with their units; only those that exist for this record."""
-        return headline(record, self.reference, self.openvino_f32)
+        numbers = headline(record, self.reference, self.openvino_f32, self.sigma)
+        if record.number in self.chances:
+            numbers["front_chance"] = self.chances[record.number]
+        roof = self._roof(record)
+        return numbers if roof is None else {**numbers, "roofline_fraction": roof}
+
+    def _roof(self, record: TrialRecord) -> float | None:
+        """The attained fraction of what the host can do at best; None where either was not measured."""
+        measured = record.measurement
+        if measured is None or not measured.cost or self.card.latency != "call":
+            return None
+        peaks = self.card.calibration.get("peaks", {}).get(str(measured.effective.get("threads")))
+        if peaks is None:
+            return None
+        precision = str(measured.effective.get("precision", "f32"))
+        return fraction_of_roofline(Cost(**measured.cost), measured.latency_p25_s, Peaks(**peaks), precision)
 
     def _labelled(self, label: str) -> TrialRecord | None:
         found = (record for record in self.records if record.label == label and record.quality is not None)
@@ -104,17 +232,25 @@ class StudyResult:
 
 
 def headline(
-    record: TrialRecord, reference: TrialRecord | None = None, openvino_f32: TrialRecord | None = None
+    record: TrialRecord,
+    reference: TrialRecord | None = None,
+    openvino_f32: TrialRecord | None = None,
+    sigma: float = standing.DEFAULT_SIGMA,
 ) -> dict[str, float]:
     """The numbers people ask for, named with their units; only those that exist for this record.
 
     `speedup_vs_torch_f32` and `speedup_vs_openvino_f32` are ratios of p25 latencies, `drop` is the
-    reference's primary quality minus this one's, and every quality metric is there by its own name.
+    reference's primary quality minus this one's, `_low` and `_high` end 95 % intervals, `_upper` a one-sided bound.
+    Every quality metric is there by its own name, and with `test_` before it where the trial was confirmed on test.
     """
     numbers: dict[str, float] = {}
     if (measured := record.measurement) is not None:
+        low, high = standing.latency_interval(measured, sigma)
         numbers |= {
             "latency_p25_ms": measured.latency_p25_s * 1e3,
+            "latency_low_ms": low * 1e3,
+            "latency_high_ms": high * 1e3,
+            "latency_raw_p25_ms": measured.raw_p25_s * 1e3,
             "latency_p50_ms": measured.latency_p50_s * 1e3,
             "latency_p95_ms": measured.latency_p95_s * 1e3,
             "latency_p99_ms": measured.latency_p99_s * 1e3,
@@ -124,20 +260,65 @@ def headline(
             "first_call_ms": measured.first_call_s * 1e3,
             "peak_rss_mb": measured.peak_rss_bytes / 1e6,
             "size_mb": measured.artifact_bytes / 1e6,
+            "processes": measured.processes,
         }
+        if measured.cost:
+            numbers["gmacs"] = measured.cost["macs"] / 1e9
+        if measured.energy_j is not None:
+            numbers["energy_mj_per_call"] = measured.energy_j * 1e3
         for name, other in (("torch", reference), ("openvino", openvino_f32)):
             expected = REFERENCE_LABEL if name == "torch" else OPENVINO_LABEL
             if other is not None and other.label == expected and other.measurement is not None:
-                numbers[f"speedup_vs_{name}_f32"] = other.measurement.latency_p25_s / measured.latency_p25_s
+                times = standing.slower(other.measurement, measured, sigma)
+                key = f"speedup_vs_{name}_f32"
+                numbers[key] = times.ratio
+                if other.number != record.number:
+                    numbers[f"{key}_low"], numbers[f"{key}_high"] = times.interval()
     if record.quality is not None:
         numbers |= dict(record.quality.values)
-        if reference is not None and reference.quality is not None:
-            numbers["drop"] = reference.quality.value - record.quality.value
+        numbers |= _drops(record.quality, None if reference is None else reference.quality, "")
+    if record.test is not None:
+        numbers |= {f"test_{name}": value for name, value in record.test.values.items()}
+        numbers |= _drops(record.test, None if reference is None else reference.test, "test_")
     return numbers
 
 
+def _drops(quality: Quality, reference: Quality | None, prefix: str) -> dict[str, float]:
+    if reference is None:
+        return {}
+    numbers = {f"{prefix}drop": reference.value - quality.value}
+    bounds = standing.drop(reference, quality)
+    if bounds is not None:
+        numbers |= {f"{prefix}drop_upper": bounds.upper, f"{prefix}drop_p_value": bounds.p_value}
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}
+
+
+def runs_what(record: TrialRecord) -> str | None:
+    """What really ran, as a key: the same files with the same settled settings are the same. None when unknown."""
+    measured = record.measurement
+    if measured is None or not measured.content:
+        return None
+    asked = record.configuration.section("runtime") or {}
+    return canonical_json(
+        {
+            "content": measured.content,
+            "pipeline": record.configuration.section("pipeline"),
+            "asked": {name: value for name, value in asked.items() if name not in SETTLED},
+            "effective": {name: measured.effective.get(name) for name in SETTLED},
+        }
+    )
+
+
+def held(record: TrialRecord, result: StudyResult) -> bool | None:
+    """Whether the drop on test keeps the study's limit, as it did on val; None where it was not confirmed."""
+    limit, reference = result.card.limits.get("drop"), result.reference
+    if record.test is None or reference is None or reference.test is None or limit is None:
+        return None
+    return reference.test.value - record.test.value <= limit
+
+
 LIMITS: dict[str, str] = {
-    "drop": "the primary quality lost against the reference (a fraction)",
+    "drop": "the upper bound (95 %, one-sided) of the primary quality lost against the reference, a fraction",
     "latency_s": "p25 seconds per call",
 }
 """The limits a study may have, each an upper bound."""
@@ -147,7 +328,12 @@ def violations(record: TrialRecord, reference: TrialRecord | None, limits: Mappi
     """By how much `record` exceeds each of `limits` (positive: violated; zero or less: kept)."""
     excess: dict[str, float] = {}
     if "drop" in limits and record.quality is not None and reference is not None and reference.quality is not None:
-        excess["drop"] = reference.quality.value - record.quality.value - limits["drop"]
+        bounds = standing.drop(reference.quality, record.quality)
+        difference = reference.quality.value - record.quality.value
+        # Of a single case there is no bound; elsewhere the mean must keep the limit too.
+        known = bounds is not None and math.isfinite(bounds.upper)
+        upper = max(difference, bounds.upper) if bounds is not None and known else difference
+        excess["drop"] = upper - limits["drop"]
     if "latency_s" in limits and record.measurement is not None:
         excess["latency_s"] = record.measurement.latency_p25_s - limits["latency_s"]
     return excess

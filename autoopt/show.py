@@ -14,13 +14,15 @@ from rich.table import Table
 from autoopt.deploy import nothing_fits
 from autoopt.records import Scalar, Status, TrialRecord
 from autoopt.request import command_arguments
-from autoopt.results import StudyResult, describe
+from autoopt.results import StudyResult, describe, held
 from autoopt.tracking.front import columns, front_rows, reference_rows
 
 if TYPE_CHECKING:
     from autoopt import loop
+    from autoopt.diagnosis import Explanation
     from autoopt.doctor import Check
     from autoopt.loop import SearchResult
+    from autoopt.measure.noise import Noise
     from autoopt.planning import Plan
     from autoopt.replaying import Replay
     from autoopt.training import TrainProgress, TrainResult
@@ -120,6 +122,7 @@ def search_result(result: SearchResult, *, home: Path, storage: str | None, trac
     counts = {status: sum(record.status is status for record in result.records) for status in Status}
     tally = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     console.print(f"{len(result.records)} trials ({tally}); {result.stopped}.", markup=False)
+    _certainty(console, result.study)
     if result.exhaustive:
         console.print("The canonical space is not larger than the budget: the search is exhaustive.")
     _failures(console, result.records)
@@ -146,7 +149,7 @@ def front(result: StudyResult) -> None:
     table.add_section()
     for cells in reference_rows(result):
         table.add_row(*cells, style="dim")
-    Console(highlight=False, width=max(console.width, 140) if not console.is_terminal else None).print(table)
+    Console(highlight=False, width=max(console.width, 180) if not console.is_terminal else None).print(table)
 
 
 def plan(planned: Plan) -> None:
@@ -193,6 +196,15 @@ def replay(replayed: Replay) -> None:
         console.print(f"note: {note}", markup=False)
 
 
+def explanation(explained: Explanation) -> None:
+    """Why a trial is faster or slower: sentences, totals, the slowest layers."""
+    from autoopt.explain_text import explain_text
+
+    console = _console()
+    width = console.width if console.is_terminal else None
+    console.print("\n".join(explain_text(explained, width=width)), markup=False)
+
+
 def train_result(
     trained: TrainResult, *, source: str, data: Path | None, options: Mapping[str, Scalar] | None = None
 ) -> None:
@@ -215,6 +227,18 @@ def checks(results: Sequence[Check]) -> None:
     width = max(len(check.name) for check in results)
     for check in results:
         console.print(f"{words[check.ok]:<7}{check.name:<{width + 2}}{check.detail}", markup=False)
+
+
+def noise(found: Noise) -> None:
+    """The outcome of an A/A test."""
+    console = _console()
+    console.print(
+        f"A/A test: {found.processes} fresh processes of one model differ by {found.sigma:.1%} (standard deviation); "
+        f"two trials are told apart from a difference of {found.floor:.1%}.",
+        markup=False,
+    )
+    estimators = ", ".join(f"{name} {rms:.1%}" for name, rms in found.estimators.items())
+    console.print(f"False difference by estimator (root mean square): {estimators}.", markup=False)
 
 
 def workloads() -> None:
@@ -259,6 +283,25 @@ def _best(result: StudyResult) -> str:
     speedup = fastest.get("speedup_vs_torch_f32")
     times = "" if speedup is None else f" ({speedup:.1f}x torch f32)"
     return f"best {fastest['latency_p25_ms']:.2f} ms{times}, front {len(result.front)}"
+
+
+def _certainty(console: Console, study: StudyResult) -> None:
+    """What the intervals of the table rest on, and what did not keep its promise."""
+    if study.level_s is not None:
+        console.print(
+            f"Fresh processes of one model differ by {study.sigma:.1%} here: that is in every interval. "
+            "`on front` is the chance to be there, given the noise.",
+            markup=False,
+        )
+    broken = [record for record in study.front if held(record, study) is False]
+    if broken:
+        numbers = ", ".join(f"#{record.number}" for record in broken)
+        console.print(
+            f"Did not hold on test: {numbers} lost more there than the limit that it kept on val.", markup=False
+        )
+    noisy = [record for record in study.judged if any(note.startswith("noisy") for note in record.notes)]
+    if noisy:
+        console.print(f"Noisy, the host was busy: {', '.join(f'#{record.number}' for record in noisy)}.", markup=False)
 
 
 def _failures(console: Console, records: Sequence[TrialRecord]) -> None:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+CONFIDENCE = 0.95
+"""Of every interval and bound, unless said otherwise."""
+PRIOR_DEGREES = 4
+"""How many processes the usual noise is worth beside those that were measured."""
 
 
 def quantile(values: ArrayLike, q: float) -> float:
@@ -23,13 +31,10 @@ def mean_over_groups(values: Sequence[float | None], groups: Sequence[str]) -> f
     value do not enter; the caller reports how many values were undefined. Raises ValueError when no
     value is defined at all.
     """
-    by_group: dict[str, list[float]] = {}
-    for value, group in zip(values, groups, strict=True):
-        if value is not None:
-            by_group.setdefault(group, []).append(value)
-    if not by_group:
+    means = group_means(values, groups)
+    if not means:
         raise ValueError("an aggregate needs at least one defined value, got none")
-    return float(np.mean([np.mean(members) for members in by_group.values()]))
+    return float(np.mean(list(means.values())))
 
 
 def relative_spread(values: ArrayLike) -> float:
@@ -43,3 +48,182 @@ def relative_spread(values: ArrayLike) -> float:
     median = float(np.median(array))
     low, high = np.quantile(array, [0.25, 0.75])
     return float((high - low) / median) if median > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class LogRatio:
+    """The natural logarithm of a ratio of times, and the standard error that the samples alone give it.
+
+    `values` are those of the independent processes behind it: what processes differ by, apart from their samples, is
+    added by `with_process_noise`.
+    """
+
+    value: float
+    error: float
+    values: tuple[float, ...] = ()
+
+    @property
+    def processes(self) -> int:
+        """How many independent processes are behind it."""
+        return max(1, len(self.values))
+
+    @property
+    def ratio(self) -> float:
+        """The ratio itself."""
+        return math.exp(self.value)
+
+    def with_process_noise(self, sigma: float) -> LogRatio:
+        """The same with what processes differ by in its error: `sigma`, their usual standard deviation in logarithms.
+
+        The variance of one process is expected to be that of its samples and `sigma` squared; what the processes at
+        hand differ by is weighed against that by their number (a scaled inverse chi-squared prior of `PRIOR_DEGREES`).
+        """
+        count = self.processes
+        expected = count * self.error**2 + sigma**2
+        seen = float(np.var(self.values, ddof=1)) if count > 1 else 0.0
+        variance = ((count - 1) * seen + PRIOR_DEGREES * expected) / (count - 1 + PRIOR_DEGREES)
+        return replace(self, error=math.sqrt(variance / count))
+
+    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
+        """The two-sided interval of the ratio, by the normal approximation in logarithms."""
+        reach = normal_quantile(0.5 + confidence / 2) * self.error
+        return math.exp(self.value - reach), math.exp(self.value + reach)
+
+
+def paired_ratio(
+    processes: Sequence[Sequence[Sequence[float]]],
+    references: Sequence[Sequence[Sequence[float]]],
+    *,
+    q: float = 0.25,
+    resamples: int = 400,
+    seed: int = 0,
+) -> LogRatio:
+    """How many times slower than the reference the calls are, from rounds in which both took a turn.
+
+    Both arguments are processes of rounds of seconds per call, alike in processes and rounds. In a process the ratio is
+    that of the `q`-quantiles of all calls; its error is that of a bootstrap over the rounds, each drawn with the
+    turn of the reference beside it (Efron and Tibshirani 1993), so that what slows both down cancels. The
+    processes are averaged in logarithms. Raises ValueError for unequal or empty rounds.
+    """
+    if not processes or len(processes) != len(references):
+        raise ValueError(f"a paired ratio needs processes beside theirs, got {len(processes)} and {len(references)}")
+    generator = np.random.default_rng(seed)
+    values, variances = [], []
+    for rounds, others in zip(processes, references, strict=True):
+        if not rounds or len(rounds) != len(others):
+            raise ValueError(f"a paired ratio needs a turn beside each turn, got {len(rounds)} and {len(others)}")
+        weights = generator.multinomial(len(rounds), [1 / len(rounds)] * len(rounds), size=resamples)
+        weights = np.vstack([np.ones((1, len(rounds)), dtype=weights.dtype), weights])
+        logs = np.log(_weighted_quantile(rounds, weights, q)) - np.log(_weighted_quantile(others, weights, q))
+        values.append(float(logs[0]))
+        # One round tells nothing of how rounds differ: its error is left to the noise between processes.
+        variances.append(float(np.var(logs[1:])) * len(rounds) / (len(rounds) - 1) if len(rounds) > 1 else 0.0)
+    return LogRatio(float(np.mean(values)), math.sqrt(sum(variances)) / len(values), tuple(values))
+
+
+def _weighted_quantile(rounds: Sequence[Sequence[float]], weights: np.ndarray, q: float) -> np.ndarray:
+    """The `q`-quantile of all values when round i is taken `weights[:, i]` times: (resamples,)."""
+    owners = np.repeat(np.arange(len(rounds)), [len(calls) for calls in rounds])
+    values = np.concatenate([np.asarray(calls, dtype=np.float64) for calls in rounds])
+    order = np.argsort(values, kind="stable")
+    passed = np.cumsum(weights[:, owners[order]], axis=1)
+    # The value at the fractional place q (n - 1) of n values, between its two neighbours, as np.quantile has it.
+    places = q * (passed[:, -1] - 1)
+    below, sorted_values = np.floor(places), values[order]
+    lower = sorted_values[np.argmax(passed > below[:, None], axis=1)]
+    upper = sorted_values[np.argmax(passed > np.ceil(places)[:, None], axis=1)]
+    return np.asarray(lower + (upper - lower) * (places - below))
+
+
+def process_noise(
+    processes: Sequence[Sequence[Sequence[float]]], references: Sequence[Sequence[Sequence[float]]]
+) -> float:
+    """The standard deviation of the log ratio between processes that run the same thing, beyond their own errors.
+
+    Raises ValueError for fewer than two processes.
+    """
+    if len(processes) < 2:
+        raise ValueError(f"noise between processes needs two of them, got {len(processes)}")
+    alone = [paired_ratio([rounds], [others]) for rounds, others in zip(processes, references, strict=True)]
+    variance = float(np.var([item.value for item in alone], ddof=1)) - float(np.mean([item.error**2 for item in alone]))
+    return math.sqrt(max(0.0, variance))
+
+
+@dataclass(frozen=True)
+class Drop:
+    """What was lost against a reference, paired by group: the mean, its interval and its one-sided upper bound.
+
+    `p_value` is that of the Wilcoxon signed-rank test over the groups, 1 where no group differs.
+    """
+
+    value: float
+    low: float
+    high: float
+    upper: float
+    p_value: float
+    groups: int
+
+    @property
+    def tied(self) -> bool:
+        """Whether the interval holds zero: the data do not tell the two apart."""
+        return self.low <= 0.0 <= self.high
+
+
+def paired_drop(before: ArrayLike, after: ArrayLike, *, resamples: int = 4000, seed: int = 0) -> Drop:
+    """The mean of `before - after`, both (groups,), with bounds at 95 %.
+
+    The wider of a bootstrap over groups and Student's interval counts: with a handful of patients the bootstrap alone
+    is too narrow. One group has no interval: its bounds are infinite unless nothing differs. Raises ValueError for no
+    groups or unequal ones.
+    """
+    differences = np.asarray(before, dtype=np.float64) - np.asarray(after, dtype=np.float64)
+    if differences.ndim != 1 or not differences.size:
+        raise ValueError(f"a drop needs one number per group, got the shape {differences.shape}")
+    mean, count = float(differences.mean()), len(differences)
+    if not np.any(differences):
+        return Drop(0.0, 0.0, 0.0, 0.0, 1.0, count)
+    if count == 1:
+        return Drop(mean, -math.inf, math.inf, math.inf, 1.0, 1)
+    drawn = np.random.default_rng(seed).integers(count, size=(resamples, count))
+    means = differences[drawn].mean(axis=1)
+    low, upper, high = np.quantile(means, [0.5 - CONFIDENCE / 2, CONFIDENCE, 0.5 + CONFIDENCE / 2])
+    error = float(differences.std(ddof=1)) / math.sqrt(count)
+    two_sided, one_sided = student_quantile([0.5 + CONFIDENCE / 2, CONFIDENCE], count - 1) * error
+    return Drop(
+        mean,
+        min(float(low), mean - float(two_sided)),
+        max(float(high), mean + float(two_sided)),
+        max(float(upper), mean + float(one_sided)),
+        signed_rank_p_value(differences),
+        count,
+    )
+
+
+def normal_quantile(probability: float) -> float:
+    """The quantile of the standard normal distribution."""
+    return statistics.NormalDist().inv_cdf(probability)
+
+
+def student_quantile(probabilities: ArrayLike, degrees: int) -> np.ndarray:
+    """Quantiles of Student's t distribution."""
+    from scipy.stats import t
+
+    return np.asarray(t.ppf(np.asarray(probabilities), degrees))
+
+
+def signed_rank_p_value(differences: ArrayLike) -> float:
+    """The two-sided p-value of the Wilcoxon signed-rank test (1945), zeros left out; 1 when all are zero."""
+    from scipy.stats import wilcoxon
+
+    array = np.asarray(differences, dtype=np.float64)
+    array = array[array != 0]
+    return float(wilcoxon(array).pvalue) if array.size else 1.0
+
+
+def group_means(values: Sequence[float | None], groups: Sequence[str]) -> dict[str, float]:
+    """The mean of each group's defined values, groups in the order of their first case; groups without any left out."""
+    by_group: dict[str, list[float]] = {}
+    for value, group in zip(values, groups, strict=True):
+        if value is not None:
+            by_group.setdefault(group, []).append(value)
+    return {group: float(np.mean(members)) for group, members in by_group.items()}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.errors import StorageError
-from autoopt.records import canonical_json
+from autoopt.records import canonical_json, digest
 
 SCHEMA = 1
 MANIFEST = "artifact.json"
@@ -43,6 +43,11 @@ class Artifact:
     def size_bytes(self) -> int:
         """The bytes of all files but the manifest: what a deployment copies."""
         return sum(int(item["bytes"]) for item in self.files.values())
+
+    @property
+    def content(self) -> str:
+        """A digest of what the files hold, whatever made them."""
+        return digest({name: item["sha256"] for name, item in self.files.items()})
 
 
 class Store:

@@ -16,14 +16,26 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autoopt.errors import BusyError, NoStudy, StorageError
-from autoopt.records import Configuration, Scalar, Status, StudyCard, TrialRecord, canonical_json
+from autoopt.records import (
+    Configuration,
+    Measurement,
+    Quality,
+    Scalar,
+    Status,
+    StudyCard,
+    TrialRecord,
+    canonical_json,
+    joined,
+    measurement_from_json,
+    quality_from_json,
+)
 from autoopt.request import without_password
 from autoopt.results import OBJECTIVES, StudyResult, violations
 from autoopt.space import Dimension, Space, seeds
@@ -37,7 +49,7 @@ RANDOM_DRAWS = 2000
 STARTUP_TRIALS = 10
 LEASE_BEAT_S = 20.0
 LEASE_DEAD_S = 90.0
-_RECORD, _CARD, _LEASE = "autoopt:record", "autoopt:card", "autoopt:lease"
+_RECORD, _CARD, _LEASE, _LATER = "autoopt:record", "autoopt:card", "autoopt:lease", "autoopt:later:"
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,7 @@ class Study:
         self.card = card
         self.records: list[TrialRecord] = _read_records(stored)
         self._seen = {record.configuration.digest for record in self.records}
+        self._postponed: set[str] = set()
         self._distributions = {d.name: _distribution(d) for d in space.dimensions if not d.fixed}
         self._sampler_study = self._new_sampler_study()
         for record in self.records:
@@ -81,18 +94,18 @@ class Study:
         Seeds first, always; then every point of the space when they fit the budget, else the sampler.
         """
         for seed in seeds(self._space):
-            if len(self.records) >= budget:
+            if self._taken >= budget:
                 return
             if seed.configuration.digest not in self._seen:
                 yield Proposal(seed.configuration, seed.raw, "seed", seed.label)
         if self.exhaustive(budget):
             for raw, configuration in self._space.points():
-                if len(self.records) >= budget:
+                if self._taken >= budget:
                     return
                 if configuration.digest not in self._seen:
                     yield Proposal(configuration, raw, "exhaustive")
             return
-        while len(self.records) < budget and (proposal := self._sample()) is not None:
+        while self._taken < budget and (proposal := self._sample()) is not None:
             yield proposal
 
     def tell(self, proposal: Proposal, record: TrialRecord) -> TrialRecord:
@@ -106,8 +119,41 @@ class Study:
         record = record.with_number(number)
         self.records.append(record)
         self._seen.add(record.configuration.digest)
+        self._postponed.discard(record.configuration.digest)
         self._teach(record, proposal.raw)
         return record
+
+    @property
+    def _taken(self) -> int:
+        return len(self.records) + len(self._postponed)
+
+    def postpone(self, proposal: Proposal) -> None:
+        """Do not propose it again: whoever postpones it comes back to it. It has its place in the budget."""
+        self._seen.add(proposal.configuration.digest)
+        self._postponed.add(proposal.configuration.digest)
+
+    def add(
+        self, number: int, *, more: Measurement | None = None, test: Quality | None = None, note: str = ""
+    ) -> TrialRecord:
+        """Add what was learnt of trial `number` after it was stored: samples, its quality on test, a remark."""
+        key = f"{_LATER}{number}"
+        with _storage_errors(self.card.name):
+            later = dict(self._stored.user_attrs.get(key) or {"more": [], "test": None, "notes": []})
+            if more is not None:
+                later["more"] = [*later["more"], asdict(more)]
+            if test is not None:
+                later["test"] = asdict(test)
+            if note:
+                later["notes"] = [*later["notes"], note]
+            self._stored.set_user_attr(key, later)
+        new = {
+            "more": [] if more is None else [asdict(more)],
+            "test": None if test is None else asdict(test),
+            "notes": [note] if note else [],
+        }
+        index = next(index for index, record in enumerate(self.records) if record.number == number)
+        self.records[index] = _with_later(self.records[index], new)
+        return self.records[index]
 
     def _sample(self) -> Proposal | None:
         import optuna
@@ -296,10 +342,30 @@ def _storage(url: str) -> optuna.storages.RDBStorage:
 
 
 def _read_records(stored: optuna.Study) -> list[TrialRecord]:
-    trials = stored.get_trials(deepcopy=False)
+    attributes = stored.user_attrs
     return [
-        TrialRecord.from_json(t.user_attrs[_RECORD]).with_number(t.number) for t in trials if _RECORD in t.user_attrs
+        _with_later(
+            TrialRecord.from_json(trial.user_attrs[_RECORD]).with_number(trial.number),
+            attributes.get(f"{_LATER}{trial.number}"),
+        )
+        for trial in stored.get_trials(deepcopy=False)
+        if _RECORD in trial.user_attrs
     ]
+
+
+def _with_later(record: TrialRecord, later: Mapping[str, Any] | None) -> TrialRecord:
+    """The record with what `Study.add` stored beside it."""
+    if later is None:
+        return record
+    measurement = record.measurement
+    for more in later["more"]:
+        measurement = _joined(measurement, measurement_from_json(more))
+    test = record.test if later["test"] is None else quality_from_json(later["test"])
+    return replace(record, measurement=measurement, test=test, notes=(*record.notes, *later["notes"]))
+
+
+def _joined(measurement: Measurement | None, more: Measurement) -> Measurement:
+    return more if measurement is None else joined(measurement, more)
 
 
 def _distribution(dimension: Dimension) -> Any:

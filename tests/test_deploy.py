@@ -40,7 +40,7 @@ CARD = StudyCard(
 
 def record(number: int, latency_s: float, quality: float, size: int = 4_000_000, **changes: Any) -> TrialRecord:
     measurement = Measurement(
-        ((latency_s,) * 4,), ((),), (latency_s,), 0.1, 0.2, 10**8, size, {"precision": "f32"}, HOST.fingerprint,
+        (((latency_s,) * 4,),), ((),), (latency_s,), 0.1, 0.2, 10**8, size, {"precision": "f32"}, HOST.fingerprint,
         doubts=("few samples",),
     )  # fmt: skip
     cases = (CaseScore("c", "g", {"dice_macro": quality}),)

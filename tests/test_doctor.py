@@ -22,7 +22,7 @@ from autoopt.store import Store
 
 NAMES = (
     "versions", "runtime torch", "runtime onnxruntime", "runtime openvino", "CPU", "CPU f32", "CPU bf16", "CPU f16",
-    "CPU int8", "cores", "memory", "home folder", "disk", "store", "study storage", "tracking", "lock folder",
+    "CPU int8", "cores", "memory", "noise", "home folder", "disk", "store", "study storage", "tracking", "lock folder",
 )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from autoopt.records import (
     canonical_json,
     digest,
     finite,
+    joined,
 )
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -56,7 +57,7 @@ RECORD = TrialRecord(
     label="",
     artifacts=("a" * 64, "b" * 64),
     measurement=Measurement(
-        calls_s=((0.011, 0.010, 0.012), (0.010, 0.0105)),
+        turns_s=(((0.011, 0.010), (0.012,)), ((0.010, 0.0105),)),
         warmups_s=((0.030,), (0.025,)),
         cpu_s=(0.021, 0.020),
         load_s=0.35,
@@ -67,6 +68,8 @@ RECORD = TrialRecord(
         host="0123456789ab",
         items_per_call=1,
         doubts=("the spread is 0.12: other processes were busy",),
+        content="f" * 64,
+        stopped="it is told from the front",
     ),
     quality=Quality(
         split="val",
@@ -154,9 +157,9 @@ def test_record_round_trip(record: TrialRecord) -> None:
 
 
 def test_golden_record_is_read() -> None:
-    """The file that schema 1 wrote is read as the very record it was written from."""
-    assert TrialRecord.from_json(from_file("trial-record-1.json")) == RECORD
-    assert json.loads(canonical_json(RECORD.to_json())) == from_file("trial-record-1.json")
+    """The file that this schema wrote is read as the very record it was written from."""
+    assert TrialRecord.from_json(from_file("trial-record-2.json")) == RECORD
+    assert json.loads(canonical_json(RECORD.to_json())) == from_file("trial-record-2.json")
 
 
 def test_golden_card_is_read() -> None:
@@ -187,6 +190,56 @@ def test_statistics_are_derived() -> None:
     assert measured.throughput_per_s == pytest.approx(1 / measured.latency_p25_s)
     assert measured.cpu_per_call_s == 0.020
     assert RECORD.quality is not None and RECORD.quality.value == 0.91
+
+
+def _beside(reference: float, calls: float, resident: str = "r", level_s: float = 0.02) -> Measurement:
+    """Two rounds of a candidate of `calls` seconds beside a reference of `reference` seconds."""
+    assert RECORD.measurement is not None
+    turns, others = (((calls,) * 3,) * 2,), (((reference,) * 3,) * 2,)
+    return replace(
+        RECORD.measurement, turns_s=turns, warmups_s=((),), cpu_s=(calls,), reference_s=others, residents=(resident,),
+        level_s=level_s,
+    )  # fmt: skip
+
+
+def test_drift_cancels() -> None:
+    """On a host at half its speed the estimate is what it is on the quiet one; the raw times are kept."""
+    quiet, slowed = _beside(0.02, 0.01), _beside(0.04, 0.02)
+    assert quiet.latency_p25_s == pytest.approx(0.01)
+    assert slowed.latency_p25_s == pytest.approx(0.01)
+    assert slowed.raw_p25_s == pytest.approx(0.02)
+    assert slowed.drift == pytest.approx(0.5)
+    assert slowed.latency_p50_s == pytest.approx(0.01)
+
+
+def test_measurements_are_joined() -> None:
+    """The samples of two measurements of one thing count as those of more processes; other hosts are refused."""
+    both = joined(_beside(0.02, 0.01, "r"), _beside(0.02, 0.0144, "s"))
+    assert (both.processes, both.residents, len(both.cpu_s)) == (2, ("r", "s"), 2)
+    assert both.latency_p25_s == pytest.approx(0.012)
+    with pytest.raises(ValueError, match="of one host"):
+        joined(_beside(0.02, 0.01), replace(_beside(0.02, 0.01), host="another"))
+    assert RECORD.measurement is not None
+    with pytest.raises(ValueError, match="beside a reference or both alone"):
+        joined(_beside(0.02, 0.01), RECORD.measurement)
+
+
+def test_records_of_the_first_schema_are_read() -> None:
+    """A trial that was stored before there were turns is one round per process, measured alone."""
+    read = TrialRecord.from_json(from_file("trial-record-1.json"))
+    assert read.measurement is not None
+    assert read.measurement.turns_s == (((0.011, 0.010, 0.012),), ((0.010, 0.0105),))
+    assert read.measurement.latency_p25_s == pytest.approx(0.010)
+    assert (read.configuration, read.quality, read.status) == (RECORD.configuration, RECORD.quality, RECORD.status)
+
+
+def test_values_by_group() -> None:
+    """A metric of cases is averaged in each group; one of the whole split has its pseudo-values; unknown has none."""
+    quality = replace(RECORD.quality, pseudo={"auroc": {"p1": 0.7, "p2": 0.9}})  # type: ignore[type-var]
+    assert quality is not None
+    assert quality.by_group() == {"p1": 0.91}
+    assert quality.by_group("auroc") == {"p1": 0.7, "p2": 0.9}
+    assert quality.by_group("mcc") == {}
 
 
 @pytest.mark.parametrize(

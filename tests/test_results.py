@@ -30,7 +30,7 @@ CARD = StudyCard("s", "tiny", True, "dice_macro", "d", "w", "{}", ("latency", "q
 
 def record(number: int, latency_s: float, value: float, **changes: object) -> TrialRecord:
     measurement = Measurement(
-        ((latency_s,) * 4,), ((),), (latency_s,), 0.1, 0.2, 10**8, 4 * 10**6, {}, HOST.fingerprint
+        (((latency_s,) * 4,),), ((),), (latency_s,), 0.1, 0.2, 10**8, 4 * 10**6, {}, HOST.fingerprint
     )
     cases = (CaseScore("c", "g", {"dice_macro": value}),)
     quality = Quality("val", "dice_macro", "mean", {"dice_macro": value, "iou": value / 2}, cases)

@@ -57,7 +57,7 @@ def answer(proposal: Proposal) -> TrialRecord:
     """The record of a world that does exactly what the fake runtime's settings say."""
     settings = proposal.configuration.section("runtime") or {}
     latency_s, error = float(settings["latency_ms"] or 0) / 1e3, float(settings["error"] or 0)
-    measurement = Measurement(((latency_s,) * 5,), ((),), (latency_s,), 0.1, 0.1, 10**6, 10**5, {}, HOST.fingerprint)
+    measurement = Measurement((((latency_s,) * 5,),), ((),), (latency_s,), 0.1, 0.1, 10**6, 10**5, {}, HOST.fingerprint)
     value = 0.9 - error
     quality = Quality("val", "dice_macro", "mean", {"dice_macro": value}, (CaseScore("c", "g", {"dice_macro": value}),))
     return TrialRecord(

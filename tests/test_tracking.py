@@ -59,7 +59,7 @@ def trial(
         "precision": "f32", "threads": 2, "streams": 1, "kernels": "brgconv_i8:9" if int8 else "jit_f32:9",
         "low_precision_share": 0.93 if int8 else None,
     }  # fmt: skip
-    calls = ((latency_s, latency_s * 1.1, latency_s * 1.2), (latency_s, latency_s))
+    calls = (((latency_s, latency_s * 1.1), (latency_s * 1.2,)), ((latency_s, latency_s),))
     measurement = Measurement(
         calls, ((latency_s * 3,), ()), (latency_s * 1.3, latency_s * 2), latency_s * 8, latency_s * 9,
         int(latency_s * 1e10), int(latency_s * 2e8), effective, HOST.fingerprint,

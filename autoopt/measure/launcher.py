@@ -1,22 +1,35 @@
-"""The parent's side of a measurement: the lock, fresh worker processes, one merged Measurement."""
+"""The parent's side of a measurement: fresh worker processes that take turns with the resident reference.
+
+    Workers -> Seat (one process with one artifact open) -> Measuring (the processes of one trial)
+    Resident (the reference's process, open for a whole study)
+
+The order of turns is decided in turns.py, what a turn is in timing.py.
+"""
 
 from __future__ import annotations
 
+import os
+import random
 import re
+import secrets
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from autoopt import stats
+from autoopt.errors import TrialError
 from autoopt.infer import Pipeline
+from autoopt.measure import energy, watch
 from autoopt.measure.files import array_name, case_ids
 from autoopt.measure.lock import host_lock
-from autoopt.measure.timing import Plan
+from autoopt.measure.timing import Plan, Turn
+from autoopt.measure.turns import play
 from autoopt.process import Child
 from autoopt.records import Host, Measurement, Scalar
 from autoopt.store import Artifact
@@ -26,14 +39,59 @@ WORKER = "autoopt.measure.worker"
 LOCK = "measure"
 LOCK_WAIT_S = 3600.0
 """How long another measurement on this host may keep this one waiting."""
+BUSY_CPU_SHARE = 0.85
+"""A call that computes uses at least its wall time in CPU time; below this share it was kept waiting."""
+WIDE_SPREAD = 0.25
+"""Interquartile range over median beyond which single numbers mean little."""
 PROCESSES_DIFFER = 0.10
 """The p25 latencies of two processes that differ by more are worth a doubt."""
+FEW_CALLS = 10
+"""A process that timed fewer calls says so."""
+SLOWED = 1.25
+"""A reference that takes so many times its usual seconds shows a busy host."""
+TAKEN_AWAY = 0.10
+"""A share of the cores that is worth a doubt when others take it. Only a slowed reference puts a trial off: under a
+load that stays, candidate and reference suffer alike, and waiting would not help."""
+REMEMBERED = 8
+"""Processes whose reference times tell what is usual."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+CAP = "the cap is reached"
+"""Why a measurement stopped that could not decide on which side of the front the trial lies."""
 _CHECKED = ("precision", "threads", "streams")
+
+Verdict = Callable[[Measurement], str]
+"""Why what was measured is enough, empty when it is not."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: an artifact with the canonical `runtime` section, on packed cases through a pipeline.
+
+    What is timed is a network call on the first tile, or (`latency` "case") the case of median size through the
+    whole pipeline.
+    """
+
+    artifact: Artifact
+    runtime: Mapping[str, Scalar]
+    pipeline: Pipeline
+    cases: Artifact
+    latency: Latency = "call"
+
+    def opening(self, plan: Plan) -> dict[str, Any]:
+        """The job that opens it in a worker."""
+        return {
+            "do": "open",
+            "artifact": str(self.artifact.path),
+            "runtime": dict(self.runtime),
+            "pipeline": self.pipeline.to_json(),
+            "cases": str(self.cases.path),
+            "latency": self.latency,
+            "plan": plan.to_json(),
+        }
 
 
 class Workers:
-    """The fresh worker processes of one measurement with the canonical `runtime` section; a context manager.
+    """Fresh worker processes for the canonical `runtime` section; a context manager.
 
     The first one starts at once and imports its runtime, while the artifact is still being made.
     """
@@ -64,95 +122,344 @@ class Workers:
         return child
 
 
+class Seat:
+    """One worker process with one artifact open: a player that takes turns.
+
+    `timeout_s` bounds each answer; `joules` are what the processor used per call in each turn, where it tells.
+    """
+
+    def __init__(self, child: Child, subject: Subject, plan: Plan, *, stage: str = "measure") -> None:
+        self._child = child
+        self._subject = subject
+        self._plan = plan
+        self._stage = stage
+        self._opened: dict[str, Any] | None = None
+        self.timeout_s = 300.0
+        self.joules: list[float] = []
+
+    def begin(self) -> Self:
+        """Let it load and warm up while the parent goes on."""
+        self._answer()
+        self._child.send(self._subject.opening(self._plan), stage=self._stage)
+        return self
+
+    def opened(self) -> dict[str, Any]:
+        """What loading gave, waited for once. Raises TrialError."""
+        if self._opened is None:
+            self._opened = self._answer()
+        return self._opened
+
+    def turn(self, plan: Plan) -> Turn:
+        """See `turns.Player`."""
+        self.opened()
+        before = energy.read()
+        self._child.send({"do": "turn", "plan": plan.to_json()}, stage=self._stage)
+        turn = Turn.from_json(self._answer())
+        used = energy.between(before, energy.read()).packages_j
+        if used is not None:
+            self.joules.append(used / (len(turn.calls_s) + len(turn.dropped_s)))
+        return turn
+
+    @property
+    def pid(self) -> int | None:
+        """The process, None when it ended."""
+        return self._child.pid
+
+    def predict(self, folder: Path | None) -> None:
+        """Begin to write the predictions of all cases to `folder` (none without one)."""
+        self._child.send({"do": "predict", "folder": None if folder is None else str(folder)}, stage=self._stage)
+
+    def effective(self) -> dict[str, Scalar]:
+        """What really ran, when the predictions are written."""
+        effective: dict[str, Scalar] = self._answer()["effective"]
+        return effective
+
+    def close(self) -> None:
+        """End the process."""
+        self._child.close(now=True)
+
+    def _answer(self) -> dict[str, Any]:
+        return self._child.receive(stage=self._stage, timeout_s=max(1.0, self.timeout_s))
+
+
+class Resident:
+    """The process of the reference, which stays open and takes turns with every candidate; a context manager.
+
+    `level_s` is what the reference takes on this host: the 25th percentile of the first process that was measured
+    beside it, unless given. `name` changes when the process had to be started again.
+    """
+
+    def __init__(self, subject: Subject, plan: Plan, *, level_s: float | None = None) -> None:
+        self.subject = subject
+        self.level_s = level_s
+        self.name = ""
+        self._plan = plan
+        self._workers = Workers(subject.runtime)
+        self._seat: Seat | None = None
+        self._usual_s: deque[float] = deque(maxlen=REMEMBERED)
+
+    def __enter__(self) -> Self:
+        self._workers.__enter__()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._workers.__exit__()
+
+    def begin(self) -> None:
+        """Let it load while the parent goes on; does nothing when it is open."""
+        if self._seat is None:
+            self.name = secrets.token_hex(4)
+            self._seat = Seat(self._workers.take(), self.subject, self._plan, stage="reference").begin()
+
+    def open(self) -> None:
+        """Wait until it is ready. Raises TrialError when the runtime refuses it."""
+        self.begin()
+        assert self._seat is not None
+        try:
+            self._seat.opened()
+        except TrialError:
+            self.kill()
+            raise
+
+    def turn(self, plan: Plan) -> Turn:
+        """See `turns.Player`; a process that died is started again once."""
+        try:
+            return self._turn(plan)
+        except TrialError:
+            self.kill()
+            return self._turn(plan)
+
+    def kill(self) -> None:
+        """End the process; the next turn starts another one."""
+        if self._seat is not None:
+            self._seat.close()
+        self._seat = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process, None while there is none."""
+        return None if self._seat is None else self._seat.pid
+
+    def remember(self, turns: Sequence[Turn]) -> str:
+        """Note how long the reference took beside one process; say so where it was slowed down, else nothing."""
+        seconds = stats.quantile([call for turn in turns for call in turn.calls_s], 0.25)
+        if self.level_s is None:
+            self.level_s = seconds
+        usual_s = float(np.median(self._usual_s)) if self._usual_s else seconds
+        self._usual_s.append(seconds)
+        slower = seconds / usual_s
+        return f"the reference ran {slower:.2f}x slower than usual: the host was busy" if slower > SLOWED else ""
+
+    def _turn(self, plan: Plan) -> Turn:
+        self.open()
+        assert self._seat is not None
+        return self._seat.turn(plan)
+
+
+class Measuring:
+    """The measurement of one trial: a first process that also predicts, then as many as it takes.
+
+    One process at a time is measured on a host, beside `resident` if there is one; `timeout_s` bounds each answer of a
+    worker, not the waiting for another search. `workers` were started before. All methods raise a TrialError, or
+    BusyError after `LOCK_WAIT_S`.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        workers: Workers,
+        *,
+        host: Host,
+        plan: Plan,
+        resident: Resident | None = None,
+        timeout_s: float = 300.0,
+    ) -> None:
+        self._subject, self._workers, self._host, self._plan = subject, workers, host, plan
+        self._resident, self._timeout_s = resident, timeout_s
+        self._order = random.Random(subject.artifact.key)  # noqa: S311 - an order, not a secret
+        self._taken: list[Taken] = []
+        self._waiting: Seat | None = None
+        self._effective: dict[str, Scalar] = {}
+
+    def first(self, *, predict: bool = True) -> list[np.ndarray]:
+        """Measure one process, let it predict all cases, and read back what ran.
+
+        The predictions are in the order of the packed cases; empty without `predict`.
+        """
+        with ExitStack() as held:
+            held.enter_context(host_lock(LOCK, timeout_s=LOCK_WAIT_S))
+            folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="autoopt-")))
+            seat = self._seat()
+            self._measure(seat)
+            seat.predict(folder if predict else None)
+            # The next process starts and loads while this one predicts: neither is being timed. Its load may
+            # look long for it, so the least of all counts.
+            self._waiting = self._seat() if self._plan.processes > 1 else None
+            self._effective = seat.effective()
+            seat.close()
+            count = len(case_ids(self._subject.cases.path)) if predict else 0
+            return [np.load(folder / array_name(index), allow_pickle=False) for index in range(count)]
+
+    def finish(self, until: Verdict | int | None = None) -> Measurement:
+        """Measure further processes: a number in all, by default the plan's, or until a verdict has something to say.
+
+        The verdict is asked after every process, `plan.most_processes` times at most.
+        """
+        verdict = until if callable(until) else None
+        most = self._plan.most_processes if callable(until) else until or self._plan.processes
+        while True:
+            measured = self.so_far()
+            stopped = "" if verdict is None else verdict(measured)
+            if stopped or measured.processes >= most:
+                return replace(measured, stopped=stopped or ("" if verdict is None else CAP))
+            with host_lock(LOCK, timeout_s=LOCK_WAIT_S):
+                seat, self._waiting = self._waiting or self._seat(), None
+                self._measure(seat)
+                seat.close()
+
+    def so_far(self) -> Measurement:
+        """What was measured until now."""
+        level_s = None if self._resident is None else self._resident.level_s
+        return merge(self._taken, self._effective, self._subject, self._host, level_s)
+
+    def _seat(self) -> Seat:
+        seat = Seat(self._workers.take(), self._subject, self._plan)
+        seat.timeout_s = self._timeout_s
+        return seat.begin()
+
+    def _measure(self, seat: Seat) -> None:
+        if self._resident is not None:
+            self._resident.open()
+        opened = seat.opened()
+        with _watched([self._resident, seat]) as load:
+            if self._resident is None:
+                others, turns = [], [seat.turn(self._plan) for _ in range(self._plan.rounds)]
+            else:
+                others, turns = play([self._resident, seat], self._plan, order=self._order)
+        contended = "" if self._resident is None else self._resident.remember(others)
+        name = "" if self._resident is None else self._resident.name
+        self._taken.append(Taken(opened, turns, others, name, contended, load, tuple(seat.joules)))
+
+
 def measure(
-    artifact: Artifact,
-    runtime: Mapping[str, Scalar],
-    pipeline: Pipeline,
-    cases: Artifact,
+    subject: Subject,
     *,
     host: Host,
     plan: Plan | None = None,
+    resident: Resident | None = None,
     timeout_s: float = 300.0,
     predict: bool = True,
-    latency: Latency = "call",
-    workers: Workers | None = None,
 ) -> tuple[Measurement, list[np.ndarray]]:
-    """Time `artifact` with the canonical `runtime` section, and predict all of `cases`.
+    """`Measuring` from begin to end, without a verdict: the measurement, and the predictions of all cases."""
+    with Workers(subject.runtime) as workers:
+        measuring = Measuring(subject, workers, host=host, plan=plan or Plan(), resident=resident, timeout_s=timeout_s)
+        predictions = measuring.first(predict=predict)
+        return measuring.finish(), predictions
 
-    What is timed is a network call on the first tile, or (`latency` "case") the case of median size through the whole
-    pipeline. The predictions are in the order of the packed cases; empty without `predict`. One
-    measurement at a time runs on a host; `timeout_s` bounds the work, not the waiting. `workers` were started before.
-    Raises a TrialError, or BusyError after `LOCK_WAIT_S`.
+
+def together(subjects: Sequence[Subject], *, host: Host, plan: Plan, resident: Resident | None) -> list[Measurement]:
+    """One fresh process of each subject, all open at once, taking turns with the reference and each other.
+
+    What really ran is not read back again. Raises TrialError when one of them fails.
     """
-    plan = plan or Plan()
-    opening = {
-        "do": "open",
-        "artifact": str(artifact.path),
-        "runtime": dict(runtime),
-        "pipeline": pipeline.to_json(),
-        "cases": str(cases.path),
-        "latency": latency,
-    }
+    order = random.Random(str([subject.artifact.key for subject in subjects]))  # noqa: S311 - an order, not a secret
     with ExitStack() as held:
-        workers = workers or held.enter_context(Workers(runtime))
         held.enter_context(host_lock(LOCK, timeout_s=LOCK_WAIT_S))
-        folder = held.enter_context(tempfile.TemporaryDirectory(prefix="autoopt-"))
-        deadline = time.monotonic() + timeout_s
+        workers = [held.enter_context(Workers(subject.runtime)) for subject in subjects]
+        seats = [Seat(w.take(), subject, plan).begin() for w, subject in zip(workers, subjects, strict=True)]
+        opened = [seat.opened() for seat in seats]
+        if resident is None:
+            rounds = play(seats, replace(plan, least_rounds=plan.rounds), order=order)
+            taken = [Taken(one, turns) for one, turns in zip(opened, rounds, strict=True)]
+        else:
+            resident.open()
+            others, *rounds = play([resident, *seats], plan, order=order)
+            contended = resident.remember(others)
+            taken = [
+                Taken(one, turns, others, resident.name, contended) for one, turns in zip(opened, rounds, strict=True)
+            ]
+    level_s = None if resident is None else resident.level_s
+    return [merge([item], {}, subject, host, level_s) for item, subject in zip(taken, subjects, strict=True)]
 
-        def answer(child: Child) -> dict[str, Any]:
-            return child.receive(stage="measure", timeout_s=max(1.0, deadline - time.monotonic()))
 
-        def begin(child: Child) -> Child:
-            answer(child)
-            child.send(opening, stage="measure")
-            return child
+def predictions(subject: Subject, *, timeout_s: float = 300.0) -> list[np.ndarray]:
+    """The predictions of all cases of `subject`, in their order, without timing anything. Raises TrialError."""
+    hasty = Plan(warmup_max_s=0.0)
+    with Workers(subject.runtime) as workers, tempfile.TemporaryDirectory(prefix="autoopt-") as folder:
+        seat = Seat(workers.take(), subject, hasty)
+        seat.timeout_s = timeout_s
+        seat.begin().opened()
+        seat.predict(Path(folder))
+        seat.effective()
+        count = len(case_ids(subject.cases.path))
+        return [np.load(Path(folder) / array_name(index), allow_pickle=False) for index in range(count)]
 
-        def timed(child: Child) -> dict[str, Any]:
-            opened = answer(child)
-            child.send({"do": "time", "plan": plan.to_json()}, stage="measure")
-            return {**opened, **answer(child)}
 
-        first = begin(workers.take())
-        replies = [timed(first)]
-        first.send({"do": "predict", "folder": folder if predict else None}, stage="measure")
-        # The next process starts and loads while this one predicts: neither is being timed. Its load may
-        # look long for it, so the least of all counts.
-        waiting = begin(workers.take()) if plan.processes > 1 else None
-        effective = answer(first)["effective"]
-        first.close(now=True)
-        for index in range(1, plan.processes):
-            child = waiting if waiting is not None and index == 1 else begin(workers.take())
-            replies.append(timed(child))
-            child.close(now=True)
-        count = len(case_ids(cases.path)) if predict else 0
-        predictions = [np.load(Path(folder) / array_name(index), allow_pickle=False) for index in range(count)]
-    return merge(replies, effective, runtime, artifact.size_bytes, host), predictions
+@contextmanager
+def _watched(players: Sequence[Seat | Resident | None]) -> Iterator[dict[str, float]]:
+    """What else the host did while the block ran, filled in at its end: shares of the cores, where it tells."""
+    pids = [os.getpid(), *(player.pid for player in players if player is not None and player.pid is not None)]
+    load: dict[str, float] = {}
+    before = watch.snapshot(pids)
+    yield load
+    found = watch.between(before, watch.snapshot(pids))
+    for name, value in (("foreign", found.foreign_share), ("steal", found.steal_share), ("throttles", found.throttles)):
+        if value is not None:
+            load[name] = float(value)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one process gave: the answer to `open`, its turns, those of which reference, and what disturbed it."""
+
+    opened: Mapping[str, Any]
+    turns: Sequence[Turn]
+    others: Sequence[Turn] = ()
+    resident: str = ""
+    contended: str = ""
+    load: Mapping[str, float] = field(default_factory=dict)
+    joules: tuple[float, ...] = ()
+
+    @property
+    def calls_s(self) -> list[float]:
+        """All calls of its turns."""
+        return [seconds for turn in self.turns for seconds in turn.calls_s]
 
 
 def merge(
-    replies: Sequence[Mapping[str, Any]],
+    taken: Sequence[Taken],
     effective: Mapping[str, Scalar],
-    runtime: Mapping[str, Scalar],
-    artifact_bytes: int,
+    subject: Subject,
     host: Host,
+    level_s: float | None = None,
 ) -> Measurement:
-    """One Measurement of what the worker processes answered, and what was `effective` in the first of them.
+    """One Measurement of what the worker processes gave, and what was `effective` in the first of them.
 
     Load and first call are the least of the processes (a busy host only ever adds), memory the most.
     """
-    doubts = _said_once([doubt for reply in replies for doubt in reply["doubts"]])
-    doubts += _unlike(runtime, effective) + _apart([reply["calls_s"] for reply in replies])
+    doubts = _said_once([doubt for item in taken for doubt in _doubts(item)])
+    doubts += _unlike(subject.runtime, effective) + _apart([item.calls_s for item in taken])
     return Measurement(
-        calls_s=tuple(tuple(reply["calls_s"]) for reply in replies),
-        warmups_s=tuple(tuple(reply["warmups_s"]) for reply in replies),
-        cpu_s=tuple(reply["cpu_s"] for reply in replies),
-        load_s=min(reply["load_s"] for reply in replies),
-        first_call_s=min(reply["first_call_s"] for reply in replies),
-        peak_rss_bytes=max(reply["peak_rss_bytes"] for reply in replies),
-        artifact_bytes=artifact_bytes,
+        turns_s=tuple(tuple(turn.calls_s for turn in item.turns) for item in taken),
+        warmups_s=tuple(
+            (*item.opened["warmups_s"], *(seconds for turn in item.turns for seconds in turn.dropped_s))
+            for item in taken
+        ),
+        cpu_s=tuple(sum(turn.cpu_s for turn in item.turns) / len(item.calls_s) for item in taken),
+        load_s=min(item.opened["load_s"] for item in taken),
+        first_call_s=min(item.opened["first_call_s"] for item in taken),
+        peak_rss_bytes=max(item.opened["peak_rss_bytes"] for item in taken),
+        artifact_bytes=subject.artifact.size_bytes,
         effective=dict(effective),
         host=host.fingerprint,
         doubts=tuple(doubts),
+        reference_s=tuple(tuple(turn.calls_s for turn in item.others) for item in taken) if taken[0].others else (),
+        residents=tuple(item.resident for item in taken) if taken[0].others else (),
+        level_s=level_s,
+        content=subject.artifact.content,
+        cost=dict(subject.artifact.report.get("cost") or {}),
+        energy_j=min((joules for item in taken for joules in item.joules), default=None),
+        contended="; ".join(dict.fromkeys(item.contended for item in taken if item.contended)),
     )
 
 
@@ -162,6 +469,28 @@ def _said_once(doubts: Sequence[str]) -> list[str]:
     for doubt in doubts:
         first.setdefault(re.sub(r"\d+", "0", doubt), doubt)
     return list(first.values())
+
+
+def _doubts(item: Taken) -> list[str]:
+    calls_s, doubts = item.calls_s, []
+    if not item.opened["steady"]:
+        doubts.append("the calls did not become steady in the warm-up")
+    if len(calls_s) < FEW_CALLS:
+        doubts.append(f"only {len(calls_s)} calls were timed in a process, {FEW_CALLS} are wanted")
+    share = sum(turn.cpu_s for turn in item.turns) / sum(calls_s) if sum(calls_s) > 0 else 1.0
+    if share < BUSY_CPU_SHARE:
+        doubts.append(f"the calls computed for only {share:.0%} of their wall time: the host was busy")
+    spread = stats.relative_spread(calls_s)
+    if spread > WIDE_SPREAD:
+        doubts.append(f"the call times spread widely: their interquartile range is {spread:.0%} of the median")
+    if item.contended:
+        doubts.append(item.contended)
+    for name, words in (("foreign", "other programs"), ("steal", "other guests of the hypervisor")):
+        if item.load.get(name, 0.0) > TAKEN_AWAY:
+            doubts.append(f"{words} took {item.load[name]:.0%} of the cores")
+    if item.load.get("throttles", 0.0) > 0:
+        doubts.append("the processor was slowed down because it was hot")
+    return doubts
 
 
 def _unlike(asked: Mapping[str, Scalar], effective: Mapping[str, Scalar]) -> list[str]:

@@ -1,49 +1,54 @@
-"""The timing protocol: settle, a few rounds with pauses between, raw samples and doubts. The clocks are arguments.
+"""The timing protocol inside one process: settle, then turns of a few calls. The clocks are arguments.
 
-A measurement is several fresh processes (launcher.py), each of which does this once.
+Who takes a turn when is decided by the parent (turns.py); a measurement is several fresh processes (launcher.py).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from autoopt import stats
 
-BUSY_CPU_SHARE = 0.85
-"""A call that computes uses at least its wall time in CPU time; below this share it was kept waiting."""
-WIDE_SPREAD = 0.25
-"""Interquartile range over median beyond which single numbers mean little."""
+LONG_TURN = 8.0
+"""How many times longer than planned dropping calls, or timing the least number of them, may take."""
 
 Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to measure.
+    """How long to measure, in seconds and calls.
 
-    Each of `processes` fresh processes warms up until the quartile of the last `window` calls is within
-    `steady` (a fraction) of the `window` calls before, at least `warmup_min_calls` and `warmup_min_s`, at
-    most `warmup_max_s`; then come `rounds` of `round_s` seconds each with `pause_s` between. It goes on to
-    `min_calls`, stops at `max_calls`, and after `max_s` seconds keeps to `least_calls`: a slow net is
-    measured with few calls, and says so. One warm-up call is always made.
+    A process warms up until the quartile of the last `window` calls is within `steady` (a fraction) of the `window`
+    calls before, at least `warmup_min_calls` and `warmup_min_s`, at most `warmup_max_s`. A turn drops its first
+    `dropped_calls`, then times calls for `turn_s`, at least `turn_min_calls`, at most `turn_max_calls`; of a model so
+    slow that dropping or the least number would take longer than `LONG_TURN` times `turn_s`, fewer, down to one timed
+    call. In every process the candidate and the reference take turns, in random order, for `rounds` rounds; then on
+    until the error of their ratio is below `narrow` (a fraction), at most `most_rounds`; after `max_s` it stays at
+    `least_rounds`. A trial is `processes` fresh processes, `most_processes` while it is not clear on which side of the
+    front it lies, and `noise_processes` where the reference itself is the candidate: they tell how processes differ.
     """
 
     processes: int = 2
+    most_processes: int = 4
+    noise_processes: int = 5
     warmup_min_calls: int = 3
     warmup_min_s: float = 0.2
-    warmup_max_s: float = 1.5
+    warmup_max_s: float = 0.8
     window: int = 4
     steady: float = 0.05
-    rounds: int = 3
-    round_s: float = 0.2
-    pause_s: float = 0.05
-    min_calls: int = 15
-    max_calls: int = 400
-    least_calls: int = 3
-    max_s: float = 8.0
+    dropped_calls: int = 1
+    turn_s: float = 0.05
+    turn_min_calls: int = 2
+    turn_max_calls: int = 100
+    rounds: int = 6
+    most_rounds: int = 8
+    least_rounds: int = 2
+    narrow: float = 0.02
+    max_s: float = 6.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -57,59 +62,55 @@ class Plan:
 
 @dataclass(frozen=True)
 class Clocks:
-    """Wall and CPU seconds, and how to wait; tests pass fakes."""
+    """Wall and CPU seconds; tests pass fakes."""
 
     wall: Clock = time.perf_counter
     cpu: Clock = time.process_time
-    sleep: Callable[[float], None] = time.sleep
 
 
 @dataclass(frozen=True)
-class Timing:
-    """What one process measured: raw wall seconds per call, CPU-seconds per call, doubts as sentences."""
+class Turn:
+    """The calls of one turn: wall seconds of each, of the dropped ones before them, CPU-seconds of all counted ones."""
 
     calls_s: tuple[float, ...]
-    warmups_s: tuple[float, ...]
+    dropped_s: tuple[float, ...]
     cpu_s: float
-    doubts: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Turn:
+        """The turn that `to_json` wrote."""
+        return cls(tuple(value["calls_s"]), tuple(value["dropped_s"]), float(value["cpu_s"]))
 
 
-def time_calls(call: Callable[[], object], plan: Plan, clocks: Clocks | None = None) -> Timing:
-    """Time `call` by `plan`. CPU-seconds are those of the whole process during the counted calls."""
+def settle(call: Callable[[], object], plan: Plan, clocks: Clocks | None = None) -> tuple[tuple[float, ...], bool]:
+    """Seconds of the warm-up calls, at least one, and whether they became steady."""
     clocks = clocks or Clocks()
-    began = clocks.wall()
-    warmups, steady = _settle(call, plan, clocks)
-    calls: list[float] = []
-    cpu_s = 0.0
-    done_rounds = 0
-    while not _enough(calls, done_rounds, clocks.wall() - began, plan):
-        if done_rounds and calls[-1] < plan.round_s / 4:
-            clocks.sleep(plan.pause_s)
-            warmups.append(_timed(call, clocks))  # the first call after a pause finds cold caches
-        cpu_before = clocks.cpu()
-        calls += _round(call, plan, clocks, began, len(calls))
-        cpu_s += clocks.cpu() - cpu_before
-        done_rounds += 1
-    doubts = _doubts(calls, cpu_s, steady, plan)
-    return Timing(tuple(calls), tuple(warmups), cpu_s / len(calls), doubts)
-
-
-def _timed(call: Callable[[], object], clocks: Clocks) -> float:
-    began = clocks.wall()
-    call()
-    return clocks.wall() - began
-
-
-def _settle(call: Callable[[], object], plan: Plan, clocks: Clocks) -> tuple[list[float], bool]:
-    """Warm-up calls and whether they became steady."""
     warmups: list[float] = []
     spent = 0.0
     while not warmups or spent < plan.warmup_max_s:
         warmups.append(_timed(call, clocks))
         spent += warmups[-1]
         if len(warmups) >= plan.warmup_min_calls and spent >= plan.warmup_min_s and is_steady(warmups, plan):
-            return warmups, True
-    return warmups, is_steady(warmups, plan)
+            break
+    return tuple(warmups), is_steady(warmups, plan)
+
+
+def take_turn(call: Callable[[], object], plan: Plan, call_s: float, clocks: Clocks | None = None) -> Turn:
+    """One turn of `call`, which takes about `call_s`. CPU-seconds are the whole process's in the counted calls."""
+    clocks = clocks or Clocks()
+    most = int(LONG_TURN * plan.turn_s / max(call_s, 1e-9))
+    # They find caches that another process filled; a call of half a second does not mind.
+    dropped = [_timed(call, clocks) for _ in range(min(plan.dropped_calls, most))]
+    least = max(1, min(plan.turn_min_calls, most))
+    calls: list[float] = []
+    cpu_before, began = clocks.cpu(), clocks.wall()
+    while len(calls) < least or (len(calls) < plan.turn_max_calls and clocks.wall() - began < plan.turn_s):
+        calls.append(_timed(call, clocks))
+    return Turn(tuple(calls), tuple(dropped), clocks.cpu() - cpu_before)
 
 
 def is_steady(times: list[float], plan: Plan) -> bool:
@@ -121,37 +122,7 @@ def is_steady(times: list[float], plan: Plan) -> bool:
     return abs(last - previous) <= plan.steady * previous
 
 
-def _round(call: Callable[[], object], plan: Plan, clocks: Clocks, began: float, before: int) -> list[float]:
-    """The calls of one round: at least one, no more than its share of `max_calls`."""
-    times: list[float] = []
-    most = max(1, plan.max_calls // plan.rounds)
-    round_began = clocks.wall()
-    while True:
-        times.append(_timed(call, clocks))
-        now = clocks.wall()
-        late = now - began >= plan.max_s and before + len(times) >= plan.least_calls
-        if now - round_began >= plan.round_s or len(times) >= most or late:
-            return times
-
-
-def _enough(calls: list[float], rounds: int, elapsed_s: float, plan: Plan) -> bool:
-    if len(calls) >= plan.max_calls:
-        return True
-    if elapsed_s >= plan.max_s:
-        return len(calls) >= plan.least_calls
-    return rounds >= plan.rounds and len(calls) >= max(plan.min_calls, plan.least_calls)
-
-
-def _doubts(calls: list[float], cpu_s: float, steady: bool, plan: Plan) -> tuple[str, ...]:
-    doubts = []
-    if not steady:
-        doubts.append(f"the calls did not become steady within a warm-up of {plan.warmup_max_s:g} s")
-    if len(calls) < plan.min_calls:
-        doubts.append(f"only {len(calls)} calls were timed in a process, {plan.min_calls} are wanted")
-    share = cpu_s / sum(calls) if sum(calls) > 0 else 1.0
-    if share < BUSY_CPU_SHARE:
-        doubts.append(f"the calls computed for only {share:.0%} of their wall time: the host was busy")
-    spread = stats.relative_spread(calls)
-    if spread > WIDE_SPREAD:
-        doubts.append(f"the call times spread widely: their interquartile range is {spread:.0%} of the median")
-    return tuple(doubts)
+def _timed(call: Callable[[], object], clocks: Clocks) -> float:
+    began = clocks.wall()
+    call()
+    return clocks.wall() - began

@@ -1,7 +1,7 @@
 """The child that measures: numpy, one runtime and the inference pipeline, nothing else.
 
-Its jobs come in this order: `import` the runtime's library, `open` the artifact (load, first call), `time` a network
-call or a whole case, `predict` all cases as arrays in a folder and say what really ran.
+Its jobs: `import` the runtime's library, `open` the artifact (load, first call, warm-up of what is timed: a network
+call or a whole case), take a `turn`, `predict` all cases as arrays in a folder and say what really ran.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from autoopt import stats
 from autoopt.errors import BadData, Numeric, TrialError
 from autoopt.infer import Pipeline, predict
 from autoopt.measure.files import array_name, case_affine, case_ids, case_image
-from autoopt.measure.timing import Plan, time_calls
+from autoopt.measure.timing import Plan, settle, take_turn
 from autoopt.process import serve
 from autoopt.records import Scalar
 from autoopt.runtimes import runtime
@@ -29,17 +30,18 @@ from autoopt.runtimes.base import Session
 
 
 class Worker:
-    """What this process has open. Each job is a mapping with the keys that `launcher.measure` writes."""
+    """What this process has open. Each job is a mapping with the keys that launcher.py writes."""
 
     def __init__(self) -> None:
         self._pipeline: Pipeline
         self._cases: Path
         self._session: Session
         self._timed: Callable[[], object]
+        self._call_s: float
 
     def __call__(self, job: dict[str, Any]) -> Mapping[str, Any]:
         """Do one job. Raises Unsupported, Numeric or BadData."""
-        jobs = {"import": self._import, "open": self._open, "time": self._time, "predict": self._predict}
+        jobs = {"import": self._import, "open": self._open, "turn": self._turn, "predict": self._predict}
         return jobs[job["do"]](job)
 
     def _import(self, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,17 +63,18 @@ class Worker:
         first_call_s = time.perf_counter() - loaded
         check_outputs(self._pipeline, tile, outputs)
         self._timed = self._case_call() if job["latency"] == "case" else lambda: self._session.run(tile)
-        return {"load_s": loaded - began, "first_call_s": first_call_s}
-
-    def _time(self, job: Mapping[str, Any]) -> dict[str, Any]:
-        timing = time_calls(self._timed, Plan.from_json(job["plan"]))
+        warmups_s, steady = settle(self._timed, Plan.from_json(job["plan"]))
+        self._call_s = stats.quantile(warmups_s[-Plan.window :], 0.25)
         return {
-            "calls_s": timing.calls_s,
-            "warmups_s": timing.warmups_s,
-            "cpu_s": timing.cpu_s,
-            "doubts": timing.doubts,
+            "load_s": loaded - began,
+            "first_call_s": first_call_s,
+            "warmups_s": warmups_s,
+            "steady": steady,
             "peak_rss_bytes": peak_rss_bytes(),
         }
+
+    def _turn(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        return take_turn(self._timed, Plan.from_json(job["plan"]), self._call_s).to_json()
 
     def _predict(self, job: Mapping[str, Any]) -> dict[str, Any]:
         for index in range(len(case_ids(self._cases)) if job["folder"] is not None else 0):

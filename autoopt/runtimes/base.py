@@ -1,4 +1,4 @@
-"""The runtime contract: open, run, effective, close. The harness holds the clock, a runtime only runs.
+"""The runtime contract: open, run, effective, profile, close. The harness holds the clock, a runtime only runs.
 
 A runtime is a module with the members of `Runtime`; its heavy library is imported inside `open`.
 """
@@ -13,6 +13,7 @@ import numpy as np
 
 from autoopt.parameters import Parameter
 from autoopt.records import Host, Scalar
+from autoopt.runtimes.layers import Layer
 
 
 class Session(Protocol):
@@ -28,6 +29,13 @@ class Session(Protocol):
         Keys every runtime gives: `precision`, `threads`, `streams`, `kernels` (a short, sorted
         "name:count" list of executed kernel types, or None where the library does not tell),
         `low_precision_share` (fraction of execution time in INT8/BF16/F16 kernels, or None).
+        """
+        ...
+
+    def profile(self, batch: np.ndarray, calls: int) -> list[Layer]:
+        """The executed layers in order, each with the p25 of its seconds over `calls` calls with `batch`.
+
+        It may run a second, profiled copy of the model: the times of `run` are not touched by it.
         """
         ...
 

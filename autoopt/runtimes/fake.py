@@ -1,8 +1,8 @@
 """A runtime for tests: the latency, the error and the failure are settings.
 
-The artifact is a folder with fake.json: {"classes": k, "threshold": 0.0, "task": "segmentation"}; the
-last two may be left out. Class 1 is where the first channel is larger than the threshold (its mean,
-for classification).
+The artifact is a folder with fake.json: {"classes": k, "threshold": 0.0, "task": "segmentation",
+"layers": [...]}; all but the first may be left out. Class 1 is where the first channel is larger than
+the threshold (its mean, for classification). The layers are what `profile` tells, each a `Layer` as JSON.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from autoopt.errors import Unsupported
 from autoopt.parameters import Parameter
 from autoopt.records import Host, Scalar
+from autoopt.runtimes.layers import Layer
 from autoopt.runtimes.shared import PRECISION, THREADS, has_bf16, has_f16, model_file, refusals
 from autoopt.runtimes.shared import canonical as canonical_settings
 
@@ -64,6 +65,7 @@ class Session:
             self._classes = int(content["classes"])
             self._threshold = float(content.get("threshold", 0.0))
             self._segments = content.get("task", "segmentation") == "segmentation"
+            self._layers = [Layer.from_json(item) for item in content.get("layers", ())]
         self._settings = {**{name: item.default for name, item in PARAMETERS.items()}, **settings}
 
     def run(self, batch: np.ndarray) -> np.ndarray:
@@ -93,6 +95,14 @@ class Session:
             "kernels": "fake:1",
             "low_precision_share": 0.0,
         }
+
+    def profile(self, batch: np.ndarray, calls: int) -> list[Layer]:
+        """The layers of fake.json; without any a single one that takes the latency of the settings."""
+        for _ in range(calls):
+            self.run(batch)
+        seconds = float(self._settings["latency_ms"] or 0.0) / 1e3
+        precision = str(self._settings["precision"])
+        return self._layers or [Layer("threshold", "Threshold", "fake", precision, seconds)]
 
     def close(self) -> None:
         """Nothing to release."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from autoopt.parameters import Parameter
 from autoopt.records import Host, Scalar
+from autoopt.runtimes.layers import Layer, over_calls, precision_of
 from autoopt.runtimes.shared import PRECISION, THREADS, listing, model_file, refusals, share, whole
 from autoopt.runtimes.shared import canonical as canonical_settings
 
@@ -26,6 +27,14 @@ PARAMETERS: Mapping[str, Parameter] = {
 }
 MODEL = "model.onnx"
 _INTEGER_OPERATORS = ("QLinear", "ConvInteger", "MatMulInteger", "DynamicQuantize", "QGemm", "QAttention")
+_CONVERSIONS = frozenset(
+    {
+        "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast", "ReorderInput", "ReorderOutput",
+        "MemcpyFromHost", "MemcpyToHost",
+    }
+)  # fmt: skip
+"""Operators that change number format or layout; ONNX Runtime inserts the reorders around its blocked layout."""
+_TIMED = "_kernel_time"
 _PROFILED_CALLS = 3
 
 
@@ -70,7 +79,7 @@ class Session:
 
     def effective(self) -> dict[str, Scalar]:
         """The threads the pool really started and the operators of the optimised graph that ran."""
-        events = self._profile()
+        events = [] if self._batch is None else self._profiled(self._batch, _PROFILED_CALLS)
         operators = [str(event["args"]["op_name"]) for event in events]
         times = [
             (float(event["dur"]), name.startswith(_INTEGER_OPERATORS))
@@ -85,6 +94,13 @@ class Session:
             "kernels": listing(operators[: len(operators) // _PROFILED_CALLS]),
             "low_precision_share": share(times),
         }
+
+    def profile(self, batch: np.ndarray, calls: int) -> list[Layer]:
+        """See `runtimes.base.Session`; the precision of an operator is that of its first input."""
+        events = self._profiled(batch, calls + 1)
+        each = len(events) // (calls + 1)
+        layers = [_layer(event) for event in events[each:]]  # the first call packs weights and fills the memory pool
+        return over_calls(layers[start : start + each] for start in range(0, len(layers), max(each, 1)))
 
     def close(self) -> None:
         """Release the model."""
@@ -106,16 +122,23 @@ class Session:
             options.profile_file_prefix = str(profile)
         return onnxruntime.InferenceSession(self._path, options, providers=["CPUExecutionProvider"])
 
-    def _profile(self) -> list[dict[str, Any]]:
+    def _profiled(self, batch: np.ndarray, calls: int) -> list[dict[str, Any]]:
         """Node events of a few calls, in order, from a session of their own: profiling slows a session down."""
-        if self._batch is None:
-            return []
         with tempfile.TemporaryDirectory(prefix="autoopt-") as folder:
             session = self._create(Path(folder) / "profile")
-            for _ in range(_PROFILED_CALLS):
-                session.run(None, {self._input: self._batch})
+            for _ in range(calls):
+                session.run(None, {self._input: batch})
             events = json.loads(Path(session.end_profiling()).read_text())
-        return [event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")]
+        return [event for event in events if event.get("cat") == "Node" and event["name"].endswith(_TIMED)]
+
+
+def _layer(event: Mapping[str, Any]) -> Layer:
+    operator, name = str(event["args"]["op_name"]), str(event["name"]).removesuffix(_TIMED)
+    inputs = [kind for item in event["args"].get("input_type_shape", ()) for kind in item]
+    blocked = "_nchwc" if name.endswith("_nchwc") else ""  # its name is all that tells the blocked layout
+    kernel = "_".join([operator + blocked, *inputs[:1]])
+    precision = "i8" if operator.startswith(_INTEGER_OPERATORS) else precision_of(inputs[:1])
+    return Layer(name, operator, kernel, precision, float(event["dur"]) / 1e6, operator in _CONVERSIONS)
 
 
 def _os_threads() -> int:

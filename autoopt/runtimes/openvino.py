@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from autoopt.parameters import Parameter
 from autoopt.records import Host, Scalar
+from autoopt.runtimes.layers import Layer, over_calls, precision_of
 from autoopt.runtimes.shared import (
     PRECISION,
     STREAMS,
@@ -31,6 +33,11 @@ PARAMETERS: Mapping[str, Parameter] = {"precision": PRECISION, "threads": THREAD
 MODEL = "model.xml"
 _NAMES = {"f32": "f32", "float32": "f32", "bf16": "bf16", "bfloat16": "bf16", "f16": "f16", "float16": "f16"}
 _LOW_PRECISION = ("_i8", "_u8", "_bf16", "_f16")
+_CONVERSIONS = frozenset({"Reorder", "Convert", "FakeQuantize", "Quantize", "Dequantize"})
+_PLUMBING = _CONVERSIONS | {"Transpose", "Reshape"}
+"""Operations that do no work of the network where the plugin inserted them."""
+_COUNTED_NAME = re.compile(r"[A-Z][A-Za-z]*_\d+")
+"""What a node is called that the plugin's transformations made, such as Multiply_5967 of a dequantization."""
 _PROFILED_CALLS = 3
 
 
@@ -78,14 +85,33 @@ class Session:
         """What the plugin made of the settings, and the executed kernel types from a second, profiled model."""
         precision = self._model.get_property("INFERENCE_PRECISION_HINT")
         name = precision.get_type_name() if hasattr(precision, "get_type_name") else str(precision)
-        kernels, low_precision_share = self._profile()
+        calls = (
+            [] if self._batch is None else _executed(self._compile({"PERF_COUNT": True}), self._batch, _PROFILED_CALLS)
+        )
+        kernels = [_kernel(node) for node in calls[-1]] if calls else []
+        executed = [node for nodes in calls for node in nodes]
+        times = [(node.real_time.total_seconds(), _kernel(node).endswith(_LOW_PRECISION)) for node in executed]
         return {
             "precision": _NAMES.get(name, name),
             "threads": int(self._model.get_property("INFERENCE_NUM_THREADS")),
             "streams": int(self._model.get_property("NUM_STREAMS")),
-            "kernels": kernels,
-            "low_precision_share": low_precision_share,
+            "kernels": listing(kernels),
+            "low_precision_share": share(times),
         }
+
+    def profile(self, batch: np.ndarray, calls: int) -> list[Layer]:
+        """See `runtimes.base.Session`: a second, profiled model, and what it tells of its fused layers."""
+        compiled = self._compile({"PERF_COUNT": True})
+        executed = _executed(compiled, batch, calls + 1)[1:]  # the first call packs weights
+        facts = {
+            node.get_friendly_name(): {key: value.astype(str) for key, value in node.get_rt_info().items()}
+            for node in compiled.get_runtime_model().get_ordered_ops()
+        }
+        types = self._types()
+        layers = over_calls(
+            [_layer(node, facts.get(node.node_name, {}), types) for node in nodes] for nodes in executed
+        )
+        return sorted(layers, key=lambda layer: int(facts.get(layer.name, {}).get("execOrder") or 0))
 
     def close(self) -> None:
         """Release the model."""
@@ -97,16 +123,53 @@ class Session:
         core = openvino.Core()
         return core.compile_model(core.read_model(self._path), "CPU", {**self._properties, **extra})
 
-    def _profile(self) -> tuple[str | None, float | None]:
-        if self._batch is None:
-            return None, None
-        request = self._compile({"PERF_COUNT": True}).create_infer_request()
-        times: list[tuple[float, bool]] = []
-        executed: list[str] = []
-        for _ in range(_PROFILED_CALLS):
-            request.infer({0: self._batch}, share_inputs=True)
-            nodes = [node for node in request.profiling_info if node.status == node.Status.EXECUTED]
-            executed = [node.exec_type.lower() for node in nodes]  # it writes I8 and i8
-            low = [kernel.endswith(_LOW_PRECISION) for kernel in executed]
-            times += [(node.real_time.total_seconds(), is_low) for node, is_low in zip(nodes, low, strict=True)]
-        return listing(executed), share(times)
+    def _types(self) -> dict[str, str]:
+        """The operation of every node of the artifact, by name."""
+        import openvino
+
+        model = openvino.Core().read_model(self._path)
+        return {node.get_friendly_name(): node.get_type_name() for node in model.get_ordered_ops()}
+
+
+def _executed(compiled: Any, batch: np.ndarray, calls: int) -> list[list[Any]]:
+    """The nodes that ran, with their times, of each of a few calls of a model with performance counters."""
+    request = compiled.create_infer_request()
+    result = []
+    for _ in range(calls):
+        request.infer({0: batch}, share_inputs=True)
+        result.append([node for node in request.profiling_info if node.status == node.Status.EXECUTED])
+    return result
+
+
+def _kernel(node: Any) -> str:
+    return str(node.exec_type).lower()  # it writes I8 and i8
+
+
+def _layer(node: Any, facts: Mapping[str, str], types: Mapping[str, str]) -> Layer:
+    kernel, name = _kernel(node), str(node.node_name)
+    origins = tuple(item for item in facts.get("originalLayersNames", "").split(",") if item)
+    precision = precision_of([kernel.rpartition("_")[2], facts.get("runtimePrecision", "")])
+    kind = str(node.node_type)
+    conversion = _is_conversion(kind, origins or (name,), types)
+    if conversion and kind == "Subgraph":  # of one or more quantizers: say so
+        kind = next((types[item] for item in origins if types.get(item) in _CONVERSIONS), kind)
+    return Layer(name, kind, kernel, precision, node.real_time.total_seconds(), conversion, origins)
+
+
+def _is_conversion(kind: str, origins: Sequence[str], types: Mapping[str, str]) -> bool:
+    """Whether a node only changes format or layout: by its type, or because nothing else was fused in it.
+
+    A quantizer may run as a `Subgraph`; a `Transpose` of the network's own is work, an inserted one is not.
+    """
+    if kind in _CONVERSIONS:
+        return True
+    if kind in _PLUMBING:
+        return not any(name in types for name in origins)
+    if kind != "Subgraph":
+        return False
+    made = [types.get(name, "") for name in origins]
+    quantizers = any(kind in _CONVERSIONS for kind in made) or all(_COUNTED_NAME.fullmatch(name) for name in origins)
+    return quantizers and all(
+        kind in _PLUMBING or (not kind and _COUNTED_NAME.fullmatch(name) is not None)
+        for kind, name in zip(made, origins, strict=True)
+    )

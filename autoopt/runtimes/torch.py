@@ -14,6 +14,7 @@ import numpy as np
 from autoopt.errors import Unsupported
 from autoopt.parameters import Parameter
 from autoopt.records import Host, Scalar
+from autoopt.runtimes.layers import Layer, over_calls, precision_of
 from autoopt.runtimes.shared import PRECISION, THREADS, has_bf16, model_file, refusals, whole
 from autoopt.runtimes.shared import canonical as canonical_settings
 
@@ -25,6 +26,8 @@ FORMAT = "torch"
 DISTRIBUTION: str | None = "torch"
 PARAMETERS: Mapping[str, Parameter] = {"precision": PRECISION, "threads": THREADS}
 MODEL = "model.pt2"
+_CONVERSIONS = frozenset({"to", "_to_copy", "type_as", "quantize_per_tensor", "dequantize"})
+_MARK = "autoopt:"
 
 
 def precisions(host: Host) -> tuple[str, ...]:
@@ -75,9 +78,63 @@ class Session:
             "low_precision_share": None,
         }
 
+    def profile(self, batch: np.ndarray, calls: int) -> list[Layer]:
+        """See `runtimes.base.Session`: the graph node by node, and the operator that each spent most of its time in.
+
+        The precision is that of the node's result.
+        """
+        walker, inputs = _walker(self._module), self._torch.from_numpy(batch)
+        activities = [self._torch.profiler.ProfilerActivity.CPU]
+        with self._torch.no_grad():
+            walker.run(inputs)
+            recorded = []
+            for _ in range(calls):
+                # One recording a call: events of several calls would have to be told apart again.
+                with self._torch.profiler.profile(activities=activities) as recording:
+                    walker.run(inputs)
+                recorded.append([event for event in recording.events() if event.name.startswith(_MARK)])
+        facts = walker.facts
+        return over_calls([_layer(event, facts[event.name]) for event in events] for events in recorded)
+
     def close(self) -> None:
         """Release the model."""
         self._module = None
+
+
+def _walker(module: Any) -> Any:
+    """An interpreter of the graph of `module` that marks each call for the profiler; `facts` by mark."""
+    import torch
+
+    class Walker(torch.fx.Interpreter):
+        def __init__(self) -> None:
+            super().__init__(module)
+            self.facts: dict[str, tuple[str, str, str]] = {}
+
+        def run_node(self, n: torch.fx.Node) -> Any:
+            if n.op != "call_function":
+                return super().run_node(n)
+            with torch.profiler.record_function(f"{_MARK}{n.name}"):
+                result = super().run_node(n)
+            kind = str(getattr(n.target, "_opname", None) or getattr(n.target, "__name__", n.target))
+            scopes = [path for path, _ in (n.meta.get("nn_module_stack") or {}).values() if path]
+            dtype = str(result.dtype).removeprefix("torch.") if isinstance(result, torch.Tensor) else ""
+            self.facts[f"{_MARK}{n.name}"] = (f"{scopes[-1]}/{kind}" if scopes else n.name, kind, dtype)
+            return result
+
+    return Walker()
+
+
+def _layer(event: Any, facts: tuple[str, str, str]) -> Layer:
+    name, kind, dtype = facts
+    inside: list[Any] = []
+    waiting = list(event.cpu_children)
+    while waiting:
+        inside.append(waiting.pop())
+        waiting += inside[-1].cpu_children
+    kernel = max(inside, key=lambda item: item.self_cpu_time_total).name if inside else kind
+    # Not the time of the mark itself: that counts the interpreter, which `run` does without.
+    seconds = sum(child.cpu_time_total for child in event.cpu_children) / 1e6
+    return Layer(name, kind, kernel, precision_of([dtype]), seconds, kind in _CONVERSIONS)
 
 
 def _precision(module: torch.nn.Module) -> str:

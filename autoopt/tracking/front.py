@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from autoopt.records import TrialRecord
-from autoopt.results import StudyResult, describe
+from autoopt.results import StudyResult, describe, held
 
 
 def front_json(result: StudyResult) -> dict[str, Any]:
@@ -27,6 +27,8 @@ def front_json(result: StudyResult) -> dict[str, Any]:
                 "trial": record.number,
                 "label": record.label,
                 "configuration": record.configuration.sections(),
+                "tied_with": result.ties[record.number] if result.ties[record.number] != record.number else None,
+                "held_on_test": held(record, result),
                 **result.headline(record),
             }
             for record in result.front
@@ -94,19 +96,33 @@ def reference_rows(result: StudyResult) -> list[list[str]]:
 
 _COLUMNS = (
     ("p25 ms", "latency_p25_ms", "{:.2f}"),
-    ("p95 ms", "latency_p95_ms", "{:.2f}"),
+    ("95 %", "latency_{}_ms", "{:.1f}"),
     ("x PyTorch f32", "speedup_vs_torch_f32", "{:.2f}"),
     ("x OpenVINO f32", "speedup_vs_openvino_f32", "{:.2f}"),
     ("", "", "{:.4f}"),  # the primary metric, by its own name
     ("drop", "drop", "{:+.4f}"),
+    ("at most", "drop_upper", "{:+.4f}"),
+    ("on test", "test_drop", "{:+.4f}"),
+    ("on front", "front_chance", "{:.0%}"),
     ("peak MB", "peak_rss_mb", "{:.0f}"),
     ("size MB", "size_mb", "{:.2f}"),
 )
-"""Title, headline number and format of the numeric columns."""
+"""Title, headline number and format of the numeric columns; {} in a number stands for low and high."""
 
 
 def _cells(result: StudyResult, record: TrialRecord, name: str) -> list[str]:
     numbers = result.headline(record)
-    keys = [(key or result.card.primary, text) for _, key, text in _COLUMNS]
-    values = [text.format(numbers[key]) if key in numbers else "-" for key, text in keys]
+    values = [_cell(numbers, key or result.card.primary, text) for _, key, text in _COLUMNS]
+    if held(record, result) is False:
+        name = f"{name} (did not hold on test)"
+    tie = result.ties.get(record.number)
+    if tie is not None and tie != record.number:
+        name = f"{name} (tied with #{tie})"
     return [f"#{record.number}", name, *values]
+
+
+def _cell(numbers: Mapping[str, float], key: str, text: str) -> str:
+    if "{}" not in key:
+        return text.format(numbers[key]) if key in numbers else "-"
+    low, high = key.format("low"), key.format("high")
+    return f"{text.format(numbers[low])}-{text.format(numbers[high])}" if low in numbers and high in numbers else "-"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from autoopt import __version__
 from autoopt.picture import front_picture
 from autoopt.records import Status, StudyCard, TrialRecord, finite
-from autoopt.results import StudyResult, violations
+from autoopt.results import StudyResult, held, violations
 from autoopt.tracking.front import csv_text, front_csv, front_json, front_markdown
 
 if TYPE_CHECKING:
@@ -55,17 +55,28 @@ def trial_tags(record: TrialRecord) -> dict[str, str]:
         tags |= {"autoopt.cause": failure.cause, "autoopt.stage": failure.stage, "autoopt.message": failure.message}
     if (measured := record.measurement) is not None:
         tags |= {f"effective.{_name(name)}": _text(value) for name, value in measured.effective.items()}
-        tags |= {"autoopt.host": measured.host, "autoopt.doubts": "; ".join(measured.doubts)}
+        tags |= {
+            "autoopt.host": measured.host,
+            "autoopt.doubts": "; ".join(measured.doubts),
+            "autoopt.stopped": measured.stopped,
+            "autoopt.contended": measured.contended,
+        }
     return {name: text[:LONGEST] for name, text in tags.items() if text}
 
 
-def verdict_tags(record: TrialRecord, on_front: bool) -> dict[str, str]:
-    """What other trials and other limits may change of a judged trial."""
-    return {
+def verdict_tags(record: TrialRecord, result: StudyResult) -> dict[str, str]:
+    """What other trials, other limits and later looks may change of a judged trial."""
+    number, kept = record.number, held(record, result)
+    twin, tie = result.twins.get(number), result.ties.get(number)
+    tags = {
         "autoopt.status": record.status.value,
         "autoopt.violated": ",".join(sorted(record.violated)) or "none",
-        "autoopt.on_front": _flag(on_front),
+        "autoopt.on_front": _flag(any(member.number == number for member in result.front)),
+        "autoopt.same_as": "" if twin is None else str(twin),
+        "autoopt.tied_with": "" if tie is None or tie == number else str(tie),
+        "autoopt.held_on_test": "" if kept is None else _flag(kept),
     }
+    return {name: text or "none" for name, text in tags.items()}
 
 
 def trial_metrics(record: TrialRecord, result: StudyResult) -> dict[str, float]:
@@ -83,17 +94,20 @@ def trial_files(record: TrialRecord) -> dict[str, bytes]:
     """The whole record, raw latency samples, per-case scores, and of a failure its message and log."""
     files = {RECORD: json.dumps(record.to_json(), indent=1).encode()}
     if (measured := record.measurement) is not None:
+        warmups = tuple((calls,) for calls in measured.warmups_s)
         samples = [
-            (process, phase, call, seconds)
-            for phase, processes in (("warmup", measured.warmups_s), ("timed", measured.calls_s))
-            for process, calls in enumerate(processes)
+            (process, phase, turn, call, seconds)
+            for phase, kept in (("warmup", warmups), ("timed", measured.turns_s), ("reference", measured.reference_s))
+            for process, turns in enumerate(kept)
+            for turn, calls in enumerate(turns)
             for call, seconds in enumerate(calls)
         ]
-        files["latency_samples.csv"] = csv_text(("process", "phase", "call", "seconds"), samples).encode()
-    if (quality := record.quality) is not None:
-        metrics = list(dict.fromkeys(name for case in quality.cases for name in case.scores))
-        scores = [(case.id, case.group, *(case.scores.get(name) for name in metrics)) for case in quality.cases]
-        files["case_scores.csv"] = csv_text(("case", "group", *metrics), scores).encode()
+        files["latency_samples.csv"] = csv_text(("process", "phase", "round", "call", "seconds"), samples).encode()
+    for quality, name in ((record.quality, "case_scores.csv"), (record.test, "test_case_scores.csv")):
+        if quality is not None:
+            metrics = list(dict.fromkeys(name for case in quality.cases for name in case.scores))
+            scores = [(case.id, case.group, *(case.scores.get(name) for name in metrics)) for case in quality.cases]
+            files[name] = csv_text(("case", "group", *metrics), scores).encode()
     if (failure := record.failure) is not None:
         text = f"{failure.cause} in {failure.stage}: {failure.message}\n\n{failure.log_tail}"
         files["log.txt"] = text.encode(errors="replace")

@@ -79,7 +79,7 @@ class Tracker:
         """Write one child run, complete when this returns: parameters, metrics, tags, raw samples, scores, log."""
         judged = judge(record, result.reference, result.card.limits)
         metrics = runs.trial_metrics(judged, result)
-        tags = runs.verdict_tags(judged, self._is_on_front(judged, result))
+        tags = runs.verdict_tags(judged, result)
         fixed = {**runs.study_tags(result.card), **runs.trial_tags(record), runs.PARENT: self._parent}
         params = runs.as_params(record.configuration.flat())
         began, ended = runs.trial_times_ms(record)
@@ -97,6 +97,12 @@ class Tracker:
             self._client.set_terminated(run_id, "FAILED" if record.status is Status.FAILED else "FINISHED", ended)
         self._logged[record.number] = _Logged(run_id, {**fixed, **tags}, metrics)
 
+    def log_later(self, record: TrialRecord) -> None:
+        """Write the files of a logged trial again: samples or scores were added."""
+        if record.number in self._logged:
+            with tracking_errors(self._uri):
+                self._log_files(self._logged[record.number].run_id, runs.trial_files(record))
+
     def update_front(self, result: StudyResult) -> None:
         """Bring up to date what one trial changes of others: references, verdicts, the parent's counts and front.
 
@@ -104,7 +110,7 @@ class Tracker:
         """
         wanted = {
             record.number: (
-                runs.verdict_tags(record, self._is_on_front(record, result)),
+                runs.verdict_tags(record, result),
                 runs.trial_metrics(record, result),
             )
             for record in result.judged
@@ -151,10 +157,6 @@ class Tracker:
             self._client.log_batch(logged.run_id, metrics=runs.as_metrics(new_metrics), tags=runs.as_tags(new_tags))
             logged.tags.update(new_tags)
             logged.metrics.update(new_metrics)
-
-    @staticmethod
-    def _is_on_front(record: TrialRecord, result: StudyResult) -> bool:
-        return any(member.number == record.number for member in result.front)
 
     def _find_experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)

@@ -17,9 +17,20 @@ from autoopt.errors import BadData, Crash, DataError, Numeric, OutOfMemory, Time
 from autoopt.infer import Pipeline
 from autoopt.measure import launcher
 from autoopt.measure.files import case_ids
-from autoopt.measure.launcher import measure, merge
+from autoopt.measure.launcher import (
+    CAP,
+    Measuring,
+    Resident,
+    Subject,
+    Taken,
+    Workers,
+    measure,
+    merge,
+    predictions,
+    together,
+)
 from autoopt.measure.pack import pack_cases
-from autoopt.measure.timing import Plan
+from autoopt.measure.timing import Plan, Turn
 from autoopt.measure.worker import peak_rss_bytes
 from autoopt.records import Host, Scalar
 from autoopt.store import Artifact, Store
@@ -27,7 +38,7 @@ from autoopt.workload import Case, Sample, Workload
 from tests import tiny
 
 HOST = Host(cpu="test", arch="x86_64", cores=2, memory_bytes=8 << 30, isa=(), system="Linux")
-QUICK = Plan(processes=1, warmup_min_s=0.0, warmup_max_s=0.02, rounds=2, round_s=0.02, pause_s=0.0, min_calls=5)
+QUICK = Plan(processes=1, warmup_min_s=0.0, warmup_max_s=0.02, rounds=2, most_rounds=3, turn_s=0.02)
 
 
 @pytest.fixture(autouse=True)
@@ -50,16 +61,10 @@ class Setup:
 
     def measure(self, *, timeout_s: float = 60.0, predict: bool = True, plan: Plan = QUICK, **settings: Scalar) -> Any:
         runtime: dict[str, Scalar] = {"name": "fake", "threads": 1, "precision": "f32", "latency_ms": 0.5, **settings}
-        return measure(
-            self.artifact,
-            runtime,
-            tiny.PIPELINE,
-            self.cases,
-            host=HOST,
-            plan=plan,
-            timeout_s=timeout_s,
-            predict=predict,
-        )
+        return measure(self.subject(**runtime), host=HOST, plan=plan, timeout_s=timeout_s, predict=predict)
+
+    def subject(self, **runtime: Scalar) -> Subject:
+        return Subject(self.artifact, runtime, tiny.PIPELINE, self.cases)
 
 
 @pytest.fixture
@@ -77,7 +82,9 @@ def test_measures_and_predicts(setup: Setup) -> None:
     """Two fresh processes are merged into one measurement; the predictions are those of the model, per case."""
     measurement, predictions = setup.measure(plan=replace(QUICK, processes=2))
     assert len(measurement.calls_s) == len(measurement.warmups_s) == len(measurement.cpu_s) == 2
-    assert all(len(calls) >= QUICK.min_calls for calls in measurement.calls_s)
+    assert all(len(turn) >= QUICK.turn_min_calls for process in measurement.turns_s for turn in process)
+    assert measurement.relative is None
+    assert measurement.reference_s == ()
     assert measurement.latency_p25_s >= 0.0005
     assert measurement.effective["threads"] == 1
     assert measurement.host == HOST.fingerprint
@@ -139,7 +146,8 @@ def test_a_real_runtime(setup: Setup, tmp_path: Path) -> None:
 
     artifact = setup.store.put("onnx", "1" * 64, {}, build)
     runtime: dict[str, Scalar] = {"name": "onnxruntime", "threads": 2, "precision": "f32", "spinning": False}
-    measurement, predictions = measure(artifact, runtime, tiny.PIPELINE, setup.cases, host=HOST, plan=QUICK)
+    subject = Subject(artifact, runtime, tiny.PIPELINE, setup.cases)
+    measurement, predictions = measure(subject, host=HOST, plan=QUICK)
     assert measurement.effective["threads"] == 2
     assert "Conv:1" in str(measurement.effective["kernels"])
     image = tiny.workload().splits.val[0].read().image
@@ -178,39 +186,120 @@ def test_the_worker_imports_only_what_it_needs() -> None:
 EFFECTIVE: dict[str, Scalar] = {"precision": "f32", "threads": 2, "streams": 1}
 
 
-def reply(**changes: Any) -> dict[str, Any]:
-    base = {
-        "load_s": 0.5, "first_call_s": 0.1, "calls_s": [0.01] * 5, "warmups_s": [0.02], "cpu_s": 0.01, "doubts": [],
-        "peak_rss_bytes": 100,
-    }  # fmt: skip
-    return {**base, **changes}
+def taken(calls_s: float = 0.01, cpu_share: float = 1.0, **opened: Any) -> Taken:
+    base = {"load_s": 0.5, "first_call_s": 0.1, "warmups_s": [0.02], "steady": True, "peak_rss_bytes": 100}
+    turn = Turn((calls_s,) * 10, (0.03,), 10 * calls_s * cpu_share)
+    return Taken({**base, **opened}, [turn, turn])
 
 
-def test_merging() -> None:
+def test_merging(setup: Setup) -> None:
     """Load and first call are the least of the processes, memory the most, the same doubt is said once."""
-    one, two = (
-        reply(doubts=["busy for 40%"]),
-        reply(load_s=0.4, first_call_s=0.2, peak_rss_bytes=120, doubts=["busy for 45%"]),
-    )
-    merged = merge([one, two], EFFECTIVE, {"name": "x", "threads": 2, "precision": "f32"}, 7, HOST)
-    assert (merged.load_s, merged.first_call_s, merged.peak_rss_bytes, merged.artifact_bytes) == (0.4, 0.1, 120, 7)
-    assert merged.doubts == ("busy for 40%",)
+    processes = [taken(cpu_share=0.4), taken(cpu_share=0.45, load_s=0.4, first_call_s=0.2, peak_rss_bytes=120)]
+    merged = merge(processes, EFFECTIVE, setup.subject(name="x", threads=2, precision="f32"), HOST)
+    assert (merged.load_s, merged.first_call_s, merged.peak_rss_bytes) == (0.4, 0.1, 120)
+    assert merged.artifact_bytes == setup.artifact.size_bytes
+    assert merged.cpu_s == pytest.approx((0.004, 0.0045))
+    assert merged.warmups_s == ((0.02, 0.03, 0.03),) * 2
+    assert merged.doubts == ("the calls computed for only 40% of their wall time: the host was busy",)
 
 
-def test_other_settings_than_asked_are_doubted() -> None:
+def test_other_settings_than_asked_are_doubted(setup: Setup) -> None:
     """What ran differently from what was asked for is said, with both values."""
-    merged = merge([reply()], EFFECTIVE, {"name": "x", "threads": 4, "precision": "bf16"}, 7, HOST)
+    merged = merge([taken()], EFFECTIVE, setup.subject(name="x", threads=4, precision="bf16"), HOST)
     assert merged.doubts == (
         "precision bf16 was asked for, f32 is what ran",
         "threads 4 was asked for, 2 is what ran",
     )
 
 
-def test_processes_that_differ_are_doubted() -> None:
-    """Two processes 20 % apart are doubted, 5 % apart are not."""
-    for seconds, doubted in ((0.012, True), (0.0105, False)):
-        doubts = merge([reply(), reply(calls_s=[seconds] * 5)], EFFECTIVE, {}, 7, HOST).doubts
-        assert any("differ by" in doubt for doubt in doubts) is doubted
+@pytest.mark.parametrize(
+    ("process", "doubt"),
+    [
+        (taken(calls_s=0.012), "differ by 20%"),
+        (taken(steady=False), "did not become steady"),
+        (taken(cpu_share=0.5), "the host was busy"),
+        (Taken(taken().opened, [Turn((0.01,), (), 0.01)]), "only 1 calls"),
+        (Taken(taken().opened, [Turn((0.01, 0.03) * 8, (), 0.4)]), "spread widely"),
+        (Taken(taken().opened, taken().turns, contended="the reference ran 2.00x slower"), "2.00x slower"),
+    ],
+)
+def test_doubts(setup: Setup, process: Taken, doubt: str) -> None:
+    """What makes a number doubtful is said in a sentence; a good process beside it says nothing."""
+    subject = setup.subject(name="x")
+    assert merge([taken(), taken(calls_s=0.0105)], EFFECTIVE, subject, HOST).doubts == ()
+    doubts = merge([taken(), process], EFFECTIVE, subject, HOST).doubts
+    assert any(doubt in text for text in doubts)
+
+
+def _fake(setup: Setup, latency_ms: float, **settings: Scalar) -> Subject:
+    return setup.subject(name="fake", threads=1, precision="f32", latency_ms=latency_ms, **settings)
+
+
+def test_a_resident_reference_takes_turns(setup: Setup) -> None:
+    """Beside a reference both have as many turns in each process, and the ratio of latencies is the planted one."""
+    with Resident(_fake(setup, 2.0), QUICK) as resident:
+        measurement, _ = measure(_fake(setup, 6.0), host=HOST, plan=replace(QUICK, processes=2), resident=resident)
+        name = resident.name
+    assert [len(process) for process in measurement.turns_s] == [len(process) for process in measurement.reference_s]
+    assert measurement.residents == (name, name)
+    assert measurement.relative is not None
+    assert measurement.relative.processes == 2
+    assert measurement.relative.ratio == pytest.approx(3.0, rel=0.3)
+    assert measurement.level_s == resident.level_s
+    assert measurement.latency_p25_s == pytest.approx(measurement.relative.ratio * (measurement.level_s or 0))
+
+
+def test_a_reference_that_dies_is_started_again(setup: Setup) -> None:
+    """The death of the reference's process between two trials is nobody's failure: another one takes its place."""
+    with Resident(_fake(setup, 1.0), QUICK) as resident, Workers(_fake(setup, 1.0).runtime) as workers:
+        resident.open()
+        before = resident.name
+        resident.kill()
+        measuring = Measuring(_fake(setup, 1.0), workers, host=HOST, plan=QUICK, resident=resident)
+        measuring.first(predict=False)
+        assert measuring.finish().residents == (resident.name,)
+        assert resident.name != before
+
+
+def test_a_verdict_ends_a_measurement(setup: Setup) -> None:
+    """Processes are added until the verdict has something to say, at most as many as the plan allows; both are said."""
+    plan = replace(QUICK, most_processes=3)
+    counts = []
+    for verdict, stopped in ((lambda m: "enough" if m.processes == 2 else "", "enough"), (lambda m: "", CAP)):
+        with Workers(_fake(setup, 0.5).runtime) as workers:
+            measuring = Measuring(_fake(setup, 0.5), workers, host=HOST, plan=plan)
+            measuring.first(predict=False)
+            measured = measuring.finish(verdict)
+        assert measured.stopped == stopped
+        counts.append(measured.processes)
+    assert counts == [2, 3]
+
+
+def test_a_slowed_reference_shows_a_busy_host(setup: Setup) -> None:
+    """A reference that takes a third longer than it usually does is a contended process; a usual one is not."""
+    resident = Resident(_fake(setup, 1.0), QUICK)
+    usual, slow = Turn((0.01,) * 4, (), 0.04), Turn((0.0135,) * 4, (), 0.05)
+    assert [resident.remember([turn]) for turn in (usual, usual, usual)] == ["", "", ""]
+    assert "1.35x slower than usual" in resident.remember([slow])
+    assert resident.level_s == pytest.approx(0.01)
+
+
+def test_head_to_head(setup: Setup) -> None:
+    """Several subjects take turns with each other and the reference, each in a process of its own."""
+    subjects = [_fake(setup, 2.0), _fake(setup, 4.0)]
+    with Resident(_fake(setup, 2.0), QUICK) as resident:
+        measured = together(subjects, host=HOST, plan=QUICK, resident=resident)
+    assert [item.processes for item in measured] == [1, 1]
+    assert measured[0].reference_s == measured[1].reference_s
+    ratios = [item.relative.ratio for item in measured if item.relative is not None]
+    assert ratios[1] / ratios[0] == pytest.approx(2.0, rel=0.3)
+
+
+def test_predictions_alone(setup: Setup) -> None:
+    """Predictions without timing are those of the measured model."""
+    found = predictions(_fake(setup, 0.1))
+    _, expected = measure(_fake(setup, 0.1), host=HOST, plan=QUICK)
+    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
 def test_peak_memory_sees_what_was_released() -> None:
@@ -299,5 +388,5 @@ def test_a_pipeline_for_classification(setup: Setup) -> None:
     pipeline: Pipeline = replace(tiny.PIPELINE, task="classification")
     artifact = setup.store.put("fake", "3" * 64, {}, build)
     runtime: dict[str, Scalar] = {"name": "fake", "threads": 1, "precision": "f32", "latency_ms": 0.1}
-    _, predictions = measure(artifact, runtime, pipeline, setup.cases, host=HOST, plan=QUICK)
+    _, predictions = measure(Subject(artifact, runtime, pipeline, setup.cases), host=HOST, plan=QUICK)
     assert all(prediction.shape == (2,) and prediction.sum() == pytest.approx(1) for prediction in predictions)

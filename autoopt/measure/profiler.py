@@ -1,0 +1,56 @@
+"""The child that profiles: numpy and one runtime. It opens an artifact once, then answers one round after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoopt.infer import Pipeline
+from autoopt.measure.worker import check_outputs, first_tile
+from autoopt.process import serve
+from autoopt.records import Scalar
+from autoopt.runtimes import runtime
+from autoopt.runtimes.base import Session
+
+WARMUP_CALLS = 3
+
+
+class Profiler:
+    """What this process has open. Each job is a mapping with the keys that profiling.py writes."""
+
+    def __init__(self) -> None:
+        self._session: Session
+        self._tile: np.ndarray
+
+    def __call__(self, job: dict[str, Any]) -> Mapping[str, Any]:
+        """Do one job. Raises Unsupported, Numeric or BadData."""
+        return {"open": self._open, "round": self._round}[job["do"]](job)
+
+    def _open(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        pipeline = Pipeline.from_json(job["pipeline"])
+        self._tile = first_tile(pipeline, Path(job["cases"]))
+        settings: dict[str, Scalar] = dict(job["runtime"])
+        self._session = runtime(str(settings.pop("name"))).open(Path(job["artifact"]), settings)
+        check_outputs(pipeline, self._tile, self._session.run(self._tile))
+        return {"call_s": min(self._timed() for _ in range(WARMUP_CALLS))}
+
+    def _round(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """Plain calls, then as many profiled ones."""
+        calls = int(job["calls"])
+        self._timed()  # the other model ran meanwhile: the caches are cold
+        calls_s = [self._timed() for _ in range(calls)]
+        layers = self._session.profile(self._tile, calls)
+        return {"calls_s": calls_s, "layers": [layer.to_json() for layer in layers]}
+
+    def _timed(self) -> float:
+        began = time.perf_counter()
+        self._session.run(self._tile)
+        return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    serve(Profiler())

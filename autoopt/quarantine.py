@@ -1,0 +1,29 @@
+"""What failed twice for one cause, or was refused, is not tried again: parts of configurations, not whole ones."""
+
+from __future__ import annotations
+
+from autoopt.errors import Numeric, TrialError, Unsupported
+
+TWICE = 2
+"""Once may be chance, such as memory that another program held."""
+CERTAIN = (Unsupported, Numeric)
+"""What fails this way once would fail so again."""
+
+
+class Quarantine:
+    """Failures by part, such as the key of an artifact to be made, or an artifact on a runtime."""
+
+    def __init__(self) -> None:
+        self._failures: dict[str, list[TrialError]] = {}
+
+    def note(self, part: str, error: TrialError) -> None:
+        """Remember that `part` failed."""
+        self._failures.setdefault(part, []).append(error)
+
+    def check(self, part: str) -> None:
+        """Raise the failure of `part` again, in its own words, where it failed for good."""
+        failures = self._failures.get(part, [])
+        causes = [(error.cause, error.stage) for error in failures]
+        for error in failures:
+            if isinstance(error, CERTAIN) or causes.count((error.cause, error.stage)) >= TWICE:
+                raise type(error)(f"failed before: {error.message}", stage=error.stage, log_tail=error.log_tail)
