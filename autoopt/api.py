@@ -33,6 +33,7 @@ def search(
     objectives: Sequence[str] = ("latency", "quality"),
     max_drop: float | None = 0.01,
     max_latency_s: float | None = None,
+    guards: Mapping[str, float] | None = None,
     study: str | None = None,
     storage: str | None = None,
     tracking_uri: str | None = None,
@@ -45,15 +46,16 @@ def search(
     `workload` is a built-in name, file.py:function, package.module:function, or "model:" and an ONNX file, the folder
     of a MONAI bundle or a builder; `options` are its own, such as {"net": "vgg11"}.
     The same call continues an interrupted study; `budget` counts all of its trials. Without `data`
-    the workload's demo data is used. Raises UsageError for bad input.
+    the workload's demo data is used. `guards` are further limits, such as {"worst_decile": 0.03}: see
+    `autoopt.limits`. Raises UsageError for bad input.
     """
     from autoopt import loop
 
     request = Request(
         workload=workload, options=options or {}, budget=budget, time_s=time_s, data=_path(data),
         weights=_path(weights), space=None if space is None else str(space), objectives=tuple(objectives),
-        max_drop=max_drop, max_latency_s=max_latency_s, study=study, storage=storage, tracking_uri=tracking_uri,
-        seed=seed, home=Path(home),
+        max_drop=max_drop, max_latency_s=max_latency_s, guards=guards or {}, study=study, storage=storage,
+        tracking_uri=tracking_uri, seed=seed, home=Path(home),
     )  # fmt: skip
     return loop.search(request, listener=listener)
 

@@ -23,6 +23,10 @@ from autoopt.store import writable_folder
 
 PROCESSES = 16
 """Fresh processes of the A/A test: about two seconds each."""
+QUANTILES, USUAL = (0.1, 0.25, 0.5), Plan.quantile
+"""What the ratio to the reference may be taken of, and what it is taken of unless another is clearly better."""
+CLEARLY_BETTER = 0.8
+"""The false differences of another quantile must be so much smaller: sixteen processes say it with some luck."""
 WORKLOAD, SPACE = "histo", "quick"
 """Whose demo net is measured against itself."""
 
@@ -61,21 +65,23 @@ def calibrate(
 def noise_of(measured: Sequence[Measurement]) -> Noise:
     """The noise that single-process measurements of the reference beside itself show. Raises ValueError for one."""
     turns, others = [item.turns_s[0] for item in measured], [item.reference_s[0] for item in measured]
-    sigma = max(standing.LEAST_SIGMA, stats.process_noise(turns, others))
-    own = float(np.mean([stats.paired_ratio([a], [b]).error ** 2 for a, b in zip(turns, others, strict=True)]))
+    false = {
+        q: _rms([stats.paired_ratio([a], [b], q=q).value for a, b in zip(turns, others, strict=True)])
+        for q in QUANTILES
+    }
+    best = min(QUANTILES, key=lambda q: false[q])
+    quantile = best if false[best] < CLEARLY_BETTER * false[USUAL] else USUAL
+    sigma = max(standing.LEAST_SIGMA, stats.process_noise(turns, others, q=quantile))
+    errors = [stats.paired_ratio([a], [b], q=quantile).error for a, b in zip(turns, others, strict=True)]
     # Two trials of the usual number of processes each, both beside the reference.
-    error = math.sqrt(2 * (own + sigma**2) / Plan.processes)
+    error = math.sqrt(2 * (_rms(errors) ** 2 + sigma**2) / Plan.processes)
     return Noise(
         sigma=sigma,
         floor=math.expm1(stats.normal_quantile(0.5 + stats.CONFIDENCE / 2) * error),
         processes=len(measured),
-        estimators={
-            f"paired p{100 * q:g}": _rms(
-                [stats.paired_ratio([a], [b], q=q).value for a, b in zip(turns, others, strict=True)]
-            )
-            for q in (0.0, 0.25, 0.5)
-        }
+        estimators={f"paired p{100 * q:g}": value for q, value in false.items()}
         | {"alone p25": _spread([math.log(item.raw_p25_s) for item in measured])},
+        quantile=quantile,
     )
 
 

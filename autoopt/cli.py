@@ -47,6 +47,13 @@ Weights = Annotated[
 ]
 SpaceName = Annotated[str | None, typer.Option(help="A shipped space or a YAML file. [default: the workload's own]")]
 Objectives = Annotated[str, typer.Option(help="Comma-separated: latency, quality, memory, size.")]
+Guards = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--guard",
+        help="One more limit, NAME=FRACTION: worst_decile, subgroup:COLUMN (drops) or disagreement; may be repeated.",
+    ),
+]
 Budget = Annotated[int, typer.Option(help="Trials of the study, all in all.")]
 Seed = Annotated[int, typer.Option(help="Seed of the sampler; another seed is another study.")]
 Trial = Annotated[str, typer.Argument(help="A trial's number, or STUDY/NUMBER.")]
@@ -67,6 +74,7 @@ def search(
     objectives: Objectives = "latency,quality",
     max_drop: Annotated[float, typer.Option(help="Largest loss of the primary metric a trial may have.")] = 0.01,
     max_latency: Annotated[str | None, typer.Option(help="Largest p25 latency, such as 20ms.")] = None,
+    guard: Guards = None,
     study: Study = None,
     storage: Storage = None,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow. [default: sqlite in the home folder]")] = None,
@@ -81,7 +89,7 @@ def search(
         result = api.search(
             source, options=options, budget=budget, time_s=_duration(time, "--time"), data=data, weights=weights,
             space=space, objectives=_names(objectives), max_drop=max_drop,
-            max_latency_s=_duration(max_latency, "--max-latency"), study=study, storage=storage,
+            max_latency_s=_duration(max_latency, "--max-latency"), guards=_guards(guard), study=study, storage=storage,
             tracking_uri=tracking_uri, seed=seed, home=home, listener=bar,
         )  # fmt: skip
     show.search_result(result, home=home, storage=storage, tracking_uri=tracking_uri)
@@ -103,6 +111,7 @@ def plan(
     objectives: Objectives = "latency,quality",
     max_drop: Annotated[float, typer.Option(help="Accepted so that the line of a search fits; not used.")] = 0.01,
     max_latency: Annotated[str | None, typer.Option(help="Accepted likewise; not used.")] = None,
+    guard: Annotated[list[str] | None, typer.Option(help="Accepted likewise; not used.")] = None,
     study: Study = None,
     storage: Storage = None,
     tracking_uri: Annotated[str | None, typer.Option(help="Accepted likewise; not used.")] = None,
@@ -323,6 +332,20 @@ def _errors_as_messages() -> Iterator[None]:
 def _exit_if_nothing_fits(result: SearchResult) -> None:
     if not result.front:
         raise typer.Exit(3)
+
+
+def _guards(texts: list[str] | None) -> dict[str, float]:
+    """The limits by name. Raises UsageError with all that are wrong."""
+    found, wrong = {}, []
+    for text in texts or ():
+        name, _, value = text.rpartition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            wrong.append(f"--guard must be NAME=FRACTION, such as worst_decile=0.03, got {text!r}")
+    if wrong:
+        raise UsageError(*wrong)
+    return found
 
 
 def _source(

@@ -22,7 +22,7 @@ def head_to_head(records: Sequence[TrialRecord], bench: Bench, stages: Stages) -
     """One more process of each of `records`, all beside each other and the reference. Raises TrialError."""
     subjects = [_subject(record, bench, stages, bench.cases) for record in records]
     with stages("measure", "recheck"):
-        return together(subjects, host=bench.host, plan=bench.plan, resident=bench.yardstick.resident())
+        return together(subjects, host=bench.host, plan=bench.plan.thorough(), resident=bench.yardstick.resident())
 
 
 def on_test(record: TrialRecord, bench: Bench, stages: Stages, cases: Artifact) -> Quality:

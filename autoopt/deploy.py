@@ -14,9 +14,10 @@ from autoopt import __version__, pareto
 from autoopt.bundle import write_bundle
 from autoopt.errors import BundleError, NothingFits, UsageError
 from autoopt.infer import Pipeline
+from autoopt.limits import violations
 from autoopt.make import KIND
 from autoopt.records import Measurement, Quality, Status, TrialRecord
-from autoopt.results import OBJECTIVES, StudyResult, describe, violations
+from autoopt.results import OBJECTIVES, StudyResult, describe
 from autoopt.space import configured
 from autoopt.store import Store
 
@@ -202,7 +203,7 @@ def _binding(free: StudyResult, limits: Mapping[str, float]) -> str:
         others = {other: value for other, value in limits.items() if other != name}
         candidates = replace(free, card=replace(free.card, limits=others)).complete
         if candidates:
-            excess = {r.number: violations(r, free.reference, limits)[name] for r in candidates}
+            excess = {r.number: violations(r, free.reference, limits).get(name, 0.0) for r in candidates}
             number = min(excess, key=lambda key: (excess[key], key))
             advice.append(
                 f"{_limit_name(name)} binds, with {_option(name, limits[name] + excess[number])} #{number} fits"
@@ -213,9 +214,11 @@ def _binding(free: StudyResult, limits: Mapping[str, float]) -> str:
 
 def _distance(result: StudyResult, record: TrialRecord, limits: Mapping[str, float]) -> float:
     """By how much `record` misses the limit it misses most, as a fraction of that limit."""
-    least = {"drop": _TINY_DROP}
     excess = violations(record, result.reference, limits)
-    return max(value / max(limits[name], least.get(name, 0.0)) for name, value in excess.items())
+    return max(
+        value / (limits[name] if name == "latency_s" else max(limits[name], _TINY_DROP))
+        for name, value in excess.items()
+    )
 
 
 def _limit_name(name: str) -> str:
@@ -230,7 +233,7 @@ def _option(name: str, value: float) -> str:
     """The option that lets a trial with `value` in: rounded up."""
     if name == "latency_s":
         return f"--max-latency {_rounded_up(value * 1e3):g}ms"
-    return f"--max-drop {_rounded_up(value):g}"
+    return f"--max-drop {_rounded_up(value):g}" if name == "drop" else f"--guard {name}={_rounded_up(value):g}"
 
 
 def _rounded_up(value: float) -> float:

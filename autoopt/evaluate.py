@@ -15,16 +15,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from autoopt.agreement import SourceModel
 from autoopt.compress import STEPS
 from autoopt.errors import BadData, Crash, DataError, TrialError, UsageError
 from autoopt.make import Maker
 from autoopt.measure.launcher import Measuring, Subject, Verdict, Workers
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.timing import Plan
+from autoopt.measure.turns import Clear, never
 from autoopt.process import Child
 from autoopt.quality import score
-from autoopt.records import Configuration, Failure, Host, Status, TrialRecord, canonical_json
+from autoopt.records import DISAGREEMENT, Configuration, Failure, Host, Status, TrialRecord, canonical_json
 from autoopt.request import Prepared
+from autoopt.results import StudyResult
 from autoopt.runtimes import runtime
 from autoopt.space import configured, seeds
 from autoopt.store import Artifact
@@ -37,7 +40,8 @@ class Bench:
     """What a trial needs besides its configuration: the same for all trials of a study.
 
     `cases` are the packed images of `split`, `yardstick` keeps the reference that every trial is measured beside.
-    `verdict` says of a trial so far why enough of it was measured, or nothing; without it all get the plan's processes.
+    `so_far` is the study that decides how much of a trial is measured; without it all get the plan's processes.
+    `source` is there where predictions are compared with those of the source model.
     `on_stage` is told the name of each stage as it begins.
     """
 
@@ -49,15 +53,26 @@ class Bench:
     split: SplitName = "val"
     plan: Plan = field(default_factory=Plan)
     measure_timeout_s: float = 300.0
-    verdict: Callable[[TrialRecord], str] | None = None
+    so_far: StudyResult | None = None
+    source: SourceModel | None = None
     on_stage: Callable[[str], None] = lambda stage: None
+
+    def begin(self, configuration: Configuration) -> None:
+        """Let the maker begin the export that `configuration` needs while the parent goes on."""
+        settings = configuration.section("runtime") or {}
+        self.maker.begin_export(runtime(str(settings["name"])).FORMAT, str(settings.get("precision", "f32")))
 
     def until(self, record: TrialRecord) -> Verdict | int | None:
         """How long to measure a scored trial: see `Measuring.finish`."""
         if record.configuration == self.yardstick.configuration:  # against itself: it tells how processes differ
             return self.plan.noise_processes
-        verdict = self.verdict
-        return None if verdict is None else lambda measured: verdict(replace(record, measurement=measured))
+        so_far = self.so_far
+        return None if so_far is None else lambda measured: so_far.verdict(replace(record, measurement=measured))
+
+    def clear(self, configuration: Configuration) -> Clear:
+        """Which ratios to the reference are known well enough: see `StudyResult.clear`. Its own is never."""
+        so_far = self.so_far
+        return never if so_far is None or configuration == self.yardstick.configuration else so_far.clear
 
 
 def evaluate(configuration: Configuration, bench: Bench, *, origin: str = "sampler", label: str = "") -> TrialRecord:
@@ -87,12 +102,14 @@ def evaluate(configuration: Configuration, bench: Bench, *, origin: str = "sampl
             bench.maker.quarantine.check(_part(record))
             measuring = Measuring(
                 subject, workers,
-                host=bench.host, plan=bench.plan, resident=resident, timeout_s=bench.measure_timeout_s,
+                host=bench.host, plan=bench.plan, resident=resident, clear=bench.clear(configuration),
+                timeout_s=bench.measure_timeout_s,
             )  # fmt: skip
             with stages("measure", "look"):
                 predictions = measuring.first()
             with stages("score", "score"):
-                record = replace(record, quality=score(bench.workload, bench.split, predictions))
+                source = None if bench.source is None else bench.source.predictions
+                record = replace(record, quality=score(bench.workload, bench.split, predictions, source))
             with stages("measure", "measure"):
                 record = replace(record, measurement=measuring.finish(bench.until(record)))
         return replace(record, seconds=stages.seconds)
@@ -157,11 +174,11 @@ def open_bench(
     *,
     on_stage: Callable[[str], None] = lambda stage: None,
     child: Child | None = None,
-    level_s: float | None = None,
+    before: StudyResult | None = None,
 ) -> Iterator[Bench]:
     """The bench of a prepared request, with its maker process (`child`, if it was started), which ends with the block.
 
-    `level_s` is what the reference took when the study began, None for a new one.
+    `before` is the study so far, where there is one: its reference and its estimator are kept.
 
     The maker is still loading the model when the block begins: `bench.maker.check()` waits for it and raises
     WeightsError when the weights do not fit. Raises DataError when a case of val cannot be read.
@@ -173,6 +190,12 @@ def open_bench(
             cases = pack_cases(prepared.workload, "val", prepared.store)
         except BadData as error:  # every trial needs these cases: it is no trial's failure
             raise DataError(error.message) from error
-        plan = Plan()
+        chosen = None if before is None else before.quantile
+        plan = Plan(quantile=chosen or prepared.card.calibration.get("quantile", Plan.quantile))
+        level_s = None if before is None else before.level_s
         with Yardstick(prepared.workload, maker, seeds(prepared.space), cases, plan, level_s=level_s) as yardstick:
-            yield Bench(prepared.workload, maker, prepared.host, cases, yardstick, plan=plan, on_stage=on_stage)
+            source = SourceModel(prepared.workload, maker, seeds(prepared.space), cases, prepared.store)
+            yield Bench(
+                prepared.workload, maker, prepared.host, cases, yardstick, plan=plan, on_stage=on_stage,
+                source=source if DISAGREEMENT in prepared.card.limits else None,
+            )  # fmt: skip

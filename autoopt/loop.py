@@ -13,8 +13,9 @@ from functools import partial
 import numpy as np
 
 from autoopt.confirming import AT_ONCE, head_to_head, on_test
-from autoopt.errors import NoStudy, TrialError
+from autoopt.errors import NoStudy, TrialError, UsageError
 from autoopt.evaluate import Bench, Stages, evaluate, open_bench
+from autoopt.limits import unknown_of
 from autoopt.make import warm_child
 from autoopt.measure.host import current_host
 from autoopt.measure.lock import host_lock
@@ -22,6 +23,7 @@ from autoopt.measure.pack import pack_cases
 from autoopt.records import Measurement, Quality, Status, TrialRecord, digest
 from autoopt.request import Prepared, Request, prepare
 from autoopt.results import StudyResult
+from autoopt.space import seeds
 from autoopt.study import Proposal, Study, check_storage, open_study, read_study
 from autoopt.tracking import Tracker, default_tracking_uri, warm_up
 
@@ -98,13 +100,15 @@ def search(request: Request, *, listener: Listener | None = None) -> SearchResul
         prepared = prepare(request)
         held.enter_context(host_lock(f"study-{digest([prepared.storage_url, prepared.card.name])[:16]}", timeout_s=0))
         before = _study_so_far(prepared)
+        _check_guards(before, prepared.card.limits)
         bench = None
         if len(before.records) < request.budget or before.unconfirmed:
             on_stage = partial(_announce, tell, request.budget, before)
-            bench = held.enter_context(open_bench(prepared, on_stage=on_stage, child=child, level_s=before.level_s))
+            bench = held.enter_context(open_bench(prepared, on_stage=on_stage, child=child, before=before))
         tracker = Tracker(request.tracking_uri or default_tracking_uri(request.home), request.home)
         if bench is not None:
             bench.maker.check()  # before there is a study: weights that do not fit leave no empty one behind
+            bench.begin(seeds(prepared.space)[0].configuration)
         study = held.enter_context(open_study(prepared.storage_url, prepared.card, prepared.space))
         held.enter_context(_tracked(tracker, study))
         return _Loop(prepared, study, tracker, tell, began).run(bench)
@@ -117,6 +121,17 @@ def _study_so_far(prepared: Prepared) -> StudyResult:
         return read_study(prepared.storage_url, prepared.card.name)
     except NoStudy:
         return StudyResult(prepared.card, ())
+
+
+def _check_guards(before: StudyResult, limits: Mapping[str, float]) -> None:
+    """Raise UsageError when stored trials tell nothing of a guard: they would pass unseen."""
+    scored = [record for record in before.records if record.quality is not None]
+    missing = sorted({name for record in scored for name in unknown_of(record, before.reference, limits)})
+    if missing:
+        raise UsageError(
+            f"study {before.card.name} was searched without the guard {', '.join(missing)}, and its trials tell "
+            "nothing of it: begin another study with --study NAME"
+        )
 
 
 def _announce(tell: Listener, budget: int, result: StudyResult, stage: str) -> None:
@@ -160,7 +175,7 @@ class _Loop:
         for proposal, tries in _attempts(self._study.proposals(self._budget), again):
             if self._out_of_time():
                 return "the time is up"
-            bench = replace(bench, verdict=self._study.result.verdict)
+            bench = replace(bench, so_far=self._study.result)
             record = evaluate(proposal.configuration, bench, origin=proposal.origin, label=proposal.label)
             if record.measurement is not None and record.measurement.contended:
                 if tries < TRIES:

@@ -21,14 +21,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from autoopt import errors, export, macs
+from autoopt import errors, export, macs, memory
 from autoopt.compress import step as step_module
 from autoopt.errors import TrialError, Unsupported, UsageError, WorkloadError
 from autoopt.infer import Pipeline
 from autoopt.process import Child, serve
 from autoopt.quarantine import Quarantine
 from autoopt.records import Host, Scalar, digest
-from autoopt.store import Artifact, Store, file_digest
+from autoopt.store import MANIFEST, Artifact, Store, file_digest
 from autoopt.workload import Origin, Workload
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ class Maker:
 
     `made` and `reused` count artifacts by stage: made in the child, or found in the store; what failed twice is in
     `quarantine`, which others may use for parts of their own. `timeout_s`
-    replaces limits of `TIMEOUTS_S`, in seconds. `child` is one that `warm_child` started.
+    replaces limits of `TIMEOUTS_S`, in seconds; `memory_bytes` is what a stage may hold where it is not
+    `memory.limit_bytes`. `child` is one that `warm_child` started.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Maker:
         host: Host,
         *,
         timeout_s: Mapping[str, float] | None = None,
+        memory_bytes: Mapping[str, int] | None = None,
         child: Child | None = None,
     ) -> None:
         if workload.origin is None:
@@ -70,6 +72,7 @@ class Maker:
         self._store = store
         self._host = host
         self._timeouts_s = {**TIMEOUTS_S, **(timeout_s or {})}
+        self._memory_bytes = dict(memory_bytes or {})
         self._pipeline = workload.pipeline
         self._identity = _identity(workload)
         self._data_digest = workload.data_digest
@@ -77,6 +80,7 @@ class Maker:
         self._child = child or warm_child(host)
         self._warming = True
         self._checking = False
+        self._begun: str | None = None
         self.quarantine = Quarantine()
         self._verified: set[str] = set()
         self.made: Counter[str] = Counter()
@@ -105,6 +109,15 @@ class Maker:
         """Build the model and load the weights once. Raises WeightsError or WorkloadError when they do not fit."""
         self.begin_check()
         self._receive("check")
+
+    def begin_export(self, graph_format: str, precision: str = "f32") -> None:
+        """Let the child begin what `export` will ask for while the parent goes on; nothing where the store has it."""
+        made_by = self._export_identity(graph_format, precision, self._pipeline)
+        key = digest(made_by)
+        if graph_format != "openvino" and self._begun is None and self._store.get(KIND, key) is None:
+            job = {"job": "export", "source": None, "pipeline": self._pipeline.to_json()}
+            self._send("export", {**job, "key": key, "made_by": made_by})
+            self._begun = key
 
     def export(self, graph_format: str, precision: str = "f32", pipeline: Pipeline | None = None) -> Artifact:
         """The model as graph files of `graph_format` (torch, onnx, openvino, fake), with the tile of `pipeline`.
@@ -151,12 +164,15 @@ class Maker:
 
     def _find(self, stage: str, made_by: Mapping[str, Any]) -> Artifact | None:
         key = digest(made_by)
-        artifact = self._store.get(KIND, key)
+        artifact = None if key == self._begun else self._store.get(KIND, key)
         if artifact is None:
             return None
         if key not in self._verified:
             self._store.verify(artifact)
             self._verified.add(key)
+        elif not all((artifact.path / name).is_file() for name in artifact.files):
+            (artifact.path / MANIFEST).unlink(missing_ok=True)  # a file vanished since: it counts as not made
+            return None
         self.reused[stage] += 1
         return artifact
 
@@ -164,7 +180,10 @@ class Maker:
         key = digest(made_by)
         self.quarantine.check(key)
         try:
-            self._call(stage, {**job, "key": key, "made_by": made_by})
+            if key != self._begun:
+                self._send(stage, {**job, "key": key, "made_by": made_by})
+            self._begun = None
+            self._receive(stage)
         except TrialError as error:
             self.quarantine.note(key, error)
             raise
@@ -174,17 +193,20 @@ class Maker:
         self.made[stage] += 1
         return artifact
 
-    def _call(self, stage: str, job: Mapping[str, Any]) -> None:
+    def _send(self, stage: str, job: Mapping[str, Any]) -> None:
         if self._checking:
             self.check()
         self._warmed_up()
+        if self._begun is not None:  # nobody asked for it in the end; what was wrong with it will be said when one does
+            self._begun = None
+            with contextlib.suppress(TrialError):
+                self._receive("export")
         self._child.send(self._request(job), stage=stage)
-        self._receive(stage)
 
     def _warmed_up(self) -> None:
         if self._warming:
             self._warming = False
-            self._child.receive(stage="check", timeout_s=self._timeouts_s["check"])
+            self._wait("check")
 
     def _request(self, job: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -197,10 +219,15 @@ class Maker:
 
     def _receive(self, stage: str) -> None:
         self._checking = False
-        reply = self._child.receive(stage=stage, timeout_s=self._timeouts_s.get(stage, OTHER_TIMEOUT_S))
+        reply = self._wait(stage)
         if "usage" in reply:
             kind = getattr(errors, reply["usage"]["kind"])
             raise kind(*reply["usage"]["problems"])
+
+    def _wait(self, stage: str) -> dict[str, Any]:
+        timeout_s = self._timeouts_s.get(stage, OTHER_TIMEOUT_S)
+        most = self._memory_bytes.get(stage, memory.limit_bytes(self._host.memory_bytes))
+        return self._child.receive(stage=stage, timeout_s=timeout_s, memory_bytes=most)
 
 
 def warm_child(host: Host) -> Child:

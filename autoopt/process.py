@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from autoopt import memory
 from autoopt.errors import TRIAL_ERRORS, Crash, OutOfMemory, Timeout, TrialError
 
 ENVIRONMENT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
@@ -51,7 +52,9 @@ MEMORY_WORDS = (
 """How libraries say that memory ran out; any of them in an error makes it an `OutOfMemory`."""
 
 _PR_SET_PDEATHSIG = 1
-_LOOK_AGAIN_S = 1.0  # a grandchild may hold the reply pipe open after the child died: then only waiting tells
+_LOOK_AGAIN_S = 1.0
+"""How often a waiting parent looks after its child: at what it holds, and whether it died while a grandchild holds the
+reply pipe open. A turn of a measurement is usually over before the first look."""
 
 Handler = Callable[[dict[str, Any]], Mapping[str, Any]]
 
@@ -79,19 +82,28 @@ class Child:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def call(self, request: Mapping[str, Any], *, stage: str, timeout_s: float) -> dict[str, Any]:
-        """Send `request`, wait for the answer.
+    def call(
+        self, request: Mapping[str, Any], *, stage: str, timeout_s: float, memory_bytes: int | None = None
+    ) -> dict[str, Any]:
+        """Send `request`, wait for the answer, at most `timeout_s`, while child and grandchildren hold `memory_bytes`.
 
         Raises the `TrialError` that the handler raised or that fits the child's death; after a
-        death, a timeout or an interrupt the next call starts a fresh child.
+        death, a passed limit or an interrupt the next call starts a fresh child.
         """
         self.send(request, stage=stage)
-        return self.receive(stage=stage, timeout_s=timeout_s)
+        return self.receive(stage=stage, timeout_s=timeout_s, memory_bytes=memory_bytes)
 
-    def send(self, request: Mapping[str, Any], *, stage: str) -> None:
-        """The first half of `call`: the child works while the parent does something else, until `receive`."""
+    def send(self, request: Mapping[str, Any], *, stage: str, continues: bool = False) -> None:
+        """The first half of `call`: the child works while the parent does something else, until `receive`.
+
+        A child that died between two calls is replaced, which is not the fault of this one; but where the request
+        `continues` earlier ones a new child could not know them, and the death is raised.
+        """
         if self._process is not None and self._process.poll() is not None:
-            self._kill_and_close()  # it died between two calls: that is not the fault of this one
+            died = self._died(stage)
+            self._kill_and_close()
+            if continues:
+                raise died
         if self._process is None:
             self._start()
         process = self._process
@@ -105,10 +117,10 @@ class Child:
             except BrokenPipeError:
                 raise self._died(stage) from None
 
-    def receive(self, *, stage: str, timeout_s: float) -> dict[str, Any]:
+    def receive(self, *, stage: str, timeout_s: float, memory_bytes: int | None = None) -> dict[str, Any]:
         """The second half of `call`: the answer to what was sent."""
         with self._killed_by_errors():
-            reply: dict[str, Any] = json.loads(self._read_line(stage, timeout_s))
+            reply: dict[str, Any] = json.loads(self._read_line(stage, timeout_s, memory_bytes))
         self._busy = False
         if "error" in reply:
             error = reply["error"]
@@ -180,7 +192,7 @@ class Child:
         environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
         return {**environment, **QUIET, **self._environment}
 
-    def _read_line(self, stage: str, timeout_s: float) -> bytes:
+    def _read_line(self, stage: str, timeout_s: float, memory_bytes: int | None) -> bytes:
         assert self._process is not None
         deadline = time.monotonic() + timeout_s
         with selectors.DefaultSelector() as selector:
@@ -198,8 +210,17 @@ class Child:
                 elif left <= 0:
                     limit = f"{stage} took longer than its limit of {timeout_s:g} s"
                     raise Timeout(limit, stage=stage, log_tail=self._log_tail())
+                elif memory_bytes is not None:
+                    self._check_memory(stage, memory_bytes)
         line, self._buffer = self._buffer.split(b"\n", 1)
         return line
+
+    def _check_memory(self, stage: str, limit_bytes: int) -> None:
+        assert self._process is not None
+        held = memory.held_bytes(self._process.pid)
+        if held > limit_bytes:
+            message = f"{stage} held {held / 1e6:.0f} MB of memory, more than its limit of {limit_bytes / 1e6:.0f} MB"
+            raise OutOfMemory(message, stage=stage, log_tail=self._log_tail())
 
     def _died(self, stage: str) -> TrialError:
         assert self._process is not None
@@ -249,6 +270,7 @@ def serve(handler: Handler) -> None:
     """
     replies, parent = int(sys.argv[1]), int(sys.argv[2])
     _die_with_parent(parent)
+    _die_before_parent()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would put patient images on the disk
     with os.fdopen(replies, "wb", buffering=0) as pipe:
         for line in sys.stdin.buffer:
@@ -282,6 +304,12 @@ def _die_with_parent(parent: int) -> None:
         threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
     if os.getppid() != parent:  # it died before the lines above
         sys.exit(1)
+
+
+def _die_before_parent() -> None:
+    """Let the kernel choose this process when memory runs out between two looks of the parent."""
+    with contextlib.suppress(OSError):  # not Linux
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _watch_parent(parent: int) -> None:

@@ -9,15 +9,21 @@ import numpy as np
 from autoopt import grid, stats
 from autoopt.errors import BadData, Numeric, TrialError, WorkloadError
 from autoopt.metrics import METRICS, Compared, Metric, SplitFunction, metric_named
-from autoopt.records import CaseScore, Quality
+from autoopt.records import DISAGREEMENT, CaseScore, Quality
 from autoopt.workload import IGNORED, Case, Sample, SplitName, Workload
 
 RULE = "mean over groups of the mean over cases"
 
 
-def score(workload: Workload, split: SplitName, predictions: Sequence[np.ndarray]) -> Quality:
+def score(
+    workload: Workload,
+    split: SplitName,
+    predictions: Sequence[np.ndarray],
+    source: Sequence[np.ndarray] | None = None,
+) -> Quality:
     """The quality of `predictions`, one per case of the split in its order, as `Pipeline.finish` gives them.
 
+    With those of the `source` model beside them, the share in which they differ is one metric more.
     Raises Numeric for a prediction of a wrong shape, with NaN or an unknown label, BadData for a case
     that cannot be read, WorkloadError for metrics that the task does not have.
     """
@@ -33,6 +39,8 @@ def score(workload: Workload, split: SplitName, predictions: Sequence[np.ndarray
         checked = _checked(workload, case, reference, prediction)
         compared = _compared(workload, sample, checked)
         scores.append({name: item.of_case(compared) for name, item in metrics.items() if item.of_case is not None})
+        if source is not None:
+            scores[-1][DISAGREEMENT] = _disagreement(workload, checked, source[len(scores) - 1])
         if workload.task == "classification":
             references.append(reference)
             chances.append(checked)
@@ -45,12 +53,16 @@ def score(workload: Workload, split: SplitName, predictions: Sequence[np.ndarray
             pseudo[name] = _pseudo_values(metric.of_split, values[name], references, chances, cases)
         else:
             values[name] = _aggregate(name, [item[name] for item in scores], cases)
+    if source is not None:
+        values[DISAGREEMENT] = _aggregate(DISAGREEMENT, [item[DISAGREEMENT] for item in scores], cases)
     return Quality(
         split=split,
         primary=workload.metrics[0],
         rule=RULE,
         values=values,
-        cases=tuple(CaseScore(case.id, case.group, item) for case, item in zip(cases, scores, strict=True)),
+        cases=tuple(
+            CaseScore(case.id, case.group, item, dict(case.tags)) for case, item in zip(cases, scores, strict=True)
+        ),
         undefined={name: sum(item[name] is None for item in scores) for name in (scores[0] if scores else ())},
         pseudo={name: item for name, item in pseudo.items() if item},
     )
@@ -127,6 +139,16 @@ def _compared(workload: Workload, sample: Sample, prediction: np.ndarray) -> Com
     spacing = None if sample.affine is None else grid.spacing_of(sample.affine)
     reference = np.asarray(sample.reference)
     return Compared(reference, prediction.astype(np.uint8), len(workload.labels), several, spacing)
+
+
+def _disagreement(workload: Workload, prediction: np.ndarray, source: np.ndarray) -> float:
+    """The share of voxels with another label than the source model gives; of a classification that of decisions."""
+    if workload.task == "segmentation":
+        return float(np.mean(prediction != source))
+    if workload.pipeline.activation == "sigmoid":
+        threshold = workload.pipeline.threshold
+        return float(np.mean((prediction > threshold) != (source > threshold)))
+    return float(prediction.argmax() != source.argmax())
 
 
 def _pseudo_values(

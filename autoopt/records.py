@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -124,19 +124,25 @@ Calls = tuple[tuple[tuple[float, ...], ...], ...]
 """Wall seconds per call: of fresh processes, of rounds in each, of calls in each round."""
 
 
+@lru_cache(maxsize=1024)  # copies of one measurement are compared again and again while a study grows
+def _paired_ratio(turns_s: Calls, reference_s: Calls, q: float) -> stats.LogRatio:
+    return stats.paired_ratio(turns_s, reference_s, q=q)
+
+
 @dataclass(frozen=True)
 class Measurement:
     """Raw samples of one artifact with one setting of one runtime on one host, beside those of the reference.
 
     `turns_s` and `reference_s` hold the calls of the candidate and of the resident reference, which took turns: alike
     in processes and rounds; `reference_s` is empty where the candidate was measured alone. `residents` names the
-    process that was the reference of each process, `level_s` is what the reference takes on this host, the same number
-    throughout a study. `warmups_s` holds what was dropped, `cpu_s` the CPU-seconds per call of each process. The
-    statistics are derived. `items_per_call` is the batch size; `effective` is what the runtime says really ran, of the
-    files with the digest `content`, whose arithmetic and traffic per call are `cost` where they are known; `energy_j`
-    is the least that the processor used per call in a turn, None where it does not tell; `stopped` says why no more was
-    measured; `contended` what else the host did, empty when nothing; `doubts` are sentences a reader should see beside
-    the number.
+    process that was the reference of each process, `level_s` is what the reference takes on this host as far as was
+    known then; a study gives all of its trials one level. `warmups_s` holds what was dropped, `cpu_s` the CPU-seconds
+    per call of each process. The statistics are derived. `items_per_call` is the batch size; `effective` is what the
+    runtime says really ran, of the files with the digest `content`, whose arithmetic and traffic per call are `cost`
+    where they are known; `energy_j` is the least that the processor used per call in a turn, None where it does not
+    tell; `stopped` says why no more was measured; `contended` what else the host did, empty when nothing; `doubts` are
+    sentences a reader should see beside the number; `quantile` is the one whose ratio to the reference's is taken,
+    chosen by the A/A test of the host.
     """
 
     turns_s: Calls
@@ -158,15 +164,16 @@ class Measurement:
     energy_j: float | None = None
     stopped: str = ""
     contended: str = ""
+    quantile: float = 0.25
 
     @cached_property
     def relative(self) -> stats.LogRatio | None:
         """How many times longer than the reference a call takes; None where it was measured alone."""
-        return stats.paired_ratio(self.turns_s, self.reference_s) if self.reference_s else None
+        return _paired_ratio(self.turns_s, self.reference_s, self.quantile) if self.reference_s else None
 
     @property
     def latency_p25_s(self) -> float:
-        """The estimate: the paired ratio of 25th percentiles times the level of the reference, so that drift cancels.
+        """The estimate: the paired ratio of low percentiles times the p25 of the reference, so that drift cancels.
 
         Measured alone it is the raw percentile of all calls.
         """
@@ -246,13 +253,18 @@ def joined(first: Measurement, second: Measurement) -> Measurement:
     )
 
 
+DISAGREEMENT = "disagreement"
+"""The score that compares a prediction with that of the source model, not with the reference labels."""
+
+
 @dataclass(frozen=True)
 class CaseScore:
-    """The scores of one case; a score that is not defined for it is None and is counted."""
+    """The scores of one case; a score that is not defined for it is None and is counted. `tags` name its subgroups."""
 
     id: str
     group: str
     scores: Mapping[str, float | None]
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autoopt.errors import DataError, SpaceError, StorageError, UsageError, WeightsError
+from autoopt.limits import GUARDS, SUBGROUP, is_guard
 from autoopt.measure.host import current_host
 from autoopt.measure.noise import calibration
 from autoopt.records import Host, Scalar, StudyCard, digest
@@ -25,7 +26,7 @@ LEAST_FREE_BYTES = 500_000_000
 
 @dataclass(frozen=True)
 class Request:
-    """The arguments of `search`, `plan` and `replay`, as they came; times in seconds, `max_drop` a fraction."""
+    """The arguments of `search`, `plan` and `replay`, as they came; seconds, and fractions for drop and guards."""
 
     workload: str = "histo"
     options: Mapping[str, Scalar] = field(default_factory=dict)
@@ -37,6 +38,7 @@ class Request:
     objectives: tuple[str, ...] = ("latency", "quality")
     max_drop: float | None = 0.01
     max_latency_s: float | None = None
+    guards: Mapping[str, float] = field(default_factory=dict)
     study: str | None = None
     storage: str | None = None
     tracking_uri: str | None = None
@@ -80,6 +82,7 @@ def prepare(request: Request) -> Prepared:
         workload = load_workload(request.workload, request.data, home, request.options)
     except UsageError as error:
         raise type(error)(*error.problems, *_space_problems(name, host)) from error
+    _check_subgroups(request.guards, workload)
     space = load_space(name, host, workload)
     weights = _weights(request, workload)
     card = _card(request, workload, weights, space, host)
@@ -106,6 +109,11 @@ def _argument_problems(request: Request) -> list[str]:
         problems.append(f"--max-drop must be a fraction from 0 to 1, got {request.max_drop:g}")
     if request.max_latency_s is not None and request.max_latency_s <= 0:
         problems.append(f"--max-latency must be longer than nothing, got {request.max_latency_s:g} s")
+    for name, value in request.guards.items():
+        if not is_guard(name):
+            problems.append(f"--guard must be one of {', '.join(GUARDS)}, got {name!r}")
+        elif not 0 <= value <= 1:
+            problems.append(f"--guard {name} must be a fraction from 0 to 1, got {value:g}")
     if request.seed < 0:
         problems.append(f"--seed must be at least 0, got {request.seed}")
     unknown = [name for name in request.objectives if name not in OBJECTIVES]
@@ -123,6 +131,17 @@ def _argument_problems(request: Request) -> list[str]:
             f"--weights must be a file, {request.weights} is {'a folder' if request.weights.exists() else 'not there'}"
         )
     return problems
+
+
+def _check_subgroups(guards: Mapping[str, float], workload: Workload) -> None:
+    """Raise DataError unless every column that a guard names is one of the val cases'."""
+    columns = sorted({column for case in workload.splits["val"] for column in case.tags})
+    wanted = [name.removeprefix(SUBGROUP) for name in guards if name.startswith(SUBGROUP)]
+    if any(column not in columns for column in wanted):
+        raise DataError(
+            f"--guard {SUBGROUP}COLUMN must name a column of the cases of {workload.name} "
+            f"({', '.join(columns) or 'they have none'}), got {', '.join(wanted)}"
+        )
 
 
 def _space_problems(name: str, host: Host) -> Sequence[str]:
@@ -155,7 +174,9 @@ def command_arguments(source: str, data: str, options: Mapping[str, Scalar]) -> 
 
 
 def _card(request: Request, workload: Workload, weights: Path, space: Space, host: Host) -> StudyCard:
-    limits: Mapping[str, float | None] = {"drop": request.max_drop, "latency_s": request.max_latency_s}
+    limits: Mapping[str, float | None] = {
+        "drop": request.max_drop, "latency_s": request.max_latency_s, **request.guards
+    }  # fmt: skip
     card = StudyCard(
         name="",
         workload=workload.name,

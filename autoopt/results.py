@@ -9,7 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from autoopt import pareto, standing
+from autoopt import pareto, standing, stats
+from autoopt.limits import judge, violations
 from autoopt.macs import Cost, Peaks, fraction_of_roofline
 from autoopt.records import (
     Configuration,
@@ -23,6 +24,8 @@ from autoopt.records import (
     joined,
 )
 
+LEVEL_TRIALS = 8
+"""Trials that say how fast the reference is on a host."""
 SETTLED = ("precision", "threads", "streams", "kernels")
 """What the runtime reads back that does not vary from run to run, as a share of time does."""
 CONTESTED = (0.1, 0.9)
@@ -104,9 +107,18 @@ class StudyResult:
 
     @cached_property
     def level_s(self) -> float | None:
-        """What the resident reference took when the study began; None before the first trial beside it."""
-        levels = (record.measurement.level_s for record in self.records if record.measurement is not None)
-        return next((level for level in levels if level is not None), None)
+        """What the resident reference takes: the lower quartile of its p25 beside the first trials; None before them.
+
+        Of each the first process: a host that is busy when a study begins does not change it, later trials neither.
+        """
+        beside = [m.reference_s[0] for r in self.records if (m := r.measurement) is not None and m.reference_s]
+        levels = [stats.quantile([call for turn in turns for call in turn], 0.25) for turns in beside[:LEVEL_TRIALS]]
+        return stats.quantile(levels, 0.25) if levels else None
+
+    @property
+    def quantile(self) -> float | None:
+        """The quantile of the calls that latencies are compared by; None before the first trial."""
+        return next((record.measurement.quantile for record in self.records if record.measurement is not None), None)
 
     @cached_property
     def chances(self) -> Mapping[int, float]:
@@ -128,22 +140,29 @@ class StudyResult:
     def contested(self) -> tuple[TrialRecord, ...]:
         """The trials whose place on the front hangs on a latency not told from another's, the least measured first.
 
-        Where only quality is not told apart, measuring again would not help.
+        Where only quality is not told apart, measuring again would not help. A reference or a member that was measured
+        in one process only is contested as well.
         """
         low, high = CONTESTED
+        thin = {
+            record.number: record
+            for record in (self.reference, self.openvino_f32, *self.front)
+            if record is not None and record.measurement is not None and record.measurement.processes < 2
+        }
         rivals = [record for record in self.complete if self.chances[record.number] > low]
-        found = [
+        found = list(thin.values()) + [
             record
             for record in rivals
-            if self.chances[record.number] < high
+            if record.number not in thin
+            and self.chances[record.number] < high
             and _measured(record).processes < MOST_PROCESSES
             and any(
                 other is not record and standing.same_speed(_measured(record), _measured(other), self.sigma)
                 for other in rivals
             )
         ]
-        order = sorted(found, key=lambda r: (_measured(r).processes, abs(self.chances[r.number] - 0.5), r.number))
-        return tuple(order)
+        doubt = {record.number: abs(self.chances.get(record.number, 1.0) - 0.5) for record in found}
+        return tuple(sorted(found, key=lambda r: (_measured(r).processes, doubt[r.number], r.number)))
 
     @cached_property
     def unconfirmed(self) -> tuple[TrialRecord, ...]:
@@ -154,6 +173,7 @@ class StudyResult:
     def verdict(self, record: TrialRecord) -> str:
         """Why enough of a running trial was measured, or nothing; see `standing.verdict`."""
         key = runs_what(record)
+        record = self._levelled(record)
         twin = next((item for item in self.records if key is not None and runs_what(item) == key), None)
         if twin is not None:
             return f"it runs what #{twin.number} runs"
@@ -163,24 +183,51 @@ class StudyResult:
             record,
             self.front,
             self.sigma,
-            excess=violations(record, reference, self.card.limits),
+            broken=self._surely_broken(record, reference),
             worse=lambda a, b: all(objective.read(a) >= objective.read(b) for objective in others),
+        )
+
+    def _surely_broken(self, record: TrialRecord, reference: TrialRecord) -> list[str]:
+        """The limits that more processes would not let the record keep: those of quality, and latency beyond noise."""
+        limits = self.card.limits
+        excess = violations(record, reference, limits)
+        broken = [name for name, value in excess.items() if value > 0 and name != "latency_s"]
+        if excess.get("latency_s", 0.0) > 0:
+            low, _ = standing.latency_interval(_measured(record), self.sigma, confidence=2 * standing.SURE - 1)
+            broken += ["latency_s"] if low > limits["latency_s"] else []
+        return broken
+
+    def clear(self, ratio: stats.LogRatio) -> bool:
+        """Whether a running trial is so much faster or slower than each member of the front that nothing hangs on it.
+
+        `ratio` is that of the trial to the resident reference, from one process.
+        """
+        levels = [_measured(member) for member in self.front]
+        return all(
+            member.relative is not None and standing.far_apart(ratio, member.relative, self.sigma) for member in levels
         )
 
     @cached_property
     def _joined(self) -> tuple[TrialRecord, ...]:
-        """The records, each with the samples of its twins."""
+        """The records, each with the samples of its twins, all with one level of the reference."""
         found = {record.number: record for record in self.records}
         for number, first in self.twins.items():
             one, other = found[first].measurement, found[number].measurement
             if one is not None and other is not None and bool(one.reference_s) == bool(other.reference_s):
                 found[first] = replace(found[first], measurement=joined(one, other))
-        return tuple(found[record.number] for record in self.records)
+        return tuple(self._levelled(found[record.number]) for record in self.records)
+
+    def _levelled(self, record: TrialRecord) -> TrialRecord:
+        """The record with the study's level of the reference, so that all latencies are of the same host."""
+        measured = record.measurement
+        if measured is None or not measured.reference_s or measured.level_s == self.level_s:
+            return record
+        return replace(record, measurement=replace(measured, level_s=self.level_s))
 
     @cached_property
     def reference(self) -> TrialRecord | None:
         """PyTorch FP32; where it could not run, the first seed that could."""
-        seeds = [record for record in self.records if record.origin == "seed" and record.quality is not None]
+        seeds = [record for record in self._joined if record.origin == "seed" and record.quality is not None]
         return self._labelled(REFERENCE_LABEL) or (seeds[0] if seeds else None)
 
     @cached_property
@@ -227,7 +274,7 @@ class StudyResult:
         return fraction_of_roofline(Cost(**measured.cost), measured.latency_p25_s, Peaks(**peaks), precision)
 
     def _labelled(self, label: str) -> TrialRecord | None:
-        found = (record for record in self.records if record.label == label and record.quality is not None)
+        found = (record for record in self._joined if record.label == label and record.quality is not None)
         return next(found, None)
 
 
@@ -315,36 +362,6 @@ def held(record: TrialRecord, result: StudyResult) -> bool | None:
     if record.test is None or reference is None or reference.test is None or limit is None:
         return None
     return reference.test.value - record.test.value <= limit
-
-
-LIMITS: dict[str, str] = {
-    "drop": "the upper bound (95 %, one-sided) of the primary quality lost against the reference, a fraction",
-    "latency_s": "p25 seconds per call",
-}
-"""The limits a study may have, each an upper bound."""
-
-
-def violations(record: TrialRecord, reference: TrialRecord | None, limits: Mapping[str, float]) -> dict[str, float]:
-    """By how much `record` exceeds each of `limits` (positive: violated; zero or less: kept)."""
-    excess: dict[str, float] = {}
-    if "drop" in limits and record.quality is not None and reference is not None and reference.quality is not None:
-        bounds = standing.drop(reference.quality, record.quality)
-        difference = reference.quality.value - record.quality.value
-        # Of a single case there is no bound; elsewhere the mean must keep the limit too.
-        known = bounds is not None and math.isfinite(bounds.upper)
-        upper = max(difference, bounds.upper) if bounds is not None and known else difference
-        excess["drop"] = upper - limits["drop"]
-    if "latency_s" in limits and record.measurement is not None:
-        excess["latency_s"] = record.measurement.latency_p25_s - limits["latency_s"]
-    return excess
-
-
-def judge(record: TrialRecord, reference: TrialRecord | None, limits: Mapping[str, float]) -> TrialRecord:
-    """The record with the status that `limits` give it; a failed one stays failed."""
-    if record.status is Status.FAILED:
-        return record
-    violated = {name: excess for name, excess in violations(record, reference, limits).items() if excess > 0}
-    return replace(record, status=Status.INFEASIBLE if violated else Status.COMPLETE, violated=violated)
 
 
 _DESCRIBED = {

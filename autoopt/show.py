@@ -239,6 +239,7 @@ def noise(found: Noise) -> None:
     )
     estimators = ", ".join(f"{name} {rms:.1%}" for name, rms in found.estimators.items())
     console.print(f"False difference by estimator (root mean square): {estimators}.", markup=False)
+    console.print(f"Latencies are compared by their p{100 * found.quantile:g}.", markup=False)
 
 
 def workloads() -> None:

@@ -24,6 +24,10 @@ SURE = 0.99
 """The confidence that ends a measurement early: at most one in a hundred may be wrong."""
 FAR = 4.0
 """Standard errors: so far behind, no further process would change the order, and only latency is still uncertain."""
+NEAR = 0.10
+"""A difference in speed that is surely smaller (95 %) is left to the comparison head to head at the end."""
+CLEAR = 1.25
+"""A ratio of latencies that no noise of a process makes, whatever the few samples of it say of their error."""
 DRAWS = 400
 
 
@@ -48,13 +52,15 @@ def slower(a: Measurement, b: Measurement, sigma: float) -> stats.LogRatio:
     if a.residents and b.residents and set(a.residents).isdisjoint(b.residents):
         # Each was compared with another process of the reference, which has its own luck.
         noise += [sigma**2 / len(set(item.residents)) for item in (a, b)]
+    if a.relative is not None and b.relative is not None:
+        return stats.LogRatio(a.relative.value - b.relative.value, math.sqrt(sum(noise)))
     return stats.LogRatio(math.log(a.latency_p25_s / b.latency_p25_s), math.sqrt(sum(noise)))
 
 
-def latency_interval(measured: Measurement, sigma: float) -> tuple[float, float]:
-    """The 95 % interval of the p25 latency in seconds."""
+def latency_interval(measured: Measurement, sigma: float, confidence: float = stats.CONFIDENCE) -> tuple[float, float]:
+    """The two-sided interval of the p25 latency in seconds, of 95 % by default."""
     estimate = stats.LogRatio(math.log(measured.latency_p25_s), _own_error(measured, sigma))
-    return estimate.interval()
+    return estimate.interval(confidence)
 
 
 def process_sigma(record: TrialRecord | None) -> float | None:
@@ -64,7 +70,7 @@ def process_sigma(record: TrialRecord | None) -> float | None:
     measured = record.measurement
     if measured.processes < LEAST_PROCESSES or not measured.reference_s:
         return None
-    return max(LEAST_SIGMA, stats.process_noise(measured.turns_s, measured.reference_s))
+    return max(LEAST_SIGMA, stats.process_noise(measured.turns_s, measured.reference_s, q=measured.quantile))
 
 
 def same_speed(a: Measurement, b: Measurement, sigma: float) -> bool:
@@ -126,16 +132,16 @@ def verdict(
     members: Sequence[TrialRecord],
     sigma: float,
     *,
-    excess: Mapping[str, float],
+    broken: Sequence[str] = (),
     worse: Callable[[TrialRecord, TrialRecord], bool] = lambda a, b: True,
 ) -> str:
-    """Why enough of `record` was measured, or nothing: it breaks a limit, is behind the front, or clear of it.
+    """Why enough of `record` was measured, or nothing: it breaks a limit, is behind the front, level with it or clear.
 
-    `members` are the front, `excess` what it has above each limit, `worse` whether a record is no better than a member
-    in the objectives besides latency and quality.
+    `members` are the front, `broken` the limits that it surely exceeds, `worse` whether a record is no better than a
+    member in the objectives besides latency and quality.
     """
-    if excess.get("drop", 0.0) > 0:
-        return "it loses more than the limit"
+    if broken:
+        return f"it breaks the limit of {', '.join(broken)}"
     measured = _measured(record)
     assert record.quality is not None
     for member in members:
@@ -147,9 +153,22 @@ def verdict(
         assert member.quality is not None
         if difference.value > FAR * difference.error and record.quality.value <= member.quality.value:
             return f"it is far behind #{member.number}"
-    if measured.processes < 2 or any(same_speed(measured, _measured(member), sigma) for member in members):
+    if not members:
+        return "there is nothing to tell it from yet"
+    if measured.processes < 2:
         return ""
-    return "it is told from the front"
+    for member in members:
+        low, high = slower(measured, _measured(member), sigma).interval()
+        if 1 / (1 + NEAR) < low <= 1.0 <= high < 1 + NEAR:
+            return f"it is as fast as #{member.number}"
+    told = not any(same_speed(measured, _measured(member), sigma) for member in members)
+    return "it is told from the front" if told else ""
+
+
+def far_apart(a: stats.LogRatio, b: stats.LogRatio, sigma: float) -> bool:
+    """Whether more samples or processes would not change which of two ratios to one reference is the larger."""
+    error = math.hypot(a.with_process_noise(sigma).error, b.with_process_noise(sigma).error)
+    return abs(a.value - b.value) > max(FAR * error, math.log(CLEAR))
 
 
 def _surely_slower(a: Measurement, b: Measurement, sigma: float) -> bool:

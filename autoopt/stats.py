@@ -136,7 +136,10 @@ def _weighted_quantile(rounds: Sequence[Sequence[float]], weights: np.ndarray, q
 
 
 def process_noise(
-    processes: Sequence[Sequence[Sequence[float]]], references: Sequence[Sequence[Sequence[float]]]
+    processes: Sequence[Sequence[Sequence[float]]],
+    references: Sequence[Sequence[Sequence[float]]],
+    *,
+    q: float = 0.25,
 ) -> float:
     """The standard deviation of the log ratio between processes that run the same thing, beyond their own errors.
 
@@ -144,7 +147,7 @@ def process_noise(
     """
     if len(processes) < 2:
         raise ValueError(f"noise between processes needs two of them, got {len(processes)}")
-    alone = [paired_ratio([rounds], [others]) for rounds, others in zip(processes, references, strict=True)]
+    alone = [paired_ratio([rounds], [others], q=q) for rounds, others in zip(processes, references, strict=True)]
     variance = float(np.var([item.value for item in alone], ddof=1)) - float(np.mean([item.error**2 for item in alone]))
     return math.sqrt(max(0.0, variance))
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoopt.errors import BusyError, NoStudy, StorageError
+from autoopt.limits import violations
 from autoopt.records import (
     Configuration,
     Measurement,
@@ -37,7 +38,7 @@ from autoopt.records import (
     quality_from_json,
 )
 from autoopt.request import without_password
-from autoopt.results import OBJECTIVES, StudyResult, violations
+from autoopt.results import OBJECTIVES, StudyResult
 from autoopt.space import Dimension, Space, seeds
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Study:
         self.records: list[TrialRecord] = _read_records(stored)
         self._seen = {record.configuration.digest for record in self.records}
         self._postponed: set[str] = set()
+        self._result: StudyResult | None = None
         self._distributions = {d.name: _distribution(d) for d in space.dimensions if not d.fixed}
         self._sampler_study = self._new_sampler_study()
         for record in self.records:
@@ -79,8 +81,10 @@ class Study:
 
     @property
     def result(self) -> StudyResult:
-        """The study so far, as a value."""
-        return StudyResult(self.card, tuple(self.records))
+        """The study so far, as a value; what follows from it is computed once until a record changes."""
+        if self._result is None or self._result.records != tuple(self.records):
+            self._result = StudyResult(self.card, tuple(self.records))
+        return self._result
 
     def exhaustive(self, budget: int) -> bool:
         """Whether the whole canonical space, with the seeds outside it, fits the budget: then every point is tried."""

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from autoopt import pareto, standing
+from autoopt.calibrating import PROCESSES, noise_of
 from autoopt.measure.launcher import CAP
 from autoopt.measure.timing import Plan, Turn
 from autoopt.measure.turns import play
@@ -79,13 +80,16 @@ class Search:
 
     def __init__(self, seed: int, truths: Sequence[Truth]) -> None:
         self.rng = np.random.default_rng(seed)
-        self.machine, self.order = Machine(self.rng), random.Random(seed)  # noqa: S311
+        self.machine, self.order, self.plan = Machine(self.rng), random.Random(seed), PLAN  # noqa: S311
         self.resident = Process(self.machine, REFERENCE_S)
         self.level_s: float | None = None
         self.base = self.rng.uniform(0.8, 0.95, size=PATIENTS)
+        noise = noise_of([self._process(Truth(REFERENCE_S, 0.0), None) for _ in range(PROCESSES)])  # doctor --noise
+        self.plan = replace(PLAN, quantile=noise.quantile)
         card = StudyCard(
-            "s", "planted", True, "dice", "d", "w", "{}", ("latency", "quality"), seed, HOST, {"drop": MARGIN}
-        )
+            "s", "planted", True, "dice", "d", "w", "{}", ("latency", "quality"), seed, HOST, {"drop": MARGIN},
+            calibration={"sigma": noise.sigma, "quantile": noise.quantile},
+        )  # fmt: skip
         self.result = StudyResult(card, ())
         self.stopped: dict[int, str] = {}
         for number, truth in enumerate((Truth(REFERENCE_S, 0.0), *truths)):
@@ -111,14 +115,15 @@ class Search:
                 break
         self.result = replace(self.result, records=(*self.result.records, replace(record, measurement=measured)))
 
-    def _process(self, truth: Truth, before: Measurement | None) -> Measurement:
-        others, turns = play([self.resident, Process(self.machine, truth.latency_s)], PLAN, order=self.order)
+    def _process(self, truth: Truth, before: Measurement | None, *, thorough: bool = False) -> Measurement:
+        plan = self.plan.thorough() if thorough else self.plan
+        others, turns = play([self.resident, Process(self.machine, truth.latency_s)], plan, order=self.order)
         calls, reference = (tuple(turn.calls_s for turn in side) for side in (turns, others))
         self.level_s = self.level_s or float(np.quantile(np.concatenate(reference), 0.25))
         if before is None:
             return Measurement(
                 (calls,), ((),), (0.0,), 0.0, 0.0, 1, 1, {}, HOST.fingerprint, reference_s=(reference,),
-                residents=("r",), level_s=self.level_s,
+                residents=("r",), level_s=self.level_s, quantile=plan.quantile,
             )  # fmt: skip
         return replace(
             before, turns_s=(*before.turns_s, calls), reference_s=(*before.reference_s, reference),
@@ -168,7 +173,11 @@ def _fronts(repetitions: int) -> list[Outcome]:
         found = {record.number for record in search.result.front}
         missed += len(true_front - found)
         extra += sum(not _near(number, true_front, search) for number in found - true_front)
-        early = [number for number, why in search.stopped.items() if why.startswith(("it is dominated", "it loses"))]
+        early = [
+            number
+            for number, why in search.stopped.items()
+            if why.startswith(("it is dominated", "it breaks", "it is far"))
+        ]
         stopped += len(early)
         wrong += sum(number in true_front for number in early)
         processes += sum(r.measurement.processes for r in search.result.records if r.measurement is not None)
@@ -184,8 +193,16 @@ def _fronts(repetitions: int) -> list[Outcome]:
 
 
 def _near(number: int, true_front: set[int], search: Search) -> bool:
+    """Whether a true member is no better in quality than the noise of the cases, and no slower than that of calls."""
     records = {record.number: record for record in search.result.records}
-    return any(standing.tied(records[number], records[member], search.result.sigma) for member in true_front)
+    extra, sigma = records[number], search.result.sigma
+    for member in (records[index] for index in true_front):
+        assert extra.quality and member.quality and extra.measurement and member.measurement
+        alike = standing.same_speed(extra.measurement, member.measurement, sigma)
+        faster = member.measurement.latency_p25_s <= extra.measurement.latency_p25_s
+        if standing.same_quality(extra.quality, member.quality) and (alike or faster):
+            return True
+    return False
 
 
 def _pairs(repetitions: int) -> list[Outcome]:
@@ -193,7 +210,8 @@ def _pairs(repetitions: int) -> list[Outcome]:
     found = tied = accepted = 0
     for seed in range(repetitions):
         search = Search(
-            10_000 + seed, (Truth(0.01, 0.001), Truth(0.0105, 0.001), Truth(0.01, 0.001), Truth(0.008, 0.02))
+            10_000 + seed,
+            (Truth(0.01, 0.001), Truth(0.0105, 0.001), Truth(0.01, 0.001), Truth(0.008, 0.02, spread=0.01)),
         )
         records = {record.number: record for record in search.result.judged}
         sigma = search.result.sigma
@@ -220,7 +238,7 @@ def _more(search: Search, record: TrialRecord, latency_s: float) -> Measurement:
     """The measurement of a contested trial after it was measured again."""
     measured = record.measurement
     while measured is None or measured.processes < MORE:
-        measured = search._process(Truth(latency_s, 0.0), measured)
+        measured = search._process(Truth(latency_s, 0.0), measured, thorough=True)
     return measured
 
 

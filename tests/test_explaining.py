@@ -7,8 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,8 +41,9 @@ def record(
     sections: dict[str, Any] = {"runtime": {"name": runtime, "threads": 2, "precision": "f32", **settings}}
     if quantize:
         sections["quantize"] = QUANTIZE
-    # All that an explanation reads of a measurement is its latency.
-    measured = None if latency_s is None else cast(Measurement, SimpleNamespace(latency_p25_s=latency_s))
+    measured = None
+    if latency_s is not None:
+        measured = Measurement((((latency_s,) * 4,),), ((),), (latency_s,), 0.1, 0.1, 10**8, 10**6, {}, "host")
     return TrialRecord(
         Configuration.of(sections), Status.COMPLETE, number=number, label=label, artifacts=("key",), origin="seed",
         measurement=measured, quality=Quality("val", "dice", "mean", {"dice": 0.9}, ()),

@@ -70,6 +70,20 @@ def test_every_artifact_is_made_once(maker: Maker, home: Path, workload: Workloa
         assert (fresh.made, fresh.reused) == ({}, {"export": 1, "quantize": 1})
 
 
+def test_what_was_begun_is_made_once(home: Path, workload: Workload, weights: Path) -> None:
+    """An export that was begun ahead is made once and counted, also when something else is asked for first."""
+    with Maker(workload, weights, Store(home / "begun"), HOST) as maker:
+        maker.begin_export("fake")
+        maker.begin_export("onnx")  # one at a time
+        assert maker.export("fake").made_by["settings"]["format"] == "fake"
+        assert (maker.made, maker.reused) == ({"export": 1}, {})
+        maker.begin_export("onnx")
+        assert maker.step("quantize", {"scheme": "int8"}, maker.export("fake")).report
+        assert set(maker.export("onnx").files) == {"model.onnx"}
+        maker.begin_export("onnx")
+        assert maker.export("onnx") == maker.export("onnx")
+
+
 def test_keys_change_with_what_matters_only(home: Path, workload: Workload, weights: Path) -> None:
     """Other data is another quantization but the same export; other weights or another pipeline are other exports."""
 

@@ -9,9 +9,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from autoopt import memory, process
 from autoopt.errors import Crash, Noisy, OutOfMemory, Timeout, TrialError, Unsupported
 from autoopt.process import Child
 
@@ -62,6 +64,14 @@ def handle(job):
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], close_fds=False,
                          pass_fds=[int(sys.argv[1])])
         os._exit(5)
+    if what == "hold":
+        held = b"x" * job["bytes"]
+        time.sleep(job["seconds"])
+        return {"held": len(held)}
+    if what == "let hold":
+        subprocess.run([sys.executable, "-c", f"held = b'x' * {job['bytes']}; import time; time.sleep(600)"])
+    if what == "score":
+        return {"score": int(open("/proc/self/oom_score_adj").read())}
     if what == "core":
         import resource
         return {"core": resource.getrlimit(resource.RLIMIT_CORE)}
@@ -69,6 +79,8 @@ def handle(job):
 if __name__ == "__main__":
     serve(handle)
 """
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process holds")
 
 
 @pytest.fixture
@@ -128,6 +140,57 @@ def test_the_kernels_kill_is_out_of_memory(child: Child) -> None:
         call(child, "signal", signal=int(signal.SIGKILL))
 
 
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What the parent saw its child hold, in bytes; it looks twenty times a second."""
+    seen: list[int] = []
+
+    def look(pid: int) -> int:
+        seen.append(memory.held_bytes(pid))
+        return seen[-1]
+
+    monkeypatch.setattr(process, "_LOOK_AGAIN_S", 0.05)
+    monkeypatch.setattr(process, "memory", SimpleNamespace(held_bytes=look))
+    return seen
+
+
+@linux
+@pytest.mark.parametrize("job", [{"what": "hold", "seconds": 600}, {"what": "let hold"}])
+def test_too_much_memory_is_out_of_memory(child: Child, looks: list[int], job: dict[str, object]) -> None:
+    """A child that holds more than its limit, itself or in what it started, is ended; the next call works."""
+    pid = call(child, "pid")["pid"]
+    with pytest.raises(OutOfMemory, match=r"testing held (\d+) MB of memory, more than its limit of 300 MB") as caught:
+        child.call({**job, "bytes": 400_000_000}, stage="testing", timeout_s=60, memory_bytes=300_000_000)
+    assert caught.value.stage == "testing"
+    assert f"held {looks[-1] / 1e6:.0f} MB" in caught.value.message
+    assert not _alive(pid)
+    assert call(child, "echo")["what"] == "echo"
+
+
+@linux
+def test_memory_within_the_limit_is_left_alone(child: Child, looks: list[int]) -> None:
+    """A child that is looked at and stays below its limit answers as ever,."""
+    pid = call(child, "pid")
+    reply = child.call(
+        {"what": "hold", "bytes": 100_000_000, "seconds": 0.5}, stage="testing", timeout_s=60, memory_bytes=300_000_000
+    )
+    assert reply == {"held": 100_000_000}
+    assert 100_000_000 < max(looks) < 300_000_000
+    assert call(child, "pid") == pid
+
+
+def test_nobody_looks_without_a_limit(child: Child, looks: list[int]) -> None:
+    """Memory is looked at only where it is limited."""
+    call(child, "hold", bytes=1, seconds=0.2)
+    assert looks == []
+
+
+@linux
+def test_the_kernel_takes_the_child_first(child: Child) -> None:
+    """When memory runs out before the parent looked, the kernel chooses the child and not its parent."""
+    assert call(child, "score") == {"score": 1000}
+
+
 @pytest.mark.parametrize(
     ("what", "kind", "stage"), [("unsupported", Unsupported, "inside"), ("noisy", Noisy, "testing")]
 )
@@ -173,6 +236,19 @@ def test_death_between_calls_is_not_the_next_calls_fault(child: Child) -> None:
     assert isinstance(pid, int)
     os.kill(pid, signal.SIGKILL)
     _wait_until_dead(pid)
+    assert call(child, "pid")["pid"] != pid
+
+
+def test_a_request_that_continues_needs_the_same_child(child: Child) -> None:
+    """What builds on earlier requests is not given to another child: the death between them is raised."""
+    pid = call(child, "pid")["pid"]
+    child.send({"what": "pid"}, stage="testing", continues=True)
+    assert child.receive(stage="testing", timeout_s=30)["pid"] == pid
+    assert isinstance(pid, int)
+    os.kill(pid, signal.SIGKILL)
+    _wait_until_dead(pid)
+    with pytest.raises(OutOfMemory, match="testing was killed"):
+        child.send({"what": "pid"}, stage="testing", continues=True)
     assert call(child, "pid")["pid"] != pid
 
 

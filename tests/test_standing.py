@@ -121,20 +121,33 @@ def test_chances_to_be_on_the_front() -> None:
 
 
 def test_verdicts() -> None:
-    """A trial is measured no further when it breaks the drop limit, is surely dominated, or is told from the front."""
+    """A trial is measured no further when it breaks the drop limit, is surely dominated, or its place is known."""
     members = [trial(0, 0.010), trial(1, 0.005, loss=0.005)]
 
-    def said(record: TrialRecord, **excess: float) -> str:
-        return standing.verdict(record, members, SIGMA, excess=excess)
+    def said(record: TrialRecord, *broken: str) -> str:
+        return standing.verdict(record, members, SIGMA, broken=broken)
 
-    assert said(trial(5, 0.003, processes=1), drop=0.001) == "it loses more than the limit"
+    assert said(trial(5, 0.003, processes=1), "drop") == "it breaks the limit of drop"
     assert said(trial(5, 0.0105, loss=0.001, processes=3)) == "it is dominated by #0"
     assert said(trial(5, 0.02, loss=0.0001, spread=0.001, processes=1)) == "it is far behind #0"
     assert said(trial(5, 0.007, loss=0.002, processes=1)) == ""
     assert said(trial(5, 0.007, loss=0.002)) == "it is told from the front"
-    assert said(trial(5, 0.0101, loss=-0.01)) == ""
-    memory = standing.verdict(trial(5, 0.02, loss=0.001), members, SIGMA, excess={}, worse=lambda a, b: False)
+    assert standing.verdict(trial(5, 0.02, processes=1), [], SIGMA).startswith("there is nothing")
+    assert said(trial(5, 0.0101, loss=-0.01)) == "it is as fast as #0"
+    assert said(trial(5, 0.0101, loss=-0.01, processes=1)) == ""
+    assert standing.verdict(trial(5, 0.0103, loss=-0.01, processes=2), members, 0.05) == ""
+    memory = standing.verdict(trial(5, 0.02, loss=0.001), members, SIGMA, worse=lambda a, b: False)
     assert memory == "it is told from the front"
+
+
+def test_far_apart() -> None:
+    """Ratios are far apart when they differ by a quarter and by several of their errors, processes' noise included."""
+    one, other = measured(0.010, processes=1).relative, measured(0.013, processes=1).relative
+    close = measured(0.012, processes=1).relative
+    assert one and other and close
+    assert standing.far_apart(one, other, SIGMA)
+    assert not standing.far_apart(one, close, SIGMA)
+    assert not standing.far_apart(one, other, 0.2)
 
 
 @pytest.mark.parametrize("loss", [0.05, 0.0])
@@ -144,5 +157,5 @@ def test_wrong_verdicts_are_rare(loss: float) -> None:
     wrong = 0
     for _ in range(300):
         member, record = (_with_luck(trial(number, 0.01, loss=number * loss), rng) for number in (0, 1))
-        wrong += standing.verdict(record, [member], SIGMA, excess={}).startswith("it is dominated")
+        wrong += standing.verdict(record, [member], SIGMA).startswith("it is dominated")
     assert wrong / 300 <= 0.02

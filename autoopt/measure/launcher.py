@@ -22,14 +22,15 @@ from typing import Any, Self
 
 import numpy as np
 
-from autoopt import stats
-from autoopt.errors import TrialError
+from autoopt import memory, stats
+from autoopt.errors import Crash, OutOfMemory, TrialError
 from autoopt.infer import Pipeline
 from autoopt.measure import energy, watch
 from autoopt.measure.files import array_name, case_ids
+from autoopt.measure.host import current_host
 from autoopt.measure.lock import host_lock
 from autoopt.measure.timing import Plan, Turn
-from autoopt.measure.turns import play
+from autoopt.measure.turns import Clear, never, play, ratio_of
 from autoopt.process import Child
 from autoopt.records import Host, Measurement, Scalar
 from autoopt.store import Artifact
@@ -45,7 +46,7 @@ WIDE_SPREAD = 0.25
 """Interquartile range over median beyond which single numbers mean little."""
 PROCESSES_DIFFER = 0.10
 """The p25 latencies of two processes that differ by more are worth a doubt."""
-FEW_CALLS = 10
+FEW_CALLS = 6
 """A process that timed fewer calls says so."""
 SLOWED = 1.25
 """A reference that takes so many times its usual seconds shows a busy host."""
@@ -103,12 +104,16 @@ class Workers:
         self._waiting: Child | None = None
 
     def __enter__(self) -> Self:
-        self._waiting = self._started()
+        self.prepare()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         for child in self._started_ones:
             child.close(now=True)  # it has nothing to tidy up: leaving by itself takes a runtime up to a second
+
+    def prepare(self) -> None:
+        """Let the next one start and import its runtime while the parent goes on."""
+        self._waiting = self._waiting or self._started()
 
     def take(self) -> Child:
         """A worker that nobody used yet; its first answer, to the import, is still to be received."""
@@ -125,7 +130,8 @@ class Workers:
 class Seat:
     """One worker process with one artifact open: a player that takes turns.
 
-    `timeout_s` bounds each answer; `joules` are what the processor used per call in each turn, where it tells.
+    `timeout_s` and `memory_bytes` bound each answer; `joules` are what the processor used per call in each turn, where
+    it tells.
     """
 
     def __init__(self, child: Child, subject: Subject, plan: Plan, *, stage: str = "measure") -> None:
@@ -135,11 +141,16 @@ class Seat:
         self._stage = stage
         self._opened: dict[str, Any] | None = None
         self.timeout_s = 300.0
+        self.memory_bytes = memory.limit_bytes(current_host().memory_bytes)
         self.joules: list[float] = []
 
     def begin(self) -> Self:
         """Let it load and warm up while the parent goes on."""
         self._answer()
+        artifact = self._subject.artifact
+        vanished = [name for name in artifact.files if not (artifact.path / name).is_file()]
+        if vanished:  # a runtime would refuse the model and be blamed for it
+            raise Crash(f"{artifact.path / vanished[0]} vanished after it was made", stage=self._stage)
         self._child.send(self._subject.opening(self._plan), stage=self._stage)
         return self
 
@@ -153,7 +164,7 @@ class Seat:
         """See `turns.Player`."""
         self.opened()
         before = energy.read()
-        self._child.send({"do": "turn", "plan": plan.to_json()}, stage=self._stage)
+        self._child.send({"do": "turn", "plan": plan.to_json()}, stage=self._stage, continues=True)
         turn = Turn.from_json(self._answer())
         used = energy.between(before, energy.read()).packages_j
         if used is not None:
@@ -167,7 +178,8 @@ class Seat:
 
     def predict(self, folder: Path | None) -> None:
         """Begin to write the predictions of all cases to `folder` (none without one)."""
-        self._child.send({"do": "predict", "folder": None if folder is None else str(folder)}, stage=self._stage)
+        job = {"do": "predict", "folder": None if folder is None else str(folder)}
+        self._child.send(job, stage=self._stage, continues=True)
 
     def effective(self) -> dict[str, Scalar]:
         """What really ran, when the predictions are written."""
@@ -179,7 +191,8 @@ class Seat:
         self._child.close(now=True)
 
     def _answer(self) -> dict[str, Any]:
-        return self._child.receive(stage=self._stage, timeout_s=max(1.0, self.timeout_s))
+        timeout_s = max(1.0, self.timeout_s)
+        return self._child.receive(stage=self._stage, timeout_s=timeout_s, memory_bytes=self.memory_bytes)
 
 
 class Resident:
@@ -212,14 +225,11 @@ class Resident:
             self._seat = Seat(self._workers.take(), self.subject, self._plan, stage="reference").begin()
 
     def open(self) -> None:
-        """Wait until it is ready. Raises TrialError when the runtime refuses it."""
-        self.begin()
-        assert self._seat is not None
+        """Wait until it is ready; a process that died is started again once. Raises TrialError."""
         try:
-            self._seat.opened()
-        except TrialError:
-            self.kill()
-            raise
+            self._opened()
+        except (Crash, OutOfMemory):  # perhaps by chance, and nothing measured without it compares with the rest
+            self._opened()
 
     def turn(self, plan: Plan) -> Turn:
         """See `turns.Player`; a process that died is started again once."""
@@ -250,6 +260,15 @@ class Resident:
         slower = seconds / usual_s
         return f"the reference ran {slower:.2f}x slower than usual: the host was busy" if slower > SLOWED else ""
 
+    def _opened(self) -> None:
+        self.begin()
+        assert self._seat is not None
+        try:
+            self._seat.opened()
+        except TrialError:
+            self.kill()
+            raise
+
     def _turn(self, plan: Plan) -> Turn:
         self.open()
         assert self._seat is not None
@@ -260,8 +279,9 @@ class Measuring:
     """The measurement of one trial: a first process that also predicts, then as many as it takes.
 
     One process at a time is measured on a host, beside `resident` if there is one; `timeout_s` bounds each answer of a
-    worker, not the waiting for another search. `workers` were started before. All methods raise a TrialError, or
-    BusyError after `LOCK_WAIT_S`.
+    worker, not the waiting for another search, and `memory_bytes` what it may hold (None: a share of the host's).
+    `workers` were started before. `clear` says of a ratio to the resident that nothing hangs on knowing it better. All
+    methods raise a TrialError, or BusyError after `LOCK_WAIT_S`.
     """
 
     def __init__(
@@ -272,13 +292,15 @@ class Measuring:
         host: Host,
         plan: Plan,
         resident: Resident | None = None,
+        clear: Clear = never,
         timeout_s: float = 300.0,
+        memory_bytes: int | None = None,
     ) -> None:
         self._subject, self._workers, self._host, self._plan = subject, workers, host, plan
-        self._resident, self._timeout_s = resident, timeout_s
+        self._resident, self._clear, self._timeout_s = resident, clear, timeout_s
+        self._memory_bytes = memory_bytes
         self._order = random.Random(subject.artifact.key)  # noqa: S311 - an order, not a secret
         self._taken: list[Taken] = []
-        self._waiting: Seat | None = None
         self._effective: dict[str, Scalar] = {}
 
     def first(self, *, predict: bool = True) -> list[np.ndarray]:
@@ -292,9 +314,8 @@ class Measuring:
             seat = self._seat()
             self._measure(seat)
             seat.predict(folder if predict else None)
-            # The next process starts and loads while this one predicts: neither is being timed. Its load may
-            # look long for it, so the least of all counts.
-            self._waiting = self._seat() if self._plan.processes > 1 else None
+            if self._plan.processes > 1 and not self._is_clear():
+                self._workers.prepare()  # it only imports: two runtimes that compute slow each other down tenfold
             self._effective = seat.effective()
             seat.close()
             count = len(case_ids(self._subject.cases.path)) if predict else 0
@@ -313,18 +334,26 @@ class Measuring:
             if stopped or measured.processes >= most:
                 return replace(measured, stopped=stopped or ("" if verdict is None else CAP))
             with host_lock(LOCK, timeout_s=LOCK_WAIT_S):
-                seat, self._waiting = self._waiting or self._seat(), None
+                seat = self._seat()
                 self._measure(seat)
                 seat.close()
 
     def so_far(self) -> Measurement:
         """What was measured until now."""
         level_s = None if self._resident is None else self._resident.level_s
-        return merge(self._taken, self._effective, self._subject, self._host, level_s)
+        merged = merge(self._taken, self._effective, self._subject, self._host, level_s)
+        return replace(merged, quantile=self._plan.quantile)
+
+    def _is_clear(self) -> bool:
+        """Whether nothing hangs on measuring another process."""
+        taken = self._taken[-1]
+        return bool(taken.others) and self._clear(ratio_of(taken.turns, taken.others, self._plan.quantile))
 
     def _seat(self) -> Seat:
         seat = Seat(self._workers.take(), self._subject, self._plan)
         seat.timeout_s = self._timeout_s
+        if self._memory_bytes is not None:
+            seat.memory_bytes = self._memory_bytes
         return seat.begin()
 
     def _measure(self, seat: Seat) -> None:
@@ -335,7 +364,7 @@ class Measuring:
             if self._resident is None:
                 others, turns = [], [seat.turn(self._plan) for _ in range(self._plan.rounds)]
             else:
-                others, turns = play([self._resident, seat], self._plan, order=self._order)
+                others, turns = play([self._resident, seat], self._plan, order=self._order, clear=self._clear)
         contended = "" if self._resident is None else self._resident.remember(others)
         name = "" if self._resident is None else self._resident.name
         self._taken.append(Taken(opened, turns, others, name, contended, load, tuple(seat.joules)))
@@ -379,7 +408,8 @@ def together(subjects: Sequence[Subject], *, host: Host, plan: Plan, resident: R
                 Taken(one, turns, others, resident.name, contended) for one, turns in zip(opened, rounds, strict=True)
             ]
     level_s = None if resident is None else resident.level_s
-    return [merge([item], {}, subject, host, level_s) for item, subject in zip(taken, subjects, strict=True)]
+    merged = [merge([item], {}, subject, host, level_s) for item, subject in zip(taken, subjects, strict=True)]
+    return [replace(item, quantile=plan.quantile) for item in merged]
 
 
 def predictions(subject: Subject, *, timeout_s: float = 300.0) -> list[np.ndarray]:

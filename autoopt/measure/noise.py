@@ -21,13 +21,14 @@ class Noise:
 
     `sigma` is the standard deviation of log latency between processes, beyond what their own samples explain; `floor`
     the fraction by which two trials must differ to be told apart; `estimators` the root-mean-square of the false
-    difference by each of several estimators.
+    difference by each of several estimators; `quantile` the one that was chosen by it.
     """
 
     sigma: float
     floor: float
     processes: int
     estimators: dict[str, float]
+    quantile: float = 0.25
 
 
 def noise_path(home: Path, host: Host) -> Path:
@@ -61,5 +62,5 @@ def keep_noise(home: Path, host: Host, noise: Noise) -> None:
 def calibration(home: Path, host: Host) -> dict[str, Any]:
     """What is kept of `host` as a study card holds it: `sigma`, `peaks` by number of threads. Raises StorageError."""
     noise, peaks = load_noise(home, host), kept_peaks(home, host)
-    found: dict[str, Any] = {} if noise is None else {"sigma": noise.sigma}
+    found: dict[str, Any] = {} if noise is None else {"sigma": noise.sigma, "quantile": noise.quantile}
     return {**found, "peaks": {str(item.threads): asdict(item) for item in peaks}} if peaks else found

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from autoopt import stats
@@ -27,13 +27,14 @@ class Plan:
     `dropped_calls`, then times calls for `turn_s`, at least `turn_min_calls`, at most `turn_max_calls`; of a model so
     slow that dropping or the least number would take longer than `LONG_TURN` times `turn_s`, fewer, down to one timed
     call. In every process the candidate and the reference take turns, in random order, for `rounds` rounds; then on
-    until the error of their ratio is below `narrow` (a fraction), at most `most_rounds`; after `max_s` it stays at
-    `least_rounds`. A trial is `processes` fresh processes, `most_processes` while it is not clear on which side of the
-    front it lies, and `noise_processes` where the reference itself is the candidate: they tell how processes differ.
+    until the error of their ratio is below `narrow` (a fraction), at most `most_rounds`; `clear_rounds` where nothing
+    hangs on the ratio; after `max_s` it stays at `least_rounds`. A trial is `processes` fresh processes,
+    `most_processes` while it is not clear on which side of the front it lies, and `noise_processes` where the
+    reference itself is the candidate: they tell how processes differ. Ratios are those of the `quantile` of the calls.
     """
 
     processes: int = 2
-    most_processes: int = 4
+    most_processes: int = 2
     noise_processes: int = 5
     warmup_min_calls: int = 3
     warmup_min_s: float = 0.2
@@ -44,11 +45,17 @@ class Plan:
     turn_s: float = 0.05
     turn_min_calls: int = 2
     turn_max_calls: int = 100
-    rounds: int = 6
-    most_rounds: int = 8
+    rounds: int = 4
+    most_rounds: int = 6
+    clear_rounds: int = 3
     least_rounds: int = 2
-    narrow: float = 0.02
+    narrow: float = 0.03
     max_s: float = 6.0
+    quantile: float = 0.25
+
+    def thorough(self) -> Plan:
+        """The plan of a comparison that decides: twice the rounds, in the same processes."""
+        return replace(self, rounds=2 * self.rounds, most_rounds=2 * self.most_rounds, narrow=self.narrow / 2)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""

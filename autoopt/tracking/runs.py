@@ -10,9 +10,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from autoopt import __version__
+from autoopt.limits import violations
 from autoopt.picture import front_picture
 from autoopt.records import Status, StudyCard, TrialRecord, finite
-from autoopt.results import StudyResult, held, violations
+from autoopt.results import StudyResult, held
 from autoopt.tracking.front import csv_text, front_csv, front_json, front_markdown
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoopt.errors import TrackingError
+from autoopt.limits import judge
 from autoopt.records import Status, StudyCard, TrialRecord, digest
-from autoopt.results import StudyResult, describe, judge
+from autoopt.results import StudyResult, describe
 from autoopt.tracking import runs
 from autoopt.tracking.server import connect, is_server, shown, tracking_errors
 

@@ -29,12 +29,15 @@ def test_tiles_are_searched_measured_and_deployed(tmp_path: Path) -> None:
         weights=weights,
         home=tmp_path / "home",
         max_drop=0.5,
+        guards={"disagreement": 0.5, "worst_decile": 0.5},
     )
     assert [record.status for record in result.records] == [Status.COMPLETE] * 3, result.records
     tiles = [(record.configuration.section("pipeline") or {}).get("tile") for record in result.records]
     assert sorted(map(str, tiles)) == ["24x24", "None", "None"]
     scores = [record.quality.value for record in result.records if record.quality is not None]
     assert max(scores) - min(scores) < 0.02
+    shares = [result.study.headline(record)["disagreement"] for record in result.records]
+    assert shares[0] < 1e-3 and max(shares) < 0.05  # the first is the source model itself
 
     other = next(record for record in result.records if record.configuration.section("pipeline"))
     replayed = autoopt.replay(other.number, home=tmp_path / "home")

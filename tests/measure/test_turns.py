@@ -9,7 +9,7 @@ import pytest
 
 from autoopt import stats
 from autoopt.measure.timing import Plan, Turn
-from autoopt.measure.turns import error_of, play
+from autoopt.measure.turns import play, ratio_of
 
 
 class Host:
@@ -64,7 +64,22 @@ def test_it_goes_on_until_the_ratio_is_known() -> None:
     calm = play([Simulated("r", 0.01, quiet, 0.001)] * 2, plan, order=random.Random(0))
     wild = play([Simulated("r", 0.01, noisy, 0.9)] * 2, plan, order=random.Random(0))
     assert (len(calm[0]), len(wild[0])) == (4, 9)
-    assert error_of(calm[1], calm[0]) <= plan.narrow < error_of(wild[1], wild[0])
+    assert ratio_of(calm[1], calm[0], 0.25).error <= plan.narrow < ratio_of(wild[1], wild[0], 0.25).error
+
+
+def test_a_clear_ratio_needs_few_rounds() -> None:
+    """Where nothing hangs on the ratio, fewer rounds than otherwise are enough, but never fewer than those."""
+    host, asked = Host(0), []
+
+    def clear(ratio: stats.LogRatio) -> bool:
+        asked.append(ratio)
+        return ratio.ratio > 1.5
+
+    players = [Simulated("r", 0.01, host), Simulated("a", 0.02, host)]
+    plan = Plan(rounds=6, clear_rounds=3)
+    assert len(play(players, plan, order=random.Random(0), clear=clear)[0]) == 3
+    assert len(asked) == 1
+    assert len(play(players[:1] * 2, plan, order=random.Random(0), clear=clear)[0]) >= 6
 
 
 def test_a_slow_pair_keeps_to_the_least_rounds() -> None:
@@ -97,6 +112,6 @@ def test_drift_cancels_and_the_stated_error_is_true() -> None:
 
 def test_one_round_has_no_error() -> None:
     """From a single round nothing is known of how rounds differ."""
-    assert error_of([Turn((0.1,), (), 0.1)], [Turn((0.1,), (), 0.1)]) == np.inf
+    assert ratio_of([Turn((0.1,), (), 0.1)], [Turn((0.1,), (), 0.1)], 0.25).error == np.inf
     with pytest.raises(ValueError, match="turn beside each turn"):
         stats.paired_ratio([[[0.1]]], [[]])
