@@ -149,6 +149,7 @@ class _Loop:
         self._began = began
         self._budget = prepared.request.budget
         self._new: list[TrialRecord] = []
+        self._spent: list[Mapping[str, float]] = []
         self._first_trial_s: float | None = None
         self._after = Stages(self._on_stage)
 
@@ -177,6 +178,7 @@ class _Loop:
                 return "the time is up"
             bench = replace(bench, so_far=self._study.result)
             record = evaluate(proposal.configuration, bench, origin=proposal.origin, label=proposal.label)
+            self._spent.append(record.seconds)
             if record.measurement is not None and record.measurement.contended:
                 if tries < TRIES:
                     self._study.postpone(proposal)
@@ -240,7 +242,7 @@ class _Loop:
     def _finish(
         self, stopped: str, exhaustive: bool, made: Mapping[str, int], reused: Mapping[str, int]
     ) -> SearchResult:
-        spent = [*(record.seconds for record in self._new), self._after.seconds]
+        spent = [*self._spent, self._after.seconds]  # also of tries that were put off
         kinds = {kind: sum(seconds.get(kind, 0.0) for seconds in spent) for kind in ("make", "measure", "score")}
         total = time.perf_counter() - self._began
         seconds = {**kinds, "rest": total - sum(kinds.values()), "total": total}

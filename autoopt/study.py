@@ -228,8 +228,11 @@ def open_study(url: str, card: StudyCard, space: Space) -> Iterator[Study]:
     with _storage_errors(url):
         stored = _connect(url, card)
     known = stored.user_attrs.get(_CARD)
-    if known is not None and StudyCard.from_json(known).identity() != card.identity():
-        raise StorageError(_difference(StudyCard.from_json(known), card))
+    if known is not None:
+        with _of_this_version(card.name):
+            before = StudyCard.from_json(known)
+        if before.identity() != card.identity():
+            raise StorageError(_difference(before, card))
     with _storage_errors(url):
         stored.set_user_attr(_CARD, card.to_json())
     with _Lease(stored, card.name):
@@ -245,6 +248,7 @@ def read_study(url: str, name: str | None, workload: str | None = None) -> Study
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     found: list[tuple[str, StudyCard, optuna.Study]] = []
+    unreadable: StorageError | None = None
     file = url.removeprefix("sqlite:///")
     if file != url and not Path(file).exists():  # connecting would create it
         raise NoStudy(f"no study is stored in {file}: run autoopt search first")
@@ -258,14 +262,32 @@ def read_study(url: str, name: str | None, workload: str | None = None) -> Study
                     (t.datetime_complete for t in stored.get_trials(deepcopy=False) if t.datetime_complete),
                     default=None,
                 )
-                found.append(("" if last is None else last.isoformat(), StudyCard.from_json(card), stored))
+                try:
+                    with _of_this_version(summary.study_name):
+                        found.append(("" if last is None else last.isoformat(), StudyCard.from_json(card), stored))
+                except StorageError as error:  # others of the same storage may be asked for
+                    unreadable = error
         names = ", ".join(sorted(card.name for _, card, _ in found)) or "none"
         found = [item for item in found if workload is None or item[1].workload == workload]
+        if not found and unreadable is not None:
+            raise unreadable
         if not found:
             wanted = name or (f"a study of {workload}" if workload else "a study")
             raise NoStudy(f"{wanted} is not in {without_password(url)} (there: {names}): run autoopt search first")
         _, card, stored = max(found, key=lambda item: item[0])
         return StudyResult(card, tuple(_read_records(stored)))
+
+
+@contextmanager
+def _of_this_version(name: str) -> Iterator[None]:
+    """Say in words that what is stored of study `name` has other fields than this version knows."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError) as error:
+        raise StorageError(
+            f"study {name} was written by another version of autoopt ({error}): read it with that version, or begin "
+            "another one with --study NAME"
+        ) from error
 
 
 def check_storage(url: str) -> None:
@@ -347,14 +369,15 @@ def _storage(url: str) -> optuna.storages.RDBStorage:
 
 def _read_records(stored: optuna.Study) -> list[TrialRecord]:
     attributes = stored.user_attrs
-    return [
-        _with_later(
-            TrialRecord.from_json(trial.user_attrs[_RECORD]).with_number(trial.number),
-            attributes.get(f"{_LATER}{trial.number}"),
-        )
-        for trial in stored.get_trials(deepcopy=False)
-        if _RECORD in trial.user_attrs
-    ]
+    with _of_this_version(stored.study_name):
+        return [
+            _with_later(
+                TrialRecord.from_json(trial.user_attrs[_RECORD]).with_number(trial.number),
+                attributes.get(f"{_LATER}{trial.number}"),
+            )
+            for trial in stored.get_trials(deepcopy=False)
+            if _RECORD in trial.user_attrs
+        ]
 
 
 def _with_later(record: TrialRecord, later: Mapping[str, Any] | None) -> TrialRecord:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import optuna
 import pytest
 
 from autoopt.errors import BusyError, StorageError
@@ -209,3 +210,18 @@ def _elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with monkeypatch.context() as patch:
         patch.setattr("socket.gethostname", lambda: "elsewhere")
         yield
+
+
+def test_a_study_of_another_version_is_refused_in_words(space: Space, tmp_path: Path) -> None:
+    """A card with fields that this version does not know is named with its study; other studies stay readable."""
+    with open_study(url(tmp_path), card(space), space) as study:
+        spend(study, 3)
+    with open_study(url(tmp_path), card(space, name="other"), space) as study:
+        spend(study, 3)
+    later = optuna.load_study(study_name="s", storage=url(tmp_path))
+    later.set_user_attr("autoopt:card", {**later.user_attrs["autoopt:card"], "later": 1})
+    with pytest.raises(StorageError, match=r"study s was written by another version of autoopt .*later"):
+        read_study(url(tmp_path), "s")
+    with pytest.raises(StorageError, match="another version"), open_study(url(tmp_path), card(space), space):
+        pass
+    assert read_study(url(tmp_path), None).card.name == "other"
