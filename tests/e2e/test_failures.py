@@ -1,0 +1,226 @@
+"""A study of fifty trials of which seven fail, each in another way: all of them recorded, none of them in the way."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+
+import autoopt
+from autoopt import evaluate, loop
+from autoopt.evaluate import Bench
+from autoopt.loop import SearchResult
+from autoopt.measure.launcher import Measuring
+from autoopt.records import Configuration, Host, Scalar, Status, StudyCard, TrialRecord
+from autoopt.runtimes import fake
+from tests import tiny
+
+BUDGET = 50
+QUICK: dict[str, Any] = {
+    "processes": 1, "most_processes": 1, "noise_processes": 1, "warmup_min_s": 0.0, "warmup_max_s": 0.02,
+    "rounds": 2, "most_rounds": 2, "turn_s": 0.01,
+}  # fmt: skip
+FRONT = {1.0: 0.2, 2.0: 0.1, 4.0: 0.0}
+"""Milliseconds to the share of wrong pixels: each is twice as slow as the one before, and better."""
+DOMINATED = {round(6 + index / 10, 1): 0.25 + index / 200 for index in range(BUDGET - 7 - len(FRONT))}
+"""Half again as slow as the slowest member of the front, and worse than all of them."""
+SPACE = """
+description: the fake runtime, its errors and failures planted by latency
+runtime: {{name: fake, threads: 1, latency_ms: {latencies}}}
+"""
+
+
+@dataclass(frozen=True)
+class Plant:
+    """One way to fail, and the cause, stage and words that the record must have."""
+
+    latency_ms: float
+    cause: str
+    words: str
+    failure: str | None = None
+    stage: str = "measure"
+
+
+HUNG = Plant(0.3, "timeout", "measure took longer than its limit of 2 s", "hang")
+HUNGRY = Plant(0.35, "out-of-memory", "MB of memory, more than its limit of 1 MB", "hang")
+VANISHED = Plant(0.6, "crash", "fake.json vanished after it was made")
+PLANTS = (
+    Plant(0.1, "crash", "died with signal SIGSEGV", "segfault"),
+    Plant(0.2, "out-of-memory", "ran out of memory", "oom"),
+    HUNG,
+    HUNGRY,
+    Plant(0.4, "numeric", "finite numbers", "nan"),
+    Plant(0.5, "numeric", "must return shape (1, 2, 16, 16)", "shape"),
+    VANISHED,
+)
+"""Had one of them not failed it would be the whole front: all are faster than any other trial, and have no errors."""
+
+
+@dataclass(frozen=True)
+class Searched:
+    """Two studies of one home folder: with the planted trials, and without."""
+
+    home: Path
+    planted: SearchResult
+    clean: SearchResult
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    folder = tmp_path_factory.mktemp("failures")
+    tiny.weights(folder / "tiny.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        # A temporary folder, and so a measuring lock, of its own: it waits for no other search on this host.
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
+        patch.setattr(tempfile, "tempdir", None)
+        patch.setattr(loop, "open_bench", quickly(loop.open_bench))
+        patch.setattr(fake, "canonical", surface(fake.canonical))
+        patch.setattr(loop, "FRONT_EVERY", BUDGET)  # ten pictures of the front take as long as ten trials
+        patch.setattr(loop, "RECHECK_SHARE", 0.0)
+        patch.setattr(loop, "evaluate", planting(loop.evaluate))
+        clean = sorted([*FRONT, *DOMINATED])
+        planted = [*clean]
+        for index, plant in enumerate(PLANTS):
+            planted.insert(1 + index * 7, plant.latency_ms)
+        found = search(folder, planted)
+        patch.setattr(loop, "Tracker", Untracked)
+        return Searched(folder / "home", found, search(folder, clean))
+
+
+class Untracked:
+    """No MLflow for a study that others are only compared with: it takes a quarter of the time of such short trials."""
+
+    def __init__(self, uri: str, home: Path) -> None:
+        pass
+
+    def open_study(self, card: StudyCard) -> set[int]:
+        return set()
+
+    def ignore(self, *arguments: object) -> None:
+        pass
+
+    log_trial = log_later = update_front = close = ignore
+
+
+def quickly(opening: Callable[..., AbstractContextManager[Bench]]) -> Callable[..., AbstractContextManager[Bench]]:
+    """`open_bench` with a plan that measures as little as it can."""
+
+    @contextmanager
+    def opened(*arguments: Any, **named: Any) -> Iterator[Bench]:
+        with opening(*arguments, **named) as bench:
+            yield replace(bench, plan=replace(bench.plan, **QUICK))
+
+    return opened
+
+
+def surface(canonical: Callable[..., dict[str, Scalar]]) -> Callable[..., dict[str, Scalar]]:
+    """The canonical settings of the fake runtime, with the errors and the failure that belong to their latency."""
+    errors: Mapping[float, float] = {**FRONT, **DOMINATED}
+    failures = {plant.latency_ms: plant.failure for plant in PLANTS}
+
+    def planted(settings: Mapping[str, Scalar], host: Host) -> dict[str, Scalar]:
+        known = canonical(settings, host)
+        latency_ms = float(known["latency_ms"] or 0.0)
+        return {**known, "error": errors.get(latency_ms, 0.0), "failure": failures.get(latency_ms)}
+
+    return planted
+
+
+def planting(evaluated: Callable[..., TrialRecord]) -> Callable[..., TrialRecord]:
+    """`evaluate` with what no setting of the fake runtime does: short limits, and a file that somebody deletes."""
+
+    def planted(configuration: Configuration, bench: Bench, **named: Any) -> TrialRecord:
+        latency_ms = (configuration.section("runtime") or {})["latency_ms"]
+        with pytest.MonkeyPatch.context() as trial_only:
+            if latency_ms == HUNG.latency_ms:
+                bench = replace(bench, measure_timeout_s=2.0)
+            elif latency_ms == HUNGRY.latency_ms:
+                trial_only.setattr(evaluate, "Measuring", greedy)
+            elif latency_ms == VANISHED.latency_ms:
+                bench = replace(bench, on_stage=deleting(bench))
+            return evaluated(configuration, bench, **named)
+
+    return planted
+
+
+def greedy(*arguments: Any, **named: Any) -> Measuring:
+    """A measurement whose workers may hold a megabyte: a hang gives the parent time to see that they hold more."""
+    return Measuring(*arguments, memory_bytes=1_000_000, **named)
+
+
+def deleting(bench: Bench) -> Callable[[str], None]:
+    """Deletes the model, which all trials share, when it has been made and before it is looked at."""
+
+    def on_stage(stage: str) -> None:
+        if stage == "look":
+            artifact = bench.maker.export("fake")
+            (artifact.path / fake.MODEL).unlink()
+
+    return on_stage
+
+
+def search(folder: Path, latencies_ms: list[float]) -> SearchResult:
+    """A search of the fake runtime over these latencies, every one of them tried."""
+    space = folder / f"space-{len(latencies_ms)}.yaml"
+    space.write_text(SPACE.format(latencies=latencies_ms))
+    return autoopt.search(
+        tiny.SOURCE, budget=BUDGET, space=space, weights=folder / "tiny.safetensors", home=folder / "home",
+        max_drop=None,
+    )  # fmt: skip
+
+
+def by_latency(result: SearchResult) -> dict[float, TrialRecord]:
+    return {float((r.configuration.section("runtime") or {})["latency_ms"] or 0): r for r in result.records}
+
+
+def test_only_the_planted_trials_fail(searched: Searched) -> None:
+    """The study ends with all fifty trials: every planted one failed, every other one complete."""
+    assert "every point" in searched.planted.stopped or "budget is spent" in searched.planted.stopped
+    found = by_latency(searched.planted)
+    assert len(searched.planted.records) == len(found) == BUDGET
+    failed = {latency_ms for latency_ms, record in found.items() if record.status is Status.FAILED}
+    assert failed == {plant.latency_ms for plant in PLANTS}
+    assert {record.status for latency_ms, record in found.items() if latency_ms not in failed} == {Status.COMPLETE}
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: f"{plant.cause}-{plant.latency_ms}")
+def test_each_failure_has_its_cause_in_the_record_and_in_mlflow(searched: Searched, plant: Plant) -> None:
+    """Record and MLflow run of a failed trial name the same cause and stage, and what happened in words."""
+    record = by_latency(searched.planted)[plant.latency_ms]
+    failure = record.failure
+    assert failure is not None
+    assert (failure.cause, failure.stage) == (plant.cause, plant.stage)
+    assert plant.words in failure.message
+    assert (record.quality, record.measurement) == (None, None)
+
+    client = mlflow.MlflowClient(f"sqlite:///{searched.home / 'mlflow.db'}")
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    study = searched.planted.study.card.name
+    wanted = f"tags.`autoopt.study` = '{study}' and tags.`autoopt.trial` = '{record.number}'"
+    (run,) = client.search_runs(experiments, wanted)
+    tags = run.data.tags
+    assert (run.info.status, tags["autoopt.status"]) == ("FAILED", "failed")
+    assert (tags["autoopt.cause"], tags["autoopt.stage"]) == (plant.cause, plant.stage)
+    assert plant.words in tags["autoopt.message"]
+
+
+def test_a_vanished_file_is_made_again(searched: Searched) -> None:
+    """The model that one trial lost is made once more, and the trials after it run it."""
+    assert searched.planted.made["export"] == 2
+    number = by_latency(searched.planted)[VANISHED.latency_ms].number
+    assert any(r.status is Status.COMPLETE for r in searched.planted.records if r.number > number)
+
+
+def test_the_front_is_that_of_the_study_without_the_failures(searched: Searched) -> None:
+    """Failed trials neither are on the front nor keep others off it."""
+    planted, clean = (
+        [record.configuration for record in result.front] for result in (searched.planted, searched.clean)
+    )
+    found = by_latency(searched.planted)
+    assert planted == clean == [found[latency_ms].configuration for latency_ms in sorted(FRONT)]

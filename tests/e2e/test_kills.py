@@ -1,0 +1,234 @@
+"""kill -9 of a search, of a process that measures, and of both, at twenty moments: the same command goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import psutil
+import pytest
+
+from autoopt.errors import NoStudy, OutOfMemory
+from autoopt.measure.launcher import WORKER, Resident, Seat, Subject, Workers
+from autoopt.measure.pack import pack_cases
+from autoopt.measure.timing import Plan
+from autoopt.records import Scalar, Status, TrialRecord
+from autoopt.store import Store
+from autoopt.study import read_study
+from tests import tiny
+from tests.e2e.helpers import project
+
+BUDGET = 24
+SPACE = """
+description: the fake runtime, for tests
+runtime:
+  name: fake
+  threads: 1
+  latency_ms: [10, 11, 12, 13]
+  error: [0.0, 0.004, 0.008, 0.05, 0.1, 0.2]
+"""
+COMMAND = """
+from contextlib import contextmanager
+from dataclasses import replace
+from autoopt import cli, loop
+open_bench = loop.open_bench
+
+@contextmanager
+def quick(*arguments, **named):
+    with open_bench(*arguments, **named) as bench:
+        least = dict(processes=1, most_processes=1, noise_processes=1, warmup_max_s=0.2, rounds=2, most_rounds=2)
+        yield replace(bench, plan=replace(bench.plan, **least))
+
+loop.open_bench = quick
+cli.main()
+"""
+"""The command as a user gives it, but for how long it measures."""
+MOMENTS = (*["parent"] * 4, *["worker"] * 12, *["both"] * 4)
+"""What is killed; a search goes on when a worker is killed, and is started again when it is itself."""
+EARLY = 0.4
+"""The share of the kills of a parent alone that come before it measures."""
+STARTING_S, MEASURING_S = 4.0, 0.7
+PATIENCE_S = 60.0
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are told apart by what Linux says of them")
+
+
+class Search:
+    """The one command, run until somebody kills it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._log = folder / "log.txt"
+        arguments = [*project(folder, SPACE), "--budget", str(BUDGET), "--max-drop", "1"]
+        self._command = [sys.executable, "-c", COMMAND, "search", *arguments]
+        # A temporary folder, and so a measuring lock, of its own: it waits for no other search on this host.
+        temporary, root = folder / "tmp", Path(__file__).resolve().parents[2]
+        temporary.mkdir()
+        self._environment = {**os.environ, "PYTHONPATH": str(root), "TMPDIR": str(temporary)}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def go_on(self) -> int:
+        """Start it unless it runs; its process id."""
+        if self._process is None:
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(self._command, stdout=log, stderr=log, env=self._environment)
+        return self._process.pid
+
+    def wait_for_worker(self) -> list[psutil.Process]:
+        """Its processes that measure, at least one."""
+        assert self._process is not None
+        pid = self._process.pid
+        wait_until(
+            lambda: bool(children(pid, WORKER)),
+            lambda: f"the search does not measure\n{self._log.read_text()}",
+            self._process,
+        )
+        return children(pid, WORKER)
+
+    def kill_worker(self, chance: random.Random) -> None:
+        """kill -9 of any process that measures, be it the reference or one that waits for its turn."""
+        while True:
+            with contextlib.suppress(psutil.NoSuchProcess, IndexError):  # it ended just before
+                chance.choice(self.wait_for_worker()).kill()
+                return
+
+    def kill(self) -> None:
+        """kill -9; what it started is gone within seconds."""
+        process, self._process = self._process, None
+        assert process is not None
+        process.kill()
+        process.wait()
+        wait_until(lambda: not children(process.pid), lambda: f"left alive: {children(process.pid)}")
+
+    def finish(self) -> None:
+        """Let it come to its end, without an error."""
+        self.go_on()
+        assert self._process is not None
+        assert self._process.wait(timeout=240) == 0, self._log.read_text()
+        assert "Traceback" not in self._log.read_text()
+
+
+def children(pid: int, module: str = "autoopt.") -> list[psutil.Process]:
+    """The processes of `module` that say that `pid` started them, also when it is dead and they have another parent."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+            if words[-1:] == [str(pid)] and any(word.startswith(module) for word in words):
+                found.append(process)
+        except psutil.Error:  # it ended meanwhile; of one that waits to be collected nothing is left but its number
+            continue
+    return found
+
+
+def wait_until(
+    true: Callable[[], bool], otherwise: Callable[[], str], process: subprocess.Popen[bytes] | None = None
+) -> None:
+    """Look again and again; `otherwise` is what went wrong when it takes too long or `process` ends before."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline, otherwise()
+        assert process is None or process.poll() is None, otherwise()
+        time.sleep(0.05)
+
+
+def records(folder: Path) -> list[TrialRecord]:
+    """What the study holds, nothing before there is one."""
+    try:
+        return list(read_study(f"sqlite:///{folder / 'mlruns' / 'study.db'}", None).records)
+    except NoStudy:
+        return []
+
+
+def identities(found: list[TrialRecord]) -> list[tuple[int, str, str]]:
+    """What never changes of a stored trial."""
+    return [(record.number, record.configuration.digest, record.started_at) for record in found]
+
+
+@pytest.fixture
+def subject(tmp_path: Path) -> Subject:
+    """The fake model, ready to be measured."""
+    store = Store(tmp_path / "store")
+
+    def build(folder: Path) -> dict[str, str]:
+        (folder / "fake.json").write_text('{"classes": 2}')
+        return {}
+
+    runtime: dict[str, Scalar] = {"name": "fake", "threads": 1, "precision": "f32", "latency_ms": 1}
+    cases = pack_cases(tiny.workload(), "val", store)
+    return Subject(store.put("fake", "0" * 64, {}, build), runtime, tiny.PIPELINE, cases)
+
+
+def kill_and_wait(pid: int | None) -> None:
+    """kill -9 of a process that its parent has not collected yet."""
+    killed = psutil.Process(pid)
+    killed.kill()
+    wait_until(lambda: killed.status() == psutil.STATUS_ZOMBIE, lambda: f"left alive: {killed}")
+
+
+def test_a_reference_that_is_killed_is_started_again(subject: Subject) -> None:
+    """The reference opens although its process was killed while it loaded, and takes turns after another kill."""
+    plan = Plan(warmup_max_s=0.05)
+    with Resident(subject, plan) as resident:
+        resident.begin()
+        first, name = resident.pid, resident.name
+        kill_and_wait(first)
+        resident.open()
+        second = resident.pid
+        assert second != first and resident.name != name
+        kill_and_wait(second)
+        assert resident.turn(plan).calls_s
+        assert resident.pid != second
+
+
+def test_a_worker_that_is_killed_between_two_answers_is_not_replaced(subject: Subject) -> None:
+    """Another process would not have the model open: the next turn says that the first one was killed."""
+    plan = Plan(warmup_max_s=0.05)
+    with Workers(subject.runtime) as workers:
+        seat = Seat(workers.take(), subject, plan).begin()
+        assert seat.turn(plan).calls_s
+        kill_and_wait(seat.pid)
+        with pytest.raises(OutOfMemory, match="measure was killed"):
+            seat.turn(plan)
+
+
+def test_twenty_kills_lose_and_repeat_nothing(tmp_path: Path) -> None:
+    """Twenty kills later every point was tried once, what was stored stayed, and nothing runs or seems to."""
+    chance = random.Random(0)
+    search, known = Search(tmp_path), []
+    for victim in chance.sample(MOMENTS, len(MOMENTS)):
+        search.go_on()
+        if victim == "parent" and chance.random() < EARLY:
+            time.sleep(chance.uniform(0.0, STARTING_S))
+        else:
+            search.wait_for_worker()
+            time.sleep(chance.uniform(0.0, MEASURING_S))
+        if victim != "parent":
+            search.kill_worker(chance)
+        if victim != "worker":
+            search.kill()
+        now = identities(records(tmp_path))
+        assert now[: len(known)] == known
+        known = now
+    search.finish()
+
+    found = records(tmp_path)
+    assert identities(found)[: len(known)] == known
+    assert [record.number for record in found] == list(range(BUDGET))
+    assert len({record.configuration.digest for record in found}) == BUDGET
+    killed = [record.failure for record in found if record.status is Status.FAILED]
+    assert all(failure is not None and "was killed" in failure.message for failure in killed), killed
+    assert len(killed) <= sum(victim != "parent" for victim in MOMENTS)
+
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlruns' / 'mlflow.db'}")
+    runs = client.search_runs([item.experiment_id for item in client.search_experiments()], max_results=1000)
+    assert {run.info.status for run in runs} <= {"FINISHED", "FAILED"}
+    trials = [run.data.tags["autoopt.trial"] for run in runs if "autoopt.trial" in run.data.tags]
+    assert sorted(map(int, trials)) == list(range(BUDGET))
+    assert len(runs) == BUDGET + 1
