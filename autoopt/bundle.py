@@ -259,7 +259,12 @@ def _image_text(pipeline: Pipeline) -> str:
     sizes = {1: "length", 2: "height, width", 3: "three sizes as stored"}.get(pipeline.dimensions, "*sizes")
     sizes = "slices, height, width" if pipeline.sliced else sizes
     affine = "; affine: (4, 4), voxel to RAS+ mm" if pipeline.needs_affine else ""
-    return f"array ({sizes}, {pipeline.channels} channel{'s' if pipeline.channels != 1 else ''}), any size{affine}"
+    shape = f"array ({sizes}, {pipeline.channels} channel{'s' if pipeline.channels != 1 else ''})"
+    pixels = " of whole numbers from 0 to 255" if pipeline.takes_pixels else ""
+    size = "any size"
+    if pipeline.gives_labels:
+        size = f"covered by tiles of {'x'.join(map(str, pipeline.tile))} that do not overlap"
+    return f"{shape}{pixels}, {size}{affine}"
 
 
 def _check_replaceable(folder: Path) -> None:

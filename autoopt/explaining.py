@@ -143,7 +143,7 @@ def _made(record: TrialRecord, maker: Maker, pipeline: Pipeline) -> Artifact:
         step_settings = record.configuration.section(name)
         if step_settings is not None:
             artifact = maker.step(name, step_settings, artifact, pipeline)
-    return artifact
+    return maker.surround(artifact, pipeline)
 
 
 def _notes(study: StudyResult, prepared: Prepared, candidates: list[Candidate]) -> tuple[str, ...]:
@@ -156,6 +156,10 @@ def _notes(study: StudyResult, prepared: Prepared, candidates: list[Candidate]) 
     if len({candidate.pipeline.tile for candidate in candidates}) > 1:
         tiles = " and ".join("x".join(map(str, candidate.pipeline.tile)) for candidate in candidates)
         notes.append(f"the trials cut tiles of {tiles}: their calls do not do the same work")
+    if len({candidate.pipeline.in_graph for candidate in candidates}) > 1:
+        notes.append("the trials leave different work to the pipeline: only one of their calls normalises or decides")
+    if study.card.latency == "tile":
+        notes.append("the study times a tile from pixels to answer, here the network call alone is profiled")
     if study.card.latency == "case":
         notes.append("the study times whole cases, here a single network call on the first tile is profiled")
     return tuple(notes)

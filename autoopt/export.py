@@ -139,7 +139,7 @@ def output_shape(workload: Workload) -> tuple[int, ...]:
 
 
 def training_tile(workload: Workload) -> np.ndarray:
-    """The middle tile of the first training case, (1, channels, *tile) float32.
+    """The middle tile of the first training case, of the pipeline's `input_shape`.
 
     Raises BadData naming the case when the pipeline refuses its image.
     """
@@ -150,7 +150,7 @@ def training_tile(workload: Workload) -> np.ndarray:
     except ValueError as error:
         raise BadData(f"case {case.id} cannot be used: {error}") from error
     middle = len(tiles) // 2
-    return np.ascontiguousarray(tiles[middle : middle + 1], dtype=np.float32)
+    return np.ascontiguousarray(tiles[middle : middle + 1])
 
 
 def export(

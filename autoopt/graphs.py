@@ -69,7 +69,7 @@ def format_of(folder: Path) -> str:
 
 
 def caller(folder: Path) -> Call:
-    """A function from one float32 batch to the output of the graph in `folder`, in float32, by the format's library."""
+    """A function from one batch to the output of the graph in `folder`, by the format's library, in full precision."""
     return {"torch": _call_torch, "onnx": _call_onnx, "openvino": _call_openvino}[format_of(folder)](folder)
 
 

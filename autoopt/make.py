@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from autoopt import errors, export, macs, memory
+from autoopt import errors, export, graphs, in_graph, macs, memory
 from autoopt.compress import step as step_module
 from autoopt.errors import TrialError, Unsupported, UsageError, WorkloadError
 from autoopt.infer import Pipeline
@@ -122,9 +122,9 @@ class Maker:
     def export(self, graph_format: str, precision: str = "f32", pipeline: Pipeline | None = None) -> Artifact:
         """The model as graph files of `graph_format` (torch, onnx, openvino, fake), with the tile of `pipeline`.
 
-        The workload's own pipeline is the default. Raises TrialError.
+        The workload's own pipeline is the default; `in_graph` has no effect here, see `surround`. Raises TrialError.
         """
-        pipeline = pipeline or self._pipeline
+        pipeline = replace(pipeline or self._pipeline, in_graph="none")
         made_by = self._export_identity(graph_format, precision, pipeline)
         found = self._find("export", made_by)
         if found is not None:
@@ -137,7 +137,7 @@ class Maker:
         self, name: str, settings: Mapping[str, Scalar], source: Artifact, pipeline: Pipeline | None = None
     ) -> Artifact:
         """The artifact that step `name` makes of `source` with its canonical `settings`. Raises TrialError."""
-        module, pipeline = step_module(name), pipeline or self._pipeline
+        module, pipeline = step_module(name), replace(pipeline or self._pipeline, in_graph="none")
         made_by = {
             "stage": name,
             "settings": dict(settings),
@@ -148,6 +148,24 @@ class Maker:
         }
         job = {"job": "step", "source": source.key, "pipeline": pipeline.to_json()}
         return self._find(name, made_by) or self._make(name, made_by, job)
+
+    def surround(self, source: Artifact, pipeline: Pipeline) -> Artifact:
+        """`source` with what `pipeline.in_graph` names inside its graph: the last thing done to it. Raises TrialError.
+
+        It is `source` itself where nothing is.
+        """
+        if not pipeline.takes_pixels:
+            return source
+        made_by = {
+            "stage": in_graph.STAGE,
+            "settings": {"in_graph": pipeline.in_graph},
+            "parent": source.key,
+            "workload": {"pipeline": replace(pipeline, overlap=0.0).to_json()},
+            "version": in_graph.VERSION,
+            "versions": _versions(in_graph.DISTRIBUTIONS[graphs.format_of(source.path)]),
+        }
+        job = {"job": "surround", "source": source.key, "pipeline": pipeline.to_json()}
+        return self._find(in_graph.STAGE, made_by) or self._make(in_graph.STAGE, made_by, job)
 
     def _export_identity(self, graph_format: str, precision: str, pipeline: Pipeline) -> dict[str, Any]:
         parent = self._weights_digest
@@ -313,6 +331,10 @@ class Jobs:
                 assert parent is not None
                 report = step_module(made_by["stage"]).apply(settings, parent, workload, folder)
                 return {**report, "cost": _cost(folder, workload.pipeline)}
+            if request["job"] == "surround":
+                assert parent is not None
+                report = in_graph.surround(parent.path, workload.pipeline, export.training_tile(workload), folder)
+                return {**report, "cost": _cost(folder, workload.pipeline)}
             graph_format = settings["format"]
             source = None if graph_format == "fake" else self._source(request, workload)
             onnx_folder = None if parent is None else parent.path
@@ -343,7 +365,7 @@ class Jobs:
 def _cost(folder: Path, pipeline: Pipeline) -> dict[str, int] | None:
     """Arithmetic and traffic of one call of the graph in `folder`; None of a format that is not counted."""
     try:
-        return asdict(macs.cost(folder, (1, pipeline.channels, *pipeline.tile)))
+        return asdict(macs.cost(folder, pipeline.input_shape))
     except Unsupported:
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from autoopt.errors import StorageError, UsageError, WeightsError
 from autoopt.evaluate import evaluate, open_bench
@@ -12,6 +13,7 @@ from autoopt.records import StudyCard, TrialRecord
 from autoopt.request import Prepared, Request, default_storage, prepare
 from autoopt.results import SETTLED, StudyResult
 from autoopt.study import read_study
+from autoopt.workload import Latency
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ def prepare_as_before(card: StudyCard, home: Path) -> Prepared:
         raise WeightsError(f"the weights {prepared.weights} are not those that study {card.name} was made with")
     if prepared.card.data_digest != card.data_digest:
         raise UsageError(f"the data {data or 'of the demo'} changed since study {card.name} was made")
-    return replace(prepared, card=card)
+    # What was timed follows from the space of the study, which is not needed otherwise.
+    return replace(prepared, card=card, workload=replace(prepared.workload, latency=cast(Latency, card.latency)))
 
 
 def _notes(card: StudyCard, prepared: Prepared, before: TrialRecord, after: TrialRecord) -> tuple[str, ...]:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     import torch
 
 Task = Literal["segmentation", "classification"]
-Latency = Literal["call", "case"]
+Latency = Literal["call", "tile", "case"]
+"""What is timed: a network call, an image of one tile from pixels to answer, a whole case. `tile` is for studies whose
+space moves work between the pipeline and the graph (`Space.timed`)."""
 SplitName = Literal["train", "calibration", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "calibration", "val", "test")
 
@@ -138,8 +140,8 @@ class Workload:
 
     `build` returns the model with fresh weights, taking and giving float32 tensors of the shapes in
     `pipeline`; it is None where `graph` is a finished ONNX file, which no step can prune or train. `metrics` are names
-    from `autoopt.quality.METRICS`; the first is the primary one. `latency` says what is timed: one network call, or a
-    whole case through the pipeline. `data_digest` identifies the cases, `demo` says that they are synthetic.
+    from `autoopt.quality.METRICS`; the first is the primary one. `latency` says what is timed: one network "call", or
+    a whole "case" through the pipeline. `data_digest` identifies the cases, `demo` says that they are synthetic.
     """
 
     name: str
@@ -296,6 +298,10 @@ def check_workload(workload: Workload) -> None:
         problems.append(
             f"{workload.name}: the pipeline has {workload.pipeline.classes} classes, the labels are "
             f"{', '.join(workload.labels)}"
+        )
+    if workload.latency == "tile" or workload.pipeline.takes_pixels:
+        problems.append(
+            f"{workload.name}: latency must be call or case and in_graph of the pipeline none: a space offers the rest"
         )
     if not workload.metrics:
         problems.append(f"{workload.name}: at least one metric is needed, the first one is the primary")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from autoopt.answers import decide
+from autoopt.answers import decide, largest_of
 from autoopt.infer import Pipeline, predict, with_tile
 from autoopt.workload import IGNORED
 from tests.test_grid import affine_of
@@ -98,6 +99,91 @@ def test_classification_gives_probabilities() -> None:
     assert answer.dtype == np.float32
 
 
+def surrounded(pipeline: Pipeline) -> Callable[[np.ndarray], np.ndarray]:
+    """`identity` as a graph that does itself what `in_graph` of the pipeline names."""
+
+    def graph(pixels: np.ndarray) -> np.ndarray:
+        assert (pixels.shape, pixels.dtype) == (pipeline.input_shape, np.uint8) and pixels.flags.c_contiguous
+        logits = np.stack([pipeline.normalise(image) for image in pixels])
+        return logits.argmax(1).astype(np.uint8) if pipeline.gives_labels else logits
+
+    return graph
+
+
+PIXELS = replace(FLAT, classes=3)
+
+
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 30), st.integers(1, 30), st.just(3))), st.floats(0, 0.9))
+def test_a_graph_that_normalises_gives_the_same_answer(image: np.ndarray, overlap: float) -> None:
+    """Where the graph takes pixels, images of any size have the answer that they have without, to the last bit."""
+    outside = replace(PIXELS, overlap=overlap)
+    inside = replace(outside, in_graph="input")
+
+    answer = predict(inside, surrounded(inside), image)
+
+    np.testing.assert_array_equal(answer, predict(outside, identity, image))
+
+
+@given(st.data(), st.booleans(), st.booleans())
+def test_a_graph_that_decides_gives_the_same_answer(data: st.DataObject, sliced: bool, cleaned: bool) -> None:
+    """Where tiles do not overlap the graph may decide: smaller images and stacks of them, or whole rows of tiles."""
+    sizes = [data.draw(st.integers(1, tile) | st.sampled_from((2 * tile, 3 * tile))) for tile in PIXELS.tile]
+    shape = (*([2] if sliced else []), *sizes, 3)
+    image = data.draw(hnp.arrays(np.uint8, shape, elements=st.integers(0, 255)))
+    outside = replace(PIXELS, overlap=0.0, sliced=sliced, fill_holes=cleaned, largest_component=cleaned)
+    inside = replace(outside, in_graph="both")
+
+    answer = predict(inside, surrounded(inside), image)
+
+    assert answer.dtype == np.uint8
+    np.testing.assert_array_equal(answer, predict(outside, identity, image))
+
+
+@pytest.mark.parametrize(("size", "overlap"), [((9, 6), 0.0), ((8, 7), 0.5), ((16, 12), 0.25)])
+def test_a_graph_that_decides_refuses_tiles_that_overlap(size: tuple[int, int], overlap: float) -> None:
+    """Labels have no mean: where the logits of two tiles would be averaged, the image is refused."""
+    with pytest.raises(ValueError, match=rf"tiles of 8x6 that do not overlap.*one of {size[0]}x{size[1]} is not"):
+        replace(PIXELS, overlap=overlap, in_graph="both").prepare(np.zeros((*size, 3), np.uint8))
+
+
+def test_a_graph_that_takes_pixels_refuses_what_is_none() -> None:
+    """Whole numbers from 0 to 255 are pixels in whatever type they come, everything else is refused."""
+    inside = replace(PIXELS, in_graph="input")
+    image = np.arange(8 * 6 * 3).reshape(8, 6, 3)
+    for dtype in (np.int64, np.float32, np.uint16):
+        np.testing.assert_array_equal(inside.prepare(image.astype(dtype))[0][0], image)
+    for bad in (image + 113, image - 1, image / 2):
+        with pytest.raises(ValueError, match=r"whole numbers from 0 to 255.*got (int64|float64) from"):
+            inside.prepare(bad)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"intensity": "zscore"}, "in_graph must be none where an image is scaled by its own zscore first, got both"),
+        ({"fit": "resize", "clip": (0.0, 9.0)}, "where an image is resized and clipped first"),
+        ({"fit": "center"}, "must not be both but for a segmentation with softmax and fit tile, got .* fit center"),
+        ({"activation": "sigmoid"}, "got a segmentation with sigmoid and fit tile"),
+        ({"task": "classification"}, "got a classification with softmax"),
+        ({"in_graph": "all"}, "in_graph must be one of none, input, both, got 'all'"),
+    ],
+)
+def test_what_no_graph_can_do_exactly_is_refused(change: dict[str, Any], match: str) -> None:
+    """A graph takes pixels only where nothing makes other numbers of them first, and decides only where that is all."""
+    with pytest.raises(ValueError, match=match):
+        replace(PIXELS, **{"in_graph": "both", **change})
+
+
+def test_labels_of_a_graph_are_checked() -> None:
+    """Logits where labels must be, and labels of another shape, never become an answer."""
+    inside = replace(PIXELS, in_graph="both")
+    _, geometry = inside.prepare(np.zeros((8, 6, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"must return shape \(1, 8, 6\), it returned \(1, 3, 8, 6\)"):
+        inside.finish(np.zeros((1, 3, 8, 6), np.float32), geometry)
+    with pytest.raises(ValueError, match="labels in uint8, it returned int64"):
+        inside.finish(np.zeros((1, 8, 6), np.int64), geometry)
+
+
 def test_one_channel_axis_may_be_left_out() -> None:
     """A grey image may come with or without its channel axis."""
     pipeline = Pipeline("segmentation", 2, 1, (4, 4), 0.0, 1.0, (0.0,), (1.0,))
@@ -110,6 +196,15 @@ def test_survives_json() -> None:
     """A pipeline is plain data: JSON and back gives an equal one."""
     assert Pipeline.from_json(json.loads(json.dumps(FLAT.to_json()))) == FLAT
     assert FLAT.input_shape == (1, 3, 8, 6)
+
+
+def test_what_is_not_in_the_graph_leaves_no_trace() -> None:
+    """A pipeline that keeps everything outside the graph has the text, and so the digests, that it always had."""
+    assert "in_graph" not in FLAT.to_json()
+    inside = replace(FLAT, in_graph="input")
+    assert Pipeline.from_json(json.loads(json.dumps(inside.to_json()))) == inside
+    assert (inside.input_shape, inside.output_shape) == ((1, 8, 6, 3), (1, 2, 8, 6))
+    assert replace(FLAT, in_graph="both").output_shape == (1, 8, 6)
 
 
 def test_another_schema_is_refused() -> None:
@@ -223,6 +318,15 @@ def test_several_labels_at_once() -> None:
     assert np.array_equal(answer[..., 0], image[..., 0]) and answer[..., 1].all()
     chances = predict(replace(pipeline, task="classification"), lambda batch: np.array([[2.0, 2.0]]), image)
     assert np.allclose(chances, 1 / (1 + np.exp(-2.0)))
+
+
+FEW_LEVELS = st.sampled_from((-1.0, 0.0, 2.5))
+
+
+@given(hnp.arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 9)), elements=FEW_LEVELS))
+def test_the_largest_is_that_of_argmax(logits: np.ndarray) -> None:
+    """Of equal logits the first decides, as numpy's argmax has it."""
+    np.testing.assert_array_equal(largest_of(logits), logits.argmax(axis=0))
 
 
 def test_holes_and_islands() -> None:

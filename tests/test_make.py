@@ -84,6 +84,23 @@ def test_what_was_begun_is_made_once(home: Path, workload: Workload, weights: Pa
         assert maker.export("onnx") == maker.export("onnx")
 
 
+def test_a_graph_is_surrounded_last(home: Path, weights: Path) -> None:
+    """What the graph does of the pipeline changes no export and no quantization, and is put around each once."""
+    workload = load_workload(tiny.PIXELS_SOURCE, None, home)
+    inside = replace(workload.pipeline, in_graph="both")
+    with Maker(workload, weights, Store(home / "store"), HOST) as maker:
+        plain = maker.export("fake")
+        quantized = maker.step("quantize", QUANTIZE, plain)
+        maker.made.clear()
+        assert maker.export("fake", pipeline=inside) == plain
+        assert maker.step("quantize", QUANTIZE, plain, inside) == quantized
+        assert maker.surround(plain, workload.pipeline) == plain
+        surrounded = maker.surround(quantized, inside)
+        assert maker.made == {"in_graph": 1}
+        assert surrounded.made_by["parent"] == quantized.key
+        assert maker.surround(quantized, inside) == surrounded != maker.surround(plain, inside)
+
+
 def test_keys_change_with_what_matters_only(home: Path, workload: Workload, weights: Path) -> None:
     """Other data is another quantization but the same export; other weights or another pipeline are other exports."""
 

@@ -28,6 +28,9 @@ SHAPES = ((16, 16), (24, 20), (12, 16))
 """Spatial shapes of the three cases of each split: as large as a tile, larger and smaller."""
 SOURCE = f"{Path(__file__).resolve()}:workload"
 CASES_SOURCE = f"{Path(__file__).resolve()}:whole_cases"
+PIXELS_SOURCE = f"{Path(__file__).resolve()}:pixels"
+PIXEL_SHAPES = ((16, 16), (32, 16), (12, 16))
+"""Shapes that tiles cover without overlapping."""
 PIPELINE = Pipeline(
     task="segmentation",
     classes=2,
@@ -62,6 +65,17 @@ def workload(data: Path | None = None) -> Workload:
 def whole_cases(data: Path | None = None) -> Workload:
     """The tiny workload with whole cases timed, so that its tile and overlap may be searched."""
     return replace(workload(data), name="tiny-cases", latency="case")
+
+
+def pixels(data: Path | None = None) -> Workload:
+    """The tiny workload on images of 8 bits, the foreground where the first channel is in the upper half."""
+    train, calibration, val, test = (
+        tuple(_pixel_case(seed * 3 + index, f"patient-{seed}", shape) for index, shape in enumerate(PIXEL_SHAPES))
+        for seed in range(4)
+    )
+    pipeline = replace(PIPELINE, overlap=0.0, scale=255.0, mean=(0.5, 0.45, 0.55), std=(0.25, 0.2, 0.3))
+    splits = Splits(train, calibration, val, test)
+    return replace(workload(data), name="tiny-pixels", pipeline=pipeline, splits=splits, data_digest=digest("pixels"))
 
 
 def build() -> torch.nn.Module:
@@ -104,6 +118,14 @@ def _case(seed: int, group: str, shape: tuple[int, ...]) -> Case:
     def read() -> Sample:
         image = np.random.default_rng(seed).normal(size=(*shape, CHANNELS)).astype(np.float32)
         return Sample(image, (image[..., 0] > 0).astype(np.uint8))
+
+    return Case(f"case-{seed:02d}", group, read, tags={"shape": "x".join(map(str, shape))})
+
+
+def _pixel_case(seed: int, group: str, shape: tuple[int, ...]) -> Case:
+    def read() -> Sample:
+        image = np.random.default_rng(seed).integers(0, 256, size=(*shape, CHANNELS), dtype=np.uint8)
+        return Sample(image, (image[..., 0] > 127).astype(np.uint8))
 
     return Case(f"case-{seed:02d}", group, read, tags={"shape": "x".join(map(str, shape))})
 

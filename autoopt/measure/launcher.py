@@ -68,8 +68,8 @@ Verdict = Callable[[Measurement], str]
 class Subject:
     """What is measured: an artifact with the canonical `runtime` section, on packed cases through a pipeline.
 
-    What is timed is a network call on the first tile, or (`latency` "case") the case of median size through the
-    whole pipeline.
+    What is timed is a network call on the first tile; with `latency` "tile" that tile as an image of its own through
+    the whole pipeline, from pixels to answer; with "case" the case of median size likewise.
     """
 
     artifact: Artifact

@@ -1,7 +1,8 @@
 """The child that measures: numpy, one runtime and the inference pipeline, nothing else.
 
 Its jobs: `import` the runtime's library, `open` the artifact (load, first call, warm-up of what is timed: a network
-call or a whole case), take a `turn`, `predict` all cases as arrays in a folder and say what really ran.
+call, an image of one tile or a whole case), take a `turn`, `predict` all cases as arrays in a folder and say what
+really ran.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +64,8 @@ class Worker:
         outputs = self._session.run(tile)
         first_call_s = time.perf_counter() - loaded
         check_outputs(self._pipeline, tile, outputs)
-        self._timed = self._case_call() if job["latency"] == "case" else lambda: self._session.run(tile)
+        timed = {"call": lambda: lambda: self._session.run(tile), "tile": self._tile_call, "case": self._case_call}
+        self._timed = timed[job["latency"]]()
         warmups_s, steady = settle(self._timed, Plan.from_json(job["plan"]))
         self._call_s = stats.quantile(warmups_s[-Plan.window :], 0.25)
         return {
@@ -82,6 +85,12 @@ class Worker:
         effective = self._session.effective()
         self._session.close()
         return {"effective": effective}
+
+    def _tile_call(self) -> Callable[[], object]:
+        """An image of one tile from its pixels to its answer: what the graph leaves to the pipeline is timed, too."""
+        image = first_tile(replace(self._pipeline, in_graph="input"), self._cases)[0]
+        image = image[np.newaxis] if self._pipeline.sliced else image
+        return lambda: predict(self._pipeline, self._session.run, image)
 
     def _case_call(self) -> Callable[[], object]:
         """A whole case through the pipeline: the one of median size stands for all."""
@@ -104,18 +113,20 @@ class Worker:
 
 
 def check_outputs(pipeline: Pipeline, batch: np.ndarray, outputs: np.ndarray) -> None:
-    """Raise Numeric unless `outputs` are finite and of the shape that the pipeline expects for `batch`."""
+    """Raise Numeric unless `outputs` are finite logits, or labels, of the shape the pipeline expects for `batch`."""
     expected = (len(batch), *pipeline.output_shape[1:])
     if outputs.shape != expected:
         raise Numeric(f"the model must return shape {expected}, it returned {outputs.shape}", stage="measure")
-    if not np.isfinite(outputs).all():
+    if pipeline.gives_labels and outputs.dtype != np.uint8:
+        raise Numeric(f"the model must return labels in uint8, it returned {outputs.dtype}", stage="measure")
+    if not pipeline.gives_labels and not np.isfinite(outputs).all():
         count = int(outputs.size - np.isfinite(outputs).sum())
         message = f"the model must return finite numbers, {count} of {outputs.size} are NaN or infinite"
         raise Numeric(message, stage="measure")
 
 
 def first_tile(pipeline: Pipeline, cases: Path) -> np.ndarray:
-    """The first tile of the first case, float32 (1, channels, *tile). Raises BadData naming the case."""
+    """The first tile of the first case, of `pipeline.input_shape`. Raises BadData naming the case."""
     try:
         tiles, _ = pipeline.cut(case_image(cases, 0), case_affine(cases, 0))
     except ValueError as error:

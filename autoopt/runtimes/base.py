@@ -20,7 +20,11 @@ class Session(Protocol):
     """A loaded model, ready to run."""
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        """One call: float32 (n, channels, *spatial) in, float32 (n, classes[, *spatial]) out."""
+        """One call: float32 (n, channels, *spatial) in, float32 (n, classes[, *spatial]) out.
+
+        A graph that does parts of its pipeline itself takes uint8 (n, *spatial, channels), and with `in_graph` both
+        gives uint8 (n, *spatial).
+        """
         ...
 
     def effective(self) -> dict[str, Scalar]:

@@ -1,8 +1,9 @@
 """A runtime for tests: the latency, the error and the failure are settings.
 
 The artifact is a folder with fake.json: {"classes": k, "threshold": 0.0, "task": "segmentation",
-"layers": [...]}; all but the first may be left out. Class 1 is where the first channel is larger than
-the threshold (its mean, for classification). The layers are what `profile` tells, each a `Layer` as JSON.
+"layers": [...], "pipeline": {...}}; all but the first may be left out. Class 1 is where the first channel is larger
+than the threshold (its mean, for classification). The layers are what `profile` tells, each a `Layer` as JSON. Of the
+pipeline it does itself what `in_graph` names.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from autoopt.answers import largest_of
 from autoopt.errors import Unsupported
+from autoopt.infer import Pipeline
 from autoopt.parameters import Parameter
 from autoopt.records import Host, Scalar
 from autoopt.runtimes.layers import Layer
@@ -66,6 +69,7 @@ class Session:
             self._threshold = float(content.get("threshold", 0.0))
             self._segments = content.get("task", "segmentation") == "segmentation"
             self._layers = [Layer.from_json(item) for item in content.get("layers", ())]
+            self._pipeline = Pipeline.from_json(content["pipeline"]) if "pipeline" in content else None
         self._settings = {**{name: item.default for name, item in PARAMETERS.items()}, **settings}
 
     def run(self, batch: np.ndarray) -> np.ndarray:
@@ -74,6 +78,9 @@ class Session:
         failure = self._settings["failure"]
         if failure is not None:
             _fail(str(failure))
+        inside = self._pipeline
+        if inside is not None:
+            batch = np.stack([inside.normalise(image) for image in batch])
         first = batch[:, 0]
         positive = (
             first > self._threshold if self._segments else first.reshape(len(batch), -1).mean(1) > self._threshold
@@ -84,6 +91,8 @@ class Session:
         outputs[:, 1] = np.where(positive, _LOGIT, 0.0)
         if failure == "nan":
             outputs[...] = np.nan
+        if inside is not None and inside.gives_labels:
+            outputs = np.stack([largest_of(logits) for logits in outputs])
         return outputs[..., :-1] if failure == "shape" else outputs
 
     def effective(self) -> dict[str, Scalar]:

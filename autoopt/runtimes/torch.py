@@ -64,6 +64,8 @@ class Session:
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         """See `runtimes.base.Session`."""
+        if not batch.flags.writeable:  # torch shares memory, and knows no tensor that is read only
+            batch = batch.copy()
         with self._torch.no_grad():
             result: np.ndarray = self._module(self._torch.from_numpy(batch)).numpy()
         return result

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -21,6 +21,7 @@ from autoopt.runtimes import runtime
 from autoopt.space.dimension import Dimension
 from autoopt.space.pipeline import PIPELINE
 from autoopt.space.pipeline import canonical as canonical_pipeline
+from autoopt.workload import Latency
 
 TEXT_SCHEMA = 1
 RUNTIME = "runtime"
@@ -58,6 +59,8 @@ class Space:
     """The workload's own, which a `pipeline` section changes."""
     without: tuple[str, ...] = ()
     """The runtimes that this workload cannot have."""
+    image: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """One of the workload's, where it decides what the graph can do of the pipeline."""
 
     @cached_property
     def text(self) -> str:
@@ -73,6 +76,16 @@ class Space:
     def raw_size(self) -> float:
         """The number of raw points: a whole number, or infinity."""
         return math.prod(dimension.size for dimension in self.dimensions)
+
+    def timed(self, latency: Latency) -> Latency:
+        """What a study of this space times where its workload says `latency`.
+
+        Where a call may do what is else done around it, calls alone are no comparison: then it is a whole tile.
+        """
+        dimension = self.dimension(f"{PIPELINE}.in_graph")
+        inside = [] if dimension is None else [{dimension.key: value} for value in dimension.choices]
+        moved = any("in_graph" in (canonical_pipeline(item, self.pipeline, self.image) or {}) for item in inside)
+        return "tile" if moved and latency == "call" else latency
 
     def dimension(self, name: str) -> Dimension | None:
         """The dimension with this dotted name."""
@@ -196,7 +209,7 @@ class Space:
 
     def _canonical_step(self, name: str, executed: Settings) -> _Canonical:
         if name == PIPELINE:
-            return lambda settings: canonical_pipeline(settings, self.pipeline)
+            return lambda settings: canonical_pipeline(settings, self.pipeline, self.image)
         return lambda settings: step(name).canonical(settings, executed, self.host)
 
     def _of(self, section: str) -> tuple[Dimension, ...]:

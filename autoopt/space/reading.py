@@ -20,13 +20,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from autoopt.compress import STEPS, step
-from autoopt.errors import SpaceError
+from autoopt.errors import SpaceError, TrialError
 from autoopt.parameters import Parameter
 from autoopt.records import Host, Scalar
 from autoopt.runtimes import RUNTIMES, runtime
 from autoopt.space.dimension import Dimension
-from autoopt.space.pipeline import PARAMETERS, PIPELINE, problems
+from autoopt.space.pipeline import PARAMETERS, PIPELINE, problems, sample_image
 from autoopt.space.points import RUNTIME, Space
 from autoopt.space.values import dimension_of
 from autoopt.workload import Workload
@@ -57,7 +59,7 @@ def load_space(source: str | Path, host: Host, workload: Workload | None = None)
     if reader.problems:
         raise SpaceError(*reader.problems)
     pipeline = None if workload is None else workload.pipeline
-    return Space(path.stem, dimensions, host, _description(document), pipeline, reader.without)
+    return Space(path.stem, dimensions, host, _description(document), pipeline, reader.without, reader.image)
 
 
 class _Reader:
@@ -65,6 +67,7 @@ class _Reader:
 
     def __init__(self, file: str, host: Host, workload: Workload | None) -> None:
         self.problems: list[str] = []
+        self.image: np.ndarray | None = None
         self.without = ("torch",) if workload is not None and workload.graph is not None else ()
         self._file = file
         self._host = host
@@ -89,14 +92,12 @@ class _Reader:
             self._problem(PIPELINE, f"must be a mapping of settings ({_listed(PARAMETERS)}), got {_kind(section)}")
             return
         if self._workload is not None:
-            if self._workload.latency != "case":
-                self._problem(
-                    PIPELINE,
-                    f"must be left out for {self._workload.name}: what is timed there is one network call, "
-                    "and a smaller tile would only look faster",
-                )
+            try:
+                self.image = sample_image(section, self._workload)
+            except TrialError as error:
+                self._problem(f"{PIPELINE}.in_graph", f"needs a look at a training image: {error.message}")
                 return
-            self.problems += [f"{self._file}: {text}" for text in problems(section, self._workload.pipeline)]
+            self.problems += [f"{self._file}: {text}" for text in problems(section, self._workload, self.image)]
         yield from self._settings(PIPELINE, section, PARAMETERS)
 
     def _step(self, name: str, section: Any) -> Iterator[Dimension]:

@@ -82,7 +82,8 @@ def _settings(space: Space, name: str, precision: str, *, quantize: bool = False
         else:
             parameters = PIPELINE_PARAMETERS if dimension.section == PIPELINE else step(dimension.section).PARAMETERS
             wanted = parameters[dimension.key].default
-        point[dimension.name] = dimension.nearest(wanted)
+        # Everything is compared with the workload as it is, also where the space has only other pipelines.
+        point[dimension.name] = wanted if dimension.section == PIPELINE else dimension.nearest(wanted)
     # A seed may lie outside the space, so these are not the nearest but the very values.
     parameters = runtime(name).PARAMETERS
     for key, parameter in parameters.items():

@@ -35,6 +35,8 @@ description: the fake runtime, its errors and failures planted by latency
 runtime: {{name: fake, threads: 1, latency_ms: {latencies}}}
 """
 
+pytestmark = pytest.mark.timeout(900)  # two searches of ninety trials in all: a busy host takes minutes
+
 
 @dataclass(frozen=True)
 class Plant:
