@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+import numpy as np
+
 from autoopt.agreement import SourceModel
 from autoopt.compress import STEPS
 from autoopt.errors import BadData, Crash, DataError, TrialError, UsageError
+from autoopt.few import Few, few_of
 from autoopt.make import Maker
 from autoopt.measure.launcher import Measuring, Subject, Verdict, Workers
 from autoopt.measure.pack import pack_cases
@@ -25,7 +28,7 @@ from autoopt.measure.timing import Plan
 from autoopt.measure.turns import Clear, never
 from autoopt.process import Child
 from autoopt.quality import score
-from autoopt.records import DISAGREEMENT, Configuration, Failure, Host, Status, TrialRecord, canonical_json
+from autoopt.records import DISAGREEMENT, Configuration, Failure, Host, Quality, Status, TrialRecord, canonical_json
 from autoopt.request import Prepared
 from autoopt.results import StudyResult
 from autoopt.runtimes import runtime
@@ -61,6 +64,20 @@ class Bench:
         """Let the maker begin the export that `configuration` needs while the parent goes on."""
         settings = configuration.section("runtime") or {}
         self.maker.begin_export(runtime(str(settings["name"])).FORMAT, str(settings.get("precision", "f32")))
+
+    def score(self, predictions: Sequence[np.ndarray], only: Sequence[int] | None = None) -> Quality:
+        """The quality of the predictions of all cases, or `only` some: see `quality.score`."""
+        source = None if self.source is None else self.source.predictions
+        return score(self.workload, self.split, predictions, source, only)
+
+    def few(self) -> Few:
+        """The cases that are predicted first, where the study so far lets them tell that too much is lost."""
+        reference = None if self.so_far is None else self.so_far.reference
+        if self.so_far is None or reference is None or reference.quality is None:
+            return Few()
+        return few_of(
+            self.workload.splits[self.split], reference.quality, self.so_far.card.limits.get("drop"), self.score
+        )
 
     def until(self, record: TrialRecord) -> Verdict | int | None:
         """How long to measure a scored trial: see `Measuring.finish`."""
@@ -106,10 +123,10 @@ def evaluate(configuration: Configuration, bench: Bench, *, origin: str = "sampl
                 timeout_s=bench.measure_timeout_s,
             )  # fmt: skip
             with stages("measure", "look"):
-                predictions = measuring.first()
+                few = bench.few()
+                predictions = measuring.first(few=few.cases, go_on=few.go_on)
             with stages("score", "score"):
-                source = None if bench.source is None else bench.source.predictions
-                record = replace(record, quality=score(bench.workload, bench.split, predictions, source))
+                record = replace(record, quality=few.quality or bench.score(predictions))
             with stages("measure", "measure"):
                 record = replace(record, measurement=measuring.finish(bench.until(record)))
         return replace(record, seconds=stages.seconds)

@@ -121,11 +121,15 @@ def violations(record: TrialRecord, reference: TrialRecord | None, limits: Mappi
 
 
 def judge(record: TrialRecord, reference: TrialRecord | None, limits: Mapping[str, float]) -> TrialRecord:
-    """The record with the status that `limits` give it; a failed one stays failed."""
+    """The record with the status that `limits` give it; a failed one stays failed.
+
+    One that was scored on a few cases only is infeasible, also when a later limit is wider.
+    """
     if record.status is Status.FAILED:
         return record
+    partly = record.quality is not None and record.quality.left_out > 0
     violated = {name: excess for name, excess in violations(record, reference, limits).items() if excess > 0}
-    return replace(record, status=Status.INFEASIBLE if violated else Status.COMPLETE, violated=violated)
+    return replace(record, status=Status.INFEASIBLE if violated or partly else Status.COMPLETE, violated=violated)
 
 
 def _qualities(record: TrialRecord, reference: TrialRecord | None) -> tuple[Quality, Quality] | None:

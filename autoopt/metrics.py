@@ -1,7 +1,12 @@
-"""Metrics: numbers of one compared case, or of a whole split. numpy; scipy only for distances and ranks."""
+"""Metrics: numbers of one compared case, or of a whole split.
+
+Those of a split are scikit-learn's. Dice, IoU and surface distances are counted here, because MONAI's need torch, which
+the process that scores does not load; the tests hold them to MONAI's.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -99,6 +104,23 @@ def hd95(compared: Compared, millimetres: bool) -> float | None:
     return _mean([_surface_distance(*compared.masks(label), spacing) for label in compared.foreground])
 
 
+def surface_dice(compared: Compared, tolerance: float, millimetres: bool) -> float | None:
+    """The mean over the foreground labels of the normalised surface distance (Nikolov et al. 2021), 1 at best.
+
+    The share of both surfaces' voxels that have the other surface within `tolerance`, in voxels or in mm. 0 for a label
+    that is in one of the two only.
+    """
+    spacing = compared.spacing_mm if millimetres else None
+    values: list[float | None] = []
+    for label in compared.foreground:
+        masks = compared.masks(label)
+        if masks[0].any() and masks[1].any():
+            values.append(float(np.mean(np.concatenate(_surface_distances(*masks, spacing)) <= tolerance)))
+        else:
+            values.append(0.0 if masks[0].any() or masks[1].any() else None)
+    return _mean(values)
+
+
 def volume_difference(compared: Compared) -> float | None:
     """The mean over the foreground labels of |predicted - reference volume| / reference volume."""
     _, reference, prediction = compared.counts
@@ -114,35 +136,33 @@ def right(compared: Compared) -> float | None:
 
 
 def macro_f1(references: np.ndarray, chances: np.ndarray) -> float:
-    """The mean over the classes that occur or are predicted of F1."""
-    truth, chosen = _one_hot(references, chances.shape[1]), _chosen(references, chances)
-    both, total = (truth & chosen).sum(axis=0), truth.sum(axis=0) + chosen.sum(axis=0)
-    return float(np.mean(2 * both[total > 0] / total[total > 0]))
+    """The mean over the classes that occur or are predicted of F1 (scikit-learn)."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(references, _chosen(references, chances), average="macro", zero_division=np.nan))
 
 
 def auroc(references: np.ndarray, chances: np.ndarray) -> float:
-    """The mean over the classes of the area under the ROC curve, one class against the rest (Mann and Whitney 1947).
+    """The mean over the classes of the area under the ROC curve, one class against the rest (scikit-learn).
 
     NaN where no class has both cases in it and cases out of it.
     """
-    from scipy.stats import rankdata
+    from sklearn.metrics import roc_auc_score
 
-    truth = _one_hot(references, chances.shape[1])
-    areas = []
-    for label in range(chances.shape[1]):
-        positive = truth[:, label]
-        n, m = int(positive.sum()), int((~positive).sum())
-        if n and m:
-            areas.append((rankdata(chances[:, label])[positive].sum() - n * (n + 1) / 2) / (n * m))
-    return float(np.mean(areas)) if areas else float("nan")
+    labels = np.arange(chances.shape[1])
+    truth = references == 1 if references.ndim == 2 else references[:, np.newaxis] == labels
+    mixed = [label for label in labels if truth[:, label].any() and not truth[:, label].all()]
+    return float(roc_auc_score(truth[:, mixed], chances[:, mixed], average="macro")) if mixed else float("nan")
 
 
 def mcc(references: np.ndarray, chances: np.ndarray) -> float:
-    """Matthews' correlation coefficient for any number of classes (Gorodkin 2004); 0 where one side is constant."""
-    truth, chosen = _one_hot(references, chances.shape[1]), _chosen(references, chances)
-    x, y = truth - truth.mean(axis=0), chosen - chosen.mean(axis=0)
-    spread = float(np.sqrt((x * x).sum() * (y * y).sum()))
-    return float((x * y).sum() / spread) if spread > 0 else 0.0
+    """Matthews' correlation coefficient for any number of classes (scikit-learn); 0 where one side is constant.
+
+    Of several labels at once, that of all their decisions.
+    """
+    from sklearn.metrics import matthews_corrcoef
+
+    return float(matthews_corrcoef(np.ravel(references), np.ravel(_chosen(references, chances))))
 
 
 def ece(references: np.ndarray, chances: np.ndarray) -> float:
@@ -190,45 +210,58 @@ METRICS: dict[str, Metric] = {
     "mcc": Metric("classification", "Matthews' correlation coefficient", of_split=mcc),
     "ece": Metric("classification", "expected calibration error", of_split=ece, larger_is_better=False),
 }  # fmt: skip
-"""Name to metric. `dice_LABEL` is one more for every label of a workload: see `metric_named`."""
+"""Name to metric. There is one more for every label and every tolerance of a surface: see `metric_named`."""
+MORE_OF_SEGMENTATION = ("dice_LABEL", "nsd_2mm", "nsd_1px")
+"""Examples of those that are made from their name."""
 
 
 def metric_named(name: str, labels: Sequence[str]) -> Metric | None:
-    """The metric called `name`, also `dice_LABEL` for one of `labels`; None when there is none."""
+    """The metric called `name`; None when there is none.
+
+    `dice_LABEL` is Dice of one of `labels`, `nsd_2mm` or `nsd_1.5px` the normalised surface distance at a tolerance.
+    """
     if name in METRICS:
         return METRICS[name]
     label = name.removeprefix("dice_")
     if name.startswith("dice_") and label in labels:
         index = list(labels).index(label)
         return Metric("segmentation", f"Dice of {label}", lambda case: dice(case)[index])
+    if match := re.fullmatch(r"nsd_(\d+(?:\.\d+)?)(mm|px)", name):
+        tolerance, unit = float(match[1]), match[2]
+        return Metric(
+            "segmentation",
+            f"normalised surface distance of the labels but the background at {tolerance:g} {unit}",
+            partial(surface_dice, tolerance=tolerance, millimetres=unit == "mm"),
+        )
     return None
 
 
 def _surface_distance(reference: np.ndarray, prediction: np.ndarray, spacing: tuple[float, ...] | None) -> float | None:
-    from scipy import ndimage
-
-    spacing = spacing or (1.0,) * reference.ndim
     if not reference.any() and not prediction.any():
         return None
     if not reference.any() or not prediction.any():
-        return float(np.linalg.norm(np.array(reference.shape) * spacing))
+        return float(np.linalg.norm(np.array(reference.shape) * (spacing or 1.0)))
+    return float(max(np.percentile(distances, 95) for distances in _surface_distances(reference, prediction, spacing)))
+
+
+def _surface_distances(
+    reference: np.ndarray, prediction: np.ndarray, spacing: tuple[float, ...] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far each voxel of one's surface is from the other's, in voxels or in units of `spacing`; neither is empty."""
+    from scipy import ndimage
+
+    spacing = spacing or (1.0,) * reference.ndim
     # Only the box around both matters, with a margin so that its faces are no surfaces.
     either = np.argwhere(reference | prediction)
     box = tuple(slice(max(0, low - 1), high + 2) for low, high in zip(either.min(0), either.max(0), strict=True))
     one, other = (mask & ~ndimage.binary_erosion(mask, border_value=0) for mask in (reference[box], prediction[box]))
     to_other = ndimage.distance_transform_edt(~other, sampling=spacing)[one]
     to_one = ndimage.distance_transform_edt(~one, sampling=spacing)[other]
-    return float(max(np.percentile(to_other, 95), np.percentile(to_one, 95)))
-
-
-def _one_hot(references: np.ndarray, labels: int) -> np.ndarray:
-    if references.ndim == 2:
-        return np.asarray(references == 1)
-    return np.asarray(references[:, np.newaxis] == np.arange(labels))
+    return np.asarray(to_other), np.asarray(to_one)
 
 
 def _chosen(references: np.ndarray, chances: np.ndarray) -> np.ndarray:
-    return chances > 0.5 if references.ndim == 2 else _one_hot(chances.argmax(axis=1), chances.shape[1])
+    return chances > 0.5 if references.ndim == 2 else chances.argmax(axis=1)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from autoopt import grid, stats
 from autoopt.errors import BadData, Numeric, TrialError, WorkloadError
-from autoopt.metrics import METRICS, Compared, Metric, SplitFunction, metric_named
+from autoopt.metrics import METRICS, MORE_OF_SEGMENTATION, Compared, Metric, SplitFunction, metric_named
 from autoopt.records import DISAGREEMENT, CaseScore, Quality
 from autoopt.workload import IGNORED, Case, Sample, SplitName, Workload
 
@@ -20,15 +20,21 @@ def score(
     split: SplitName,
     predictions: Sequence[np.ndarray],
     source: Sequence[np.ndarray] | None = None,
+    only: Sequence[int] | None = None,
 ) -> Quality:
     """The quality of `predictions`, one per case of the split in its order, as `Pipeline.finish` gives them.
 
-    With those of the `source` model beside them, the share in which they differ is one metric more.
-    Raises Numeric for a prediction of a wrong shape, with NaN or an unknown label, BadData for a case
-    that cannot be read, WorkloadError for metrics that the task does not have.
+    With those of the `source` model beside them, the share in which they differ is one metric more. `only` are the
+    indices of the cases that were predicted, all without it: then metrics of a whole split, and those that are defined
+    for none of the cases, are left out. Raises Numeric for a prediction of a wrong shape, with NaN or an unknown label,
+    BadData for a case that cannot be read, WorkloadError for metrics that the task does not have.
     """
     metrics = chosen_metrics(workload)
-    cases = workload.splits[split]
+    every = workload.splits[split]
+    cases = every if only is None else tuple(every[index] for index in only)
+    if only is not None:
+        metrics = {name: metric for name, metric in metrics.items() if metric.of_case is not None}
+        source = None if source is None else [source[index] for index in only]
     if len(predictions) != len(cases):
         raise Numeric(f"{split} needs one prediction for each of its {len(cases)} cases, got {len(predictions)}")
     scores: list[dict[str, float | None]] = []
@@ -51,7 +57,7 @@ def score(
             if not np.isfinite(values[name]):
                 raise BadData(f"{name} is not defined on {split}: its {len(cases)} cases are all of one class")
             pseudo[name] = _pseudo_values(metric.of_split, values[name], references, chances, cases)
-        else:
+        elif only is None or any(item[name] is not None for item in scores):
             values[name] = _aggregate(name, [item[name] for item in scores], cases)
     if source is not None:
         values[DISAGREEMENT] = _aggregate(DISAGREEMENT, [item[DISAGREEMENT] for item in scores], cases)
@@ -72,9 +78,10 @@ def chosen_metrics(workload: Workload) -> Mapping[str, Metric]:
     """The workload's metrics by name. Raises WorkloadError for what is not one, or a primary one to minimise."""
     fitting = [name for name, metric in METRICS.items() if metric.task == workload.task]
     found = {name: metric_named(name, workload.labels) for name in workload.metrics}
+    if workload.task == "segmentation":
+        fitting += MORE_OF_SEGMENTATION
     problems = [
         f"{workload.name}: metric {name!r} is not one of a {workload.task} task: use {', '.join(fitting)}"
-        + (" or dice_LABEL" if workload.task == "segmentation" else "")
         for name, metric in found.items()
         if metric is None or metric.task != workload.task
     ]

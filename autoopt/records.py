@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property, lru_cache
@@ -273,7 +273,8 @@ class Quality:
 
     `undefined` counts, per metric, the cases with no defined score; they are never silently dropped. `pseudo` holds, of
     metrics that only a whole split has, the jackknife's pseudo-value of each group (Tukey 1958), whose mean estimates
-    the metric.
+    the metric. `left_out` counts the cases that were not predicted, because a few told that too much is lost; the
+    values are then estimates, and the trial cannot be feasible.
     """
 
     split: str
@@ -283,11 +284,31 @@ class Quality:
     cases: tuple[CaseScore, ...]
     undefined: Mapping[str, int] = field(default_factory=dict)
     pseudo: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    left_out: int = 0
 
     @property
     def value(self) -> float:
         """The aggregate of the primary metric."""
         return self.values[self.primary]
+
+    def among(self, cases: Sequence[CaseScore]) -> Quality:
+        """The same on `cases` only, as far as their own scores tell: without what only a whole split has."""
+        wanted = {case.id for case in cases}
+        kept = tuple(case for case in self.cases if case.id in wanted)
+        names = list(dict.fromkeys(name for case in kept for name in case.scores))
+        scores = {name: [case.scores.get(name) for case in kept] for name in names}
+        groups = [case.group for case in kept]
+        return replace(
+            self,
+            values={
+                name: stats.mean_over_groups(column, groups)
+                for name, column in scores.items()
+                if any(value is not None for value in column)
+            },
+            cases=kept,
+            undefined={name: column.count(None) for name, column in scores.items()},
+            pseudo={},
+        )
 
     def by_group(self, metric: str | None = None) -> dict[str, float]:
         """The metric (by default the primary one) of each group, whose mean is the aggregate; empty where not known."""

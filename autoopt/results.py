@@ -177,6 +177,9 @@ class StudyResult:
         twin = next((item for item in self.records if key is not None and runs_what(item) == key), None)
         if twin is not None:
             return f"it runs what #{twin.number} runs"
+        if record.quality is not None and record.quality.left_out:
+            count = len(record.quality.cases)
+            return f"it surely loses too much on {count} of {count + record.quality.left_out} cases"
         others = [OBJECTIVES[name] for name in self.card.objectives if name not in ("latency", "quality")]
         reference = self.reference or record
         return standing.verdict(

@@ -34,8 +34,10 @@ DRAWS = 400
 def drop(before: Quality, after: Quality) -> stats.Drop | None:
     """What the primary metric lost from `before` to `after`, paired by group; None without values by group.
 
-    Where there is a single group, its cases are paired instead: their interval says nothing of other patients.
+    Where there is a single group, its cases are paired instead: their interval says nothing of other patients. Of an
+    `after` that left cases out, only those that both have count.
     """
+    before = before.among(after.cases) if after.left_out else before
     first, second = before.by_group(), after.by_group()
     common = [group for group in first if group in second]
     if len(common) == 1 and first.keys() == second.keys():

@@ -19,13 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
-from autoopt import pareto, standing
+from autoopt import few, limits, pareto, standing
 from autoopt.calibrating import PROCESSES, noise_of
 from autoopt.measure.launcher import CAP
 from autoopt.measure.timing import Plan, Turn
 from autoopt.measure.turns import play
 from autoopt.records import CaseScore, Configuration, Host, Measurement, Quality, Status, StudyCard, TrialRecord
 from autoopt.results import StudyResult
+from autoopt.workload import Case, Sample
 
 SIGMA, CALL_NOISE, DRIFT, BUSY, SLOWDOWN = 0.02, 0.05, 0.2, 0.25, 1.5
 REFERENCE_S, PATIENTS = 0.02, 12
@@ -132,9 +133,7 @@ class Search:
 
     def _quality(self, truth: Truth) -> Quality:
         noise = truth.spread * self.rng.normal(size=PATIENTS) if truth.loss != 0 else 0.0
-        values = self.base - truth.loss + noise
-        cases = tuple(CaseScore(f"c{i}", f"p{i}", {"dice": float(value)}) for i, value in enumerate(values))
-        return Quality("val", "dice", "mean over groups", {"dice": float(values.mean())}, cases)
+        return _scored(self.base - truth.loss + noise)
 
 
 TRUTHS = tuple(
@@ -151,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run all experiments, print the figures, return 0 when every goal is met."""
     options = _parser().parse_args(arguments)
     repetitions = options.repetitions
-    goals = [*_fronts(repetitions // 4), *_pairs(repetitions)]
+    goals = [*_fronts(repetitions // 4), *_pairs(repetitions), *_few_cases(10 * repetitions)]
     for name, value, goal, met in goals:
         print(f"{'met   ' if met else 'MISSED'} {name}: {value:.3f} (goal: {goal})")
     if options.json is not None:
@@ -240,6 +239,42 @@ def _more(search: Search, record: TrialRecord, latency_s: float) -> Measurement:
     while measured is None or measured.processes < MORE:
         measured = search._process(Truth(latency_s, 0.0), measured, thorough=True)
     return measured
+
+
+def _few_cases(repetitions: int) -> list[Outcome]:
+    """Trials that lose up to three times the margin, unlike in their patients: what a few of these stop, all must."""
+    rng = np.random.default_rng(0)
+    stopped = wrong = lost = 0
+    for _ in range(repetitions):
+        base = rng.uniform(0.6, 0.98, size=SCORED)
+        loss = rng.uniform(0, 3 * MARGIN) + rng.uniform(0.002, 0.04) * rng.normal(size=SCORED)
+        loss[rng.random(SCORED) < 0.03] += 0.2  # some patients are lost altogether
+        before, after = _scored(base), _scored(base - loss)
+        chosen = few.drawn([Case(case.id, case.group, _unread) for case in before.cases])
+        part = few.estimated(after.among([after.cases[index] for index in chosen]), before)
+        record = TrialRecord(Configuration.of({"runtime": {"name": "fake"}}), Status.COMPLETE, quality=after)
+        reference = replace(record, quality=before)
+        loses = limits.judge(record, reference, {"drop": MARGIN}).status is Status.INFEASIBLE
+        stops = few.loses_too_much(part, before, MARGIN)
+        stopped, wrong, lost = stopped + stops, wrong + (stops and not loses), lost + loses
+    return [
+        (f"trials stopped after {few.FEW} of {SCORED} cases that all cases would have let through",
+         wrong / max(1, stopped), "under 0.01", wrong < 0.01 * max(1, stopped)),
+        ("trials that lose too much that the few stopped", (stopped - wrong) / max(1, lost), "information", True),
+    ]  # fmt: skip
+
+
+SCORED = 79
+"""Patients of a split that is large enough for a check of a few."""
+
+
+def _scored(values: np.ndarray) -> Quality:
+    cases = tuple(CaseScore(f"c{i}", f"p{i}", {"dice": float(value)}) for i, value in enumerate(values))
+    return Quality("val", "dice", "mean over groups", {"dice": float(values.mean())}, cases)
+
+
+def _unread() -> Sample:
+    raise AssertionError("nothing is read here")
 
 
 def _parser() -> argparse.ArgumentParser:

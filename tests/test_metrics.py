@@ -44,8 +44,8 @@ def test_several_labels_agree_with_sklearn() -> None:
 
 
 @pytest.mark.parametrize("spacing", [None, (1.5, 0.5, 3.0)])
-def test_surface_distance_agrees_with_monai(spacing: tuple[float, ...] | None) -> None:
-    """The 95th percentile Hausdorff distance of two overlapping boxes and a stray voxel is MONAI's."""
+def test_surfaces_agree_with_monai(spacing: tuple[float, ...] | None) -> None:
+    """Hausdorff distance and surface Dice of two overlapping boxes and a stray voxel are MONAI's."""
     torch = pytest.importorskip("torch")
     monai = pytest.importorskip("monai.metrics")
     one, other = np.zeros((20, 18, 12), np.uint8), np.zeros((20, 18, 12), np.uint8)
@@ -61,6 +61,26 @@ def test_surface_distance_agrees_with_monai(spacing: tuple[float, ...] | None) -
         *pair, include_background=True, percentile=95, directed=False, spacing=spacing or 1.0
     )
     assert of_case(compared) == pytest.approx(float(expected), rel=0.02)
+    for tolerance in (0.0, 1.0, 1.5, 4.0):
+        metric = metric_named(f"nsd_{tolerance:g}{'px' if spacing is None else 'mm'}", ("background", "box"))
+        assert metric is not None and metric.of_case is not None
+        expected = monai.compute_surface_dice(*pair, [tolerance], include_background=True, spacing=spacing)
+        assert metric.of_case(compared) == pytest.approx(float(expected[0, -1]))
+
+
+def test_calibration_error_agrees_with_monai() -> None:
+    """The expected calibration error of one class against the other is MONAI's binning summed up."""
+    torch = pytest.importorskip("torch")
+    monai = pytest.importorskip("monai.metrics")
+    random = np.random.default_rng(1)
+    sure = random.uniform(0.5, 1.0, 400)
+    hit = random.uniform(size=400) < sure**2
+    certain, accuracy, count = monai.calibration_binning(
+        torch.from_numpy(sure)[None, None], torch.from_numpy(hit.astype(float))[None, None], metrics.CALIBRATION_BINS
+    )
+    expected = torch.nansum((certain - accuracy).abs() * count / count.sum())
+    references = np.where(hit, 0, 1)
+    assert metrics.ece(references, np.stack([sure, 1 - sure], axis=1)) == pytest.approx(float(expected), abs=1e-6)
 
 
 def test_a_label_that_is_missed_costs_the_diagonal() -> None:
@@ -69,6 +89,9 @@ def test_a_label_that_is_missed_costs_the_diagonal() -> None:
     assert METRICS["hd95_px"].of_case(case(full, empty)) == 5.0  # type: ignore[misc]
     assert METRICS["hd95_px"].of_case(case(empty, full)) == 5.0  # type: ignore[misc]
     assert METRICS["hd95_px"].of_case(case(empty, empty)) is None  # type: ignore[misc]
+    nsd = metric_named("nsd_1px", ("background", "all"))
+    assert nsd is not None and nsd.of_case is not None
+    assert [nsd.of_case(case(*pair)) for pair in ((full, empty), (empty, full), (empty, empty))] == [0.0, 0.0, None]
     assert METRICS["volume_difference"].of_case(case(empty, full)) is None  # type: ignore[misc]
     assert METRICS["volume_difference"].of_case(case(full, empty)) == 1.0  # type: ignore[misc]
 
@@ -76,9 +99,10 @@ def test_a_label_that_is_missed_costs_the_diagonal() -> None:
 def test_what_is_ignored_counts_nowhere() -> None:
     """Voxels that nobody labelled change no metric, whatever is predicted there."""
     reference = np.array([[0, 1, 1, IGNORED], [0, 0, 1, IGNORED]])
-    for name in ("dice_macro", "dice_foreground", "iou_macro", "hd95_px", "volume_difference"):
-        of_case = METRICS[name].of_case
-        assert of_case is not None
+    for name in ("dice_macro", "dice_foreground", "iou_macro", "hd95_px", "nsd_0px", "volume_difference"):
+        metric = metric_named(name, ("background", "thing"))
+        assert metric is not None and metric.of_case is not None
+        of_case = metric.of_case
         values = {of_case(case(reference, [[0, 1, 1, a], [0, 1, 1, b]])) for a in (0, 1) for b in (0, 1)}
         assert len(values) == 1, name
 

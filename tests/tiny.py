@@ -29,6 +29,7 @@ SHAPES = ((16, 16), (24, 20), (12, 16))
 SOURCE = f"{Path(__file__).resolve()}:workload"
 CASES_SOURCE = f"{Path(__file__).resolve()}:whole_cases"
 PIXELS_SOURCE = f"{Path(__file__).resolve()}:pixels"
+MANY_SOURCE = f"{Path(__file__).resolve()}:many"
 PIXEL_SHAPES = ((16, 16), (32, 16), (12, 16))
 """Shapes that tiles cover without overlapping."""
 PIPELINE = Pipeline(
@@ -65,6 +66,13 @@ def workload(data: Path | None = None) -> Workload:
 def whole_cases(data: Path | None = None) -> Workload:
     """The tiny workload with whole cases timed, so that its tile and overlap may be searched."""
     return replace(workload(data), name="tiny-cases", latency="case")
+
+
+def many(data: Path | None = None) -> Workload:
+    """The tiny workload with sixty patients in val: enough for a look at a few of them first."""
+    small = workload(data)
+    val = tuple(_case(100 + index, f"val-{index}", TILE) for index in range(60))
+    return replace(small, name="tiny-many", splits=replace(small.splits, val=val), data_digest=digest("many"))
 
 
 def pixels(data: Path | None = None) -> Workload:

@@ -62,6 +62,8 @@ _CHECKED = ("precision", "threads", "streams")
 
 Verdict = Callable[[Measurement], str]
 """Why what was measured is enough, empty when it is not."""
+GoOn = Callable[[list[np.ndarray]], bool]
+"""Whether, after a look at the predictions of a few cases, the others are wanted."""
 
 
 @dataclass(frozen=True)
@@ -176,13 +178,18 @@ class Seat:
         """The process, None when it ended."""
         return self._child.pid
 
-    def predict(self, folder: Path | None) -> None:
-        """Begin to write the predictions of all cases to `folder` (none without one)."""
-        job = {"do": "predict", "folder": None if folder is None else str(folder)}
+    def predict(self, cases: Sequence[int], folder: Path) -> None:
+        """Begin to write the predictions of the cases with these indices to `folder`."""
+        job = {"do": "predict", "cases": list(cases), "folder": str(folder)}
         self._child.send(job, stage=self._stage, continues=True)
 
+    def predicted(self) -> None:
+        """Wait until the predictions are written."""
+        self._answer()
+
     def effective(self) -> dict[str, Scalar]:
-        """What really ran, when the predictions are written."""
+        """What really ran; nothing more can be asked of it then."""
+        self._child.send({"do": "end"}, stage=self._stage, continues=True)
         effective: dict[str, Scalar] = self._answer()["effective"]
         return effective
 
@@ -303,23 +310,32 @@ class Measuring:
         self._taken: list[Taken] = []
         self._effective: dict[str, Scalar] = {}
 
-    def first(self, *, predict: bool = True) -> list[np.ndarray]:
+    def first(
+        self, *, predict: bool = True, few: Sequence[int] = (), go_on: GoOn = lambda predictions: True
+    ) -> list[np.ndarray]:
         """Measure one process, let it predict all cases, and read back what ran.
 
-        The predictions are in the order of the packed cases; empty without `predict`.
+        The predictions are in the order of the packed cases; none without `predict`. With `few`, those cases come
+        first, and where `go_on` says no of them, they are all that is predicted.
         """
         with ExitStack() as held:
             held.enter_context(host_lock(LOCK, timeout_s=LOCK_WAIT_S))
             folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="autoopt-")))
             seat = self._seat()
             self._measure(seat)
-            seat.predict(folder if predict else None)
+            wanted: Sequence[int] = range(len(case_ids(self._subject.cases.path)) if predict else 0)
+            if few and predict:
+                seat.predict(few, folder)
+                seat.predicted()
+                if not go_on(_loaded(folder, few)):
+                    wanted = few
+            seat.predict([index for index in wanted if index not in few], folder)
             if self._plan.processes > 1 and not self._is_clear():
                 self._workers.prepare()  # it only imports: two runtimes that compute slow each other down tenfold
+            seat.predicted()
             self._effective = seat.effective()
             seat.close()
-            count = len(case_ids(self._subject.cases.path)) if predict else 0
-            return [np.load(folder / array_name(index), allow_pickle=False) for index in range(count)]
+            return _loaded(folder, wanted)
 
     def finish(self, until: Verdict | int | None = None) -> Measurement:
         """Measure further processes: a number in all, by default the plan's, or until a verdict has something to say.
@@ -419,10 +435,14 @@ def predictions(subject: Subject, *, timeout_s: float = 300.0) -> list[np.ndarra
         seat = Seat(workers.take(), subject, hasty)
         seat.timeout_s = timeout_s
         seat.begin().opened()
-        seat.predict(Path(folder))
-        seat.effective()
-        count = len(case_ids(subject.cases.path))
-        return [np.load(Path(folder) / array_name(index), allow_pickle=False) for index in range(count)]
+        wanted = range(len(case_ids(subject.cases.path)))
+        seat.predict(wanted, Path(folder))
+        seat.predicted()
+        return _loaded(Path(folder), wanted)
+
+
+def _loaded(folder: Path, cases: Sequence[int]) -> list[np.ndarray]:
+    return [np.load(folder / array_name(index), allow_pickle=False) for index in cases]
 
 
 @contextmanager

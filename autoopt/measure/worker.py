@@ -1,8 +1,8 @@
 """The child that measures: numpy, one runtime and the inference pipeline, nothing else.
 
 Its jobs: `import` the runtime's library, `open` the artifact (load, first call, warm-up of what is timed: a network
-call, an image of one tile or a whole case), take a `turn`, `predict` all cases as arrays in a folder and say what
-really ran.
+call, an image of one tile or a whole case), take a `turn`, `predict` cases as arrays in a folder, and `end`, saying
+what really ran.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Worker:
 
     def __call__(self, job: dict[str, Any]) -> Mapping[str, Any]:
         """Do one job. Raises Unsupported, Numeric or BadData."""
-        jobs = {"import": self._import, "open": self._open, "turn": self._turn, "predict": self._predict}
+        jobs = {"import": self._import, "open": self._open, "turn": self._turn, "predict": self._predict,
+                "end": self._end}  # fmt: skip
         return jobs[job["do"]](job)
 
     def _import(self, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,8 +81,11 @@ class Worker:
         return take_turn(self._timed, Plan.from_json(job["plan"]), self._call_s).to_json()
 
     def _predict(self, job: Mapping[str, Any]) -> dict[str, Any]:
-        for index in range(len(case_ids(self._cases)) if job["folder"] is not None else 0):
+        for index in job["cases"]:
             np.save(Path(job["folder"]) / array_name(index), self._predicted(index), allow_pickle=False)
+        return {}
+
+    def _end(self, job: Mapping[str, Any]) -> dict[str, Any]:
         effective = self._session.effective()
         self._session.close()
         return {"effective": effective}

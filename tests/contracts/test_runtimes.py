@@ -99,6 +99,21 @@ class RuntimeContract:
         assert effective["low_precision_share"] in (None, 0.0)
         assert json.loads(json.dumps(effective)) == effective
 
+    def test_profile_tells_the_layers(self, name: str, exported: Exported) -> None:
+        """A profile names each executed layer once in f32 with its time, and leaves later answers as they were."""
+        session = runtime(name).open(exported.folder, runtime(name).canonical({}, HOST))
+        before = session.run(exported.batch)
+        layers = session.profile(exported.batch, calls=3)
+        after = session.run(exported.batch)
+        session.close()
+        assert np.array_equal(before, after)
+        assert layers and all(layer.seconds >= 0 and layer.type and layer.kernel for layer in layers)
+        assert sum(layer.seconds for layer in layers) > 0
+        assert {layer.precision for layer in layers if not layer.conversion} <= {"f32", ""}
+        assert len({(layer.name, layer.type) for layer in layers}) == len(layers)
+        if name != "fake":  # which has a model of its own
+            assert sum("conv" in (layer.name + layer.type + layer.kernel).lower() for layer in layers) >= 2
+
     def test_closing_twice_is_harmless(self, name: str, exported: Exported) -> None:
         """A closed session may be closed again, also one that never ran."""
         session = runtime(name).open(exported.folder, runtime(name).canonical({}, HOST))

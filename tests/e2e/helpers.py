@@ -19,13 +19,13 @@ runtime:
 """
 
 
-def project(folder: Path, space: str = SPACE) -> list[str]:
+def project(folder: Path, space: str = SPACE, workload: str = tiny.SOURCE) -> list[str]:
     """Weights and a space in `folder`; the arguments that use them, the home folder included."""
     weights = tiny.weights(folder / "tiny.safetensors")
     path = folder / "space.yaml"
     path.write_text(space)
     return [
-        "--workload", tiny.SOURCE, "--weights", str(weights), "--space", str(path), "--home", str(folder / "mlruns"),
+        "--workload", workload, "--weights", str(weights), "--space", str(path), "--home", str(folder / "mlruns"),
     ]  # fmt: skip
 
 

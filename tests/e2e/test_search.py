@@ -17,6 +17,7 @@ import pytest
 
 from autoopt.records import Status
 from autoopt.study import read_study
+from tests import tiny
 from tests.e2e.helpers import SPACE, project, run, start
 
 
@@ -77,6 +78,22 @@ def test_the_front_is_what_the_planted_surface_says(searched: Path) -> None:
     assert settings[0]["latency_ms"] == 1
     assert {item["error"] for item in settings} <= {0, 0.004}
     assert any(item["error"] == 0 for item in settings)
+
+
+def test_a_few_cases_end_a_hopeless_trial(tmp_path: Path) -> None:
+    """What loses too much on a few cases is infeasible without the others; what does not is scored on all."""
+    space = "description: fake\nruntime: {name: fake, threads: 1, error: [0.0, 0.2]}\n"
+    done = run("search", *project(tmp_path, space, workload=tiny.MANY_SOURCE), "--budget", "5", "--max-drop", "0.01")
+    assert done.returncode == 0, done.stderr
+    result = read_study(storage(tmp_path), None)
+
+    good, bad = result.judged
+    assert good.quality is not None and len(good.quality.cases) == 60 and good.quality.left_out == 0
+    assert bad.status is Status.INFEASIBLE
+    assert bad.quality is not None and len(bad.quality.cases) == 12 and bad.quality.left_out == 48
+    assert bad.measurement is not None and bad.measurement.stopped == "it surely loses too much on 12 of 60 cases"
+    tags = {run.data.tags.get("autoopt.trial"): run.data.tags for run in mlflow_runs(tmp_path)}
+    assert tags["1"]["autoopt.stopped"] == bad.measurement.stopped
 
 
 def test_the_same_command_again_prints_the_front_and_runs_nothing(searched: Path) -> None:

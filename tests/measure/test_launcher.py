@@ -390,3 +390,20 @@ def test_a_pipeline_for_classification(setup: Setup) -> None:
     runtime: dict[str, Scalar] = {"name": "fake", "threads": 1, "precision": "f32", "latency_ms": 0.1}
     _, predictions = measure(Subject(artifact, runtime, pipeline, setup.cases), host=HOST, plan=QUICK)
     assert all(prediction.shape == (2,) and prediction.sum() == pytest.approx(1) for prediction in predictions)
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_a_look_at_a_few_cases(setup: Setup, goes_on: bool) -> None:
+    """The few come first; only where they are promising are the others predicted, and all stay in their order."""
+    subject, seen = _fake(setup, 0.1), []
+    expected = predictions(subject)
+
+    def look(few: list[np.ndarray]) -> bool:
+        seen.extend(few)
+        return goes_on
+
+    with Workers(subject.runtime) as workers:
+        found = Measuring(subject, workers, host=HOST, plan=QUICK).first(few=[0, 2], go_on=look)
+    for few in (seen, found if not goes_on else [found[0], found[2]]):
+        assert [item.tolist() for item in few] == [expected[0].tolist(), expected[2].tolist()]
+    assert len(found) == (3 if goes_on else 2)

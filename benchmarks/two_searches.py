@@ -1,0 +1,136 @@
+"""One search twice, the second with another seed and beside a program that takes a core now and then: do they agree?
+
+    python -m benchmarks.two_searches [--workload histo] [--data DIR --weights FILE] [--budget 30] [--json FILE]
+
+Compared are speed-ups over OpenVINO FP32, with the intervals that each study states: those of the configurations that
+both tried, and those of the fastest members of the fronts. Without --data it is the demo search.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import autoopt
+from autoopt import stats
+from autoopt.measure.host import current_host
+from autoopt.results import StudyResult, describe
+from autoopt.stats import LogRatio
+
+LEAST_AGREEING = 0.9
+"""Of the speed-ups that both studies state: intervals of 95 % miss one in twenty, and few are compared."""
+LOAD = """
+import random, time
+chance = random.Random(0)
+while True:
+    end = time.monotonic() + chance.uniform(5, 30)
+    while time.monotonic() < end:
+        pass
+    time.sleep(chance.uniform(5, 30))
+"""
+SEEDS = (0, 1)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run both searches, print what they agree on, return 0 when they do."""
+    options = _parser().parse_args(arguments)
+    print(f"host      {current_host().cpu}, {current_host().cores} cores")
+    studies = []
+    for seed in SEEDS:
+        with tempfile.TemporaryDirectory(prefix="autoopt-") as home, _loaded(seed != SEEDS[0]):
+            given = {"budget": options.budget, "data": options.data, "weights": options.weights}
+            found = autoopt.search(options.workload, seed=seed, home=home, **given)
+        studies.append(found.study)
+        _told(found.study, seed, found.seconds["total"])
+    outcome = compare(*studies)
+    for line in outcome["lines"]:
+        print(line)
+    print(f"{outcome['agree']} of {outcome['both']} speed-ups that both state agree (goal: {LEAST_AGREEING:.0%})")
+    print(f"the fastest members of the fronts {'agree' if outcome['fastest_agree'] else 'DISAGREE'}")
+    if options.json is not None:
+        options.json.write_text(json.dumps(outcome, indent=1) + "\n")
+    return 0 if outcome["agree"] >= LEAST_AGREEING * outcome["both"] and outcome["fastest_agree"] else 1
+
+
+def compare(first: StudyResult, second: StudyResult) -> dict[str, Any]:
+    """What two studies of one space say of the same configurations, and of the fastest member of their fronts."""
+    sides = [_speed_ups(study) for study in (first, second)]
+    names = {record.configuration.digest: describe(record.configuration) for record in first.complete}
+    lines, agree = [], 0
+    both = [digest for digest in sides[0] if digest in sides[1]]
+    for digest in both:
+        one, other = sides[0][digest], sides[1][digest]
+        same = agreeing(one, other)
+        agree += same
+        lines.append(f"{'same  ' if same else 'DIFFER'} {one.ratio:6.3f}  {other.ratio:6.3f}  {names[digest]}")
+    fastest = [side[study.front[0].configuration.digest] for side, study in zip(sides, (first, second), strict=True)]
+    return {
+        "both": len(both), "agree": agree, "lines": lines, "fastest_agree": agreeing(*fastest),
+        "fastest": [[item.ratio, *item.interval()] for item in fastest],
+        "front": [[record.configuration.digest for record in study.front] for study in (first, second)],
+    }  # fmt: skip
+
+
+def agreeing(one: LogRatio, other: LogRatio) -> bool:
+    """Whether the noise of both explains their difference (at 95 %)."""
+    low, high = LogRatio(one.value - other.value, (one.error**2 + other.error**2) ** 0.5).interval()
+    return low <= 1.0 <= high
+
+
+def _speed_ups(study: StudyResult) -> dict[str, LogRatio]:
+    """Speed-up over OpenVINO FP32 by configuration, with the error that its stated interval has."""
+    found = {}
+    for record in study.complete:
+        numbers = study.headline(record)
+        if "speedup_vs_openvino_f32_low" in numbers:
+            low, value, high = (numbers[f"speedup_vs_openvino_f32{end}"] for end in ("_low", "", "_high"))
+            reach = stats.normal_quantile(0.5 + stats.CONFIDENCE / 2)
+            found[record.configuration.digest] = LogRatio(math.log(value), math.log(high / low) / (2 * reach))
+    return found
+
+
+def _told(study: StudyResult, seed: int, seconds: float) -> None:
+    print(f"seed {seed}: {len(study.records)} trials in {seconds:.0f} s, {len(study.front)} on the front; the fastest:")
+    best = study.front[0]
+    numbers = study.headline(best)
+    print(
+        "  {speedup_vs_openvino_f32:.2f}x OpenVINO FP32 ({speedup_vs_openvino_f32_low:.2f} to "
+        "{speedup_vs_openvino_f32_high:.2f}), drop {drop:+.4f}, at most {drop_upper:+.4f}, ".format(**numbers)
+        + f"on test {numbers.get('test_drop', float('nan')):+.4f}: {describe(best.configuration)}"
+    )
+
+
+@contextmanager
+def _loaded(wanted: bool) -> Iterator[None]:
+    """A program that takes one core for some seconds now and then while the block runs."""
+    if not wanted:
+        yield
+        return
+    process = subprocess.Popen([sys.executable, "-c", LOAD])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.two_searches", description=__doc__.splitlines()[0])
+    parser.add_argument("--workload", default="histo")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--budget", type=int, default=30)
+    parser.add_argument("--json", type=Path)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
