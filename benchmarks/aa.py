@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -27,8 +26,10 @@ from autoopt.measure.launcher import Resident, measure
 from autoopt.measure.timing import Plan
 from autoopt.records import Measurement, joined
 from autoopt.request import Request, prepare
+from benchmarks.load import beside
 
 LEAST_TIED = 0.95
+BUSY = "while True: pass"
 CALIBRATION = 6
 """Processes whose spread is the noise that every interval gets, as in a study."""
 PROTOCOLS = {
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="autoopt-") as folder, _bench(Path(folder)) as bench:
         resident = bench.yardstick.resident()
         assert resident is not None
-        with _busy(options.busy):
+        with beside(BUSY if options.busy else None):
             found = _protocols(resident, bench) if options.protocols else _ties(resident, bench, options.repetitions)
     if options.json is not None:
         options.json.write_text(json.dumps(found, indent=2) + "\n")
@@ -140,20 +141,6 @@ def _bench(home: Path) -> Iterator[Bench]:
     with open_bench(prepare(Request(workload="histo", space="quick", home=home))) as bench:
         bench.maker.check()
         yield bench
-
-
-@contextmanager
-def _busy(wanted: bool) -> Iterator[None]:
-    """A process that computes on one core while the block runs."""
-    if not wanted:
-        yield
-        return
-    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _parser() -> argparse.ArgumentParser:

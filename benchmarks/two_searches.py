@@ -1,9 +1,11 @@
 """One search twice, the second with another seed and beside a program that takes a core now and then: do they agree?
 
-    python -m benchmarks.two_searches [--workload histo] [--data DIR --weights FILE] [--budget 30] [--json FILE]
+    python -m benchmarks.two_searches [--workload histo] [--data DIR --weights FILE] [--budget 30]
+                                      [--keep DIR] [--json FILE]
 
 Compared are speed-ups over OpenVINO FP32, with the intervals that each study states: those of the configurations that
-both tried, and those of the fastest members of the fronts. Without --data it is the demo search.
+both tried, and those of the fastest members of the fronts. What a study itself calls noisy, because the host was busy
+three times, is not compared. Without --data it is the demo search.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,7 @@ from autoopt import stats
 from autoopt.measure.host import current_host
 from autoopt.results import StudyResult, describe
 from autoopt.stats import LogRatio
+from benchmarks.load import beside
 
 LEAST_AGREEING = 0.9
 """Of the speed-ups that both studies state: intervals of 95 % miss one in twenty, and few are compared."""
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"host      {current_host().cpu}, {current_host().cores} cores")
     studies = []
     for seed in SEEDS:
-        with tempfile.TemporaryDirectory(prefix="autoopt-") as home, _loaded(seed != SEEDS[0]):
+        with _home(options.keep, seed) as home, beside(None if seed == SEEDS[0] else LOAD):
             given = {"budget": options.budget, "data": options.data, "weights": options.weights}
             found = autoopt.search(options.workload, seed=seed, home=home, **given)
         studies.append(found.study)
@@ -70,8 +72,12 @@ def compare(first: StudyResult, second: StudyResult) -> dict[str, Any]:
         one, other = sides[0][digest], sides[1][digest]
         same = agreeing(one, other)
         agree += same
-        lines.append(f"{'same  ' if same else 'DIFFER'} {one.ratio:6.3f}  {other.ratio:6.3f}  {names[digest]}")
-    fastest = [side[study.front[0].configuration.digest] for side, study in zip(sides, (first, second), strict=True)]
+        said = f"{one.ratio:6.3f} +- {one.error:.3f}  {other.ratio:6.3f} +- {other.error:.3f}"
+        lines.append(f"{'same  ' if same else 'DIFFER'} {said}  {names[digest]}")
+    fastest = [
+        next(side[record.configuration.digest] for record in study.front if record.configuration.digest in side)
+        for side, study in zip(sides, (first, second), strict=True)
+    ]
     return {
         "both": len(both), "agree": agree, "lines": lines, "fastest_agree": agreeing(*fastest),
         "fastest": [[item.ratio, *item.interval()] for item in fastest],
@@ -86,11 +92,12 @@ def agreeing(one: LogRatio, other: LogRatio) -> bool:
 
 
 def _speed_ups(study: StudyResult) -> dict[str, LogRatio]:
-    """Speed-up over OpenVINO FP32 by configuration, with the error that its stated interval has."""
+    """Speed-up over OpenVINO FP32 by configuration, with the error that its interval states; not of noisy trials."""
     found = {}
     for record in study.complete:
         numbers = study.headline(record)
-        if "speedup_vs_openvino_f32_low" in numbers:
+        noisy = record.measurement is None or record.measurement.contended
+        if "speedup_vs_openvino_f32_low" in numbers and not noisy:
             low, value, high = (numbers[f"speedup_vs_openvino_f32{end}"] for end in ("_low", "", "_high"))
             reach = stats.normal_quantile(0.5 + stats.CONFIDENCE / 2)
             found[record.configuration.digest] = LogRatio(math.log(value), math.log(high / low) / (2 * reach))
@@ -109,17 +116,12 @@ def _told(study: StudyResult, seed: int, seconds: float) -> None:
 
 
 @contextmanager
-def _loaded(wanted: bool) -> Iterator[None]:
-    """A program that takes one core for some seconds now and then while the block runs."""
-    if not wanted:
-        yield
+def _home(keep: Path | None, seed: int) -> Iterator[Path]:
+    if keep is not None:
+        yield keep / f"seed-{seed}"
         return
-    process = subprocess.Popen([sys.executable, "-c", LOAD])
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
+    with tempfile.TemporaryDirectory(prefix="autoopt-") as folder:
+        yield Path(folder)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -128,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--budget", type=int, default=30)
+    parser.add_argument("--keep", type=Path, help="keep both home folders here")
     parser.add_argument("--json", type=Path)
     return parser
 

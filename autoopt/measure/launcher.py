@@ -51,8 +51,9 @@ FEW_CALLS = 6
 SLOWED = 1.25
 """A reference that takes so many times its usual seconds shows a busy host."""
 TAKEN_AWAY = 0.10
-"""A share of the cores that is worth a doubt when others take it. Only a slowed reference puts a trial off: under a
-load that stays, candidate and reference suffer alike, and waiting would not help."""
+"""A share of the cores that is worth a doubt when others take it."""
+MUCH_MORE = 0.20
+"""A share of the cores: others that take so much more than usual put a trial off. If they stay that is no use."""
 REMEMBERED = 8
 """Processes whose reference times tell what is usual."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -217,6 +218,7 @@ class Resident:
         self._workers = Workers(subject.runtime)
         self._seat: Seat | None = None
         self._usual_s: deque[float] = deque(maxlen=REMEMBERED)
+        self._usual_foreign: deque[float] = deque(maxlen=REMEMBERED)
 
     def __enter__(self) -> Self:
         self._workers.__enter__()
@@ -257,15 +259,25 @@ class Resident:
         """The process, None while there is none."""
         return None if self._seat is None else self._seat.pid
 
-    def remember(self, turns: Sequence[Turn]) -> str:
-        """Note how long the reference took beside one process; say so where it was slowed down, else nothing."""
+    def remember(self, turns: Sequence[Turn], foreign: float | None = None) -> str:
+        """Note how long the reference took beside one process, and the share of the cores that others took meanwhile.
+
+        Says so where it was slowed down or others took much more than they usually do, else nothing: a busy core does
+        not slow everything alike, so the ratio to the reference would not be what it is on a quiet host.
+        """
         seconds = stats.quantile([call for turn in turns for call in turn.calls_s], 0.25)
         if self.level_s is None:
             self.level_s = seconds
         usual_s = float(np.median(self._usual_s)) if self._usual_s else seconds
         self._usual_s.append(seconds)
         slower = seconds / usual_s
-        return f"the reference ran {slower:.2f}x slower than usual: the host was busy" if slower > SLOWED else ""
+        said = [f"the reference ran {slower:.2f}x slower than usual: the host was busy"] if slower > SLOWED else []
+        if foreign is not None:
+            usual = stats.quantile(self._usual_foreign, 0.25) if self._usual_foreign else 0.0
+            self._usual_foreign.append(foreign)
+            if foreign > usual + MUCH_MORE:
+                said.append(f"other programs took {foreign:.0%} of the cores, {usual:.0%} is usual")
+        return "; ".join(said)
 
     def _opened(self) -> None:
         self.begin()
@@ -381,7 +393,7 @@ class Measuring:
                 others, turns = [], [seat.turn(self._plan) for _ in range(self._plan.rounds)]
             else:
                 others, turns = play([self._resident, seat], self._plan, order=self._order, clear=self._clear)
-        contended = "" if self._resident is None else self._resident.remember(others)
+        contended = "" if self._resident is None else self._resident.remember(others, load.get("foreign"))
         name = "" if self._resident is None else self._resident.name
         self._taken.append(Taken(opened, turns, others, name, contended, load, tuple(seat.joules)))
 
@@ -536,7 +548,7 @@ def _doubts(item: Taken) -> list[str]:
     if item.contended:
         doubts.append(item.contended)
     for name, words in (("foreign", "other programs"), ("steal", "other guests of the hypervisor")):
-        if item.load.get(name, 0.0) > TAKEN_AWAY:
+        if item.load.get(name, 0.0) > TAKEN_AWAY and words not in item.contended:
             doubts.append(f"{words} took {item.load[name]:.0%} of the cores")
     if item.load.get("throttles", 0.0) > 0:
         doubts.append("the processor was slowed down because it was hot")

@@ -284,6 +284,17 @@ def test_a_slowed_reference_shows_a_busy_host(setup: Setup) -> None:
     assert resident.level_s == pytest.approx(0.01)
 
 
+def test_a_program_beside_shows_a_busy_host(setup: Setup) -> None:
+    """Others that take a core are noticed though the reference is as fast as ever; what they always take is not."""
+    resident, turn = Resident(_fake(setup, 1.0), QUICK), Turn((0.01,) * 4, (), 0.04)
+    quiet = [resident.remember([turn], foreign) for foreign in (0.02, 0.03, 0.02)]
+    busy = [resident.remember([turn], foreign) for foreign in (0.5, 0.02, 0.5)]
+    assert quiet == ["", "", ""]
+    assert busy == ["other programs took 50% of the cores, 2% is usual", "", busy[0]]
+    stays = [Resident(_fake(setup, 1.0), QUICK)] * 4
+    assert [bool(one.remember([turn], 0.5)) for one in stays] == [True, False, False, False]
+
+
 def test_head_to_head(setup: Setup) -> None:
     """Several subjects take turns with each other and the reference, each in a process of its own."""
     subjects = [_fake(setup, 2.0), _fake(setup, 4.0)]
