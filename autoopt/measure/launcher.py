@@ -54,6 +54,8 @@ TAKEN_AWAY = 0.10
 """A share of the cores that is worth a doubt when others take it."""
 MUCH_MORE = 0.20
 """A share of the cores: others that take so much more than usual put a trial off. If they stay that is no use."""
+LONG_ENOUGH_S = 0.5
+"""The kernel counts in hundredths of a second: over less than this a share of the cores says little."""
 REMEMBERED = 8
 """Processes whose reference times tell what is usual."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -393,7 +395,8 @@ class Measuring:
                 others, turns = [], [seat.turn(self._plan) for _ in range(self._plan.rounds)]
             else:
                 others, turns = play([self._resident, seat], self._plan, order=self._order, clear=self._clear)
-        contended = "" if self._resident is None else self._resident.remember(others, load.get("foreign"))
+        foreign = load.get("foreign") if load["seconds"] >= LONG_ENOUGH_S else None
+        contended = "" if self._resident is None else self._resident.remember(others, foreign)
         name = "" if self._resident is None else self._resident.name
         self._taken.append(Taken(opened, turns, others, name, contended, load, tuple(seat.joules)))
 
@@ -459,7 +462,7 @@ def _loaded(folder: Path, cases: Sequence[int]) -> list[np.ndarray]:
 
 @contextmanager
 def _watched(players: Sequence[Seat | Resident | None]) -> Iterator[dict[str, float]]:
-    """What else the host did while the block ran, filled in at its end: shares of the cores, where it tells."""
+    """What else the host did in the `seconds` that the block ran, filled in at its end: shares of the cores."""
     pids = [os.getpid(), *(player.pid for player in players if player is not None and player.pid is not None)]
     load: dict[str, float] = {}
     before = watch.snapshot(pids)
@@ -468,6 +471,7 @@ def _watched(players: Sequence[Seat | Resident | None]) -> Iterator[dict[str, fl
     for name, value in (("foreign", found.foreign_share), ("steal", found.steal_share), ("throttles", found.throttles)):
         if value is not None:
             load[name] = float(value)
+    load["seconds"] = found.wall_s
 
 
 @dataclass(frozen=True)

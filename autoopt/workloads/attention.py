@@ -108,8 +108,9 @@ def linear_unet(channels: int, classes: int, width: int = 24) -> torch.nn.Module
                 kept.append(self.attend[level - 1](x) if level else x)
             x = kept.pop()
             for up in self.up:
-                x = nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
-                x = up(torch.cat([x, kept.pop()], dim=1))
+                skipped = kept.pop()
+                x = nn.functional.interpolate(x, size=skipped.shape[-2:], mode="nearest")  # a size may be odd
+                x = up(torch.cat([x, skipped], dim=1))
             logits: torch.Tensor = self.head(x)
             return logits
 

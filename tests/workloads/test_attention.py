@@ -44,6 +44,12 @@ def test_linear_attention_is_linear_in_the_pixels(linear: torch.nn.Module) -> No
     assert counts[1] == pytest.approx(4 * counts[0], rel=0.01)
 
 
+@pytest.mark.parametrize("size", [32, 56, 30])
+def test_linear_unet_takes_every_size(linear: torch.nn.Module, size: int) -> None:
+    """Sizes that halving makes odd, such as a quarter of 224 in a training, come out as they went in."""
+    assert linear(torch.zeros(1, 3, size, size)).shape == (1, 2, size, size)
+
+
 def test_the_quantizer_knows_transformers(tmp_path: Path, linear: torch.nn.Module) -> None:
     """A softmax inside the exported graph marks a transformer; linear attention and convolutions have none."""
     import onnx
