@@ -392,7 +392,10 @@ def _with_later(record: TrialRecord, later: Mapping[str, Any] | None) -> TrialRe
 
 
 def _joined(measurement: Measurement | None, more: Measurement) -> Measurement:
-    return more if measurement is None else joined(measurement, more)
+    """Both as one; where only one was measured beside a reference, it alone, since the other cannot be compared."""
+    if measurement is None or bool(measurement.reference_s) == bool(more.reference_s):
+        return more if measurement is None else joined(measurement, more)
+    return more if more.reference_s else measurement
 
 
 def _distribution(dimension: Dimension) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -101,6 +102,18 @@ def test_a_second_command_continues_where_the_first_stopped(space: Space, tmp_pa
 
     assert [record.number for record in second] == list(range(12, 20))
     assert not {r.configuration.digest for r in first} & {r.configuration.digest for r in second}
+
+
+def test_samples_beside_a_reference_take_the_place_of_lone_ones(space: Space, tmp_path: Path) -> None:
+    """A trial that was measured alone, because the reference could not run then, is what the later comparison says."""
+    with open_study(url(tmp_path), card(space), space) as study:
+        alone, *_ = spend(study, 1)
+        assert alone.measurement is not None
+        beside = replace(alone.measurement, turns_s=(((0.2,) * 3,),), reference_s=(((0.1,) * 3,),), residents=("r",))
+        assert study.add(alone.number, more=beside).measurement == beside
+        assert study.add(alone.number, more=alone.measurement).measurement == beside
+    with open_study(url(tmp_path), card(space), space) as study:
+        assert study.records[0].measurement == beside
 
 
 def test_seeds_come_first_and_are_labelled(space: Space, tmp_path: Path) -> None:
