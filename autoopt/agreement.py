@@ -11,7 +11,8 @@ import numpy as np
 from autoopt.errors import TrialError
 from autoopt.make import Maker
 from autoopt.measure.files import array_name, case_ids
-from autoopt.measure.launcher import Subject, predictions
+from autoopt.measure.launcher import predictions
+from autoopt.measure.subject import Subject
 from autoopt.records import digest
 from autoopt.runtimes import runtime
 from autoopt.space import Seed

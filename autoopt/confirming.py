@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autoopt.evaluate import Bench, Stages, make
-from autoopt.measure.launcher import Subject, predictions, together
+from autoopt.measure.launcher import predictions, together
+from autoopt.measure.subject import Subject
 from autoopt.quality import score
 from autoopt.records import Measurement, Quality, TrialRecord
 from autoopt.space import configured

@@ -22,8 +22,9 @@ from autoopt.compress import STEPS
 from autoopt.errors import BadData, Crash, DataError, TrialError, UsageError
 from autoopt.few import Few, few_of
 from autoopt.make import Maker
-from autoopt.measure.launcher import Measuring, Subject, Verdict, Workers
+from autoopt.measure.launcher import Measuring, Verdict, Workers
 from autoopt.measure.pack import pack_cases
+from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Plan
 from autoopt.measure.turns import Clear, never
 from autoopt.process import Child

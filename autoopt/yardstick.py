@@ -11,7 +11,8 @@ from typing import Self
 
 from autoopt.errors import TrialError
 from autoopt.make import Maker
-from autoopt.measure.launcher import Resident, Subject
+from autoopt.measure.launcher import Resident
+from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Plan
 from autoopt.records import Configuration
 from autoopt.results import OPENVINO_LABEL, REFERENCE_LABEL

@@ -24,7 +24,8 @@ import numpy as np
 from autoopt import stats
 from autoopt.evaluate import Bench, open_bench
 from autoopt.measure.host import current_host
-from autoopt.measure.launcher import Resident, Subject, measure
+from autoopt.measure.launcher import Resident, measure
+from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Plan
 from autoopt.request import Request, prepare
 

@@ -21,8 +21,9 @@ from autoopt.compress import quantize
 from autoopt.infer import IN_GRAPH
 from autoopt.make import Maker
 from autoopt.measure.host import current_host
-from autoopt.measure.launcher import Subject, together
+from autoopt.measure.launcher import together
 from autoopt.measure.pack import pack_cases
+from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Plan
 from autoopt.records import Measurement, joined
 from autoopt.runtimes import runtime

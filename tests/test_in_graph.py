@@ -21,8 +21,9 @@ from autoopt.errors import Numeric
 from autoopt.export import export, load_source
 from autoopt.infer import Pipeline, predict
 from autoopt.macs import cost
-from autoopt.measure.launcher import Subject, measure
+from autoopt.measure.launcher import measure
 from autoopt.measure.pack import pack_cases
+from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Plan
 from autoopt.measure.worker import check_outputs
 from autoopt.records import Host, Scalar

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import secrets
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,34 +23,23 @@ import numpy as np
 
 from autoopt import memory, stats
 from autoopt.errors import Crash, OutOfMemory, TrialError
-from autoopt.infer import Pipeline
 from autoopt.measure import energy, watch
 from autoopt.measure.files import array_name, case_ids
 from autoopt.measure.host import current_host
 from autoopt.measure.lock import host_lock
+from autoopt.measure.merging import Taken, merge
+from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Plan, Turn
 from autoopt.measure.turns import Clear, never, play, ratio_of
 from autoopt.process import Child
 from autoopt.records import Host, Measurement, Scalar
-from autoopt.store import Artifact
-from autoopt.workload import Latency
 
 WORKER = "autoopt.measure.worker"
 LOCK = "measure"
 LOCK_WAIT_S = 3600.0
 """How long another measurement on this host may keep this one waiting."""
-BUSY_CPU_SHARE = 0.85
-"""A call that computes uses at least its wall time in CPU time; below this share it was kept waiting."""
-WIDE_SPREAD = 0.25
-"""Interquartile range over median beyond which single numbers mean little."""
-PROCESSES_DIFFER = 0.10
-"""The p25 latencies of two processes that differ by more are worth a doubt."""
-FEW_CALLS = 6
-"""A process that timed fewer calls says so."""
 SLOWED = 1.25
 """A reference that takes so many times its usual seconds shows a busy host."""
-TAKEN_AWAY = 0.10
-"""A share of the cores that is worth a doubt when others take it."""
 MUCH_MORE = 0.20
 """A share of the cores: others that take so much more than usual put a trial off. If they stay that is no use."""
 LONG_ENOUGH_S = 0.5
@@ -61,39 +49,11 @@ REMEMBERED = 8
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 CAP = "the cap is reached"
 """Why a measurement stopped that could not decide on which side of the front the trial lies."""
-_CHECKED = ("precision", "threads", "streams")
 
 Verdict = Callable[[Measurement], str]
 """Why what was measured is enough, empty when it is not."""
 GoOn = Callable[[list[np.ndarray]], bool]
 """Whether, after a look at the predictions of a few cases, the others are wanted."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is measured: an artifact with the canonical `runtime` section, on packed cases through a pipeline.
-
-    What is timed is a network call on the first tile; with `latency` "tile" that tile as an image of its own through
-    the whole pipeline, from pixels to answer; with "case" the case of median size likewise.
-    """
-
-    artifact: Artifact
-    runtime: Mapping[str, Scalar]
-    pipeline: Pipeline
-    cases: Artifact
-    latency: Latency = "call"
-
-    def opening(self, plan: Plan) -> dict[str, Any]:
-        """The job that opens it in a worker."""
-        return {
-            "do": "open",
-            "artifact": str(self.artifact.path),
-            "runtime": dict(self.runtime),
-            "pipeline": self.pipeline.to_json(),
-            "cases": str(self.cases.path),
-            "latency": self.latency,
-            "plan": plan.to_json(),
-        }
 
 
 class Workers:
@@ -472,103 +432,3 @@ def _watched(players: Sequence[Seat | Resident | None]) -> Iterator[dict[str, fl
         if value is not None:
             load[name] = float(value)
     load["seconds"] = found.wall_s
-
-
-@dataclass(frozen=True)
-class Taken:
-    """What one process gave: the answer to `open`, its turns, those of which reference, and what disturbed it."""
-
-    opened: Mapping[str, Any]
-    turns: Sequence[Turn]
-    others: Sequence[Turn] = ()
-    resident: str = ""
-    contended: str = ""
-    load: Mapping[str, float] = field(default_factory=dict)
-    joules: tuple[float, ...] = ()
-
-    @property
-    def calls_s(self) -> list[float]:
-        """All calls of its turns."""
-        return [seconds for turn in self.turns for seconds in turn.calls_s]
-
-
-def merge(
-    taken: Sequence[Taken],
-    effective: Mapping[str, Scalar],
-    subject: Subject,
-    host: Host,
-    level_s: float | None = None,
-) -> Measurement:
-    """One Measurement of what the worker processes gave, and what was `effective` in the first of them.
-
-    Load and first call are the least of the processes (a busy host only ever adds), memory the most.
-    """
-    doubts = _said_once([doubt for item in taken for doubt in _doubts(item)])
-    doubts += _unlike(subject.runtime, effective) + _apart([item.calls_s for item in taken])
-    return Measurement(
-        turns_s=tuple(tuple(turn.calls_s for turn in item.turns) for item in taken),
-        warmups_s=tuple(
-            (*item.opened["warmups_s"], *(seconds for turn in item.turns for seconds in turn.dropped_s))
-            for item in taken
-        ),
-        cpu_s=tuple(sum(turn.cpu_s for turn in item.turns) / len(item.calls_s) for item in taken),
-        load_s=min(item.opened["load_s"] for item in taken),
-        first_call_s=min(item.opened["first_call_s"] for item in taken),
-        peak_rss_bytes=max(item.opened["peak_rss_bytes"] for item in taken),
-        artifact_bytes=subject.artifact.size_bytes,
-        effective=dict(effective),
-        host=host.fingerprint,
-        doubts=tuple(doubts),
-        reference_s=tuple(tuple(turn.calls_s for turn in item.others) for item in taken) if taken[0].others else (),
-        residents=tuple(item.resident for item in taken) if taken[0].others else (),
-        level_s=level_s,
-        content=subject.artifact.content,
-        cost=dict(subject.artifact.report.get("cost") or {}),
-        energy_j=min((joules for item in taken for joules in item.joules), default=None),
-        contended="; ".join(dict.fromkeys(item.contended for item in taken if item.contended)),
-    )
-
-
-def _said_once(doubts: Sequence[str]) -> list[str]:
-    """The doubts without those that differ from an earlier one in their numbers only."""
-    first: dict[str, str] = {}
-    for doubt in doubts:
-        first.setdefault(re.sub(r"\d+", "0", doubt), doubt)
-    return list(first.values())
-
-
-def _doubts(item: Taken) -> list[str]:
-    calls_s, doubts = item.calls_s, []
-    if not item.opened["steady"]:
-        doubts.append("the calls did not become steady in the warm-up")
-    if len(calls_s) < FEW_CALLS:
-        doubts.append(f"only {len(calls_s)} calls were timed in a process, {FEW_CALLS} are wanted")
-    share = sum(turn.cpu_s for turn in item.turns) / sum(calls_s) if sum(calls_s) > 0 else 1.0
-    if share < BUSY_CPU_SHARE:
-        doubts.append(f"the calls computed for only {share:.0%} of their wall time: the host was busy")
-    spread = stats.relative_spread(calls_s)
-    if spread > WIDE_SPREAD:
-        doubts.append(f"the call times spread widely: their interquartile range is {spread:.0%} of the median")
-    if item.contended:
-        doubts.append(item.contended)
-    for name, words in (("foreign", "other programs"), ("steal", "other guests of the hypervisor")):
-        if item.load.get(name, 0.0) > TAKEN_AWAY and words not in item.contended:
-            doubts.append(f"{words} took {item.load[name]:.0%} of the cores")
-    if item.load.get("throttles", 0.0) > 0:
-        doubts.append("the processor was slowed down because it was hot")
-    return doubts
-
-
-def _unlike(asked: Mapping[str, Scalar], effective: Mapping[str, Scalar]) -> list[str]:
-    """A sentence for every setting that the runtime did not take as asked."""
-    return [
-        f"{name} {asked[name]} was asked for, {effective[name]} is what ran"
-        for name in _CHECKED
-        if name in asked and name in effective and asked[name] != effective[name]
-    ]
-
-
-def _apart(calls_s: Sequence[Sequence[float]]) -> list[str]:
-    quartiles = [stats.quantile(calls, 0.25) for calls in calls_s]
-    ratio = max(quartiles) / min(quartiles) - 1 if min(quartiles) > 0 else 0.0
-    return [f"the worker processes differ by {ratio:.0%} in latency"] if ratio > PROCESSES_DIFFER else []

@@ -16,8 +16,9 @@ import psutil
 import pytest
 
 from autoopt.errors import NoStudy, OutOfMemory
-from autoopt.measure.launcher import WORKER, Resident, Seat, Subject, Workers
+from autoopt.measure.launcher import WORKER, Resident, Seat, Workers
 from autoopt.measure.pack import pack_cases
+from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Plan
 from autoopt.records import Scalar, Status, TrialRecord
 from autoopt.store import Store

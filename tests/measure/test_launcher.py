@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,10 @@ from autoopt.errors import BadData, Crash, DataError, Numeric, OutOfMemory, Time
 from autoopt.infer import Pipeline
 from autoopt.measure import launcher
 from autoopt.measure.files import case_ids
-from autoopt.measure.launcher import (
-    CAP,
-    Measuring,
-    Resident,
-    Subject,
-    Taken,
-    Workers,
-    measure,
-    merge,
-    predictions,
-    together,
-)
+from autoopt.measure.launcher import CAP, Measuring, Resident, Workers, measure, predictions, together
+from autoopt.measure.merging import Taken, merge
 from autoopt.measure.pack import pack_cases
+from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Plan, Turn
 from autoopt.measure.worker import peak_rss_bytes
 from autoopt.records import Host, Scalar
@@ -293,6 +285,23 @@ def test_a_program_beside_shows_a_busy_host(setup: Setup) -> None:
     assert busy == ["other programs took 50% of the cores, 2% is usual", "", busy[0]]
     stays = [Resident(_fake(setup, 1.0), QUICK)] * 4
     assert [bool(one.remember([turn], 0.5)) for one in stays] == [True, False, False, False]
+
+
+@pytest.mark.parametrize(("seconds", "contended"), [(1.0, True), (0.1, False)])
+def test_a_busy_host_reaches_the_measurement(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch, seconds: float, contended: bool
+) -> None:
+    """What others took during a process is what its measurement is put off by; over a moment it says nothing."""
+
+    @contextmanager
+    def watched(players: object) -> Iterator[dict[str, float]]:
+        yield {"foreign": 0.5, "seconds": seconds}
+
+    monkeypatch.setattr(launcher, "_watched", watched)
+    with Resident(_fake(setup, 1.0), QUICK) as resident:
+        measured, _ = measure(_fake(setup, 1.0), host=HOST, plan=QUICK, resident=resident, predict=False)
+    assert ("other programs took 50% of the cores" in measured.contended) is contended
+    assert any("other programs took 50%" in doubt for doubt in measured.doubts)
 
 
 def test_head_to_head(setup: Setup) -> None:
