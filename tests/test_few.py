@@ -55,6 +55,21 @@ def test_what_all_lose_alike_is_estimated_exactly(seed: int, loss: float) -> Non
     assert drop.groups == few.FEW
 
 
+def test_a_patient_counts_by_the_cases_that_were_predicted() -> None:
+    """Where patients have easy and hard cases, a few are compared with the same cases of the reference."""
+    easy_first = [value for _ in range(30) for value in (0.95, 0.5)]
+    owners = [index // 2 for index in range(60)]
+
+    def scored(values: list[float]) -> Quality:
+        whole = quality(values)
+        return replace(whole, cases=tuple(replace(c, group=f"p{g}") for c, g in zip(whole.cases, owners, strict=True)))
+
+    before, after = scored(easy_first), scored([value - 0.02 for value in easy_first])
+    drop = standing.drop(before, few.estimated(part(after, few.drawn(cases(owners))), before))
+    assert drop is not None
+    assert drop.value == pytest.approx(0.02)
+
+
 def check(losses: list[float], max_drop: float | None = 0.01) -> few.Few:
     before = quality([0.9] * len(losses))
     after = quality([0.9 - loss for loss in losses])
