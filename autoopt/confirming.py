@@ -37,5 +37,5 @@ def on_test(record: TrialRecord, bench: Bench, stages: Stages, cases: Artifact) 
 def _subject(record: TrialRecord, bench: Bench, stages: Stages, cases: Artifact) -> Subject:
     configuration = record.configuration
     pipeline = configured(bench.workload.pipeline, configuration)
-    artifact = make(configuration, bench, stages)[-1]
+    artifact = make(configuration, bench.maker, pipeline, stages)[-1]
     return Subject(artifact, configuration.section("runtime") or {}, pipeline, cases, bench.workload.latency)

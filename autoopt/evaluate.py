@@ -1,6 +1,7 @@
 """READ ME FIRST: one trial, top to bottom. A configuration goes in, a TrialRecord comes out, whatever happens.
 
-    export -> steps -> first look (one process: latency, predictions) -> score -> measure until it is decided
+    network steps -> export -> graph steps -> surround
+        -> first look (one process: latency, predictions) -> score -> measure until it is decided
 
 Everything that makes files happens in the maker process, everything that is timed in fresh worker processes that take
 turns with the resident reference; all turn their deaths into `TrialError`s. This page only says what comes after what.
@@ -18,9 +19,10 @@ from datetime import UTC, datetime
 import numpy as np
 
 from autoopt.agreement import SourceModel
-from autoopt.compress import STEPS
+from autoopt.compress import NET_STEPS, graph_steps, net_step
 from autoopt.errors import BadData, Crash, DataError, TrialError, UsageError
 from autoopt.few import Few, few_of
+from autoopt.infer import Pipeline
 from autoopt.make import Maker
 from autoopt.measure.launcher import Measuring, Verdict, Workers
 from autoopt.measure.pack import pack_cases
@@ -64,6 +66,8 @@ class Bench:
     def begin(self, configuration: Configuration) -> None:
         """Let the maker begin the export that `configuration` needs while the parent goes on."""
         settings = configuration.section("runtime") or {}
+        if any(configuration.section(name) is not None for name in NET_STEPS):
+            return
         self.maker.begin_export(runtime(str(settings["name"])).FORMAT, str(settings.get("precision", "f32")))
 
     def score(self, predictions: Sequence[np.ndarray], only: Sequence[int] | None = None) -> Quality:
@@ -111,7 +115,7 @@ def evaluate(configuration: Configuration, bench: Bench, *, origin: str = "sampl
     pipeline = configured(bench.workload.pipeline, configuration)
     try:
         with Workers(settings) as workers:  # a process that will measure loads its runtime while the artifact is made
-            chain = make(configuration, bench, stages)
+            chain = make(configuration, bench.maker, pipeline, stages)
             record = replace(record, artifacts=tuple(artifact.key for artifact in chain))
 
             with stages("make", "reference"):  # of the first trial only
@@ -143,18 +147,25 @@ def evaluate(configuration: Configuration, bench: Bench, *, origin: str = "sampl
     return replace(record, status=Status.FAILED, quality=None, failure=failure, seconds=stages.seconds)
 
 
-def make(configuration: Configuration, bench: Bench, stages: Stages) -> list[Artifact]:
-    """The artifacts of a configuration, from the export to what is measured. Raises TrialError."""
+def make(configuration: Configuration, maker: Maker, pipeline: Pipeline, stages: Stages) -> list[Artifact]:
+    """The artifacts of a configuration, from the first change of the network to what is measured. Raises TrialError."""
     settings = configuration.section("runtime") or {}
-    pipeline = configured(bench.workload.pipeline, configuration)
+    chain: list[Artifact] = []
+    for name in NET_STEPS:
+        for part in net_step(name).parts(configuration.section(name) or {}):
+            with stages("make", name):
+                chain.append(maker.net(name, part, chain[-1] if chain else None, pipeline))
     with stages("make", "export"):
-        executes = runtime(str(settings["name"]))
-        chain = [bench.maker.export(executes.FORMAT, str(settings.get("precision", "f32")), pipeline)]
-    for name in STEPS:
+        executes, precision = runtime(str(settings["name"])), str(settings.get("precision", "f32"))
+        chain.append(maker.export(executes.FORMAT, precision, pipeline, chain[-1] if chain else None))
+    for name in graph_steps():
         step_settings = configuration.section(name)
         if step_settings is not None:
             with stages("make", name):
-                chain.append(bench.maker.step(name, step_settings, chain[-1], pipeline))
+                chain.append(maker.step(name, step_settings, chain[-1], pipeline))
+    if pipeline.takes_pixels:
+        with stages("make", "surround"):
+            chain.append(maker.surround(chain[-1], pipeline))
     return chain
 
 

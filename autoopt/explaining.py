@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from autoopt.compress import STEPS
 from autoopt.diagnosis import Explanation, Side, explained
 from autoopt.errors import BadData, DataError, UsageError
-from autoopt.infer import Pipeline
+from autoopt.evaluate import Stages, make
 from autoopt.make import KIND, Maker
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.profiling import Candidate, profile_all
@@ -17,9 +16,7 @@ from autoopt.records import Scalar, TrialRecord
 from autoopt.replaying import find_trial, prepare_as_before
 from autoopt.request import Prepared
 from autoopt.results import StudyResult
-from autoopt.runtimes import runtime
 from autoopt.space import configured
-from autoopt.store import Artifact
 
 
 def explain_trial(
@@ -125,25 +122,13 @@ def _candidates(records: list[TrialRecord], prepared: Prepared, on_stage: Callab
             if artifact is not None:
                 prepared.store.verify(artifact)
             else:
-                on_stage("make")
                 maker = maker or held.enter_context(
                     Maker(prepared.workload, prepared.weights, prepared.store, prepared.host)
                 )
-                artifact = _made(record, maker, pipeline)
+                artifact = make(record.configuration, maker, pipeline, Stages(on_stage))[-1]
             settings = record.configuration.section("runtime") or {}
             candidates.append(Candidate(artifact, settings, pipeline, cases))
     return candidates
-
-
-def _made(record: TrialRecord, maker: Maker, pipeline: Pipeline) -> Artifact:
-    settings = record.configuration.section("runtime") or {}
-    graph_format = runtime(str(settings["name"])).FORMAT
-    artifact = maker.export(graph_format, str(settings.get("precision", "f32")), pipeline)
-    for name in STEPS:
-        step_settings = record.configuration.section(name)
-        if step_settings is not None:
-            artifact = maker.step(name, step_settings, artifact, pipeline)
-    return maker.surround(artifact, pipeline)
 
 
 def _notes(study: StudyResult, prepared: Prepared, candidates: list[Candidate]) -> tuple[str, ...]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
 import time
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +14,8 @@ import numpy as np
 
 from autoopt import graphs
 from autoopt.errors import BadData, Numeric, Unsupported, WorkloadError
-from autoopt.weights import load_weights
+from autoopt.nets.files import read_net
+from autoopt.refusals import quiet, refusals_of
 from autoopt.workload import Workload
 
 if TYPE_CHECKING:
@@ -60,8 +58,10 @@ def precision_of(graph_format: str, precision: str) -> str:
     return precision if graph_format == "torch" and precision in TOLERANCE else "f32"
 
 
-def load_source(workload: Workload, weights: Path) -> Source:
+def load_source(workload: Workload, weights: Path, net: Path | None = None) -> Source:
     """The workload's model with `weights`, in evaluation mode, and its answers to noise and to a training tile.
+
+    Of a stored network in the folder `net`, if one is given.
 
     Raises WeightsError when the weights do not fit, WorkloadError when the model cannot be built or its
     output has not the shape that the pipeline needs.
@@ -70,12 +70,7 @@ def load_source(workload: Workload, weights: Path) -> Source:
         return _graph_source(workload)
     import torch
 
-    try:
-        model = workload.build()
-    except Exception as error:  # the user's own code: name it, keep its traceback as the cause
-        raise WorkloadError(f"the model of {workload.name} cannot be built: {type(error).__name__}: {error}") from error
-    load_weights(model, weights)
-    model.eval().requires_grad_(False)
+    model = read_net(workload, weights, net)
     batches = _batches(workload)
     answers = {}
     with torch.no_grad():
@@ -236,7 +231,7 @@ def _export_torch(source: Source, precision: str, folder: Path) -> int:
         raise Unsupported("a finished ONNX file cannot be run by PyTorch")
     if precision == "bf16":
         module = _in_bfloat16(copy.deepcopy(module))
-    with _quiet(), _refusals_of("torch.export"):
+    with quiet(), refusals_of("torch.export"):
         program = torch.export.export(module, (torch.from_numpy(source.batches["noise"]),), strict=False)
         torch.export.save(program, folder / graphs.FILES["torch"])
     return sum(node.op == "call_function" for node in program.graph.nodes)
@@ -273,7 +268,7 @@ def _copy_graph(workload: Workload, folder: Path) -> int:
 def _export_onnx(module: torch.nn.Module, source: Source, folder: Path) -> int:
     import torch
 
-    with _quiet(), _refusals_of("torch.onnx.export"):
+    with quiet(), refusals_of("torch.onnx.export"):
         program = torch.onnx.export(
             module,
             (torch.from_numpy(source.batches["noise"]),),
@@ -301,32 +296,3 @@ def _export_openvino(folder: Path, onnx_folder: Path) -> int:
     graphs.name_openvino(model)
     openvino.save_model(model, folder / graphs.FILES["openvino"], compress_to_fp16=False)
     return len(model.get_ordered_ops())
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporters warn of what concerns only their developers."""
-    names = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
-    levels = {name: logging.getLogger(name).level for name in names}
-    try:
-        for name in names:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
-
-
-@contextmanager
-def _refusals_of(exporter: str) -> Iterator[None]:
-    """What an exporter raises for a model it cannot trace, translated; running out of memory stays what it is."""
-    from torch._dynamo.exc import TorchDynamoException
-    from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
-    from torch.onnx import OnnxExporterError
-
-    try:
-        yield
-    except (OnnxExporterError, TorchDynamoException, GuardOnDataDependentSymNode) as error:
-        raise Unsupported(f"{exporter} refuses the model: {str(error).strip().splitlines()[0][:300]}") from error

@@ -21,10 +21,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from autoopt import errors, export, graphs, in_graph, macs, memory
+from autoopt import errors, export, graphs, in_graph, macs, memory, nets
+from autoopt.compress import graph_step, net_step
 from autoopt.compress import step as step_module
 from autoopt.errors import TrialError, Unsupported, UsageError, WorkloadError
 from autoopt.infer import Pipeline
+from autoopt.nets.files import FORMAT, read_net, write_net
 from autoopt.process import Child, serve
 from autoopt.quarantine import Quarantine
 from autoopt.records import Host, Scalar, digest
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 KIND = "model"
 """The kind of all artifacts made here, as the store calls it."""
-TIMEOUTS_S: Mapping[str, float] = {"check": 300.0, "export": 300.0, "quantize": 900.0}
+TIMEOUTS_S: Mapping[str, float] = {"check": 300.0, "export": 300.0, "prune": 7200.0, "quantize": 900.0}
 """Seconds that a stage may take by default."""
 OTHER_TIMEOUT_S = 900.0
 WARM = ("torch", "torch.export", "monai.networks.nets")
@@ -119,18 +121,48 @@ class Maker:
             self._send("export", {**job, "key": key, "made_by": made_by})
             self._begun = key
 
-    def export(self, graph_format: str, precision: str = "f32", pipeline: Pipeline | None = None) -> Artifact:
+    def net(
+        self, name: str, part: Mapping[str, Scalar], parent: Artifact | None, pipeline: Pipeline | None = None
+    ) -> Artifact:
+        """The network that step `name` makes of `parent`, or of the workload's own, with a part of its settings.
+
+        Raises TrialError.
+        """
+        module, pipeline = step_module(name), replace(pipeline or self._pipeline, in_graph="none")
+        made_by = {
+            "stage": name,
+            "settings": dict(part),
+            "parent": self._weights_digest if parent is None else parent.key,
+            "weights": self._weights_digest,  # of the teacher
+            "workload": {**self._identity, "pipeline": pipeline.to_json(), "data": self._data_digest},
+            "version": [module.VERSION, nets.VERSION],
+            "versions": _versions(module.DISTRIBUTIONS),
+        }
+        job = {"job": "net", "source": None if parent is None else parent.key, "pipeline": pipeline.to_json()}
+        return self._find(name, made_by) or self._make(name, made_by, job)
+
+    def export(
+        self,
+        graph_format: str,
+        precision: str = "f32",
+        pipeline: Pipeline | None = None,
+        net: Artifact | None = None,
+    ) -> Artifact:
         """The model as graph files of `graph_format` (torch, onnx, openvino, fake), with the tile of `pipeline`.
 
-        The workload's own pipeline is the default; `in_graph` has no effect here, see `surround`. Raises TrialError.
+        The workload's own pipeline and network are the default; `in_graph` has no effect here, see `surround`. Raises
+        TrialError.
         """
         pipeline = replace(pipeline or self._pipeline, in_graph="none")
-        made_by = self._export_identity(graph_format, precision, pipeline)
+        made_by = self._export_identity(graph_format, precision, pipeline, net)
         found = self._find("export", made_by)
         if found is not None:
             return found
-        source = self.export("onnx", "f32", pipeline) if graph_format == "openvino" else None
-        job = {"job": "export", "source": None if source is None else source.key, "pipeline": pipeline.to_json()}
+        source = self.export("onnx", "f32", pipeline, net) if graph_format == "openvino" else None
+        job = {
+            "job": "export", "source": None if source is None else source.key, "net": None if net is None else net.key,
+            "pipeline": pipeline.to_json(),
+        }  # fmt: skip
         return self._make("export", made_by, job)
 
     def step(
@@ -167,10 +199,12 @@ class Maker:
         job = {"job": "surround", "source": source.key, "pipeline": pipeline.to_json()}
         return self._find(in_graph.STAGE, made_by) or self._make(in_graph.STAGE, made_by, job)
 
-    def _export_identity(self, graph_format: str, precision: str, pipeline: Pipeline) -> dict[str, Any]:
-        parent = self._weights_digest
+    def _export_identity(
+        self, graph_format: str, precision: str, pipeline: Pipeline, net: Artifact | None = None
+    ) -> dict[str, Any]:
+        parent = self._weights_digest if net is None else net.key
         if graph_format == "openvino":
-            parent = digest(self._export_identity("onnx", "f32", pipeline))
+            parent = digest(self._export_identity("onnx", "f32", pipeline, net))
         return {
             "stage": "export",
             "settings": {"format": graph_format, "precision": export.precision_of(graph_format, precision)},
@@ -320,23 +354,33 @@ class Jobs:
             self._source(request, workload)
             return {}
         store = Store(Path(request["store"]))
-        made_by, parent = request["made_by"], None
-        if request["source"] is not None:
-            parent = store.get(KIND, request["source"])
-            assert parent is not None
+        made_by = request["made_by"]
+        parent, net = (None if request.get(key) is None else store.get(KIND, request[key]) for key in ("source", "net"))
         settings = made_by["settings"]
 
         def build(folder: Path) -> Mapping[str, Any]:
+            if request["job"] == "net":
+                teacher = self._source(request, workload).model
+                model = read_net(workload, weights, None if parent is None else parent.path)
+                if teacher is None:
+                    raise Unsupported(f"{workload.name} is a finished graph: there is no network to change")
+                changed = net_step(made_by["stage"]).change(settings, model, teacher, workload)
+                write_net(changed.model, folder)
+                return {**changed.report, "format": FORMAT}
             if request["job"] == "step":
                 assert parent is not None
-                report = step_module(made_by["stage"]).apply(settings, parent, workload, folder)
+                report = graph_step(made_by["stage"]).apply(settings, parent, workload, folder)
                 return {**report, "cost": _cost(folder, workload.pipeline)}
             if request["job"] == "surround":
                 assert parent is not None
                 report = in_graph.surround(parent.path, workload.pipeline, export.training_tile(workload), folder)
                 return {**report, "cost": _cost(folder, workload.pipeline)}
             graph_format = settings["format"]
-            source = None if graph_format == "fake" else self._source(request, workload)
+            source = None
+            if net is not None:
+                source = export.load_source(workload, weights, net.path)
+            elif graph_format != "fake":
+                source = self._source(request, workload)
             onnx_folder = None if parent is None else parent.path
             report = export.export(
                 graph_format, settings["precision"], workload, weights, folder, source=source, onnx_folder=onnx_folder

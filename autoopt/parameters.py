@@ -8,7 +8,8 @@ from typing import Literal
 
 from autoopt.records import Scalar
 
-Kind = Literal["choice", "integer", "number", "flag", "text"]
+Kind = Literal["choice", "integer", "number", "flag", "text", "numbers"]
+"""`numbers` is a text: numbers with commas between them."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,21 @@ class Parameter:
             "number": isinstance(value, int | float) and not isinstance(value, bool),
             "flag": isinstance(value, bool),
             "text": isinstance(value, str),
+            "numbers": isinstance(value, str) and all(self._bounded(item) for item in numbers(value)),
         }[self.kind]
         if good and self.kind in ("integer", "number"):
             assert isinstance(value, int | float)
-            low = -math.inf if self.low is None else self.low
-            high = math.inf if self.high is None else self.high
-            good = low <= value <= high and abs(value) != math.inf
+            good = self._bounded(value)
         return None if good else f"must be {self.describe()}, got {value!r}"
+
+    def _bounded(self, value: float) -> bool:
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        return low <= value <= high and abs(value) != math.inf
 
     def read(self, value: Scalar) -> Scalar:
         """`value` itself, or what a text from a command line means here. Raises ValueError as the end of a sentence."""
-        if isinstance(value, str) and self.kind != "text":
+        if isinstance(value, str) and self.kind not in ("text", "numbers"):
             value = self._meant(value)
         problem = self.problem(value)
         if problem is not None:
@@ -74,9 +79,21 @@ class Parameter:
             "number": "a number",
             "flag": "true or false",
             "text": "a text",
+            "numbers": "a text of numbers with commas between them, each",
         }[self.kind]
         if self.low is not None and self.high is not None:
             words += f" from {self.low:g} to {self.high:g}"
         elif self.low is not None:
             words += f" of at least {self.low:g}"
         return f"{words} or null" if self.nullable else words
+
+
+def numbers(text: str) -> list[float]:
+    """The numbers of a text such as "0.3, 0.5"; NaN for what is none."""
+    found = []
+    for part in text.split(","):
+        try:
+            found.append(float(part))
+        except ValueError:
+            found.append(math.nan)
+    return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoopt.compress import STEPS
+from autoopt.compress import NET_STEPS, graph_steps, net_step
 from autoopt.errors import NoStudy
 from autoopt.records import Configuration, StudyCard, TrialRecord, digest
 from autoopt.request import Prepared
@@ -103,9 +103,14 @@ def _artifacts(configurations: Sequence[Configuration]) -> dict[str, int]:
     for configuration in configurations:
         settings = configuration.section("runtime") or {}
         executes = runtime(str(settings["name"]))
-        link = digest([executes.FORMAT, settings.get("precision") if executes.FORMAT == "torch" else None])
+        link = ""
+        for name in NET_STEPS:
+            for part in net_step(name).parts(configuration.section(name) or {}):
+                link = digest([link, name, part])
+                chains.setdefault(name, set()).add(link)
+        link = digest([link, executes.FORMAT, settings.get("precision") if executes.FORMAT == "torch" else None])
         chains.setdefault("export", set()).add(link)
-        for name in STEPS:
+        for name in graph_steps():
             step_settings = configuration.section(name)
             if step_settings is not None:
                 link = digest([link, name, step_settings])

@@ -11,17 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from autoopt.errors import Numeric, WorkloadError
 from autoopt.infer import predict
+from autoopt.learning import has_bf16, laid_out, loss_of, rate_at
 from autoopt.quality import score
 from autoopt.records import Quality
 from autoopt.samples import Examples
 from autoopt.weights import WeightsInfo, round_to_half, save_weights
-from autoopt.workload import IGNORED, Case, SplitName, Workload
+from autoopt.workload import Case, SplitName, Workload
 
 if TYPE_CHECKING:
     import torch
@@ -33,16 +34,11 @@ COARSE_SHARES = {4: 0.42, 2: 0.17}
 sixteenth and a quarter of the cost, and there is much to learn before fine detail matters."""
 SMALLEST_COARSE_TILE = 48
 """Smaller than this a coarse tile tells a network with four poolings next to nothing."""
-WARM_UP_SHARE = 0.1
-FIRST_RATE = 0.2
-"""The learning rate at the start, as a share of the highest."""
 LARGEST_GRADIENT = 5.0
 SLACK = 0.1
 """How far, as a share of all work, a training may be behind its time limit at the start: loading has no steps."""
 SCORING_SHARE = 8
 """Val is scored again when the training took this many times as long as the last scoring did."""
-BF16_ISA = {"amx_bf16", "avx512_bf16", "bf16"}
-"""Where bfloat16 is not in the CPU, PyTorch emulates it, many times slower than float32."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +124,7 @@ def evaluate(model: torch.nn.Module, workload: Workload, split: SplitName) -> Qu
 
     def run(batch: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            output: np.ndarray = model(_laid_out(torch.from_numpy(batch))).float().numpy()
+            output: np.ndarray = model(laid_out(torch.from_numpy(batch))).float().numpy()
         return output
 
     def answer(case: Case) -> np.ndarray:
@@ -144,7 +140,10 @@ class _Trainer:
     def __init__(self, workload: Workload, seed: int, started: float, limit_s: float) -> None:
         import torch
 
+        from autoopt.measure.host import current_host
+
         self.workload, self.started, self.limit_s = workload, started, limit_s
+        self.bf16 = has_bf16(current_host().isa)
         self.random = np.random.default_rng(seed)
         recipe = workload.recipe
         cases = (*workload.splits.train, *workload.splits.calibration)
@@ -152,7 +151,7 @@ class _Trainer:
         self.examples = Examples(cases, workload.pipeline, recipe.augment, tile)
         if workload.build is None:
             raise WorkloadError(f"{workload.name} is a finished ONNX file: train the network that it came from")
-        self.model: torch.nn.Module = _laid_out(workload.build())
+        self.model: torch.nn.Module = laid_out(workload.build())
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
@@ -207,9 +206,9 @@ class _Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.workload.recipe.learning_rate * rate_at(1 - self.work_left / self.work)
         self.optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=_has_bf16()):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             logits = self.model(images)
-        loss = _loss(logits.float(), references, self.workload.pipeline.activation == "sigmoid")
+        loss = loss_of(logits.float(), references, self.workload.pipeline.activation == "sigmoid")
         value = loss.item()
         if not math.isfinite(value):
             raise Numeric(
@@ -235,7 +234,7 @@ class _Trainer:
                 pairs = [self.examples.draw(int(index), factor, self.random) for index in chosen]
                 images = torch.from_numpy(np.concatenate([image for image, _ in pairs]))
                 references = torch.from_numpy(np.stack([reference for _, reference in pairs]).astype(np.int64))
-                yield _laid_out(images), references
+                yield laid_out(images), references
             self.work_left -= self._work(factor)
 
     def _work(self, factor: int) -> float:
@@ -257,62 +256,6 @@ def shrink_factors(epochs: int, tile: Sequence[int]) -> list[int]:
             factors += [factor] * int(epochs * share)
             share = 0.0
     return [*factors, *[1] * (epochs - len(factors))]
-
-
-def rate_at(done: float) -> float:
-    """The learning rate, as a share of the highest, when the fraction `done` of all work is done.
-
-    One cycle (Smith and Topin 2018): a short linear rise, then half a cosine to zero. It runs over work, not
-    steps: the full resolution is most of the work but few of the steps, and must still learn, not only settle.
-    """
-    if done < WARM_UP_SHARE:
-        return FIRST_RATE + (1 - FIRST_RATE) * done / WARM_UP_SHARE
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - WARM_UP_SHARE) / (1 - WARM_UP_SHARE))))
-
-
-def _loss(logits: torch.Tensor, references: torch.Tensor, several: bool) -> torch.Tensor:
-    """Cross-entropy, plus soft Dice of all labels over the batch where the reference is a label map.
-
-    With several labels at once, whose references have a last axis of 0 / 1, of each label. `IGNORED` counts nowhere.
-    """
-    import torch
-
-    functions = torch.nn.functional
-    known = references != IGNORED
-    if several:
-        truth = (references == 1).movedim(-1, 1).float()
-        known = known.movedim(-1, 1).float()
-        losses = functions.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-        loss, chances = (losses * known).sum() / known.sum().clamp(min=1), logits.sigmoid()
-    else:
-        loss = functions.cross_entropy(logits, references, ignore_index=IGNORED, reduction="sum")
-        loss = loss / known.sum().clamp(min=1)
-        chances, labels = logits.softmax(dim=1), torch.where(known, references, 0).unsqueeze(1)
-        truth, known = torch.zeros_like(chances).scatter_(1, labels, 1.0), known.unsqueeze(1).float()
-    if logits.ndim == 2:
-        return loss
-    # Over the batch, not each image: a label that is in few of them is learnt from those, not feared in the others.
-    axes = (0, *range(2, logits.ndim))
-    overlap, size = (chances * truth * known).sum(axes), ((chances + truth) * known).sum(axes)
-    # One pixel of smoothing: a label that is in neither is a hit, not a division by zero.
-    return loss + 1 - ((2 * overlap + 1) / (size + 1)).mean()
-
-
-def _laid_out(value: Any) -> Any:
-    import torch
-
-    if isinstance(value, torch.nn.Module):
-        volumes = any(isinstance(item, torch.nn.Conv3d) for item in value.modules())
-        layout = torch.channels_last_3d if volumes else torch.channels_last
-        return value.to(memory_format=layout)  # type: ignore[call-overload]
-    layouts = {4: torch.channels_last, 5: torch.channels_last_3d}
-    return value.contiguous(memory_format=layouts[value.ndim]) if value.ndim in layouts else value
-
-
-def _has_bf16() -> bool:
-    from autoopt.measure.host import current_host
-
-    return bool(BF16_ISA & set(current_host().isa))
 
 
 @contextmanager

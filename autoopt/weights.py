@@ -46,8 +46,9 @@ def save_weights(model: torch.nn.Module, folder: Path, info: WeightsInfo, *, hal
     import torch
     from safetensors.torch import save
 
+    # A copy of each: some networks have one weight under two names, which the format refuses to share.
     tensors = {
-        name: (value.to(torch.float16) if half and _is_halved(value) else value).detach().cpu().contiguous()
+        name: (value.to(torch.float16) if half and _is_halved(value) else value).detach().cpu().clone().contiguous()
         for name, value in model.state_dict().items()
     }
     data = save(tensors, {HEADER_KEY: canonical_json({"schema": SCHEMA, **asdict(info)})})

@@ -74,9 +74,16 @@ def install(patch: pytest.MonkeyPatch) -> None:
     """Put the toys in the two tables."""
     for name in PARAMETERS:
         patch.setitem(sys.modules, f"toy_{name}", toy_runtime(name))
-    step = SimpleNamespace(NAME="quantize", SWITCH="scheme", PARAMETERS=QUANTIZE, canonical=canonical_quantize)
-    patch.setitem(sys.modules, "toy_quantize", step)
-    for table, names in ((RUNTIMES, PARAMETERS), (STEPS, {"quantize": step})):
+    steps = {
+        name: SimpleNamespace(NAME=name, SWITCH="off", PARAMETERS={}, canonical=lambda *settings: None)
+        for name in STEPS
+    }
+    steps["quantize"] = SimpleNamespace(
+        NAME="quantize", SWITCH="scheme", PARAMETERS=QUANTIZE, canonical=canonical_quantize
+    )
+    for name, step in steps.items():
+        patch.setitem(sys.modules, f"toy_{name}", step)
+    for table, names in ((RUNTIMES, PARAMETERS), (STEPS, steps)):
         for name in list(table):
             patch.delitem(table, name)
         for name in names:

@@ -1,23 +1,36 @@
-"""The step contract: plain settings in, one artifact folder to another.
+"""The step contract: plain settings in, a changed network or graph out.
 
-A step is a module with the members of `Step`. Its heavy library is imported inside `apply`, which
-runs in the maker process (make.py), never in the parent.
+A step is a module with the members of `Step`, and of `NetStep` or `GraphStep`: the first change the network before it
+is exported, the others the graph afterwards. Heavy libraries are imported inside `change` and `apply`, which run
+in the maker process (make.py), never in the parent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from autoopt.parameters import Parameter
 from autoopt.records import Host, Scalar
 from autoopt.store import Artifact
 from autoopt.workload import Workload
 
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A network that a step made, and what it has to say of it: plain values, kept with the network."""
+
+    model: torch.nn.Module
+    report: Mapping[str, Any]
+
 
 class Step(Protocol):
-    """A compression step module."""
+    """What every compression step module has."""
 
     NAME: str
     SWITCH: str
@@ -34,6 +47,28 @@ class Step(Protocol):
         """`settings` with only what has an effect for the (canonical) `runtime` section, or None when
         the step does nothing there. Pure, idempotent."""
         ...
+
+
+class NetStep(Step, Protocol):
+    """A step that changes the network itself."""
+
+    def parts(self, settings: Mapping[str, Scalar]) -> list[dict[str, Scalar]]:
+        """What is made one after the other to get there, each stored for whoever needs it too; of none, nothing."""
+        ...
+
+    def change(
+        self, settings: Mapping[str, Scalar], model: torch.nn.Module, teacher: torch.nn.Module, workload: Workload
+    ) -> Changed:
+        """The network that the part `settings` makes of `model`, which it may change in place.
+
+        `teacher` is the whole network. Sees only `workload.splits.train` and `.calibration`. Raises Unsupported or
+        Numeric.
+        """
+        ...
+
+
+class GraphStep(Step, Protocol):
+    """A step that changes the exported graph."""
 
     def apply(
         self, settings: Mapping[str, Scalar], source: Artifact, workload: Workload, folder: Path

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from autoopt.compress import STEPS, step
+from autoopt.compress import NET_STEPS, STEPS, step
 from autoopt.infer import Pipeline
 from autoopt.records import Configuration, Host, Scalar, canonical_json
 from autoopt.runtimes import runtime
@@ -27,6 +27,8 @@ TEXT_SCHEMA = 1
 RUNTIME = "runtime"
 SECTIONS = (PIPELINE, *STEPS)
 """What comes before the runtime, in the order of the way of the data."""
+OWN = frozenset({PIPELINE, *NET_STEPS})
+"""What is the workload's own where nothing is said of it."""
 ENUMERATION_LIMIT = 200_000
 """Raw points that may be looked at: some seconds. Beyond it a count is a lower bound."""
 _SAMPLES = 4000
@@ -229,8 +231,8 @@ class Space:
 
 
 def _configuration(sections: Mapping[str, Settings | None]) -> Configuration:
-    """A step that is off says so; a pipeline that is the workload's own needs no word."""
-    kept = {name: settings for name, settings in sections.items() if name != PIPELINE or settings is not None}
+    """A graph step that is off says so; a pipeline and a network that are the workload's own need no word."""
+    kept = {name: settings for name, settings in sections.items() if settings is not None or name not in OWN}
     return Configuration.of(kept)
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from autoopt.compress import STEPS, step
+from autoopt.compress import NET_STEPS, STEPS, step
 from autoopt.errors import SpaceError, TrialError
 from autoopt.parameters import Parameter
 from autoopt.records import Host, Scalar
@@ -102,11 +102,17 @@ class _Reader:
 
     def _step(self, name: str, section: Any) -> Iterator[Dimension]:
         parameters = step(name).PARAMETERS
+        if section is None and name in NET_STEPS:
+            return
         if section is None:
             section = {step(name).SWITCH: None}
         if not isinstance(section, Mapping):
             wanted = f"a mapping of settings ({_listed(parameters)}) or null (off)"
             self._problem(name, f"must be {wanted}, got {_kind(section)}")
+            return
+        if name in NET_STEPS and self._workload is not None and self._workload.build is None:
+            why = f"{self._workload.name} is a finished graph, there is no network to change"
+            self._problem(name, f"must be left out: {why}")
             return
         yield from self._settings(name, section, parameters)
 

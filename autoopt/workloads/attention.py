@@ -10,25 +10,33 @@ if TYPE_CHECKING:
 
 
 def vit(channels: int, classes: int, tile: tuple[int, ...]) -> torch.nn.Module:
-    """A small vision transformer (Dosovitskiy et al. 2021): (n, channels, *tile) to logits (n, classes).
+    """A small 2D vision transformer (Dosovitskiy et al. 2021): (n, channels, *tile) to logits (n, classes).
 
-    Patches of a sixteenth of the tile, 6 blocks of width 192 with 3 heads as in DeiT-Ti, 2.8 million parameters. The
-    classes are read from the mean of all tokens.
+    Four convolutions make 8 x 8 tokens of a tile of 128 pixels (Xiao et al. 2021, Early Convolutions Help
+    Transformers See Better): without them a few hundred pictures taught it nothing. 6 blocks of width 192 with 3 heads
+    as in DeiT-Ti, 2.9 million parameters; sizes of a tile are multiples of 16. The mean token gives the classes.
     """
-    import torch
     from monai.networks.nets import ViT
+    from torch import nn
 
-    class Classifier(torch.nn.Module):
+    def convolution(inputs: int, outputs: int) -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, 2, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+        )
+
+    class Classifier(nn.Module):
         def __init__(self) -> None:
             super().__init__()
+            widths = (channels, 24, 48, 96, 192)
+            self.stem = nn.Sequential(*(convolution(a, b) for a, b in itertools.pairwise(widths)))
             self.body = ViT(
-                in_channels=channels, img_size=tile, patch_size=tuple(size // 16 for size in tile), hidden_size=192,
-                mlp_dim=768, num_layers=6, num_heads=3, spatial_dims=len(tile), classification=False,
+                in_channels=192, img_size=tuple(size // 16 for size in tile), patch_size=1, hidden_size=192,
+                mlp_dim=768, num_layers=6, num_heads=3, spatial_dims=2, classification=False,
             )  # fmt: skip
-            self.head = torch.nn.Linear(192, classes)
+            self.head = nn.Linear(192, classes)
 
         def forward(self, batch: torch.Tensor) -> torch.Tensor:
-            tokens, _ = self.body(batch)
+            tokens, _ = self.body(self.stem(batch))
             logits: torch.Tensor = self.head(tokens.mean(dim=1))
             return logits
 

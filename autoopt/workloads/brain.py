@@ -70,6 +70,8 @@ TRAINING_SHARE = 0.85
 EPOCHS, SAMPLES_PER_EPOCH = 24, 48
 LEARNING_RATE = 2e-3
 """For the default width. A narrower net needs more steps and bears larger ones, and each of them is cheaper."""
+ATTENDING_RATE = 1e-3
+"""For the transformer, which larger steps throw out."""
 OVERLAP = 0.25
 
 Slices = tuple[int, int]
@@ -89,7 +91,8 @@ def workload(data: Path, width: int = WIDTH, spacing_mm: float = SPACING_MM, net
     def case(row: Row) -> Case:
         return Case(row.name, row.group, lambda: read(*files(row), slices.get(row.name)), row.tags)
 
-    narrower = WIDTH / width
+    narrower = WIDTH / width if net == RESUNET else 1.0
+    learning_rate = LEARNING_RATE * narrower if net == RESUNET else ATTENDING_RATE
     training = sum(row.split in ("train", "calibration") for row in rows)
     return Workload(
         name=_name(width, spacing_mm, net),
@@ -100,7 +103,7 @@ def workload(data: Path, width: int = WIDTH, spacing_mm: float = SPACING_MM, net
         splits=build_splits(rows, case),
         metrics=("dice_foreground", "hd95_mm", "volume_difference"),
         recipe=Recipe(
-            epochs=round(EPOCHS * max(1.0, narrower)), batch=2, learning_rate=LEARNING_RATE * narrower,
+            epochs=round(EPOCHS * max(1.0, narrower)), batch=2, learning_rate=learning_rate,
             weight_decay=1e-2, max_seconds=2340.0, augment=augment,
             repeats=max(1, round(SAMPLES_PER_EPOCH / training)), coarse=False,
         ),

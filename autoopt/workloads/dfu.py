@@ -52,7 +52,7 @@ PIPELINE = Pipeline(
 
 
 def vit(classes: int) -> torch.nn.Module:
-    """The small vision transformer on patches of 8 x 8 pixels."""
+    """The small vision transformer with tokens of 16 x 16 pixels."""
     return attention.vit(3, classes, TILE)
 
 
@@ -69,7 +69,7 @@ NETS = {
     "vgg11": _Net(classifiers.vgg11, 12, 1e-3),
     "densenet121": _Net(classifiers.densenet121, 24, 1e-3),
     "efficientnet_b0": _Net(classifiers.efficientnet_b0, 40, 2e-3),
-    "vit": _Net(vit, 20, 5e-4, coarse=False),  # its position embedding fits one size only
+    "vit": _Net(vit, 80, 5e-4, coarse=False),  # its position embedding fits one size only
     "small_cnn": _Net(classifiers.small_cnn, 60, 3e-3),
 }
 NET = "densenet121"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.compress import STEPS, step
+from autoopt.compress import NET_STEPS, STEPS, graph_step, graph_steps, net_step, step
 from autoopt.parameters import Parameter
 from autoopt.records import Host, Scalar, canonical_json
 from autoopt.store import Artifact, file_digest
@@ -25,7 +25,14 @@ RUNTIMES: tuple[dict[str, Scalar], ...] = tuple(
 )
 FORMATS = {"openvino": "openvino", "onnxruntime": "onnx"}
 
-pytestmark = pytest.mark.parametrize("name", STEPS)
+NET_EXAMPLES: dict[str, dict[str, Scalar]] = {
+    "prune": {"ratio": 0.5, "rungs": "0.25", "steps": 2, "batch": 2},
+}
+"""Of each step that changes the network, settings that change the tiny one."""
+
+every_step = pytest.mark.parametrize("name", STEPS)
+every_graph_step = pytest.mark.parametrize("name", graph_steps())
+every_net_step = pytest.mark.parametrize("name", NET_STEPS)
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +49,14 @@ def values(parameter: Parameter) -> st.SearchStrategy[Scalar]:
         "number": st.floats(parameter.low or 0.0, parameter.high or 1.0),
         "flag": st.booleans(),
         "text": st.sampled_from(("a.conv/Conv", "type:Conv, name:b", "pattern:.*", "")),
+        "numbers": st.lists(st.floats(parameter.low or 0.0, parameter.high or 1.0), min_size=1, max_size=4).map(
+            lambda items: ",".join(map(str, items))
+        ),
     }[parameter.kind]
     return st.none() | plain if parameter.nullable else plain
 
 
+@every_step
 @given(data=st.data())
 def test_canonical_is_pure_and_idempotent(name: str, data: st.DataObject) -> None:
     """The canonical form keeps only known settings, allowed values, and is its own canonical form."""
@@ -62,12 +73,14 @@ def test_canonical_is_pure_and_idempotent(name: str, data: st.DataObject) -> Non
         assert all(module.PARAMETERS[key].problem(value) is None for key, value in once.items())
 
 
+@every_step
 @pytest.mark.parametrize("executes", RUNTIMES, ids=lambda settings: str(settings["name"]))
 def test_switched_off_is_none(name: str, executes: Mapping[str, Scalar]) -> None:
     """A step whose switch is null has no settings at all, whatever else is asked."""
     assert step(name).canonical({step(name).SWITCH: None}, executes, OLD_HOST) is None
 
 
+@every_step
 def test_foreign_settings_are_dropped(name: str) -> None:
     """A setting of another step has no effect and is not kept."""
     module = step(name)
@@ -75,12 +88,13 @@ def test_foreign_settings_are_dropped(name: str) -> None:
         assert module.canonical({"not_mine": 3}, executes, OLD_HOST) == module.canonical({}, executes, OLD_HOST)
 
 
+@every_graph_step
 @pytest.mark.parametrize("executes", sorted(FORMATS))
 def test_apply_writes_the_same_files_each_time_and_only_there(
     name: str, executes: str, sources: dict[str, Artifact], tmp_path: Path
 ) -> None:
     """Applied twice, a step makes bit-identical files in its folder, and leaves the source as it was."""
-    module, source = step(name), sources[FORMATS[executes]]
+    module, source = graph_step(name), sources[FORMATS[executes]]
     settings = module.canonical({}, {"name": executes}, OLD_HOST)
     assert settings is not None
     before = _digests(source.path)
@@ -96,6 +110,43 @@ def test_apply_writes_the_same_files_each_time_and_only_there(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
 
 
+@every_net_step
+def test_change_makes_the_same_smaller_network_each_time(name: str, tmp_path: Path) -> None:
+    """Each part takes up what the one before made; twice the same settings are bit-identical files, smaller ones."""
+    torch = pytest.importorskip("torch")
+    from autoopt.nets.files import read_net, size_of, write_net
+
+    module, workload = net_step(name), tiny.workload()
+    weights, batch = tiny.weights(tmp_path / "tiny.safetensors"), torch.zeros(tiny.workload().pipeline.input_shape)
+    settings = module.canonical(NET_EXAMPLES[name], {"name": "openvino"}, OLD_HOST)
+    assert settings is not None
+    teacher = read_net(workload, weights)
+    wanted = {key: value.clone() for key, value in teacher.state_dict().items()}
+    made = []
+    for attempt in ("first", "second"):
+        folder = None
+        for index, part in enumerate(module.parts(settings)):
+            changed = module.change(part, read_net(workload, weights, folder), teacher, workload)
+            assert canonical_json(changed.report)
+            folder = tmp_path / f"{attempt}-{index}"
+            folder.mkdir()
+            write_net(changed.model, folder)
+        assert folder is not None
+        made.append(_digests(folder))
+        again = read_net(workload, weights, folder)
+        assert torch.equal(again(batch), changed.model(batch))
+    assert made[0] == made[1] != {}
+    assert size_of(again, batch).macs < size_of(teacher, batch).macs
+    assert all(torch.equal(value, wanted[key]) for key, value in teacher.state_dict().items())
+
+
+@every_net_step
+def test_nothing_asked_is_nothing_made(name: str) -> None:
+    """Without settings a network step has no parts."""
+    assert net_step(name).parts({}) == []
+
+
+@every_step
 def test_importing_a_step_is_light(name: str) -> None:
     """Importing a step loads no heavy library: the parent process asks it for canonical forms."""
     code = f"import sys, {STEPS[name]}; print([m for m in {HEAVY!r} if m in sys.modules])"

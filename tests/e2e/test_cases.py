@@ -51,3 +51,25 @@ def test_tiles_are_searched_measured_and_deployed(tmp_path: Path) -> None:
         wanted = (picked.configuration.section("pipeline") or {"tile": "16x16"})["tile"]
         assert "x".join(map(str, predictor.pipeline.tile)) == wanted
         assert np.mean(predictor.predict(image) == (image[..., 0] > 0)) > 0.9
+
+
+def test_what_the_graph_does_itself_is_searched(tmp_path: Path) -> None:
+    """A graph that normalises, or decides as well, is made, measured and scored like the one that does neither."""
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "space.yaml").write_text(
+        "pipeline: {in_graph: [none, input, both]}\n"
+        "runtime: {name: onnxruntime, threads: 1, spinning: false}\n"
+    )  # fmt: skip
+    result = autoopt.search(
+        tiny.PIXELS_SOURCE, budget=6, space=tmp_path / "space.yaml", weights=tiny.weights(tmp_path / "w.safetensors"),
+        home=tmp_path / "home", max_drop=0.5,
+    )  # fmt: skip
+    ways = {
+        str((record.configuration.section("pipeline") or {}).get("in_graph", "none")): record
+        for record in result.records
+    }
+    assert set(ways) == {"none", "input", "both"}
+    assert all(record.status is Status.COMPLETE for record in ways.values()), result.records
+    scores = [record.quality.value for record in ways.values() if record.quality is not None]
+    assert max(scores) - min(scores) < 0.01
+    assert len({record.artifacts[-1] for record in ways.values()}) == 3

@@ -1,0 +1,86 @@
+"""A network in a folder: its weights as safetensors, and what its layers remember of their sizes as JSON.
+
+Nothing in the folder is executed: the workload builds the network, the files say what of it is smaller.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoopt.errors import WeightsError, WorkloadError
+from autoopt.nets.surgery import resize, sizes
+from autoopt.weights import load_weights
+from autoopt.workload import Workload
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT = "net"
+WEIGHTS, STRUCTURE = "net.safetensors", "structure.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a network is: numbers in its weights, multiply-accumulates of one call."""
+
+    parameters: int
+    macs: int
+
+
+def size_of(model: torch.nn.Module, batch: torch.Tensor) -> Size:
+    """The size of the network for such an input. Its multiply-accumulates are those of products and convolutions."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    blank = copy.deepcopy(model).to("meta")
+    with FlopCounterMode(display=False) as counter:
+        blank(batch.to("meta"))
+    return Size(sum(item.numel() for item in model.parameters()), counter.get_total_flops() // 2)
+
+
+def write_net(model: torch.nn.Module, folder: Path) -> None:
+    """Write the network to `folder`."""
+    from safetensors.torch import save_file
+
+    # A copy of each: some networks have one weight under two names, which the format refuses to share.
+    save_file(
+        {name: value.detach().clone().contiguous() for name, value in model.state_dict().items()}, folder / WEIGHTS
+    )
+    structure = {"schema": SCHEMA, "sizes": sizes(model)}
+    (folder / STRUCTURE).write_text(json.dumps(structure, indent=1, sort_keys=True) + "\n")
+
+
+def read_net(workload: Workload, weights: Path, folder: Path | None = None) -> torch.nn.Module:
+    """The network in `folder`, or without one the workload's own with `weights`; in evaluation mode, without gradients.
+
+    Raises WeightsError when the files do not fit the network, WorkloadError when it cannot be built.
+    """
+    if workload.build is None:
+        raise WorkloadError(f"{workload.name} is a finished graph: there is no network to change")
+    try:
+        model = workload.build()
+    except Exception as error:  # the user's own code: name it, keep its traceback as the cause
+        raise WorkloadError(f"the model of {workload.name} cannot be built: {type(error).__name__}: {error}") from error
+    if folder is None:
+        load_weights(model, weights)
+    else:
+        _restore(model, folder)
+    return model.eval().requires_grad_(False)
+
+
+def _restore(model: torch.nn.Module, folder: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        structure = json.loads((folder / STRUCTURE).read_text())
+        tensors = load_file(folder / WEIGHTS)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise WeightsError(f"the network in {folder} cannot be read: {error}") from error
+    if not isinstance(structure, dict) or structure.get("schema") != SCHEMA:
+        raise WeightsError(f"{folder / STRUCTURE} must have the schema {SCHEMA}")
+    resize(model, structure["sizes"], tensors)

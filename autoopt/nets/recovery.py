@@ -1,0 +1,249 @@
+"""Training a smaller network to answer as the whole one did: what a cut loses, a short distillation gives back.
+
+The loss is that of the training plus the distance to the teacher's answer (Hinton et al. 2015). A part of the training
+patients is held out: it says when to stop and which weights were best; calibration, val and test are not looked at.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autoopt.errors import Numeric
+from autoopt.learning import laid_out, loss_of, rate_at
+from autoopt.samples import Examples
+from autoopt.workload import Case, Workload
+
+if TYPE_CHECKING:
+    import torch
+
+HELD_OUT = 0.15
+"""The share of the training patients that a recovery does not learn from."""
+HELD_OUT_CASES = 16
+"""At most so many cases are looked at, each time."""
+CHECKS = 10
+"""How often the hold-out is looked at, over all steps."""
+PATIENCE = 4
+"""Looks without anything better, until it ends."""
+TEMPERATURE = 2.0
+NORM_BATCHES = 16
+LARGEST_GRADIENT = 5.0
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """How much to train: `steps` of `batch` examples, in bfloat16 or not, `seconds` at most."""
+
+    steps: int
+    batch: int
+    learning_rate: float
+    bf16: bool = False
+    seconds: float = math.inf
+
+
+def recover(student: torch.nn.Module, teacher: torch.nn.Module, workload: Workload, plan: Recovery) -> dict[str, Any]:
+    """Train `student` in place to answer as `teacher` does; it ends with the weights that were best on the hold-out.
+
+    The running statistics of batch norms are made anew first. The report has the losses on the hold-out before and
+    after, and the steps. Raises Numeric when the loss is not finite, BadData for a case that cannot be read.
+    """
+    import torch
+
+    began = time.monotonic()
+    learnt, held = parted(workload.splits.train)
+    random = np.random.default_rng(SEED)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        school = _School(laid_out(student), laid_out(teacher), workload, plan.bf16)
+        examples = Examples(learnt, workload.pipeline, workload.recipe.augment, _tile(workload))
+        exam = _exam(held, workload)
+        renewed = renew_norms(student, [_images(examples, plan.batch, random) for _ in range(NORM_BATCHES)])
+        first = best = school.loss(exam)
+        kept, waited, done = copy.deepcopy(student.state_dict()), 0, 0
+        optimizer = torch.optim.AdamW(_trained(student), lr=plan.learning_rate, weight_decay=1e-4)
+        for done in range(1, plan.steps + 1):
+            for group in optimizer.param_groups:
+                group["lr"] = plan.learning_rate * rate_at((done - 1) / plan.steps)
+            school.step(optimizer, _batch(examples, plan.batch, random))
+            if done % max(1, plan.steps // CHECKS) == 0 or done == plan.steps:
+                now, late = school.loss(exam), time.monotonic() - began > plan.seconds
+                waited = 0 if now < best else waited + 1
+                if now < best:
+                    best, kept = now, copy.deepcopy(student.state_dict())
+                if waited >= PATIENCE or late:
+                    break
+        student.load_state_dict(kept)
+    student.eval().requires_grad_(False)
+    return {
+        "steps": done, "of_steps": plan.steps, "held_out_cases": len(held), "loss_before": first, "loss_after": best,
+        "norms_renewed": renewed, "seconds": time.monotonic() - began,
+    }  # fmt: skip
+
+
+def parted(cases: Sequence[Case]) -> tuple[list[Case], list[Case]]:
+    """The cases to learn from and those held out: whole patients, the same each time. A single patient's are parted."""
+    names = sorted({case.group for case in cases})
+    alone = len(names) == 1
+    if alone:
+        names = sorted(case.id for case in cases)
+    order = np.random.default_rng(SEED).permutation(len(names))
+    count = min(max(1, round(HELD_OUT * len(names))), len(names) - 1)
+    chosen = {names[index] for index in order[:count]}
+    held = [case for case in cases if (case.id if alone else case.group) in chosen]
+    learnt = [case for case in cases if (case.id if alone else case.group) not in chosen]
+    return learnt, held[:HELD_OUT_CASES] or learnt[:HELD_OUT_CASES]
+
+
+def renew_norms(model: torch.nn.Module, batches: Sequence[torch.Tensor]) -> int:
+    """Let batch norms take the statistics of these batches; how many there are."""
+    import torch
+
+    norms = [
+        item for item in model.modules()
+        if isinstance(item, torch.nn.modules.batchnorm._BatchNorm) and item.track_running_stats
+    ]  # fmt: skip
+    if not norms:
+        return 0
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean of all batches
+        norm.train()
+    with torch.no_grad():
+        for batch in batches:
+            model(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+    return len(norms)
+
+
+class _School:
+    """A student, its teacher, and how far the one is from the other and from the references."""
+
+    def __init__(self, student: torch.nn.Module, teacher: torch.nn.Module, workload: Workload, bf16: bool) -> None:
+        self.student, self.teacher, self.bf16 = student, teacher, bf16
+        self.name = workload.name
+        self.several = workload.pipeline.activation == "sigmoid"
+        student.requires_grad_(True)
+
+    def step(self, optimizer: torch.optim.Optimizer, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+        """One step on a batch of images and references."""
+        import torch
+
+        self.student.train()
+        optimizer.zero_grad()
+        loss = self._loss(*batch)
+        if not math.isfinite(loss.item()):
+            raise Numeric(
+                f"the loss of {self.name} must stay finite while it is recovered: lower the learning rate of the step"
+            )
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self.student.parameters(), LARGEST_GRADIENT)
+        optimizer.step()
+
+    def loss(self, exam: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> float:
+        """The mean loss over the exam, as the network will be used."""
+        import torch
+
+        self.student.eval()
+        with torch.no_grad():
+            return float(np.mean([self._loss(*batch).item() for batch in exam]))
+
+    def _loss(self, images: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            logits = self.student(images)
+            with torch.no_grad():
+                wanted = self.teacher(images)
+        logits, wanted = logits.float(), wanted.float()
+        return loss_of(logits, references, self.several) + distance(logits, wanted, self.several)
+
+
+def gradients(model: torch.nn.Module, workload: Workload, tiles: int) -> dict[str, torch.Tensor]:
+    """The gradient of the training loss for every weight, summed over training tiles."""
+    model.requires_grad_(True)
+    model.zero_grad()
+    several = workload.pipeline.activation == "sigmoid"
+    for images, references in _exam(parted(workload.splits.train)[0][:tiles], workload):
+        loss_of(model(images).float(), references, several).backward()  # type: ignore[no-untyped-call]
+    found = {name: item.grad.detach() for name, item in model.named_parameters() if item.grad is not None}
+    model.zero_grad(set_to_none=True)
+    model.requires_grad_(False)
+    return found
+
+
+class Answers:
+    """What a network answers to some training tiles, to see how far others are from it."""
+
+    def __init__(self, model: torch.nn.Module, workload: Workload, tiles: int) -> None:
+        import torch
+
+        self._several = workload.pipeline.activation == "sigmoid"
+        self._images = [images for images, _ in _exam(parted(workload.splits.train)[0][:tiles], workload)]
+        with torch.no_grad():
+            self._wanted = [model(images) for images in self._images]
+
+    def distance(self, model: torch.nn.Module) -> float:
+        """The mean distance of its answers from those kept, as a recovery measures it."""
+        import torch
+
+        with torch.no_grad():
+            pairs = zip(self._images, self._wanted, strict=True)
+            return float(np.mean([distance(model(images), wanted, self._several).item() for images, wanted in pairs]))
+
+
+def distance(logits: torch.Tensor, wanted: torch.Tensor, several: bool) -> torch.Tensor:
+    """How far answers are from those of the teacher: Kullback-Leibler at `TEMPERATURE`, mean over pixels and images."""
+    import torch
+
+    functions = torch.nn.functional
+    if several:
+        chances = torch.sigmoid(wanted / TEMPERATURE)
+        cross = functions.binary_cross_entropy_with_logits(logits / TEMPERATURE, chances)
+        own = functions.binary_cross_entropy(chances, chances)
+        return (cross - own) * TEMPERATURE**2
+    student = functions.log_softmax(logits / TEMPERATURE, dim=1)
+    teacher = functions.log_softmax(wanted / TEMPERATURE, dim=1)
+    far = functions.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=1)
+    return far.mean() * TEMPERATURE**2
+
+
+def _tile(workload: Workload) -> tuple[int, ...]:
+    return workload.recipe.tile or workload.pipeline.tile
+
+
+def _trained(model: torch.nn.Module) -> list[torch.nn.Parameter]:
+    return [item for item in model.parameters() if item.requires_grad]
+
+
+def _batch(examples: Examples, size: int, random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    chosen = [int(index) for index in random.integers(len(examples), size=size)]
+    return _tensors([examples.draw(index, 1, random) for index in chosen])
+
+
+def _images(examples: Examples, size: int, random: np.random.Generator) -> torch.Tensor:
+    return _batch(examples, size, random)[0]
+
+
+def _exam(cases: Sequence[Case], workload: Workload) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """A tile of each held-out case, as it is."""
+    examples = Examples(cases, workload.pipeline, None, _tile(workload))
+    random = np.random.default_rng(SEED)
+    return [_tensors([examples.draw(index, 1, random)]) for index in range(len(cases))]
+
+
+def _tensors(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, torch.Tensor]:
+    import torch
+
+    images = torch.from_numpy(np.concatenate([image for image, _ in pairs]))
+    references = torch.from_numpy(np.stack([reference for _, reference in pairs]).astype(np.int64))
+    return laid_out(images), references

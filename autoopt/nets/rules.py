@@ -1,0 +1,507 @@
+"""What each operation of an exported graph does to channels: one function an operation, in `RULES`.
+
+A rule takes the atoms and a node of the graph and gives the axes of its result; None means that all channels that it
+takes are kept. An operation that is not in the table and not pointwise keeps all of them as well.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+KEPT = 0
+"""The atom of all indices that must stay."""
+
+Axes = list["np.ndarray | None"]
+"""Of one tensor, an axis each: the atom of every index, or None where nothing can be removed."""
+
+
+class Atoms:
+    """The channels of all tensors of a graph, joined where they are the same (union-find); `of` gives those of one."""
+
+    def __init__(self) -> None:
+        self._parents: list[int] = [KEPT]
+        self._axes: dict[Any, Any] = {}
+
+    def __setitem__(self, node: Any, axes: Any) -> None:
+        self._axes[node] = axes
+
+    def of(self, value: Any) -> Any:
+        """The axes of an argument of an operation; of what is not a tensor, none. Several tensors have a list each."""
+        return self._axes[value] if is_node(value) else []
+
+    def fresh(self, size: int) -> np.ndarray:
+        """`size` channels that nothing is known of."""
+        first = len(self._parents)
+        self._parents.extend(range(first, first + size))
+        return np.arange(first, first + size)
+
+    def root(self, atom: int) -> int:
+        """The one atom that stands for all that were joined with this one."""
+        while self._parents[atom] != atom:
+            self._parents[atom] = self._parents[self._parents[atom]]
+            atom = self._parents[atom]
+        return atom
+
+    def join(self, first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+        """Both are the same channels. None, or another number of them, keeps the other."""
+        if first is None or second is None or len(first) != len(second):
+            self.keep([first, second])
+            return None
+        for one, other in zip(first.tolist(), second.tolist(), strict=True):
+            a, b = self.root(one), self.root(other)
+            self._parents[max(a, b)] = min(a, b)  # KEPT is the smallest of all
+        return first
+
+    def keep(self, axes: Any) -> None:
+        """Nothing of these axes may be removed."""
+        for axis in _arrays(axes):
+            for atom in axis.tolist():
+                self._parents[self.root(atom)] = KEPT
+
+    def tie(self, axis: np.ndarray | None, parts: int) -> np.ndarray | None:
+        """All of the equal `parts` of an axis lose the same places. What one part has."""
+        if axis is None or len(axis) % parts:
+            self.keep([axis])
+            return None
+        rows = axis.reshape(parts, -1)
+        for row in rows[1:]:
+            self.join(rows[0], row)
+        return np.asarray(rows[0])
+
+    def called(self, node: Any) -> Any:
+        """The axes of the result of an operation, by its rule."""
+        rule = _rule_of(node.target)
+        axes = None if rule is None else rule(self, node)
+        if axes is None:
+            for item in nodes_in((node.args, node.kwargs)):
+                self.keep(self.of(item))
+            return free(node)
+        return axes
+
+
+Rule = Callable[[Atoms, Any], Any]
+RULES: dict[str, Rule] = {}
+"""By the name of the operation in ATen, without the underscore of those that work in place."""
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Enter a function in the table."""
+
+    def enter(function: Rule) -> Rule:
+        RULES.update(dict.fromkeys(names, function))
+        return function
+
+    return enter
+
+
+def _rule_of(target: Any) -> Rule | None:
+    import torch
+
+    if target is operator.getitem:
+        return lambda atoms, node: atoms.of(node.args[0])[node.args[1]]
+    if not isinstance(target, torch._ops.OpOverload):
+        return None
+    name = target._schema.name.rpartition("::")[2]
+    known = RULES.get(name) or RULES.get(name.rstrip("_"))
+    return _pointwise if known is None and torch.Tag.pointwise in target.tags else known
+
+
+def _pointwise(atoms: Atoms, node: Any) -> Axes:
+    """Terms are aligned at their last axis; one of size 1 is repeated."""
+    shape = shape_of(node)
+    result: Axes = [None] * len(shape)
+    seen = [False] * len(shape)
+    for item in nodes_in((node.args, node.kwargs)):
+        sizes, axes = shape_of(item), atoms.of(item)
+        for place in range(1, len(sizes) + 1):
+            if sizes[-place] != shape[-place]:
+                atoms.keep([axes[-place]])
+            elif seen[-place]:
+                result[-place] = atoms.join(result[-place], axes[-place])
+            else:
+                result[-place], seen[-place] = axes[-place], True
+    return result
+
+
+@rule("conv1d", "conv2d", "conv3d", "convolution")
+def _convolution(atoms: Atoms, node: Any) -> Axes:
+    x, weight, bias = (argument(node, place, name) for place, name in enumerate(("input", "weight", "bias")))
+    named = node.target._schema.name.endswith("convolution")
+    transposed = bool(argument(node, 6, "transposed", False)) if named else False
+    return _convolved(atoms, x, weight, bias, int(argument(node, 8 if named else 6, "groups", 1)), transposed)
+
+
+@rule("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+def _transposed(atoms: Atoms, node: Any) -> Axes:
+    x, weight, bias = (argument(node, place, name) for place, name in enumerate(("input", "weight", "bias")))
+    return _convolved(atoms, x, weight, bias, int(argument(node, 6, "groups", 1)), transposed=True)
+
+
+def _convolved(atoms: Atoms, x: Any, weight: Any, bias: Any, parts: int, transposed: bool) -> Axes:
+    image, axes = atoms.of(x), atoms.of(weight)
+    atoms.keep(axes[2:])
+    channels = axes[0] if transposed else axes[1]  # of the input
+    made = axes[1] if transposed else axes[0]
+    if parts > 1 and parts == shape_of(x)[1] and not transposed and parts == shape_of(weight)[0]:
+        atoms.keep([axes[1]])
+        made = atoms.join(image[1], made)  # each channel has its own filter
+    elif parts > 1 and transposed:
+        atoms.tie(atoms.join(image[1], channels), parts)
+        atoms.keep([made])  # each group makes the same number: too many ways to get it wrong
+        made = None
+    elif parts > 1:
+        atoms.join(atoms.tie(image[1], parts), channels)
+        atoms.tie(made, parts)
+    else:
+        atoms.join(image[1], channels)
+    if bias is not None:
+        made = atoms.join(made, atoms.of(bias)[0])
+    return [None, made, *[None] * (len(axes) - 2)]
+
+
+@rule("linear")
+def _linear(atoms: Atoms, node: Any) -> Axes:
+    x, weight, bias = (argument(node, place, name) for place, name in enumerate(("input", "weight", "bias")))
+    *rest, last = atoms.of(x)
+    made, channels = atoms.of(weight)
+    atoms.join(last, channels)
+    if bias is not None:
+        made = atoms.join(made, atoms.of(bias)[0])
+    return [*rest, made]
+
+
+@rule("matmul", "mm", "bmm")
+def _product(atoms: Atoms, node: Any) -> Axes | None:
+    first, second = atoms.of(node.args[0]), atoms.of(node.args[1])
+    if len(first) < 2 or len(first) != len(second):
+        return None
+    atoms.join(first[-1], second[-2])
+    batches = [atoms.join(a, b) for a, b in zip(first[:-2], second[:-2], strict=True)]  # of unequal sizes, all are kept
+    return [*batches, first[-2], second[-1]]
+
+
+@rule("einsum")
+def _einsum(atoms: Atoms, node: Any) -> Axes | None:
+    equation, operands = str(node.args[0]).replace(" ", ""), node.args[1]
+    inputs, arrow, output = equation.partition("->")
+    if not arrow or "." in equation:
+        return None
+    letters: dict[str, np.ndarray | None] = {}
+    for names, operand in zip(inputs.split(","), operands, strict=True):
+        for letter, axis in zip(names, atoms.of(operand), strict=True):
+            letters[letter] = atoms.join(letters[letter], axis) if letter in letters else axis
+    return [letters[letter] for letter in output]
+
+
+@rule("scaled_dot_product_attention")
+def _attention(atoms: Atoms, node: Any) -> Axes:
+    query, key, value = (atoms.of(node.args[place]) for place in range(3))
+    for a, b in zip(query[:-2], key[:-2], strict=True):
+        atoms.join(a, b)
+    atoms.join(query[-1], key[-1])
+    heads = [atoms.join(a, b) for a, b in zip(query[:-2], value[:-2], strict=True)]
+    for item in nodes_in((node.args[3:], node.kwargs)):
+        atoms.keep(atoms.of(item))
+    return [*heads, query[-2], value[-1]]
+
+
+@rule("batch_norm", "instance_norm")
+def _norm_of_channels(atoms: Atoms, node: Any) -> Axes:
+    image = atoms.of(node.args[0])
+    channels = image[1]
+    for item in nodes_in(node.args[1:]):
+        channels = atoms.join(channels, atoms.of(item)[0])
+    return [image[0], channels, *image[2:]]
+
+
+@rule("group_norm")
+def _group_norm(atoms: Atoms, node: Any) -> Axes:
+    image, parts = atoms.of(node.args[0]), int(node.args[1])
+    channels = image[1]
+    for item in nodes_in((node.args[2:], node.kwargs)):
+        channels = atoms.join(channels, atoms.of(item)[0])
+    if 1 < parts < shape_of(node.args[0])[1]:
+        atoms.tie(channels, parts)
+    return [image[0], channels, *image[2:]]
+
+
+@rule("layer_norm")
+def _layer_norm(atoms: Atoms, node: Any) -> Axes:
+    result = list(atoms.of(node.args[0]))
+    normalised = len(node.args[1])
+    for item in nodes_in((node.args[2:], node.kwargs)):
+        for place, axis in enumerate(atoms.of(item), start=len(result) - normalised):
+            result[place] = atoms.join(result[place], axis)
+    return result
+
+
+@rule("prelu")
+def _prelu(atoms: Atoms, node: Any) -> Axes:
+    result, slopes = list(atoms.of(node.args[0])), node.args[1]
+    if shape_of(slopes) == (1,):  # one for all channels
+        atoms.keep(atoms.of(slopes))
+    else:
+        result[1] = atoms.join(result[1], atoms.of(slopes)[0])
+    return result
+
+
+@rule("cat", "concat", "concatenate")
+def _cat(atoms: Atoms, node: Any) -> Axes:
+    items = [atoms.of(item) for item in node.args[0]]
+    along = int(argument(node, 1, "dim", 0)) % len(items[0])
+    result: Axes = []
+    for place in range(len(items[0])):
+        axes = [item[place] for item in items]
+        if place != along:
+            axis = axes[0]
+            for other in axes[1:]:
+                axis = atoms.join(axis, other)
+            result.append(axis)
+        elif all(axis is None for axis in axes):
+            result.append(None)
+        else:
+            sizes = [shape_of(item)[place] for item in node.args[0]]
+            parts = [np.full(n, KEPT) if axis is None else axis for axis, n in zip(axes, sizes, strict=True)]
+            result.append(np.concatenate(parts))
+    return result
+
+
+@rule("stack")
+def _stack(atoms: Atoms, node: Any) -> Axes:
+    items = [atoms.of(item) for item in node.args[0]]
+    result = list(items[0])
+    for item in items[1:]:
+        result = [atoms.join(a, b) for a, b in zip(result, item, strict=True)]
+    place = int(argument(node, 1, "dim", 0)) % (len(result) + 1)
+    return [*result[:place], None, *result[place:]]
+
+
+@rule("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as")
+def _reshaped(atoms: Atoms, node: Any) -> Axes:
+    """Axes that are merged or split together: what can be removed must still be one axis of the result."""
+    before, after = shape_of(node.args[0]), shape_of(node)
+    axes = atoms.of(node.args[0])
+    result: Axes = [None] * len(after)
+    for old, new in _blocks(before, after):
+        live = [place for place in old if axes[place] is not None and before[place] > 1]
+        if len(live) != 1:
+            atoms.keep([axes[place] for place in old])
+            continue
+        spread = [1] * len(old)
+        spread[old.index(live[0])] = before[live[0]]
+        full = np.broadcast_to(axes[live[0]].reshape(spread), [before[place] for place in old])
+        full = full.reshape([after[place] for place in new])
+        varying = [place for rank, place in enumerate(new) if after[place] > 1 and not _constant_along(full, rank)]
+        if len(varying) == 1:
+            rank = new.index(varying[0])
+            result[varying[0]] = np.moveaxis(full, rank, 0).reshape(after[varying[0]], -1)[:, 0].copy()
+        else:
+            atoms.keep([axes[live[0]]])
+    return result
+
+
+def _constant_along(full: np.ndarray, rank: int) -> bool:
+    first = np.take(full, [0], axis=rank)
+    return bool((full == first).all())
+
+
+def _blocks(before: Sequence[int], after: Sequence[int]) -> Iterable[tuple[list[int], list[int]]]:
+    """The smallest runs of axes of both shapes that hold the same number of elements."""
+    i = j = 0
+    while i < len(before) or j < len(after):
+        old, new = [i] if i < len(before) else [], [j] if j < len(after) else []
+        i, j = i + len(old), j + len(new)
+        while math.prod(before[place] for place in old) != math.prod(after[place] for place in new):
+            if math.prod(before[place] for place in old) < math.prod(after[place] for place in new):
+                old.append(i)
+                i += 1
+            else:
+                new.append(j)
+                j += 1
+        yield old, new
+
+
+@rule("permute")
+def _permuted(atoms: Atoms, node: Any) -> Axes:
+    axes = atoms.of(node.args[0])
+    return [axes[place] for place in argument(node, 1, "dims")]
+
+
+@rule("movedim")
+def _moved(atoms: Atoms, node: Any) -> Axes:
+    order = np.moveaxis(np.empty([1] * len(atoms.of(node.args[0]))), node.args[1], node.args[2])  # checks the axes
+    places = list(range(order.ndim))
+    sources = [node.args[1]] if isinstance(node.args[1], int) else list(node.args[1])
+    targets = [node.args[2]] if isinstance(node.args[2], int) else list(node.args[2])
+    sources, targets = [s % order.ndim for s in sources], [t % order.ndim for t in targets]
+    rest = [place for place in places if place not in sources]
+    for target, source in sorted(zip(targets, sources, strict=True)):
+        rest.insert(target, source)
+    axes = atoms.of(node.args[0])
+    return [axes[place] for place in rest]
+
+
+@rule("transpose", "swapaxes", "swapdims", "t")
+def _transposed_axes(atoms: Atoms, node: Any) -> Axes:
+    axes = list(atoms.of(node.args[0]))
+    if len(axes) < 2:
+        return axes
+    first, second = (node.args[1], node.args[2]) if len(node.args) > 2 else (0, 1)
+    axes[first], axes[second] = axes[second], axes[first]
+    return axes
+
+
+@rule("expand", "expand_as", "repeat", "tile")
+def _repeated(atoms: Atoms, node: Any) -> Axes:
+    before, after = shape_of(node.args[0]), shape_of(node)
+    axes = atoms.of(node.args[0])
+    padded: Axes = [*[None] * (len(after) - len(before)), *axes]
+    sizes = [*[1] * (len(after) - len(before)), *before]
+    for place, (old, new) in enumerate(zip(sizes, after, strict=True)):
+        if old != new:
+            atoms.keep([padded[place]])
+            padded[place] = None
+    return padded
+
+
+@rule("slice", "narrow")
+def _sliced(atoms: Atoms, node: Any) -> Axes:
+    return _same_where_whole(atoms, node, node.args[0])
+
+
+@rule("pad", "constant_pad_nd", "roll", "flip")
+def _padded(atoms: Atoms, node: Any) -> Axes | None:
+    if node.target._schema.name.endswith(("roll", "flip")):
+        places = argument(node, 2 if node.target._schema.name.endswith("roll") else 1, "dims", ())
+        axes = atoms.of(node.args[0])
+        return None if not places or any(axes[place] is not None for place in places) else axes
+    return _same_where_whole(atoms, node, node.args[0])
+
+
+def _same_where_whole(atoms: Atoms, node: Any, item: Any) -> Axes:
+    """An axis that keeps its size keeps its channels; one that does not, must keep all of them."""
+    result = list(atoms.of(item))
+    for place, (old, new) in enumerate(zip(shape_of(item), shape_of(node), strict=True)):
+        if old != new:
+            atoms.keep([result[place]])
+            result[place] = None
+    return result
+
+
+@rule("select")
+def _selected(atoms: Atoms, node: Any) -> Axes:
+    axes = list(atoms.of(node.args[0]))
+    atoms.keep([axes.pop(node.args[1])])
+    return axes
+
+
+@rule("unbind")
+def _unbound(atoms: Atoms, node: Any) -> list[Axes]:
+    axes = list(atoms.of(node.args[0]))
+    atoms.keep([axes.pop(argument(node, 1, "dim", 0))])
+    return [list(axes) for _ in node.meta["val"]]
+
+
+@rule("chunk", "split", "split_with_sizes")
+def _parted(atoms: Atoms, node: Any) -> list[Axes]:
+    """Equal parts lose the same places, so that they are equal parts again."""
+    axes = list(atoms.of(node.args[0]))
+    place = int(argument(node, 2, "dim", 0)) % len(axes)
+    parts, whole = node.meta["val"], shape_of(node.args[0])[place]
+    sizes = {int(part.shape[place]) for part in parts}
+    if axes[place] is not None and len(parts) > 1:
+        if sizes != {whole // len(parts)}:
+            atoms.keep([axes[place]])
+        axes[place] = atoms.tie(axes[place], len(parts)) if sizes == {whole // len(parts)} else None
+    return [list(axes) for _ in parts]
+
+
+@rule(
+    "max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d", "upsample_nearest1d",
+    "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d",
+    "upsample_trilinear3d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "max_pool2d_with_indices",
+    "max_pool3d_with_indices",
+)  # fmt: skip
+def _pooled(atoms: Atoms, node: Any) -> Any:
+    image = atoms.of(node.args[0])
+    axes: Axes = [image[0], image[1], *[None] * (len(image) - 2)]
+    return [axes, list(axes)] if isinstance(node.meta["val"], list | tuple) else axes
+
+
+@rule("pixel_shuffle")
+def _shuffled(atoms: Atoms, node: Any) -> Axes:
+    image, factor = atoms.of(node.args[0]), int(node.args[1])
+    if image[1] is None:
+        return list(image)
+    made = image[1].reshape(-1, factor**2)
+    for row in made:
+        atoms.join(np.repeat(row[:1], len(row)), row)
+    return [image[0], made[:, 0].copy(), None, None]
+
+
+@rule("mean", "sum", "amax", "amin", "var", "std", "max", "min", "norm", "linalg_vector_norm")
+def _reduced(atoms: Atoms, node: Any) -> Axes | None:
+    if isinstance(node.meta["val"], list | tuple) or len(node.args) < 2:
+        return None
+    axes = list(atoms.of(node.args[0]))
+    name = node.target._schema.name
+    dims = argument(node, 2 if name.endswith("norm") else 1, "dim")
+    dims = [dims] if isinstance(dims, int) else dims
+    if not isinstance(dims, Sequence):
+        return None
+    places = {place % len(axes) for place in dims}
+    kept = len(shape_of(node)) == len(axes)
+    return [None if i in places else axis for i, axis in enumerate(axes) if kept or i not in places]
+
+
+@rule("softmax", "log_softmax", "_softmax", "dropout", "feature_dropout", "alpha_dropout", "contiguous", "clone", "to",
+      "_to_copy", "alias", "detach", "lift_fresh_copy", "type_as", "cumsum", "glu_jvp")  # fmt: skip
+def _same(atoms: Atoms, node: Any) -> Any:
+    return list(atoms.of(node.args[0]))
+
+
+def is_node(value: Any) -> bool:
+    """Whether it is a tensor of the graph."""
+    return hasattr(value, "meta") and hasattr(value, "op")
+
+
+def nodes_in(value: Any) -> list[Any]:
+    """The tensors among arguments, in order."""
+    if is_node(value):
+        return [value]
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return list(itertools.chain.from_iterable(map(nodes_in, value))) if isinstance(value, list | tuple) else []
+
+
+def shape_of(node: Any) -> tuple[int, ...]:
+    """The sizes of a tensor of the graph."""
+    return tuple(int(size) for size in node.meta["val"].shape)
+
+
+def free(node: Any) -> Any:
+    """Axes of which nothing can be removed, for the result of a node."""
+    value = node.meta.get("val")
+    if isinstance(value, list | tuple):
+        return [[None] * item.dim() for item in value]
+    return [None] * value.dim() if hasattr(value, "dim") else []
+
+
+def argument(node: Any, place: int, name: str, default: Any = None) -> Any:
+    """An argument of an operation, given by place or by name."""
+    return node.args[place] if len(node.args) > place else node.kwargs.get(name, default)
+
+
+def _arrays(axes: Any) -> Iterable[np.ndarray]:
+    if isinstance(axes, np.ndarray):
+        yield axes
+    elif axes is not None:
+        for item in axes:
+            yield from _arrays(item)
