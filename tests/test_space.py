@@ -218,7 +218,7 @@ def test_every_problem_at_once(write: Callable[[str], Path]) -> None:
     )
     for expected in (
         "schema: must be 1, got 2",
-        "quantise: is not a section, allowed are pipeline, prune, quantize, runtime, schema",
+        "quantise: is not a section, allowed are pipeline, prune, factorize, recover, quantize, runtime, schema",
         "quantize.scheme: must be one of int8 or null, got 'int4' (did you mean int8?)",
         "quantize.presett: is not a setting of quantize, allowed are scheme, preset, cases",
         "(did you mean preset?)",
@@ -241,8 +241,8 @@ def test_every_problem_at_once(write: Callable[[str], Path]) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "must be a mapping of sections (pipeline, prune, quantize, runtime), got nothing"),
-        ("- a", "must be a mapping of sections (pipeline, prune, quantize, runtime), got a list"),
+        ("", "must be a mapping of sections (pipeline, prune, factorize, recover, quantize, runtime), got nothing"),
+        ("- a", "must be a mapping of sections (pipeline, prune, factorize, recover, quantize, runtime), got a list"),
         ("runtime: {name: torch}\nquantize: int8", "quantize: must be a mapping of settings"),
         (
             "quantize: {scheme: int8}",

@@ -9,6 +9,8 @@ from autoopt.compress.base import GraphStep, NetStep, Step
 
 NET_STEPS: dict[str, str] = {
     "prune": "autoopt.compress.prune",
+    "factorize": "autoopt.compress.factorize",
+    "recover": "autoopt.compress.recover",
 }
 """What changes the network before it is exported: section name to module, a `NetStep` (base.py)."""
 STEPS: dict[str, str] = {

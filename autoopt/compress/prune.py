@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from autoopt.compress import training
 from autoopt.compress.base import Changed
 from autoopt.errors import Numeric, Unsupported
-from autoopt.learning import has_bf16
 from autoopt.parameters import Parameter, numbers
 from autoopt.records import Host, Scalar
 from autoopt.workload import Workload
@@ -50,14 +50,8 @@ PARAMETERS: Mapping[str, Parameter] = {
     "multiple": Parameter(
         "choice", 1, "what is left of a layer is a multiple of this: kernels care", (1, 4, 8, 16, 32)
     ),
-    "steps": Parameter(
-        "integer", 120, "training steps after each cut; with 0 only batch norms are made anew", low=0, high=100_000
-    ),
-    "batch": Parameter("integer", 4, "examples a step", low=2, high=256),
-    "learning_rate": Parameter("number", 1e-3, "the highest of the recovery", low=1e-6, high=1.0),
-    "training_precision": Parameter(
-        "choice", "auto", "bf16 where the CPU has it trains faster", ("auto", "f32", "bf16")
-    ),
+    "steps": Parameter("integer", 120, "training steps after each cut; 0: batch norms only", low=0, high=100_000),
+    **training.PARAMETERS,
 }  # fmt: skip
 TRIED_TILES = 4
 """Tiles on which gradients and the sensitivity of layers are looked at."""
@@ -72,11 +66,7 @@ def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], hos
         return None
     below = [rung for rung in _rungs(known["rungs"]) if rung < float(known["ratio"])]
     known["rungs"] = ",".join(map(repr, below)) or None
-    if known["training_precision"] == "auto":
-        known["training_precision"] = "bf16" if has_bf16(host.isa) else "f32"
-    if not known["steps"]:
-        del known["learning_rate"], known["training_precision"]
-    return known
+    return training.canonical(known, host)
 
 
 def _rungs(text: Scalar) -> list[float]:
@@ -123,11 +113,7 @@ def change(
     answer = model(batch)
     if tuple(answer.shape) != shape:
         raise Numeric(f"the pruned network must answer with shape {shape}, it gives {tuple(answer.shape)}")
-    plan = recovery.Recovery(
-        steps=int(settings["steps"] or 0), batch=int(settings["batch"] or 2),
-        learning_rate=float(settings.get("learning_rate") or 0), bf16=settings.get("training_precision") == "bf16",
-    )  # fmt: skip
-    report = recovery.recover(model, teacher, workload, plan)
+    report = recovery.recover(model, teacher, workload, training.plan_of(settings))
     if not torch.isfinite(model(batch)).all():
         raise Numeric("the pruned network must answer with finite numbers, it does not")
     after, whole = size_of(model, batch), size_of(teacher, batch)

@@ -1,4 +1,4 @@
-"""A network in a folder: its weights as safetensors, and what its layers remember of their sizes as JSON.
+"""A network in a folder: its weights as safetensors; as JSON which layers are in factors, and all sizes.
 
 Nothing in the folder is executed: the workload builds the network, the files say what of it is smaller.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoopt.errors import WeightsError, WorkloadError
+from autoopt.nets import low_rank
 from autoopt.nets.surgery import resize, sizes
 from autoopt.weights import load_weights
 from autoopt.workload import Workload
@@ -50,7 +51,7 @@ def write_net(model: torch.nn.Module, folder: Path) -> None:
     save_file(
         {name: value.detach().clone().contiguous() for name, value in model.state_dict().items()}, folder / WEIGHTS
     )
-    structure = {"schema": SCHEMA, "sizes": sizes(model)}
+    structure = {"schema": SCHEMA, "factored": low_rank.specs(model), "sizes": sizes(model)}
     (folder / STRUCTURE).write_text(json.dumps(structure, indent=1, sort_keys=True) + "\n")
 
 
@@ -83,4 +84,6 @@ def _restore(model: torch.nn.Module, folder: Path) -> None:
         raise WeightsError(f"the network in {folder} cannot be read: {error}") from error
     if not isinstance(structure, dict) or structure.get("schema") != SCHEMA:
         raise WeightsError(f"{folder / STRUCTURE} must have the schema {SCHEMA}")
+    for name, how in structure["factored"].items():
+        low_rank.put(model, name, low_rank.blank(model.get_submodule(name), how))
     resize(model, structure["sizes"], tensors)

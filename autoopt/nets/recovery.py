@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 HELD_OUT = 0.15
 """The share of the training patients that a recovery does not learn from."""
-HELD_OUT_CASES = 16
+HELD_OUT_CASES = 12
 """At most so many cases are looked at, each time."""
-CHECKS = 10
+CHECKS = 8
 """How often the hold-out is looked at, over all steps."""
-PATIENCE = 4
+PATIENCE = 3
 """Looks without anything better, until it ends."""
 TEMPERATURE = 2.0
-NORM_BATCHES = 16
+NORM_BATCHES = 12
 LARGEST_GRADIENT = 5.0
 SEED = 0
 
@@ -63,7 +63,7 @@ def recover(student: torch.nn.Module, teacher: torch.nn.Module, workload: Worklo
         torch.manual_seed(SEED)
         school = _School(laid_out(student), laid_out(teacher), workload, plan.bf16)
         examples = Examples(learnt, workload.pipeline, workload.recipe.augment, _tile(workload))
-        exam = _exam(held, workload)
+        exam = [(*pair, school.wanted(pair[0])) for pair in _exam(held, workload)]
         renewed = renew_norms(student, [_images(examples, plan.batch, random) for _ in range(NORM_BATCHES)])
         first = best = school.loss(exam)
         kept, waited, done = copy.deepcopy(student.state_dict()), 0, 0
@@ -140,7 +140,7 @@ class _School:
 
         self.student.train()
         optimizer.zero_grad()
-        loss = self._loss(*batch)
+        loss = self._loss(*batch, self.wanted(batch[0]))
         if not math.isfinite(loss.item()):
             raise Numeric(
                 f"the loss of {self.name} must stay finite while it is recovered: lower the learning rate of the step"
@@ -149,22 +149,28 @@ class _School:
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), LARGEST_GRADIENT)
         optimizer.step()
 
-    def loss(self, exam: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> float:
-        """The mean loss over the exam, as the network will be used."""
+    def wanted(self, images: torch.Tensor) -> torch.Tensor:
+        """What the teacher answers."""
+        import torch
+
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            answer: torch.Tensor = self.teacher(images)
+        return answer.float()
+
+    def loss(self, exam: Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> float:
+        """The mean loss over the exam (images, references, the teacher's answers), as the network will be used."""
         import torch
 
         self.student.eval()
         with torch.no_grad():
             return float(np.mean([self._loss(*batch).item() for batch in exam]))
 
-    def _loss(self, images: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+    def _loss(self, images: torch.Tensor, references: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         import torch
 
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             logits = self.student(images)
-            with torch.no_grad():
-                wanted = self.teacher(images)
-        logits, wanted = logits.float(), wanted.float()
+        logits = logits.float()
         return loss_of(logits, references, self.several) + distance(logits, wanted, self.several)
 
 

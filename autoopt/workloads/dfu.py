@@ -69,7 +69,7 @@ NETS = {
     "vgg11": _Net(classifiers.vgg11, 12, 1e-3),
     "densenet121": _Net(classifiers.densenet121, 24, 1e-3),
     "efficientnet_b0": _Net(classifiers.efficientnet_b0, 40, 2e-3),
-    "vit": _Net(vit, 80, 5e-4, coarse=False),  # its position embedding fits one size only
+    "vit": _Net(vit, 160, 5e-4, coarse=False),  # its position embedding fits one size only
     "small_cnn": _Net(classifiers.small_cnn, 60, 3e-3),
 }
 NET = "densenet121"

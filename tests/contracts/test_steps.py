@@ -27,6 +27,8 @@ FORMATS = {"openvino": "openvino", "onnxruntime": "onnx"}
 
 NET_EXAMPLES: dict[str, dict[str, Scalar]] = {
     "prune": {"ratio": 0.5, "rungs": "0.25", "steps": 2, "batch": 2},
+    "factorize": {"keep": 0.3, "by": "ratio", "steps": 2, "batch": 2},
+    "recover": {"steps": 2, "batch": 2},
 }
 """Of each step that changes the network, settings that change the tiny one."""
 
@@ -134,9 +136,10 @@ def test_change_makes_the_same_smaller_network_each_time(name: str, tmp_path: Pa
         assert folder is not None
         made.append(_digests(folder))
         again = read_net(workload, weights, folder)
-        assert torch.equal(again(batch), changed.model(batch))
+        torch.testing.assert_close(again(batch), changed.model(batch))
     assert made[0] == made[1] != {}
-    assert size_of(again, batch).macs < size_of(teacher, batch).macs
+    if name != "recover":
+        assert size_of(again, batch).macs < size_of(teacher, batch).macs
     assert all(torch.equal(value, wanted[key]) for key, value in teacher.state_dict().items())
 
 

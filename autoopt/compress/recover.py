@@ -1,0 +1,53 @@
+"""Step `recover`: training the network again by distillation from the whole one, as a step of its own.
+
+After `prune` and `factorize`, which end with a training of their own, it is a longer one; without them it is a
+fine-tuning, which says what the training alone does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from autoopt.compress import training
+from autoopt.compress.base import Changed
+from autoopt.parameters import Parameter
+from autoopt.records import Host, Scalar
+from autoopt.workload import Workload
+
+if TYPE_CHECKING:
+    import torch
+
+NAME = "recover"
+SWITCH = "steps"
+VERSION = 1
+DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai")
+PARAMETERS: Mapping[str, Parameter] = {
+    "steps": Parameter("integer", None, "training steps", low=1, high=1_000_000, nullable=True),
+    **training.PARAMETERS,
+}
+
+
+def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], host: Host) -> dict[str, Scalar] | None:
+    """`settings` with defaults filled in; None where nothing is trained."""
+    known = {name: settings.get(name, parameter.default) for name, parameter in PARAMETERS.items()}
+    if known["steps"] is None or runtime.get("name") == "fake":
+        return None
+    return training.canonical(known, host)
+
+
+def parts(settings: Mapping[str, Scalar]) -> list[dict[str, Scalar]]:
+    """All in one."""
+    return [dict(settings)] if settings else []
+
+
+def change(
+    settings: Mapping[str, Scalar], model: torch.nn.Module, teacher: torch.nn.Module, workload: Workload
+) -> Changed:
+    """Train the network. Raises Numeric when the loss is not finite."""
+    from autoopt.nets import recovery
+
+    began = time.perf_counter()
+    report = recovery.recover(model, teacher, workload, training.plan_of(settings))
+    return Changed(model, {"recovery": report, "seconds": time.perf_counter() - began})

@@ -1,0 +1,43 @@
+"""What all steps that train a network again have in common: their settings, and the plan that follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from autoopt.learning import has_bf16
+from autoopt.parameters import Parameter
+from autoopt.records import Host, Scalar
+
+if TYPE_CHECKING:
+    from autoopt.nets.recovery import Recovery
+
+PARAMETERS: Mapping[str, Parameter] = {
+    "batch": Parameter("integer", 4, "examples a training step", low=2, high=256),
+    "learning_rate": Parameter("number", 1e-3, "the highest of the training", low=1e-6, high=1.0),
+    "training_precision": Parameter(
+        "choice", "auto", "auto is bf16 where the CPU has it, which trains faster", ("auto", "f32", "bf16")
+    ),
+}
+
+
+def canonical(settings: dict[str, Scalar], host: Host) -> dict[str, Scalar]:
+    """The settings with the precision of this host, or without what only training needs where there are no steps."""
+    if not settings["steps"]:
+        return {name: value for name, value in settings.items() if name not in ("learning_rate", "training_precision")}
+    precision = settings["training_precision"]
+    if precision == "auto":
+        precision = "bf16" if has_bf16(host.isa) else "f32"
+    return {**settings, "training_precision": precision}
+
+
+def plan_of(settings: Mapping[str, Scalar]) -> Recovery:
+    """The training that the settings of a step ask for."""
+    from autoopt.nets.recovery import Recovery
+
+    return Recovery(
+        steps=int(settings["steps"] or 0),
+        batch=int(settings["batch"] or 2),
+        learning_rate=float(settings.get("learning_rate") or 0),
+        bf16=settings.get("training_precision") == "bf16",
+    )
