@@ -22,6 +22,7 @@ MARK = "low_rank"
 """The attribute of a factored layer that says how, for whoever stores the network."""
 CP_SWEEPS = 15
 TUCKER_SWEEPS = 3
+TINY = 1e-12
 
 
 def layers(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
@@ -150,8 +151,9 @@ def _cp(weight: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
             gram = (one.T @ one) * (other.T @ other) + 1e-9 * np.eye(rank)
             unfolded = np.moveaxis(weight, mode, 0).reshape(weight.shape[mode], -1)
             factors[mode] = np.linalg.solve(gram, (unfolded @ product).T).T
-    scale = np.prod([np.linalg.norm(factor, axis=0) for factor in factors], axis=0) ** (1 / 3)
-    out, into, places = (factor / np.linalg.norm(factor, axis=0) * scale for factor in factors)
+    sizes = [np.maximum(np.linalg.norm(factor, axis=0), TINY) for factor in factors]
+    even = np.prod(sizes, axis=0) ** (1 / 3)  # of equal size, so that none of the layers sees extreme numbers
+    out, into, places = (factor / size * even for factor, size in zip(factors, sizes, strict=True))
     return out, into, places
 
 

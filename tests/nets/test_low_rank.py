@@ -1,0 +1,83 @@
+"""Layers in factors."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+
+from autoopt.nets import low_rank  # noqa: E402
+from autoopt.nets.files import read_net, write_net  # noqa: E402
+from tests import tiny  # noqa: E402
+
+LAYERS = {
+    "linear": (lambda: torch.nn.Linear(6, 9), (2, 6), {"method": "svd", "ranks": [6]}),
+    "1x1": (lambda: torch.nn.Conv2d(6, 9, 1, stride=2), (1, 6, 5, 5), {"method": "svd", "ranks": [6]}),
+    "strided": (
+        lambda: torch.nn.Conv2d(4, 6, 3, stride=2, padding=1), (1, 4, 9, 9), {"method": "tucker", "ranks": [4, 6]},
+    ),
+    "dilated 3d": (
+        lambda: torch.nn.Conv3d(3, 4, 3, padding=2, dilation=2, bias=False), (1, 3, 6, 6, 6),
+        {"method": "tucker", "ranks": [3, 4]},
+    ),
+    "separable": (
+        lambda: torch.nn.Conv2d(2, 3, 3, padding=1), (1, 2, 6, 6), {"method": "cp", "ranks": [12]},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_all_ranks_are_the_layer_itself(name: str) -> None:
+    """With as many ranks as there are, the factors answer as the layer does."""
+    build, shape, how = LAYERS[name]
+    torch.manual_seed(0)
+    layer, batch = build(), torch.randn(shape)
+    factors = low_rank.factored(layer, how)
+    with torch.no_grad():
+        torch.testing.assert_close(factors(batch), layer(batch), atol=1e-3, rtol=1e-3)
+
+
+@settings(max_examples=25)
+@given(energy=st.floats(0.3, 0.99), seed=st.integers(0, 20))
+def test_energy_bounds_the_error(energy: float, seed: int) -> None:
+    """What a layer of two axes loses of its squared weights is at most the energy that was not kept."""
+    torch.manual_seed(seed)
+    layer = torch.nn.Linear(12, 10)
+    how = low_rank.spec(layer, "tucker", energy, "energy")
+    if how is None:
+        return
+    first, second = low_rank.factored(layer, how)
+    weight, product = layer.weight.detach(), (second.weight @ first.weight).detach()
+    lost = float(((product - weight) ** 2).sum() / (weight**2).sum())
+    assert lost <= 1 - energy + 1e-6
+    assert how["ranks"][0] == 1 or lost > 0 or energy > 0.99
+
+
+def test_what_saves_nothing_is_left() -> None:
+    """A layer that would be dearer in factors has no specification."""
+    assert low_rank.spec(torch.nn.Conv2d(16, 16, 3), "tucker", 1.0, "ratio") is None
+    assert low_rank.spec(torch.nn.Linear(4, 2), "tucker", 0.9, "ratio") is None
+    assert low_rank.spec(torch.nn.Conv2d(16, 16, 3), "tucker", 0.25, "ratio") == {"method": "tucker", "ranks": [4, 4]}
+
+
+def test_a_network_in_factors_is_stored_and_read_back(tmp_path: Path) -> None:
+    """The file says which layers are in factors; the network that is read answers the same, also after a cut."""
+    model = read_net(tiny.workload(), tiny.weights(tmp_path / "w.safetensors"))
+    changed = copy.deepcopy(model)
+    low_rank.put(
+        changed, "stem", low_rank.factored(changed.get_submodule("stem"), {"method": "tucker", "ranks": [2, 3]})
+    )
+    (tmp_path / "net").mkdir()
+    write_net(changed, tmp_path / "net")
+    again = read_net(tiny.workload(), tmp_path / "w.safetensors", tmp_path / "net")
+    batch = torch.from_numpy(np.random.default_rng(0).normal(size=tiny.workload().pipeline.input_shape)).float()
+    with torch.no_grad():
+        assert torch.equal(again(batch), changed(batch))
+        assert not torch.allclose(again(batch), model(batch))
+    assert low_rank.specs(again) == {"stem": {"method": "tucker", "ranks": [2, 3]}}

@@ -1,0 +1,97 @@
+"""Training a smaller network again."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+
+from autoopt.errors import Numeric  # noqa: E402
+from autoopt.nets import recovery  # noqa: E402
+from autoopt.nets.files import read_net  # noqa: E402
+from autoopt.workload import Case, Sample  # noqa: E402
+from tests import tiny  # noqa: E402
+
+PLAN = recovery.Recovery(steps=40, batch=4, learning_rate=2e-2)
+
+
+def case(index: int, group: str) -> Case:
+    return Case(f"c{index}", group, lambda: Sample(np.zeros((4, 4, 3)), np.zeros((4, 4), int)))
+
+
+@pytest.fixture
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> torch.nn.Module:
+    return read_net(tiny.workload(), tiny.weights(tmp_path_factory.mktemp("tiny") / "w.safetensors"))
+
+
+@given(groups=st.lists(st.integers(0, 8), min_size=2, max_size=40))
+def test_patients_are_held_out_whole(groups: list[int]) -> None:
+    """Nothing is learnt of a patient that is held out, both parts have cases, and they are the same each time."""
+    cases = [case(index, f"p{group}") for index, group in enumerate(groups)]
+    learnt, held = recovery.parted(cases)
+    assert learnt and held
+    assert [[c.id for c in part] for part in recovery.parted(cases)] == [[c.id for c in learnt], [c.id for c in held]]
+    if len(set(groups)) > 1:
+        assert not {c.group for c in learnt} & {c.group for c in held}
+    else:
+        assert not {c.id for c in learnt} & {c.id for c in held}
+
+
+def test_a_damaged_network_learns_from_the_whole_one(teacher: torch.nn.Module) -> None:
+    """The loss on the hold-out falls, the answers come nearer to the teacher's, and the teacher is untouched."""
+    workload = tiny.workload()
+    before = copy.deepcopy(teacher.state_dict())
+    student = copy.deepcopy(teacher)
+    with torch.no_grad():
+        student.get_submodule("head").weight.mul_(0.1)
+    answers = recovery.Answers(teacher, workload, 2)
+    far = answers.distance(student)
+    report = recovery.recover(student, teacher, workload, PLAN)
+    assert report["loss_after"] < report["loss_before"]
+    assert answers.distance(student) < far / 2
+    assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+    assert not any(item.requires_grad for item in student.parameters()) and not student.training
+
+
+def test_what_does_not_get_better_is_not_kept(teacher: torch.nn.Module) -> None:
+    """A training that only harms ends early, with the weights from before it."""
+    student = copy.deepcopy(teacher)
+    report = recovery.recover(student, teacher, tiny.workload(), replace(PLAN, steps=80, learning_rate=10.0))
+    assert report["loss_after"] == report["loss_before"]
+    assert report["steps"] < 80
+    assert all(torch.equal(value, teacher.state_dict()[name]) for name, value in student.named_parameters())
+
+
+def test_no_steps_renew_batch_norms_alone(teacher: torch.nn.Module) -> None:
+    """Without steps the running statistics become those of training tiles, and no weight changes."""
+    student = copy.deepcopy(teacher)
+    norm = student.get_submodule("norm")
+    norm.running_mean.fill_(7.0)
+    report = recovery.recover(student, teacher, tiny.workload(), replace(PLAN, steps=0))
+    assert report["norms_renewed"] == 1 and report["steps"] == 0
+    assert float(norm.running_mean.abs().max()) < 1.0
+    assert all(torch.equal(value, teacher.state_dict()[name]) for name, value in student.named_parameters())
+
+
+def test_a_loss_that_is_no_number_is_said(teacher: torch.nn.Module) -> None:
+    """A student that answers NaN fails as numeric instead of being trained on."""
+    student = copy.deepcopy(teacher)
+    with torch.no_grad():
+        student.get_submodule("head").bias.fill_(float("nan"))
+    with pytest.raises(Numeric, match="finite"):
+        recovery.recover(student, teacher, tiny.workload(), PLAN)
+
+
+@given(seed=st.integers(0, 100), several=st.booleans())
+def test_the_distance_is_zero_for_the_same_answer_only(seed: int, several: bool) -> None:
+    """Equal answers are at zero, others farther."""
+    random = torch.Generator().manual_seed(seed)
+    one, other = (torch.randn(2, 3, 4, 4, generator=random) for _ in range(2))
+    assert abs(float(recovery.distance(one, one, several))) < 1e-5
+    assert float(recovery.distance(one, other, several)) > 1e-3
