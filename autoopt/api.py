@@ -11,6 +11,7 @@ from autoopt.request import Request, check_data_argument, default_storage
 
 if TYPE_CHECKING:
     from autoopt.bundle import Predictor
+    from autoopt.compress.sensitivity import Rank
     from autoopt.diagnosis import Explanation
     from autoopt.loop import Listener, SearchResult
     from autoopt.planning import Plan
@@ -84,6 +85,28 @@ def plan(
         seed=seed, home=Path(home),
     )  # fmt: skip
     return planning.plan_search(prepare(request))
+
+
+def sensitivity(
+    workload: str = "histo",
+    *,
+    options: Mapping[str, Scalar] | None = None,
+    data: PathLike | None = None,
+    weights: PathLike | None = None,
+    home: PathLike = "mlruns",
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> list[Rank]:
+    """The groups of layers of a workload's network, those first that are worth keeping in float on this host.
+
+    What `quantize.keep_float` of a space goes along. Kept: the second time it is only read. Raises UsageError.
+    """
+    from autoopt import layer_ranking
+    from autoopt.request import prepare
+
+    request = Request(
+        workload=workload, options=options or {}, data=_path(data), weights=_path(weights), home=Path(home)
+    )
+    return layer_ranking.rank_layers(prepare(request), on_stage=on_stage)
 
 
 def front(

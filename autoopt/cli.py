@@ -218,6 +218,34 @@ def pull(
 
 
 @app.command()
+def sensitivity(
+    workload: WorkloadName = "histo",
+    model: Model = None,
+    task: Task = None,
+    option: Options = None,
+    trust_bundle: TrustBundle = False,
+    data: Data = None,
+    weights: Weights = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the ranking to this file.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Write a picture of it to this file.")] = None,
+    home: Home = Path("mlruns"),
+) -> None:
+    """Rank groups of layers by what keeping them in float recovers for the time that it costs here."""
+    from autoopt import api, layer_ranking, show
+    from autoopt.store import write_atomic
+
+    source, options = _source(workload, model, task, option, trust_bundle)
+    with show.StageLine() as line:
+        ranks = api.sensitivity(source, options=options, data=data, weights=weights, home=home, on_stage=line)
+    title = f"{model or workload}{' (demo data)' if data is None else ''}: layers worth keeping in float"
+    show.ranking(ranks, title)
+    if csv is not None:
+        write_atomic(csv, layer_ranking.as_csv(ranks).encode())
+    if png is not None:
+        write_atomic(png, layer_ranking.ranking_picture(ranks, title))
+
+
+@app.command()
 def train(
     workload: WorkloadName = "histo",
     model: Model = None,

@@ -15,11 +15,10 @@ from autoopt.bundle import write_bundle
 from autoopt.errors import BundleError, NothingFits, UsageError
 from autoopt.infer import Pipeline
 from autoopt.limits import violations
-from autoopt.make import KIND
 from autoopt.records import Measurement, Quality, Status, TrialRecord
 from autoopt.results import OBJECTIVES, StudyResult, describe
 from autoopt.space import configured
-from autoopt.store import Store
+from autoopt.store import KIND, Store
 
 PICKS = ("fastest", "balanced", "best-quality", "smallest")
 NEAREST = 3

@@ -9,7 +9,7 @@ from pathlib import Path
 from autoopt.diagnosis import Explanation, Side, explained
 from autoopt.errors import BadData, DataError, UsageError
 from autoopt.evaluate import Stages, make
-from autoopt.make import KIND, Maker
+from autoopt.make import Maker
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.profiling import Candidate, profile_all
 from autoopt.records import Scalar, TrialRecord
@@ -17,6 +17,7 @@ from autoopt.replaying import find_trial, prepare_as_before
 from autoopt.request import Prepared
 from autoopt.results import StudyResult
 from autoopt.space import configured
+from autoopt.store import KIND
 
 
 def explain_trial(

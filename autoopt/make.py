@@ -1,4 +1,4 @@
-"""Making artifacts: the parent's side (`Maker`) and the one long-lived child that holds torch and the compressors.
+"""Making artifacts: the parent's side of the maker process (make_child.py), which holds torch and the compressors.
 
 The parent knows the key of an artifact before it exists: the digest of its settings, its parent, the workload,
 the version of the code and of the libraries that make it. What the store has is never made again.
@@ -7,42 +7,34 @@ the version of the code and of the libraries that make it. What the store has is
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import gc
 import importlib
 import importlib.metadata
 import inspect
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from autoopt import errors, export, graphs, in_graph, macs, memory, nets
-from autoopt.compress import graph_step, net_step
+from autoopt import errors, export, graphs, in_graph, memory, nets
+from autoopt.compress import selectors, sensitivity
 from autoopt.compress import step as step_module
-from autoopt.errors import TrialError, Unsupported, UsageError, WorkloadError
+from autoopt.compress.sensitivity import Rank
+from autoopt.errors import TrialError, WorkloadError
 from autoopt.infer import Pipeline
-from autoopt.nets.files import FORMAT, read_net, write_net
-from autoopt.process import Child, serve
+from autoopt.measure.launcher import LOCK, LOCK_WAIT_S
+from autoopt.measure.lock import host_lock
+from autoopt.process import Child
 from autoopt.quarantine import Quarantine
 from autoopt.records import Host, Scalar, digest
-from autoopt.store import MANIFEST, Artifact, Store, file_digest
-from autoopt.workload import Origin, Workload
+from autoopt.store import KIND, MANIFEST, Artifact, Store, file_digest
+from autoopt.workload import Workload
 
-if TYPE_CHECKING:
-    from autoopt.export import Source
-
-KIND = "model"
-"""The kind of all artifacts made here, as the store calls it."""
 TIMEOUTS_S: Mapping[str, float] = {"check": 300.0, "export": 300.0, "prune": 7200.0, "quantize": 900.0}
 """Seconds that a stage may take by default."""
 OTHER_TIMEOUT_S = 900.0
-WARM = ("torch", "torch.export", "monai.networks.nets")
-"""What a maker process imports before it knows its workload."""
 
 
 class Maker:
@@ -170,6 +162,9 @@ class Maker:
     ) -> Artifact:
         """The artifact that step `name` makes of `source` with its canonical `settings`. Raises TrialError."""
         module, pipeline = step_module(name), replace(pipeline or self._pipeline, in_graph="none")
+        keep = int(settings.get("keep_float") or 0)
+        if keep and graphs.format_of(source.path) != "fake":
+            settings = self._kept_in_float(settings, keep, source, pipeline)
         made_by = {
             "stage": name,
             "settings": dict(settings),
@@ -180,6 +175,33 @@ class Maker:
         }
         job = {"job": "step", "source": source.key, "pipeline": pipeline.to_json()}
         return self._find(name, made_by) or self._make(name, made_by, job)
+
+    def ranking(self, source: Artifact, weight_bits: Scalar, pipeline: Pipeline | None = None) -> list[Rank]:
+        """The groups of layers of a float graph, those first that are worth keeping in float. Raises TrialError."""
+        pipeline = replace(pipeline or self._pipeline, in_graph="none")
+        made_by = {
+            "stage": sensitivity.STAGE,
+            "settings": {"weight_bits": weight_bits},
+            "parent": source.key,
+            "host": self._host.fingerprint,  # its milliseconds decide
+            "workload": {**self._identity, "pipeline": pipeline.to_json(), "data": self._data_digest},
+            "version": sensitivity.VERSION,
+            "versions": _versions(sensitivity.DISTRIBUTIONS),
+        }
+        job = {"job": "rank", "source": source.key, "pipeline": pipeline.to_json()}
+        found = self._find(sensitivity.STAGE, made_by)
+        if found is None:
+            with host_lock(LOCK, timeout_s=LOCK_WAIT_S):  # its calls are timed
+                found = self._make(sensitivity.STAGE, made_by, job)
+        return sensitivity.read(found)
+
+    def _kept_in_float(
+        self, settings: Mapping[str, Scalar], count: int, source: Artifact, pipeline: Pipeline
+    ) -> dict[str, Scalar]:
+        """The settings with the first groups of the ranking among the ignored layers."""
+        layers = sensitivity.kept(self.ranking(source, settings.get("weight_bits"), pipeline), count)
+        others = {name: value for name, value in settings.items() if name != "keep_float"}
+        return {**others, "ignored_layers": selectors.canonical(f"{settings.get('ignored_layers') or ''},{layers}")}
 
     def surround(self, source: Artifact, pipeline: Pipeline) -> Artifact:
         """`source` with what `pipeline.in_graph` names inside its graph: the last thing done to it. Raises TrialError.
@@ -284,7 +306,7 @@ class Maker:
 
 def warm_child(host: Host) -> Child:
     """A maker process that imports its libraries while the parent reads data: for a `Maker`, or to be closed."""
-    child = Child("autoopt.make", environment=_thread_limits(host.cores))
+    child = Child("autoopt.make_child", environment=_thread_limits(host.cores))
     child.send({"job": "warm"}, stage="check")
     return child
 
@@ -322,105 +344,3 @@ def _versions(distributions: tuple[str, ...]) -> dict[str, str | None]:
 def _thread_limits(cores: int) -> dict[str, str]:
     """Environment that keeps the libraries of the maker, and their calibration runs, to `cores` threads."""
     return {name: str(cores) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ORT_INTRA_OP_NUM_THREADS")}
-
-
-class Jobs:
-    """The child's side: answers one job at a time and keeps the workload and its model between them."""
-
-    def __init__(self) -> None:
-        self._workloads: dict[str, Workload] = {}
-        self._sources: dict[str, Source] = {}
-
-    def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Do one job. Usage errors go back as data, because only trial errors cross the border by themselves."""
-        try:
-            return self._answer(request)
-        except UsageError as error:
-            return {"usage": {"kind": type(error).__name__, "problems": list(error.problems)}}
-        finally:
-            _give_memory_back()
-
-    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        if request["job"] == "warm":
-            for name in WARM:
-                with contextlib.suppress(ImportError):  # whoever needs it says so
-                    importlib.import_module(name)
-            return {}
-        workload = self._workload(request["origin"])
-        if "pipeline" in request:
-            workload = replace(workload, pipeline=Pipeline.from_json(request["pipeline"]))
-        weights = Path(request["weights"])
-        if request["job"] == "check":
-            self._source(request, workload)
-            return {}
-        store = Store(Path(request["store"]))
-        made_by = request["made_by"]
-        parent, net = (None if request.get(key) is None else store.get(KIND, request[key]) for key in ("source", "net"))
-        settings = made_by["settings"]
-
-        def build(folder: Path) -> Mapping[str, Any]:
-            if request["job"] == "net":
-                teacher = self._source(request, workload).model
-                model = read_net(workload, weights, None if parent is None else parent.path)
-                if teacher is None:
-                    raise Unsupported(f"{workload.name} is a finished graph: there is no network to change")
-                changed = net_step(made_by["stage"]).change(settings, model, teacher, workload)
-                write_net(changed.model, folder)
-                return {**changed.report, "format": FORMAT}
-            if request["job"] == "step":
-                assert parent is not None
-                report = graph_step(made_by["stage"]).apply(settings, parent, workload, folder)
-                return {**report, "cost": _cost(folder, workload.pipeline)}
-            if request["job"] == "surround":
-                assert parent is not None
-                report = in_graph.surround(parent.path, workload.pipeline, export.training_tile(workload), folder)
-                return {**report, "cost": _cost(folder, workload.pipeline)}
-            graph_format = settings["format"]
-            source = None
-            if net is not None:
-                source = export.load_source(workload, weights, net.path)
-            elif graph_format != "fake":
-                source = self._source(request, workload)
-            onnx_folder = None if parent is None else parent.path
-            report = export.export(
-                graph_format, settings["precision"], workload, weights, folder, source=source, onnx_folder=onnx_folder
-            )
-            return {**report, "cost": _cost(folder, workload.pipeline)}
-
-        store.put(KIND, request["key"], made_by, build)
-        return {}
-
-    def _workload(self, origin: Mapping[str, Any]) -> Workload:
-        key = digest(origin)
-        if key not in self._workloads:
-            self._workloads[key] = Origin(**origin).load()
-        return self._workloads[key]
-
-    def _source(self, request: Mapping[str, Any], workload: Workload) -> Source:
-        key = digest([request["origin"], request["weights"], list(workload.pipeline.tile)])
-        if key not in self._sources:
-            import torch
-
-            torch.set_num_threads(int(request["threads"]))
-            self._sources[key] = export.load_source(workload, Path(request["weights"]))
-        return self._sources[key]
-
-
-def _cost(folder: Path, pipeline: Pipeline) -> dict[str, int] | None:
-    """Arithmetic and traffic of one call of the graph in `folder`; None of a format that is not counted."""
-    try:
-        return asdict(macs.cost(folder, pipeline.input_shape))
-    except Unsupported:
-        return None
-
-
-def _give_memory_back() -> None:
-    """Compressors leave cycles and a fragmented heap: without this the maker grows with every job."""
-    gc.collect()
-    if sys.platform == "linux":
-        with contextlib.suppress(AttributeError):  # not glibc
-            ctypes.CDLL(None).malloc_trim(0)
-
-
-if __name__ == "__main__":
-    serve(Jobs())

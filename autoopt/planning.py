@@ -113,6 +113,8 @@ def _artifacts(configurations: Sequence[Configuration]) -> dict[str, int]:
         for name in graph_steps():
             step_settings = configuration.section(name)
             if step_settings is not None:
+                if step_settings.get("keep_float"):
+                    chains.setdefault("sensitivity", set()).add(digest([link, step_settings.get("weight_bits")]))
                 link = digest([link, name, step_settings])
                 chains.setdefault(name, set()).add(link)
     return {stage: len(links) for stage, links in chains.items()}

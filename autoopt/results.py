@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from autoopt import pareto, standing, stats
+from autoopt.compress import NET_STEPS, step
 from autoopt.limits import judge, violations
 from autoopt.macs import Cost, Peaks, fraction_of_roofline
 from autoopt.records import (
@@ -377,10 +378,19 @@ _DESCRIBED = {
         "bias_correction",
         "calibration_cases",
         "ignored_layers",
+        "keep_float",
     )
 }
 """The settings a short name tells, by section; those of other sections are all told."""
-_UNITS = {"calibration_cases": "cases", "bias_correction": "bias", "threads": "threads", "streams": "streams"}
+_DERIVED = ("rungs", "training_precision")
+"""Settings of network steps that follow from others, or from the host."""
+_UNITS = {
+    "keep_float": "float groups",
+    "calibration_cases": "cases",
+    "bias_correction": "bias",
+    "threads": "threads",
+    "streams": "streams",
+}
 
 
 def describe(configuration: Configuration) -> str:
@@ -389,11 +399,21 @@ def describe(configuration: Configuration) -> str:
     runtime: dict[str, Scalar] = sections.pop("runtime", None) or {}
     words = [str(runtime.pop("name", "?"))]
     for name, settings in sorted(sections.items()):
-        if settings is not None:
+        if settings is not None and name in NET_STEPS:
+            words += _net_words(name, settings)
+        elif settings is not None:
             known = _DESCRIBED.get(name, tuple(settings))
             words += [_word(key, settings.get(key)) for key in known]
     words += [_word(key, item) for key, item in sorted(runtime.items())]
     return " ".join(word for word in words if word)
+
+
+def _net_words(name: str, settings: Mapping[str, Scalar]) -> list[str]:
+    """A step that changes the network, by its aim and what differs from the defaults."""
+    module = step(name)
+    others = {key: value for key, value in settings.items() if key != module.SWITCH and key not in _DERIVED}
+    told = [f"{key}={value}" for key, value in others.items() if value != module.PARAMETERS[key].default]
+    return [f"{name} {settings[module.SWITCH]}", *sorted(told)]
 
 
 def _word(key: str, value: Scalar) -> str:

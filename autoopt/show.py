@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from autoopt.compress import sensitivity
 from autoopt.deploy import nothing_fits
 from autoopt.records import Scalar, Status, TrialRecord
 from autoopt.request import command_arguments
@@ -19,6 +20,7 @@ from autoopt.tracking.front import columns, front_rows, reference_rows
 
 if TYPE_CHECKING:
     from autoopt import loop
+    from autoopt.compress.sensitivity import Rank
     from autoopt.diagnosis import Explanation
     from autoopt.doctor import Check
     from autoopt.loop import SearchResult
@@ -169,6 +171,20 @@ def plan(planned: Plan) -> None:
         f"disk         about {planned.disk_bytes / 1e6:.0f} MB",
     ]
     console.print("\n".join(lines), markup=False)
+
+
+def ranking(ranks: Sequence[Rank], title: str) -> None:
+    """Which layers to keep in float first."""
+    found = Table(title=title, title_justify="left")
+    for name in ("keep_float", "group", "layers", "noise recovered", "ms lost", "in all"):
+        found.add_column(name, justify="left" if name == "group" else "right")
+    for place, (group, layers, recovered, cost_ms, so_far_ms) in enumerate(sensitivity.table(ranks), start=1):
+        found.add_row(
+            str(place), group, str(layers), f"{100 * recovered:.1f} %", f"{cost_ms:+.2f}", f"{so_far_ms:+.2f}"
+        )
+    console = _console()
+    console.print(found, markup=False)
+    console.print(f"A call with all of them in integers takes {1e3 * ranks[0].call_s:.2f} ms.", markup=False)
 
 
 def replay(replayed: Replay) -> None:

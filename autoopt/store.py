@@ -24,6 +24,8 @@ from autoopt.errors import StorageError
 from autoopt.records import canonical_json, digest
 
 SCHEMA = 1
+KIND = "model"
+"""The kind of all artifacts that the maker process makes."""
 MANIFEST = "artifact.json"
 LEFT_BEHIND_S = 24 * 3600.0
 

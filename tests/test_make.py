@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from autoopt.errors import StorageError, Timeout, Unsupported, WeightsError, WorkloadError
-from autoopt.make import Jobs, Maker
+from autoopt.make import Maker
+from autoopt.make_child import Jobs
 from autoopt.records import Host, Scalar
 from autoopt.store import Store
 from autoopt.workload import Workload, load_workload

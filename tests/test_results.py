@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoopt import results
+from autoopt.compress import step
 from autoopt.records import (
     CaseScore,
     Configuration,
@@ -130,6 +131,9 @@ def test_short_names() -> None:
     assert plain.startswith("openvino ") and "bf16" in plain and "2 threads" in plain
     assert quantized.startswith("openvino int8 mixed")
     assert "int8" not in plain
+    settings = step("prune").canonical({"ratio": 0.5, "criterion": "fpgm"}, {"name": "openvino"}, CARD.host)
+    pruned = describe(Configuration.of({"runtime": runtime, "prune": settings, "quantize": None}))
+    assert pruned.startswith("openvino prune 0.5 criterion=fpgm bf16")
 
 
 def beside(number: int, latency_s: float, slowdown: float = 1.0) -> TrialRecord:

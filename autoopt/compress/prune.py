@@ -50,6 +50,10 @@ PARAMETERS: Mapping[str, Parameter] = {
     "multiple": Parameter(
         "choice", 1, "what is left of a layer is a multiple of this: kernels care", (1, 4, 8, 16, 32)
     ),
+    "weights": Parameter(
+        "choice", "kept", "fresh: cut at once, begun anew and trained for as long: the control of what is kept",
+        ("kept", "fresh"),
+    ),
     "steps": Parameter("integer", 120, "training steps after each cut; 0: batch norms only", low=0, high=100_000),
     **training.PARAMETERS,
 }  # fmt: skip
@@ -80,6 +84,8 @@ def parts(settings: Mapping[str, Scalar]) -> list[dict[str, Scalar]]:
         return []
     ratios = [*_rungs(settings.get("rungs")), float(settings["ratio"] or 0)]
     own = {key: value for key, value in settings.items() if key not in ("ratio", "rungs")}
+    if settings["weights"] == "fresh":
+        return [{**own, "from": 0.0, "ratio": ratios[-1], "steps": int(settings["steps"] or 0) * len(ratios)}]
     return [{**own, "from": below, "ratio": ratio} for below, ratio in zip([0.0, *ratios], ratios, strict=False)]
 
 
@@ -110,6 +116,8 @@ def change(
         groups, scores, left, even=allocation == "layer", multiple=int(settings["multiple"] or 1), weight=weight
     )
     surgery.cut(model, gone, groups)
+    if settings["weights"] == "fresh":
+        recovery.begin_anew(model)
     answer = model(batch)
     if tuple(answer.shape) != shape:
         raise Numeric(f"the pruned network must answer with shape {shape}, it gives {tuple(answer.shape)}")

@@ -72,6 +72,13 @@ PARAMETERS: Mapping[str, Parameter] = {
         ("auto", 8, 7),
     ),
     "activations": Parameter("choice", "u8", "onnxruntime: asymmetric u8 or symmetric s8 activations", ("u8", "s8")),
+    "keep_float": Parameter(
+        "integer",
+        0,
+        "how many groups of layers stay in float, those first that recover most for their time (autoopt sensitivity)",
+        low=0,
+        high=16,
+    ),
     "ignored_layers": Parameter(
         "text",
         None,
@@ -95,6 +102,8 @@ def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], hos
     known["ignored_layers"] = selectors.canonical(None if ignored is None else str(ignored))
     if known["weight_bits"] == "auto":
         known["weight_bits"] = 7 if _sums_overflow(host) else 8
+    if not known["keep_float"]:  # as before there was such a setting: one configuration, one name
+        del known["keep_float"]
     if executes == "fake":
         return known
     if executes == "openvino":

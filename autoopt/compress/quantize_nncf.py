@@ -17,6 +17,11 @@ from autoopt.records import Scalar
 ATTENTION = frozenset({"Softmax", "SoftMax", "ScaledDotProductAttention", "Attention"})
 
 
+def quantized(model: Any, settings: Mapping[str, Scalar], tiles: Sequence[np.ndarray]) -> Any:
+    """The quantized OpenVINO model of `model`, with all layers. Raises Unsupported when NNCF refuses the graph."""
+    return _run(model, settings, list(tiles), [], has_attention(graphs.openvino_nodes(model)))
+
+
 def quantize(
     graph_format: str, settings: Mapping[str, Scalar], source: Path, tiles: Sequence[np.ndarray], folder: Path
 ) -> dict[str, Any]:

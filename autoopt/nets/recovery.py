@@ -35,6 +35,7 @@ TEMPERATURE = 2.0
 NORM_BATCHES = 12
 LARGEST_GRADIENT = 5.0
 SEED = 0
+EMBEDDING_STD = 0.02
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,21 @@ class _School:
             logits = self.student(images)
         logits = logits.float()
         return loss_of(logits, references, self.several) + distance(logits, wanted, self.several)
+
+
+def begin_anew(model: torch.nn.Module) -> None:
+    """Give all layers the weights that a new network of these sizes would have, the same each time."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(SEED)
+        for layer in model.modules():
+            reset: Any = getattr(layer, "reset_parameters", None)
+            if reset is not None:
+                reset()
+            else:  # embeddings, tokens and tables that a layer made itself
+                for item in layer.parameters(recurse=False):
+                    torch.nn.init.trunc_normal_(item, std=EMBEDDING_STD)
 
 
 def gradients(model: torch.nn.Module, workload: Workload, tiles: int) -> dict[str, torch.Tensor]:

@@ -79,6 +79,16 @@ def test_no_steps_renew_batch_norms_alone(teacher: torch.nn.Module) -> None:
     assert all(torch.equal(value, teacher.state_dict()[name]) for name, value in student.named_parameters())
 
 
+def test_begun_anew_is_another_network_each_time_the_same(teacher: torch.nn.Module) -> None:
+    """The control has none of the weights that were trained, and is reproducible."""
+    one, other = copy.deepcopy(teacher), copy.deepcopy(teacher)
+    recovery.begin_anew(one)
+    recovery.begin_anew(other)
+    for name, value in one.named_parameters():
+        assert torch.equal(value, other.state_dict()[name])
+    assert not torch.allclose(one.get_submodule("stem").weight, teacher.get_submodule("stem").weight, atol=1e-2)
+
+
 def test_a_loss_that_is_no_number_is_said(teacher: torch.nn.Module) -> None:
     """A student that answers NaN fails as numeric instead of being trained on."""
     student = copy.deepcopy(teacher)

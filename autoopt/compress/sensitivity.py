@@ -1,0 +1,187 @@
+"""Which layers to keep in float: groups of layers ranked by what of the quantization noise goes with each of them, over
+what it costs in measured time.
+
+The whole graph is quantized once. For each group a copy of it has the group in float again, without calibrating anew:
+its answers are compared with those of the float graph, its calls are timed in turn with those of the quantized one.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoopt import graphs
+from autoopt.compress import quantize
+from autoopt.compress.quantize_nncf import quantized
+from autoopt.errors import Unsupported
+from autoopt.records import Scalar
+from autoopt.store import Artifact
+from autoopt.workload import Workload
+
+STAGE = "sensitivity"
+VERSION = 1
+DISTRIBUTIONS: tuple[str, ...] = ("nncf", "openvino", "onnx")
+FILE = "ranking.json"
+MOST_GROUPS = 16
+FEWEST_GROUPS = 4
+TILES = 4
+"""Calibration tiles on which answers are compared."""
+TURNS, CALLS = 6, 3
+"""Turns of each graph, calls of one turn: the least counts, because a busy host only ever adds."""
+CALIBRATION_TILES = 16
+LEAST_COST = 0.002
+"""Of the time of a call: below it two graphs take the same time, and the one that recovers more comes first."""
+
+
+@dataclass(frozen=True)
+class Rank:
+    """A group of layers: `layers` by their stable names, the share of the noise that goes when they stay in float
+    (`recovered`), and the seconds that a call takes longer then (`cost_s`, of `call_s`)."""
+
+    group: str
+    layers: tuple[str, ...]
+    recovered: float
+    cost_s: float
+    call_s: float
+
+    @property
+    def worth(self) -> float:
+        """What is recovered for what it costs: the order of the ranking."""
+        return self.recovered / max(self.cost_s / self.call_s, LEAST_COST)
+
+
+def rank(source: Path, workload: Workload, weight_bits: Scalar) -> list[Rank]:
+    """The groups of layers of the float graph in `source` (ONNX or OpenVINO), the one that is worth most first.
+
+    Raises Unsupported where the graph cannot be quantized or has no layers with weights, BadData for a case that cannot
+    be read.
+    """
+    import openvino
+
+    core = openvino.Core()
+    tiles = quantize.calibration_tiles(workload, CALIBRATION_TILES)
+    plain = core.read_model(source / graphs.FILES[graphs.format_of(source)])
+    found = grouped([_layer_of(node) for node in graphs.openvino_nodes(plain) if node.types[0] in graphs.WEIGHTED])
+    if len(found) < 2:
+        raise Unsupported("sensitivity must have two groups of layers at least to rank")
+    settings: dict[str, Scalar] = {"preset": "performance", "bias_correction": "fast", "weight_bits": weight_bits}
+    integers = quantized(plain.clone(), settings, tiles)
+    wanted = [_answers(core, plain)(tile) for tile in tiles[:TILES]]
+    call = _answers(core, integers)
+    noise = _noise(call, tiles, wanted)
+    ranks = []
+    for group, layers in found.items():
+        mixed = _answers(core, _in_float(integers.clone(), plain, layers))
+        recovered = 1 - _noise(mixed, tiles, wanted) / noise if noise > 0 else 0.0
+        call_s, mixed_s = _least_seconds((call, mixed), tiles[0])
+        ranks.append(Rank(group, tuple(layers), recovered, mixed_s - call_s, call_s))
+    return sorted(ranks, key=lambda item: item.worth, reverse=True)
+
+
+def grouped(layers: Sequence[str]) -> dict[str, list[str]]:
+    """Layers by the module they are in, as deep as gives at most `MOST_GROUPS` groups, in the order of the graph.
+
+    A layer is called MODULE/OPERATION. A few layers are a group each.
+    """
+    best: dict[str, list[str]] = {}
+    deepest = max((name.count(".") for name in layers), default=0) + 1
+    for depth in range(1, deepest + 1):
+        groups: dict[str, list[str]] = {}
+        for name in layers:
+            groups.setdefault(".".join(name.rpartition("/")[0].split(".")[:depth]), []).append(name)
+        if len(groups) > len(best) and (len(groups) <= MOST_GROUPS or len(best) < FEWEST_GROUPS):
+            best = groups
+    if len(best) <= MOST_GROUPS:
+        return best
+    size = -(-len(layers) // MOST_GROUPS)  # one flat list of many layers: runs of equal length
+    runs = [list(layers[start : start + size]) for start in range(0, len(layers), size)]
+    return {f"{run[0].rpartition('/')[0]}..{run[-1].rpartition('/')[0]}": run for run in runs}
+
+
+def write(ranks: Sequence[Rank], folder: Path) -> Mapping[str, Any]:
+    """Keep a ranking in a folder; what is reported of it."""
+    (folder / FILE).write_text(json.dumps([asdict(item) for item in ranks], indent=1) + "\n")
+    return {"groups": len(ranks)}
+
+
+def read(artifact: Artifact) -> list[Rank]:
+    """The ranking that was kept."""
+    items = json.loads((artifact.path / FILE).read_text())
+    return [Rank(**{**item, "layers": tuple(item["layers"])}) for item in items]
+
+
+def kept(ranks: Sequence[Rank], count: int) -> str:
+    """The selectors of the layers of the first `count` groups. Raises Unsupported where nothing would be left."""
+    if count >= len(ranks):
+        raise Unsupported(f"keep_float must leave a group of layers to quantize: there are {len(ranks)}, got {count}")
+    return ",".join(f"name:{layer}" for item in ranks[:count] for layer in item.layers)
+
+
+def table(ranks: Sequence[Rank]) -> Iterator[tuple[str, int, float, float, float]]:
+    """For tables: group, layers, share of the noise recovered, milliseconds lost, and both of all groups so far."""
+    total = 0.0
+    for item in ranks:
+        total += item.cost_s * 1e3
+        yield item.group, len(item.layers), item.recovered, item.cost_s * 1e3, total
+
+
+def _layer_of(node: graphs.Node) -> str:
+    return node.aliases[0]
+
+
+def _answers(core: Any, model: Any) -> graphs.Call:
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda batch: np.array(compiled(batch)[0])
+
+
+def _noise(call: graphs.Call, tiles: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
+    """The mean square of the error over the variance of the answer."""
+    pairs = list(zip((call(tile) for tile in tiles[:TILES]), wanted, strict=True))
+    power = float(np.mean([np.var(answer) for _, answer in pairs]))
+    return float(np.mean([np.mean((got - answer) ** 2) for got, answer in pairs])) / max(power, 1e-12)
+
+
+def _least_seconds(calls: Sequence[graphs.Call], tile: np.ndarray) -> list[float]:
+    least = [float("inf")] * len(calls)
+    for _ in range(TURNS):
+        for place, call in enumerate(calls):
+            call(tile)  # the first of a turn finds cold caches
+            for _ in range(CALLS):
+                began = time.perf_counter()
+                call(tile)
+                least[place] = min(least[place], time.perf_counter() - began)
+    return least
+
+
+def _in_float(model: Any, plain: Any, layers: Sequence[str]) -> Any:
+    """The quantized `model` with the weights and the inputs of these layers as they are in the float graph `plain`."""
+    from openvino import opset13
+
+    weights = {name: op.input_value(1) for name, op in _weighted(plain) if name in layers}
+    for name, op in _weighted(model):
+        if name not in weights:
+            continue
+        entry = op.input_value(0).get_node()
+        if entry.get_type_name() == "FakeQuantize":
+            op.input(0).replace_source_output(entry.input_value(0))
+        source = weights[name].get_node()
+        if source.get_type_name() == "Constant":
+            op.input(1).replace_source_output(opset13.constant(source.get_data()).output(0))
+        elif op.input_value(1).get_node().get_type_name() == "FakeQuantize":  # a product of two activations
+            op.input(1).replace_source_output(op.input_value(1).get_node().input_value(0))
+    model.validate_nodes_and_infer_types()
+    return model
+
+
+def _weighted(model: Any) -> Iterator[tuple[str, Any]]:
+    """The operations with weights, by the name of their layer."""
+    by_name = {op.get_friendly_name(): op for op in model.get_ordered_ops()}
+    for node in graphs.openvino_nodes(model):
+        if node.types[0] in graphs.WEIGHTED:
+            yield _layer_of(node), by_name[node.names[0]]
