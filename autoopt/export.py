@@ -75,7 +75,10 @@ def load_source(workload: Workload, weights: Path, net: Path | None = None) -> S
     answers = {}
     with torch.no_grad():
         for name, batch in batches.items():
-            answer = model(torch.from_numpy(batch))
+            try:
+                answer = model(torch.from_numpy(batch))
+            except ValueError as error:  # what networks say of sizes that they cannot halve
+                raise Unsupported(f"the model refuses an input of shape {batch.shape}: {error}") from error
             shape = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
             if shape != output_shape(workload):
                 raise WorkloadError(

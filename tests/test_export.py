@@ -160,6 +160,23 @@ def test_a_wrong_export_fails_with_the_size_of_its_error(
         check(source, tmp_path, TOLERANCE["f32"])
 
 
+def test_a_size_that_the_model_refuses_is_unsupported(weights: Path) -> None:
+    """A network that raises for the size of a tile is no crash: the trial says what it cannot take."""
+
+    class Picky(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            raise ValueError("sizes must be multiples of 32")
+
+    def build() -> torch.nn.Module:
+        model = tiny.build()
+        model.add_module("picky", Picky())
+        return model
+
+    picky = replace(tiny.workload(), build=build)
+    with pytest.raises(Unsupported, match=r"\(1, 3, 16, 16\): sizes must be multiples"):
+        load_source(picky, weights)
+
+
 def test_a_model_that_cannot_be_used_is_named(weights: Path, tmp_path: Path) -> None:
     """A model of another shape, one that cannot be built, foreign weights and a bad case each have their own error."""
     workload = tiny.workload()
