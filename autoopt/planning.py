@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
 from autoopt.compress import NET_STEPS, graph_steps, net_step
 from autoopt.errors import NoStudy
-from autoopt.records import Configuration, StudyCard, TrialRecord, digest
+from autoopt.records import Configuration, Scalar, StudyCard, TrialRecord, digest
 from autoopt.request import Prepared
 from autoopt.runtimes import runtime
 from autoopt.space import Count, seeds
@@ -18,6 +19,12 @@ from autoopt.study import read_study
 DEFAULT_MEASURE_S = 8.0
 DEFAULT_MAKE_S = 12.0
 """Seconds per trial and per artifact before this host has measured any: a 2 M parameter net on two cores."""
+DEFAULT_CALL_S = 0.1
+"""Seconds of a call of the network in PyTorch, likewise."""
+CALLS_PER_EXAMPLE = 4.0
+"""What training on an example costs: the network forward, twice that backward, the teacher forward."""
+EXAMPLES_AROUND = 150
+"""Examples that a recovery looks at besides those it learns from: for batch norms, and on the hold-out."""
 START_S = 20.0
 TRIAL_BYTES = 150_000
 """Records, samples and pictures of one trial in the study storage and in MLflow."""
@@ -54,12 +61,13 @@ def plan_search(prepared: Prepared) -> Plan:
     exhaustive = count.exact and count.n <= budget
     known = _known_trials(prepared)
     done = {record.configuration.digest for record in known if record.number >= 0}
+    costs = _Costs.of(prepared, known)
     configurations = _likely_configurations(prepared, budget, exhaustive)
     to_run = max(0, min(budget, len(configurations)) - len(done))
     artifacts = _artifacts([c for c in configurations if c.digest not in done][:to_run])
     per_trial = _median([r.seconds.get("measure", 0.0) + r.seconds.get("score", 0.0) for r in known], DEFAULT_MEASURE_S)
-    per_artifact = _median([r.seconds["make"] for r in known if r.seconds.get("make", 0.0) > 1.0], DEFAULT_MAKE_S)
-    made = sum(artifacts.values())
+    making_s = sum(costs.seconds(stage, part) for stage, parts in artifacts.items() for part in parts)
+    made = sum(map(len, artifacts.values()))
     return Plan(
         card=prepared.card,
         count=count,
@@ -68,8 +76,8 @@ def plan_search(prepared: Prepared) -> Plan:
         seeds=tuple(seed.label for seed in seeds(space)),
         trials_done=len(done),
         trials_to_run=to_run,
-        artifacts=artifacts,
-        seconds=0.0 if to_run == 0 else START_S + to_run * per_trial + made * per_artifact,
+        artifacts={stage: len(parts) for stage, parts in artifacts.items()},
+        seconds=0.0 if to_run == 0 else START_S + to_run * per_trial + making_s,
         disk_bytes=made * prepared.weights.stat().st_size + to_run * TRIAL_BYTES,
         measured_here=bool(known),
     )
@@ -98,8 +106,52 @@ def _likely_configurations(prepared: Prepared, budget: int, exhaustive: bool) ->
     return list(found.values())
 
 
-def _artifacts(configurations: Sequence[Configuration]) -> dict[str, int]:
-    chains: dict[str, set[str]] = {}
+@dataclass(frozen=True)
+class _Costs:
+    """What making one artifact takes: as in this store so far, else by what is known of a call of the network."""
+
+    made_s: Mapping[str, float]
+    step_s: float | None
+    call_s: float
+
+    @classmethod
+    def of(cls, prepared: Prepared, known: Sequence[TrialRecord]) -> Self:
+        """From what the store has of this workload, and from the reference of the study if it was measured."""
+        seconds: dict[str, list[float]] = {}
+        steps: list[float] = []
+        for artifact in prepared.store.artifacts():
+            stage, report = str(artifact.made_by.get("stage", "")), artifact.report
+            workload = artifact.made_by.get("workload") or {}
+            if workload.get("name") == prepared.workload.name and "seconds" in report:
+                seconds.setdefault(stage, []).append(float(report["seconds"]))
+                if "recovery" in report:
+                    steps.append(float(report["seconds"]) / _examples(artifact.made_by["settings"]))
+        calls = [r.measurement.latency_p50_s for r in known if r.measurement is not None and _is_torch(r)]
+        return cls(
+            {stage: float(np.median(items)) for stage, items in seconds.items()},
+            float(np.median(steps)) if steps else None,
+            float(np.median(calls)) if calls else DEFAULT_CALL_S,
+        )
+
+    def seconds(self, stage: str, part: Mapping[str, Scalar]) -> float:
+        """Of one artifact of a stage: a training is as long as its steps, all else as long as others of its kind."""
+        if stage in NET_STEPS:
+            per_example = self.step_s or CALLS_PER_EXAMPLE * self.call_s
+            return DEFAULT_MAKE_S + per_example * _examples(part)
+        return self.made_s.get(stage, DEFAULT_MAKE_S)
+
+
+def _examples(settings: Mapping[str, Scalar]) -> float:
+    return float(settings.get("steps") or 0) * float(settings.get("batch") or 1) + EXAMPLES_AROUND
+
+
+def _is_torch(record: TrialRecord) -> bool:
+    return (record.configuration.section("runtime") or {}).get("name") == "torch"
+
+
+def _artifacts(configurations: Sequence[Configuration]) -> dict[str, list[Mapping[str, Scalar]]]:
+    """The settings of each artifact that the configurations need, by stage, none twice."""
+    chains: dict[str, dict[str, Mapping[str, Scalar]]] = {}
     for configuration in configurations:
         settings = configuration.section("runtime") or {}
         executes = runtime(str(settings["name"]))
@@ -107,17 +159,17 @@ def _artifacts(configurations: Sequence[Configuration]) -> dict[str, int]:
         for name in NET_STEPS:
             for part in net_step(name).parts(configuration.section(name) or {}):
                 link = digest([link, name, part])
-                chains.setdefault(name, set()).add(link)
+                chains.setdefault(name, {})[link] = part
         link = digest([link, executes.FORMAT, settings.get("precision") if executes.FORMAT == "torch" else None])
-        chains.setdefault("export", set()).add(link)
+        chains.setdefault("export", {})[link] = {}
         for name in graph_steps():
             step_settings = configuration.section(name)
             if step_settings is not None:
                 if step_settings.get("keep_float"):
-                    chains.setdefault("sensitivity", set()).add(digest([link, step_settings.get("weight_bits")]))
+                    chains.setdefault("sensitivity", {})[digest([link, step_settings.get("weight_bits")])] = {}
                 link = digest([link, name, step_settings])
-                chains.setdefault(name, set()).add(link)
-    return {stage: len(links) for stage, links in chains.items()}
+                chains.setdefault(name, {})[link] = step_settings
+    return {stage: list(parts.values()) for stage, parts in chains.items()}
 
 
 def _median(values: Sequence[float], default: float) -> float:

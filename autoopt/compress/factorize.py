@@ -20,6 +20,8 @@ from autoopt.workload import Workload
 if TYPE_CHECKING:
     import torch
 
+    from autoopt.nets.low_rank import Spec
+
 NAME = "factorize"
 SWITCH = "keep"
 VERSION = 1
@@ -63,12 +65,11 @@ def change(
     began = time.perf_counter()
     batch = torch.zeros(workload.pipeline.input_shape)
     before, answer = size_of(model, batch), model(batch)
-    found = {}
-    for name, layer in list(low_rank.layers(model)):
-        how = low_rank.spec(layer, str(settings["method"]), float(settings["keep"] or 1), str(settings["by"]))
-        if how is not None and _bears(model, name, how, batch):
-            low_rank.put(model, name, low_rank.factored(layer, how))
-            found[name] = list(how["ranks"])
+    method, keep, by = str(settings["method"]), float(settings["keep"] or 1), str(settings["by"])
+    wanted = {name: low_rank.spec(layer, method, keep, by) for name, layer in low_rank.layers(model)}
+    found = _borne(model, {name: how for name, how in wanted.items() if how is not None}, batch)
+    for name, how in found.items():
+        low_rank.put(model, name, low_rank.factored(model.get_submodule(name), how))
     if not found:
         raise Unsupported(
             f"factorize must find a layer that is cheaper in factors, with {settings['keep']} of the {settings['by']} "
@@ -82,19 +83,28 @@ def change(
     return Changed(
         model,
         {
-            "layers": found, "parameters": after.parameters, "parameters_before": before.parameters,
+            "layers": {name: list(how["ranks"]) for name, how in found.items()},
+            "parameters": after.parameters, "parameters_before": before.parameters,
             "parameters_left": after.parameters / whole.parameters, "macs": after.macs, "macs_before": before.macs,
             "macs_left": after.macs / max(1, whole.macs), "recovery": report, "seconds": time.perf_counter() - began,
         },
     )  # fmt: skip
 
 
-def _bears(model: torch.nn.Module, name: str, how: Mapping[str, object], batch: torch.Tensor) -> bool:
-    """Whether the code of the model works with several layers in the place of this one: some asks it for its weight."""
+def _borne(model: torch.nn.Module, specs: Mapping[str, Spec], batch: torch.Tensor) -> Mapping[str, Spec]:
+    """Those of the layers that may be several: some code asks a layer for its weight."""
+    if _bears(model, specs, batch):
+        return specs
+    return {name: how for name, how in specs.items() if _bears(model, {name: how}, batch)}
+
+
+def _bears(model: torch.nn.Module, specs: Mapping[str, Spec], batch: torch.Tensor) -> bool:
+    """Whether the code of the model works with these layers in factors, tried without data."""
     from autoopt.nets import low_rank
 
     trial = copy.deepcopy(model).to("meta")
-    low_rank.put(trial, name, low_rank.blank(trial.get_submodule(name), how).to("meta"))
+    for name, how in specs.items():
+        low_rank.put(trial, name, low_rank.blank(trial.get_submodule(name), how).to("meta"))
     try:
         trial(batch.to("meta"))
     except (RuntimeError, AttributeError, TypeError):

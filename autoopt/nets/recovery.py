@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +65,7 @@ def recover(student: torch.nn.Module, teacher: torch.nn.Module, workload: Worklo
         school = _School(laid_out(student), laid_out(teacher), workload, plan.bf16)
         examples = Examples(learnt, workload.pipeline, workload.recipe.augment, _tile(workload))
         exam = [(*pair, school.wanted(pair[0])) for pair in _exam(held, workload)]
-        renewed = renew_norms(student, [_images(examples, plan.batch, random) for _ in range(NORM_BATCHES)])
+        renewed = renew_norms(student, (_images(examples, plan.batch, random) for _ in range(NORM_BATCHES)))
         first = best = school.loss(exam)
         kept, waited, done = copy.deepcopy(student.state_dict()), 0, 0
         optimizer = torch.optim.AdamW(_trained(student), lr=plan.learning_rate, weight_decay=1e-4)
@@ -102,8 +102,8 @@ def parted(cases: Sequence[Case]) -> tuple[list[Case], list[Case]]:
     return learnt, held[:HELD_OUT_CASES] or learnt[:HELD_OUT_CASES]
 
 
-def renew_norms(model: torch.nn.Module, batches: Sequence[torch.Tensor]) -> int:
-    """Let batch norms take the statistics of these batches; how many there are."""
+def renew_norms(model: torch.nn.Module, batches: Iterable[torch.Tensor]) -> int:
+    """Let batch norms take the statistics of these batches; how many there are. Without any, no batch is drawn."""
     import torch
 
     norms = [

@@ -1,0 +1,57 @@
+"""What a search would cost, before it is begun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import autoopt
+from autoopt.planning import Plan
+from autoopt.store import Store
+from autoopt.workload import load_workload
+from tests import tiny
+
+pytest.importorskip("torch")
+
+SPACE = """
+prune: {{ratio: [null, 0.25, 0.5], rungs: "0.25", steps: {steps}, batch: 2}}
+quantize: {{scheme: [null, int8], tool: nncf, keep_float: [0, 1]}}
+runtime: {{name: onnxruntime, threads: 1, spinning: false}}
+"""
+
+
+def planned(home: Path, steps: int) -> Plan:
+    home.mkdir(parents=True, exist_ok=True)
+    space = home / f"steps-{steps}.yaml"
+    space.write_text(SPACE.format(steps=steps))
+    weights = tiny.weights(home / "tiny.safetensors")
+    return autoopt.plan(tiny.SOURCE, budget=50, space=space, weights=weights, home=home)
+
+
+def test_every_artifact_is_counted_once(tmp_path: Path) -> None:
+    """A rung serves all ratios above it; each network is exported once, ranked once, quantized in each way once."""
+    plan = planned(tmp_path, steps=10)
+    assert plan.artifacts == {"export": 4, "prune": 2, "sensitivity": 3, "quantize": 6}
+    assert not plan.measured_here
+
+
+def test_training_is_paid_by_its_steps(tmp_path: Path) -> None:
+    """Ten times the steps are more seconds, by what a call of the network takes."""
+    few, many = planned(tmp_path, steps=100), planned(tmp_path, steps=1000)
+    assert many.seconds - few.seconds == pytest.approx(2 * 900 * 2 * 4 * 0.1)
+
+
+def test_what_was_made_here_says_what_more_will_cost(tmp_path: Path) -> None:
+    """Once a network was recovered and a graph exported in this store, these seconds count."""
+    before = planned(tmp_path, steps=300)
+    name, store = load_workload(tiny.SOURCE, None, tmp_path).name, Store(tmp_path / "store")
+    settings = {"steps": 50, "batch": 2}
+    for stage, seconds, report in (("prune", 5.0, {"recovery": {}}), ("export", 1.0, {}), ("export", 3.0, {})):
+        made_by = {"stage": stage, "settings": settings, "workload": {"name": name}}
+        key = f"{stage}{seconds:g}".ljust(64, "0")
+        store.put("model", key, made_by, lambda folder, seconds=seconds, report=report: {**report, "seconds": seconds})
+    after = planned(tmp_path, steps=300)
+    per_example = 5.0 / (50 * 2 + 150)
+    expected = 2 * (300 * 2 + 150) * (per_example - 0.4) + 4 * (2.0 - 12.0)
+    assert after.seconds - before.seconds == pytest.approx(expected)
