@@ -65,12 +65,11 @@ LEAST_WEIGHT = 1e-3
 
 def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], host: Host) -> dict[str, Scalar] | None:
     """`settings` with defaults filled in, and only the rungs below the ratio; None when nothing is removed."""
-    known = {name: settings.get(name, parameter.default) for name, parameter in PARAMETERS.items()}
-    if not known["ratio"] or runtime.get("name") == "fake":
-        return None
-    below = [rung for rung in _rungs(known["rungs"]) if rung < float(known["ratio"])]
-    known["rungs"] = ",".join(map(repr, below)) or None
-    return training.canonical(known, host)
+    known = training.canonical(PARAMETERS, SWITCH, settings, runtime, host)
+    if known is not None:
+        below = [rung for rung in _rungs(known["rungs"]) if rung < float(known["ratio"] or 0)]
+        known["rungs"] = ",".join(map(repr, below)) or None
+    return known
 
 
 def _rungs(text: Scalar) -> list[float]:

@@ -31,10 +31,7 @@ PARAMETERS: Mapping[str, Parameter] = {
 
 def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], host: Host) -> dict[str, Scalar] | None:
     """`settings` with defaults filled in; None where nothing is trained."""
-    known = {name: settings.get(name, parameter.default) for name, parameter in PARAMETERS.items()}
-    if known["steps"] is None or runtime.get("name") == "fake":
-        return None
-    return training.canonical(known, host)
+    return training.canonical(PARAMETERS, SWITCH, settings, runtime, host)
 
 
 def parts(settings: Mapping[str, Scalar]) -> list[dict[str, Scalar]]:

@@ -21,14 +21,25 @@ PARAMETERS: Mapping[str, Parameter] = {
 }
 
 
-def canonical(settings: dict[str, Scalar], host: Host) -> dict[str, Scalar]:
-    """The settings with the precision of this host, or without what only training needs where there are no steps."""
-    if not settings["steps"]:
-        return {name: value for name, value in settings.items() if name not in ("learning_rate", "training_precision")}
-    precision = settings["training_precision"]
-    if precision == "auto":
-        precision = "bf16" if has_bf16(host.isa) else "f32"
-    return {**settings, "training_precision": precision}
+def canonical(
+    step: Mapping[str, Parameter],
+    switch: str,
+    settings: Mapping[str, Scalar],
+    runtime: Mapping[str, Scalar],
+    host: Host,
+) -> dict[str, Scalar] | None:
+    """The `settings` of a step with these parameters, defaults filled in; None where `switch` is off.
+
+    With the precision of this host; without what only training needs where there are no steps.
+    """
+    known = {name: settings.get(name, parameter.default) for name, parameter in step.items()}
+    if not known[switch] or runtime.get("name") == "fake":
+        return None
+    if not known["steps"]:
+        return {name: value for name, value in known.items() if name not in ("learning_rate", "training_precision")}
+    if known["training_precision"] == "auto":
+        known["training_precision"] = "bf16" if has_bf16(host.isa) else "f32"
+    return known
 
 
 def plan_of(settings: Mapping[str, Scalar]) -> Recovery:
