@@ -41,7 +41,19 @@ ORT_ESTIMATORS = ("minmax", "mean_minmax", "quantile", "entropy")
 
 PARAMETERS: Mapping[str, Parameter] = {
     "scheme": Parameter(
-        "choice", "int8", "what weights and activations become; null keeps them in float", ("int8",), nullable=True
+        "choice",
+        "int8",
+        "int8: weights and activations; int8-weights, int4-weights: weights alone (OpenVINO); null: nothing",
+        ("int8", "int8-weights", "int4-weights"),
+        nullable=True,
+    ),
+    "smooth_quant": Parameter(
+        "number",
+        None,
+        "nncf, networks that attend: how much of the range moves from activations to weights; null: NNCF's own",
+        low=0.0,
+        high=1.0,
+        nullable=True,
     ),
     "tool": Parameter(
         "choice", "nncf", "who quantizes; an OpenVINO graph always goes to nncf", ("nncf", "onnxruntime")
@@ -87,8 +99,10 @@ PARAMETERS: Mapping[str, Parameter] = {
     ),
 }
 
-_ONLY = {"nncf": ("preset", "bias_correction"), "onnxruntime": ("activations",)}
+_ONLY = {"nncf": ("preset", "bias_correction", "smooth_quant"), "onnxruntime": ("activations",)}
 """Settings that one tool alone has."""
+WEIGHTS_ALONE = ("int8-weights", "int4-weights")
+"""Schemes that leave activations in float: without calibration, and only OpenVINO makes use of them."""
 CALIBRATION_SEED = 0
 
 
@@ -100,10 +114,14 @@ def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], hos
         return None
     ignored = known["ignored_layers"]
     known["ignored_layers"] = selectors.canonical(None if ignored is None else str(ignored))
+    if known["scheme"] in WEIGHTS_ALONE:
+        alone = {name: known[name] for name in ("scheme", "ignored_layers")}
+        return None if executes == "onnxruntime" else alone
     if known["weight_bits"] == "auto":
         known["weight_bits"] = 7 if _sums_overflow(host) else 8
-    if not known["keep_float"]:  # as before there was such a setting: one configuration, one name
-        del known["keep_float"]
+    for name, off in (("keep_float", 0), ("smooth_quant", None)):
+        if known[name] == off:  # as before there was such a setting: one configuration, one name
+            del known[name]
     if executes == "fake":
         return known
     if executes == "openvino":
@@ -134,6 +152,8 @@ def apply(settings: Mapping[str, Scalar], source: Artifact, workload: Workload, 
         for name in source.files:
             shutil.copyfile(source.path / name, folder / name)
         return {"format": graph_format}
+    if settings.get("scheme") in WEIGHTS_ALONE:
+        return _weights_alone(settings, source, workload, folder)
     tool = str(settings.get("tool", "nncf"))
     if graph_format == "torch" or (graph_format, tool) == ("openvino", "onnxruntime"):
         needed = "an ONNX or OpenVINO graph" if tool == "nncf" else "an ONNX graph"
@@ -153,6 +173,19 @@ def apply(settings: Mapping[str, Scalar], source: Artifact, workload: Workload, 
         **difference(source.path, folder, tiles[0]),
         "seconds": time.perf_counter() - began,
     }
+
+
+def _weights_alone(
+    settings: Mapping[str, Scalar], source: Artifact, workload: Workload, folder: Path
+) -> Mapping[str, Any]:
+    from autoopt.compress.quantize_nncf import compress_weights
+
+    began = time.perf_counter()
+    report = compress_weights(settings, source.path, folder)
+    return {
+        "format": graphs.format_of(folder), "tool": "nncf", **report,
+        **difference(source.path, folder, calibration_tiles(workload, 1)[0]), "seconds": time.perf_counter() - began,
+    }  # fmt: skip
 
 
 def calibration_tiles(workload: Workload, count: int) -> list[np.ndarray]:

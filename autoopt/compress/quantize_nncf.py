@@ -32,6 +32,43 @@ def quantize(
     return (_quantize_openvino if graph_format == "openvino" else _quantize_onnx)(settings, source, tiles, folder)
 
 
+def compress_weights(settings: Mapping[str, Scalar], source: Path, folder: Path) -> dict[str, Any]:
+    """Write the OpenVINO graph of `source` with integer weights and float activations to `folder`.
+
+    Raises Unsupported for another format, and where nothing became an integer of that width: NNCF keeps eight bits, or
+    floats, without a word.
+    """
+    os.environ.setdefault("NNCF_CI", "1")
+    import nncf
+    import openvino
+
+    if graphs.format_of(source) != "openvino":
+        raise Unsupported(f"{settings['scheme']} must be given an OpenVINO graph, got {graphs.format_of(source)}")
+    model = openvino.Core().read_model(source / graphs.FILES["openvino"])
+    ignored = _selected(settings, graphs.openvino_nodes(model))
+    modes = {"int8-weights": nncf.CompressWeightsMode.INT8_ASYM, "int4-weights": nncf.CompressWeightsMode.INT4_SYM}
+    wide = settings["scheme"] == "int8-weights"
+    others = {} if wide else {"ratio": 1.0, "group_size": -1, "all_layers": True}
+    model = nncf.compress_weights(
+        model, mode=modes[str(settings["scheme"])], ignored_scope=nncf.IgnoredScope(names=ignored), **others
+    )
+    bits = {"int8-weights": ("i8", "u8"), "int4-weights": ("i4", "u4")}[str(settings["scheme"])]
+    kinds = [op.get_output_element_type(0).get_type_name() for op in model.get_ordered_ops() if _is_constant(op)]
+    made = sum(kind in bits for kind in kinds)
+    if not made:
+        raise Unsupported(
+            f"{settings['scheme']} must find layers whose weights can be such integers, this graph has none: "
+            "NNCF would leave them wider without a word"
+        )
+    graphs.name_openvino(model)
+    openvino.save_model(model, folder / graphs.FILES["openvino"], compress_to_fp16=False)
+    return {"compressed_weights": made, "ignored": ignored}
+
+
+def _is_constant(op: Any) -> bool:
+    return bool(op.get_type_name() == "Constant")
+
+
 def _quantize_openvino(
     settings: Mapping[str, Scalar], source: Path, tiles: Sequence[np.ndarray], folder: Path
 ) -> dict[str, Any]:
@@ -73,10 +110,16 @@ def _selected(settings: Mapping[str, Scalar], nodes: Sequence[graphs.Node]) -> l
 def _run(model: Any, settings: Mapping[str, Scalar], items: list[Any], ignored: list[str], attention: bool) -> Any:
     os.environ.setdefault("NNCF_CI", "1")  # no telemetry: read by NNCF when it is imported
     import nncf
-    from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
+    from nncf.quantization.advanced_parameters import (
+        AdvancedQuantizationParameters,
+        AdvancedSmoothQuantParameters,
+        OverflowFix,
+    )
     from nncf.quantization.range_estimator import RangeEstimatorParameters, RangeEstimatorParametersSet
 
-    bias = settings.get("bias_correction", "fast")
+    bias, smooth = settings.get("bias_correction", "fast"), settings.get("smooth_quant")
+    if smooth is not None and not attention:
+        raise Unsupported("smooth_quant must be left out for a network that does not attend: NNCF would not use it")
     estimators = {
         "default": RangeEstimatorParameters(),
         "minmax": RangeEstimatorParametersSet.MINMAX,
@@ -105,6 +148,11 @@ def _run(model: Any, settings: Mapping[str, Scalar], items: list[Any], ignored: 
             ignored_scope=nncf.IgnoredScope(names=ignored),
             advanced_parameters=AdvancedQuantizationParameters(
                 disable_bias_correction=bias == "none",
+                **(
+                    {}
+                    if smooth is None
+                    else {"smooth_quant_alphas": AdvancedSmoothQuantParameters(matmul=float(smooth))}
+                ),
                 overflow_fix=OverflowFix.ENABLE if settings.get("weight_bits") == 7 else OverflowFix.DISABLE,
                 # Weights are known exactly: only the ranges of activations are estimated.
                 activations_range_estimator_params=estimators[str(settings.get("range_estimator", "default"))],

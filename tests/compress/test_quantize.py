@@ -47,6 +47,9 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
         ({"tool": "nncf", "range_estimator": "entropy"}, "onnxruntime", {"range_estimator": "default"}),
         ({"ignored_layers": " b , a,b"}, "openvino", {"ignored_layers": "name:a,name:b"}),
         ({"ignored_layers": " "}, "fake", {"ignored_layers": None, "activations": "u8"}),
+        ({"scheme": "int4-weights", "preset": "mixed"}, "openvino", {"scheme": "int4-weights", "preset": None}),
+        ({"scheme": "int8-weights"}, "onnxruntime", None),
+        ({"smooth_quant": 0.5, "tool": "onnxruntime"}, "onnxruntime", {"smooth_quant": None}),
     ],
 )
 def test_canonical_keeps_what_the_tool_has(
@@ -188,3 +191,54 @@ def test_nncf_does_not_phone_home() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     # What NNCF puts in the place of its telemetry is a stub that swallows every call.
     assert done.stdout.splitlines()[-1] in ("NNCFTelemetryStub", "MagicMock")
+
+
+def test_weights_alone_become_integers(sources: dict[str, Artifact], tmp_path: Path) -> None:
+    """With int8-weights no activation is quantized and the answers stay near; what cannot be had is refused by name."""
+    source, folder = sources["openvino"], tmp_path / "made"
+    folder.mkdir()
+    report = quantize.apply({"scheme": "int8-weights"}, source, tiny.workload(), folder)
+    assert report["compressed_weights"] >= 2 and report["sqnr_db"] > 30
+    assert "FakeQuantize" not in (folder / "model.xml").read_text()
+    with pytest.raises(Unsupported, match="int4-weights must find layers"):  # a convolution has none
+        quantize.apply({"scheme": "int4-weights"}, source, tiny.workload(), folder)
+    with pytest.raises(Unsupported, match="an OpenVINO graph, got onnx"):
+        quantize.apply({"scheme": "int8-weights"}, sources["onnx"], tiny.workload(), folder)
+
+
+def test_networks_that_attend_have_their_own_settings(sources: dict[str, Artifact], tmp_path: Path) -> None:
+    """Four-bit weights and SmoothQuant do something where there is attention, and are refused where there is none."""
+    import torch
+
+    from autoopt.compress import quantize_nncf
+    from autoopt.workloads import attention
+
+    pytest.importorskip("monai")
+    torch.manual_seed(0)
+    made = {name: tmp_path / name for name in ("float", "four", "smooth", "plain")}
+    for folder in made.values():
+        folder.mkdir()
+    net = attention.vit(3, 2, (32, 32)).eval()
+    program = torch.onnx.export(net, (torch.zeros(1, 3, 32, 32),), dynamo=True, verbose=False)
+    assert program is not None
+    program.save(tmp_path / "vit.onnx")
+    _to_openvino(tmp_path / "vit.onnx", made["float"])
+    report = quantize_nncf.compress_weights({"scheme": "int4-weights"}, made["float"], made["four"])
+    assert report["compressed_weights"] > 10
+    assert (made["four"] / "model.bin").stat().st_size < 0.4 * (made["float"] / "model.bin").stat().st_size
+
+    tiles = [np.random.default_rng(0).normal(size=(1, 3, 32, 32)).astype(np.float32)]
+    settings: dict[str, Scalar] = {"weight_bits": 8}
+    quantize_nncf.quantize("openvino", settings, made["float"], tiles, made["plain"])
+    quantize_nncf.quantize("openvino", {**settings, "smooth_quant": 0.3}, made["float"], tiles, made["smooth"])
+    answers = [caller(made[name])(tiles[0]) for name in ("float", "plain", "smooth")]
+    assert not np.array_equal(answers[1], answers[2])
+    assert np.abs(answers[2] - answers[0]).max() < 0.5
+    with pytest.raises(Unsupported, match="does not attend"):
+        quantize_nncf.quantize("openvino", {"smooth_quant": 0.3}, sources["openvino"].path, tiles, made["plain"])
+
+
+def _to_openvino(file: Path, folder: Path) -> None:
+    import openvino
+
+    openvino.save_model(openvino.Core().read_model(file), folder / "model.xml", compress_to_fp16=False)
