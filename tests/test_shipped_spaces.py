@@ -23,7 +23,7 @@ def test_all_are_there() -> None:
 
 
 @pytest.mark.parametrize("host", [AVX2, AMX, ARM], ids=["avx2", "amx", "arm"])
-@pytest.mark.parametrize("name", ["default", "histo", "quick"])
+@pytest.mark.parametrize("name", ["default", "histo", "quick", "cpu-full"])
 def test_canonical_forms_are_fixed_points(name: str, host: Host) -> None:
     """What a real runtime or step calls canonical stays as it is when asked again, and every point is found again."""
     space = load_space(name, host)
@@ -47,9 +47,10 @@ def test_sizes() -> None:
     assert sizes["quick"].n <= 16 < 200 < sizes["default"].n < sizes["histo"].n < 1000
 
 
-def test_names_tell_points_apart() -> None:
-    """No two points of the space for histo have the same short name in a table."""
-    names = [describe(configuration) for _, configuration in load_space("histo", AVX2).points()]
+@pytest.mark.parametrize("name", ["histo", "cpu-full"])
+def test_names_tell_points_apart(name: str) -> None:
+    """No two points of a space have the same short name in a table."""
+    names = [describe(configuration) for _, configuration in load_space(name, AVX2).points()]
     assert len(set(names)) == len(names)
 
 
