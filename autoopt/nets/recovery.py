@@ -27,10 +27,10 @@ HELD_OUT = 0.15
 """The share of the training patients that a recovery does not learn from."""
 HELD_OUT_CASES = 12
 """At most so many cases are looked at, each time."""
-CHECKS = 8
+CHECKS = 10
 """How often the hold-out is looked at, over all steps."""
-PATIENCE = 3
-"""Looks without anything better, until it ends."""
+PATIENCE = 6
+"""Looks without anything better, until it ends. Many: at a high learning rate nothing gets better for a while."""
 TEMPERATURE = 2.0
 NORM_BATCHES = 12
 LARGEST_GRADIENT = 5.0
