@@ -15,10 +15,19 @@ if TYPE_CHECKING:
 PARAMETERS: Mapping[str, Parameter] = {
     "batch": Parameter("integer", 4, "examples a training step", low=2, high=256),
     "learning_rate": Parameter("number", 1e-3, "the highest of the training", low=1e-6, high=1.0),
+    "as_int8": Parameter(
+        "flag",
+        False,
+        "train with weights and inputs rounded as integers of eight bits, so that the quantizer loses less",
+    ),
     "training_precision": Parameter(
         "choice", "auto", "auto is bf16 where the CPU has it, which trains faster", ("auto", "f32", "bf16")
     ),
 }
+
+
+TRAINING_ONLY = ("learning_rate", "as_int8", "training_precision")
+"""What has no effect without steps."""
 
 
 def canonical(
@@ -36,7 +45,7 @@ def canonical(
     if not known[switch] or runtime.get("name") == "fake":
         return None
     if not known["steps"]:
-        return {name: value for name, value in known.items() if name not in ("learning_rate", "training_precision")}
+        return {name: value for name, value in known.items() if name not in TRAINING_ONLY}
     if known["training_precision"] == "auto":
         known["training_precision"] = "bf16" if has_bf16(host.isa) else "f32"
     return known
@@ -51,4 +60,5 @@ def plan_of(settings: Mapping[str, Scalar]) -> Recovery:
         batch=int(settings["batch"] or 2),
         learning_rate=float(settings.get("learning_rate") or 0),
         bf16=settings.get("training_precision") == "bf16",
+        as_integers=bool(settings.get("as_int8")),
     )

@@ -10,6 +10,7 @@ import copy
 import math
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from autoopt.errors import Numeric
 from autoopt.learning import laid_out, loss_of, rate_at
+from autoopt.nets.simulation import as_integers
 from autoopt.samples import Examples
 from autoopt.workload import Case, Workload
 
@@ -40,12 +42,16 @@ EMBEDDING_STD = 0.02
 
 @dataclass(frozen=True)
 class Recovery:
-    """How much to train: `steps` of `batch` examples, in bfloat16 or not, `seconds` at most."""
+    """How much to train: `steps` of `batch` examples, in bfloat16 or not, as if integers computed or not.
+
+    Once it took `seconds`, it ends at the next look at the hold-out.
+    """
 
     steps: int
     batch: int
     learning_rate: float
     bf16: bool = False
+    as_integers: bool = False
     seconds: float = math.inf
 
 
@@ -60,7 +66,7 @@ def recover(student: torch.nn.Module, teacher: torch.nn.Module, workload: Worklo
     began = time.monotonic()
     learnt, held = parted(workload.splits.train)
     random = np.random.default_rng(SEED)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), as_integers(student) if plan.as_integers else nullcontext():
         torch.manual_seed(SEED)
         school = _School(laid_out(student), laid_out(teacher), workload, plan.bf16)
         examples = Examples(learnt, workload.pipeline, workload.recipe.augment, _tile(workload))

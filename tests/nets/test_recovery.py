@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from autoopt.errors import Numeric  # noqa: E402
-from autoopt.nets import recovery  # noqa: E402
+from autoopt.nets import recovery, simulation  # noqa: E402
 from autoopt.nets.files import read_net  # noqa: E402
 from autoopt.workload import Case, Sample  # noqa: E402
 from tests import tiny  # noqa: E402
@@ -105,3 +105,57 @@ def test_the_distance_is_zero_for_the_same_answer_only(seed: int, several: bool)
     one, other = (torch.randn(2, 3, 4, 4, generator=random) for _ in range(2))
     assert abs(float(recovery.distance(one, one, several))) < 1e-5
     assert float(recovery.distance(one, other, several)) > 1e-3
+
+
+def test_trained_as_integers_it_is_in_float_again(teacher: torch.nn.Module) -> None:
+    """Inside the block layers round, gradients pass; afterwards the names and kinds of the weights are as before."""
+    student = copy.deepcopy(teacher)
+    batch = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 3, 16, 16))).float()
+    names, whole = list(student.state_dict()), student(batch)
+    with simulation.as_integers(student):
+        rounded = student(batch)
+        student.requires_grad_(True)
+        student(batch).sum().backward()
+        grads = [item.grad for item in student.parameters()]
+    student.requires_grad_(False)
+    assert 0 < float((rounded - whole).abs().max()) < 0.2
+    assert all(grad is not None for grad in grads) and any(float(grad.abs().max()) > 0 for grad in grads)
+    assert sorted(student.state_dict()) == sorted(names)
+    assert torch.equal(student(batch), whole)
+
+
+@given(seed=st.integers(0, 50), shift=st.floats(-3, 3))
+def test_rounding_is_to_a_step_of_the_range(seed: int, shift: float) -> None:
+    """An input is moved by at most half a step of 255 in its range, which has zero in it; a weight by half of 63."""
+    random = torch.Generator().manual_seed(seed)
+    layer = torch.nn.Linear(6, 4, bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(torch.randn(4, 6, generator=random))
+    given_to: list[torch.Tensor] = []
+    weight, value = layer.weight.detach().clone(), torch.randn(5, 6, generator=random) + shift
+    with simulation.as_integers(layer):
+        layer.register_forward_pre_hook(lambda module, inputs: given_to.append(inputs[0]))
+        layer(value)
+        step = weight.abs().amax(dim=1, keepdim=True) / 63
+        assert bool(((layer.weight.detach() - weight).abs() <= step / 2 + 1e-6).all())
+    reach = max(float(value.max()), 0.0) - min(float(value.min()), 0.0)
+    assert float((given_to[0] - value).abs().max()) <= reach / 255 + 1e-6
+
+
+def test_a_network_that_integers_hurt_learns_to_bear_them(teacher: torch.nn.Module) -> None:
+    """A huge weight makes all others round to nothing; trained as integers the answer is near again."""
+    hurt = copy.deepcopy(teacher)
+    with torch.no_grad():
+        hurt.get_submodule("head").weight[:, 2] += 200.0
+        hurt.get_submodule("norm").weight[2] = 0.0001
+        hurt.get_submodule("norm").bias[2] = 0.0
+    answers = recovery.Answers(hurt, tiny.workload(), 3)
+
+    def rounded(model: torch.nn.Module) -> float:
+        with simulation.as_integers(model):
+            return answers.distance(model)
+
+    before = rounded(copy.deepcopy(hurt))
+    trained = copy.deepcopy(hurt)
+    recovery.recover(trained, hurt, tiny.workload(), replace(PLAN, steps=120, learning_rate=5e-2, as_integers=True))
+    assert rounded(trained) < before / 2
