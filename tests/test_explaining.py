@@ -370,7 +370,7 @@ def test_a_lost_artifact_is_made_again(home: Path) -> None:
     shutil.rmtree(home / "store" / "model" / slow.artifacts[-1])
     stages: list[str] = []
     found = explain_trial(str(slow.number), home=home, on_stage=stages.append)
-    assert stages == ["make", "profile"]
+    assert stages == ["export", "profile"]
     assert found.trial.profile.layers
 
 

@@ -62,7 +62,9 @@ def test_the_documented_way_works(project: Path, heading: str, best: float) -> N
         assert done.returncode == 0, done.stderr
     result = read_study(f"sqlite:///{project / 'mlruns' / 'study.db'}", None)
     assert len(result.records) == 3
-    assert all(record.status is Status.COMPLETE for record in result.judged), [r.failure for r in result.judged]
+    # Where weights are random, integers may lose more than the limit: scored, but not within it.
+    scored = (Status.COMPLETE,) if best else (Status.COMPLETE, Status.INFEASIBLE)
+    assert all(record.status in scored for record in result.judged), [(r.status, r.failure) for r in result.judged]
     assert all(record.quality is not None and record.quality.value >= best for record in result.records)
     labels = [record.label for record in result.records]
     assert ("torch f32" in labels) == (heading != "An ONNX file")

@@ -112,7 +112,7 @@ def test_augmenting_keeps_size_range_and_label() -> None:
 
 
 @pytest.mark.parametrize(("net", "millions"), [("vgg11", 9.2), ("densenet121", 7.0), ("efficientnet_b0", 4.0),
-                                               ("vit", 2.7), ("small_cnn", 0.3)])  # fmt: skip
+                                               ("vit", 2.9), ("small_cnn", 0.3)])  # fmt: skip
 def test_networks(tmp_path: Path, net: str, millions: float) -> None:
     """Every network has the size that is documented and two logits at each resolution that its recipe trains at."""
     torch = pytest.importorskip("torch")
@@ -130,4 +130,4 @@ def test_running_statistics_are_quick(net: str) -> None:
     """No batch normalisation needs thousands of steps to know its mean: small data sets give a few hundred."""
     torch = pytest.importorskip("torch")
     momenta = [item.momentum for item in dfu.build(net).modules() if isinstance(item, torch.nn.BatchNorm2d)]
-    assert all(momentum >= 0.1 for momentum in momenta) and bool(momenta) == (net != "vit")
+    assert momenta and all(momentum >= 0.1 for momentum in momenta)
