@@ -11,8 +11,8 @@ from autoopt.request import Request, check_data_argument, default_storage
 
 if TYPE_CHECKING:
     from autoopt.bundle import Predictor
-    from autoopt.compress.sensitivity import Rank
     from autoopt.diagnosis import Explanation
+    from autoopt.layer_ranking import LayerRanking
     from autoopt.loop import Listener, SearchResult
     from autoopt.planning import Plan
     from autoopt.replaying import Replay
@@ -95,7 +95,7 @@ def sensitivity(
     weights: PathLike | None = None,
     home: PathLike = "mlruns",
     on_stage: Callable[[str], None] = lambda stage: None,
-) -> list[Rank]:
+) -> LayerRanking:
     """The groups of layers of a workload's network, those first that are worth keeping in float on this host.
 
     What `quantize.keep_float` of a space goes along. Kept: the second time it is only read. Raises UsageError.

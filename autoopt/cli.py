@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -235,14 +235,14 @@ def sensitivity(
     from autoopt.store import write_atomic
 
     source, options = _source(workload, model, task, option, trust_bundle)
+    _check_files({"--csv": csv, "--png": png})
     with show.StageLine() as line:
-        ranks = api.sensitivity(source, options=options, data=data, weights=weights, home=home, on_stage=line)
-    title = f"{model or workload}{' (demo data)' if data is None else ''}: layers worth keeping in float"
-    show.ranking(ranks, title)
+        ranking = api.sensitivity(source, options=options, data=data, weights=weights, home=home, on_stage=line)
+    show.ranking(ranking)
     if csv is not None:
-        write_atomic(csv, layer_ranking.as_csv(ranks).encode())
+        write_atomic(csv, layer_ranking.as_csv(ranking.ranks).encode())
     if png is not None:
-        write_atomic(png, layer_ranking.ranking_picture(ranks, title))
+        write_atomic(png, layer_ranking.ranking_picture(ranking))
 
 
 @app.command()
@@ -403,6 +403,17 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def _check_files(files: Mapping[str, Path | None]) -> None:
+    """Raise UsageError with every file that could not be written later, before anything is done."""
+    problems = [
+        f"{option} must be a file in a folder that is there, got {path}"
+        for option, path in files.items()
+        if path is not None and (path.is_dir() or not path.parent.is_dir())
+    ]
+    if problems:
+        raise UsageError(*problems)
 
 
 def _duration(text: str | None, option: str) -> float | None:

@@ -15,8 +15,9 @@ from autoopt.bundle import write_bundle
 from autoopt.errors import BundleError, NothingFits, UsageError
 from autoopt.infer import Pipeline
 from autoopt.limits import violations
+from autoopt.naming import describe
 from autoopt.records import Measurement, Quality, Status, TrialRecord
-from autoopt.results import OBJECTIVES, StudyResult, describe
+from autoopt.results import OBJECTIVES, StudyResult
 from autoopt.space import configured
 from autoopt.store import KIND, Store
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from autoopt import graphs
 from autoopt.measure.profiling import CONVERSIONS, UNKNOWN, Profile
+from autoopt.naming import describe
 from autoopt.records import TrialRecord
-from autoopt.results import StudyResult, describe
+from autoopt.results import StudyResult
 from autoopt.runtimes.layers import Layer
 
 SAME = 0.10

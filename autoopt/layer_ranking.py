@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from autoopt.compress import quantize
 from autoopt.compress.sensitivity import Rank, table
@@ -15,7 +16,15 @@ from autoopt.request import Prepared
 COLUMNS = ("group", "layers", "noise_recovered", "cost_ms", "cost_so_far_ms")
 
 
-def rank_layers(prepared: Prepared, *, on_stage: Callable[[str], None] = lambda stage: None) -> list[Rank]:
+@dataclass(frozen=True)
+class LayerRanking:
+    """The groups of layers of a network, those first that are worth keeping in float; `title` says whose."""
+
+    title: str
+    ranks: tuple[Rank, ...]
+
+
+def rank_layers(prepared: Prepared, *, on_stage: Callable[[str], None] = lambda stage: None) -> LayerRanking:
     """The ranking of the workload's own network on this host, from the store or made. Raises WorkloadError."""
     settings = quantize.canonical({"scheme": "int8"}, {"name": "openvino"}, prepared.host)
     assert settings is not None
@@ -26,7 +35,8 @@ def rank_layers(prepared: Prepared, *, on_stage: Callable[[str], None] = lambda 
             on_stage("export")
             exported = maker.export("openvino")
             on_stage("sensitivity")
-            return maker.ranking(exported, settings["weight_bits"])
+            ranks = maker.ranking(exported, settings["weight_bits"])
+            return LayerRanking(f"{prepared.workload.title}: layers worth keeping in float", tuple(ranks))
         except TrialError as error:
             raise WorkloadError(f"the layers of {prepared.workload.name} cannot be ranked: {error.message}") from error
 
@@ -41,11 +51,12 @@ def as_csv(ranks: Sequence[Rank]) -> str:
     return stream.getvalue()
 
 
-def ranking_picture(ranks: Sequence[Rank], title: str) -> bytes:
+def ranking_picture(ranking: LayerRanking) -> bytes:
     """A PNG: for each group what of the quantization noise goes with it, and what a call takes longer."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    ranks = ranking.ranks
     figure = Figure(figsize=(10, 1.4 + 0.3 * len(ranks)), dpi=110, layout="constrained")
     noise, cost = figure.subplots(1, 2, sharey=True)
     rows = range(len(ranks))
@@ -57,7 +68,7 @@ def ranking_picture(ranks: Sequence[Rank], title: str) -> bytes:
     for axes in (noise, cost):
         axes.spines[["top", "right"]].set_visible(False)
     noise.invert_yaxis()
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, weight="bold")
+    figure.suptitle(ranking.title, x=0.01, ha="left", fontsize=11, weight="bold")
     stream = io.BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(stream, format="png")

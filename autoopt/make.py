@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from autoopt import errors, export, graphs, in_graph, memory, nets
-from autoopt.compress import selectors, sensitivity
+from autoopt.compress import NET_STEPS, selectors, sensitivity
 from autoopt.compress import step as step_module
 from autoopt.compress.sensitivity import Rank
 from autoopt.errors import TrialError, WorkloadError
@@ -32,8 +32,11 @@ from autoopt.records import Host, Scalar, digest
 from autoopt.store import KIND, MANIFEST, Artifact, Store, file_digest
 from autoopt.workload import Workload
 
-TIMEOUTS_S: Mapping[str, float] = {"check": 300.0, "export": 300.0, "prune": 7200.0, "quantize": 900.0}
-"""Seconds that a stage may take by default."""
+TRAINING_TIMEOUT_S = 7200.0
+TIMEOUTS_S: Mapping[str, float] = {
+    "check": 300.0, "export": 300.0, "quantize": 900.0, **dict.fromkeys(NET_STEPS, TRAINING_TIMEOUT_S)
+}  # fmt: skip
+"""Seconds that a stage may take by default: all that changes a network trains it."""
 OTHER_TIMEOUT_S = 900.0
 
 

@@ -10,6 +10,7 @@ import ctypes
 import gc
 import importlib
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -123,7 +124,9 @@ class Jobs:
 
 def _rank(job: _Job, folder: Path) -> Mapping[str, Any]:
     assert job.parent is not None
-    return sensitivity.write(sensitivity.rank(job.parent.path, job.workload, job.settings["weight_bits"]), folder)
+    began = time.perf_counter()
+    ranks = sensitivity.rank(job.parent.path, job.workload, job.settings["weight_bits"])
+    return {**sensitivity.write(ranks, folder), "seconds": time.perf_counter() - began}
 
 
 def _step(job: _Job, folder: Path) -> Mapping[str, Any]:

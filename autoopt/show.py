@@ -13,16 +13,17 @@ from rich.table import Table
 
 from autoopt.compress import sensitivity
 from autoopt.deploy import nothing_fits
+from autoopt.naming import describe
 from autoopt.records import Scalar, Status, TrialRecord
 from autoopt.request import command_arguments
-from autoopt.results import StudyResult, describe, held
+from autoopt.results import StudyResult, held
 from autoopt.tracking.front import columns, front_rows, reference_rows
 
 if TYPE_CHECKING:
     from autoopt import loop
-    from autoopt.compress.sensitivity import Rank
     from autoopt.diagnosis import Explanation
     from autoopt.doctor import Check
+    from autoopt.layer_ranking import LayerRanking
     from autoopt.loop import SearchResult
     from autoopt.measure.noise import Noise
     from autoopt.planning import Plan
@@ -173,18 +174,18 @@ def plan(planned: Plan) -> None:
     console.print("\n".join(lines), markup=False)
 
 
-def ranking(ranks: Sequence[Rank], title: str) -> None:
+def ranking(found: LayerRanking) -> None:
     """Which layers to keep in float first."""
-    found = Table(title=title, title_justify="left")
+    table = Table(title=found.title, title_justify="left")
     for name in ("keep_float", "group", "layers", "noise recovered", "ms lost", "in all"):
-        found.add_column(name, justify="left" if name == "group" else "right")
-    for place, (group, layers, recovered, cost_ms, so_far_ms) in enumerate(sensitivity.table(ranks), start=1):
-        found.add_row(
+        table.add_column(name, justify="left" if name == "group" else "right")
+    for place, (group, layers, recovered, cost_ms, so_far_ms) in enumerate(sensitivity.table(found.ranks), start=1):
+        table.add_row(
             str(place), group, str(layers), f"{100 * recovered:.1f} %", f"{cost_ms:+.2f}", f"{so_far_ms:+.2f}"
         )
     console = _console()
-    console.print(found, markup=False)
-    console.print(f"A call with all of them in integers takes {1e3 * ranks[0].call_s:.2f} ms.", markup=False)
+    console.print(table, markup=False)
+    console.print(f"A call with all of them in integers takes {1e3 * found.ranks[0].call_s:.2f} ms.", markup=False)
 
 
 def replay(replayed: Replay) -> None:

@@ -23,7 +23,8 @@ from typing import Any
 import autoopt
 from autoopt import stats
 from autoopt.measure.host import current_host
-from autoopt.results import StudyResult, describe
+from autoopt.naming import describe
+from autoopt.results import StudyResult
 from autoopt.stats import LogRatio
 from benchmarks.load import beside
 

@@ -35,6 +35,7 @@ RANKS: dict[str, int] = {
     "refusals": 1,
     "nets": 5,
     "results": 7,
+    "naming": 7,
     "limits": 4,
     "few": 4,
     "export": 7,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from autoopt import results
 from autoopt.compress import step
+from autoopt.naming import describe
 from autoopt.records import (
     CaseScore,
     Configuration,
@@ -23,7 +24,7 @@ from autoopt.records import (
     StudyCard,
     TrialRecord,
 )
-from autoopt.results import StudyResult, describe
+from autoopt.results import StudyResult
 
 HOST = Host("a cpu", "x86_64", 2, 8_000_000_000, ("avx2",), "Linux", {})
 CARD = StudyCard("s", "tiny", True, "dice_macro", "d", "w", "{}", ("latency", "quality"), 0, HOST, {"drop": 0.05})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from autoopt.compress import STEPS, step
+from autoopt.naming import describe
 from autoopt.records import Host
-from autoopt.results import describe
 from autoopt.runtimes import runtime
 from autoopt.space import load_space, seeds, shipped_spaces
 

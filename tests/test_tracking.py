@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from autoopt.errors import TrackingError
+from autoopt.naming import describe
 from autoopt.records import (
     CaseScore,
     Configuration,
@@ -32,7 +33,7 @@ from autoopt.records import (
     StudyCard,
     TrialRecord,
 )
-from autoopt.results import StudyResult, describe
+from autoopt.results import StudyResult
 from autoopt.tracking import Tracker, check_tracking, default_tracking_uri, read_trials
 
 if TYPE_CHECKING:

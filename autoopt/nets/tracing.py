@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from autoopt.nets.rules import KEPT, Atoms, Axes, free, nodes_in, shape_of
+from autoopt.nets.atoms import KEPT, Atoms, Axes, free, nodes_in, shape_of
+from autoopt.nets.rules import called
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +62,7 @@ def groups(model: torch.nn.Module, batch: torch.Tensor) -> list[Group]:
         elif node.op in ("placeholder", "get_attr"):
             atoms[node] = free(node)
         elif node.op == "call_function":
-            atoms[node] = atoms.called(node)
+            atoms[node] = called(atoms, node)
             norm = _norm_without_weights(node)
             if norm is not None:
                 weights.setdefault(norm, [atoms.of(node)[1]])

@@ -7,8 +7,9 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from autoopt.naming import describe
 from autoopt.records import TrialRecord
-from autoopt.results import StudyResult, describe, held
+from autoopt.results import StudyResult, held
 
 
 def front_json(result: StudyResult) -> dict[str, Any]:

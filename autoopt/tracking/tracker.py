@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from autoopt.errors import TrackingError
 from autoopt.limits import judge
+from autoopt.naming import describe
 from autoopt.records import Status, StudyCard, TrialRecord, digest
-from autoopt.results import StudyResult, describe
+from autoopt.results import StudyResult
 from autoopt.tracking import runs
 from autoopt.tracking.server import connect, is_server, shown, tracking_errors
 

@@ -12,6 +12,7 @@ from autoopt import layer_ranking
 from autoopt.compress import quantize, sensitivity
 from autoopt.compress.sensitivity import MOST_GROUPS, Rank, grouped, kept
 from autoopt.errors import Unsupported
+from autoopt.layer_ranking import LayerRanking
 from autoopt.make import Maker
 from autoopt.measure.host import current_host
 from autoopt.store import Store
@@ -88,5 +89,5 @@ def test_a_ranking_is_shown_as_numbers_and_a_picture() -> None:
     lines = layer_ranking.as_csv(RANKS).splitlines()
     assert lines[0].startswith("group,layers,noise_recovered")
     assert lines[2] == "head,2,0.200000,2.000000,3.000000" and len(lines) == 4
-    assert layer_ranking.ranking_picture(RANKS, "tiny").startswith(b"\x89PNG")
+    assert layer_ranking.ranking_picture(LayerRanking("tiny", tuple(RANKS))).startswith(b"\x89PNG")
     assert [row[0] for row in sensitivity.table(RANKS)] == ["stem", "head", "body"]
