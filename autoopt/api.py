@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from autoopt.diagnosis import Explanation
     from autoopt.layer_ranking import LayerRanking
     from autoopt.loop import Listener, SearchResult
+    from autoopt.matrix import Cell
     from autoopt.planning import Plan
     from autoopt.replaying import Replay
     from autoopt.results import StudyResult
@@ -107,6 +108,22 @@ def sensitivity(
         workload=workload, options=options or {}, data=_path(data), weights=_path(weights), home=Path(home)
     )
     return layer_ranking.rank_layers(prepare(request), on_stage=on_stage)
+
+
+def matrix(
+    *,
+    quick: bool = False,
+    timed: bool = True,
+    home: PathLike | None = None,
+    on_cell: Callable[[Cell], None] = lambda cell: None,
+) -> list[Cell]:
+    """Every compression on small networks of every family in every runtime, on this host: works, or refused and why.
+
+    With `quick` one network of each family. The networks have random weights: see `autoopt.matrix`.
+    """
+    from autoopt import matrix as module
+
+    return module.matrix(quick=quick, timed=timed, home=_path(home), on_cell=on_cell)
 
 
 def front(

@@ -11,7 +11,8 @@ from autoopt.errors import BadData, DataError, UsageError
 from autoopt.evaluate import Stages, make
 from autoopt.make import Maker
 from autoopt.measure.pack import pack_cases
-from autoopt.measure.profiling import Candidate, profile_all
+from autoopt.measure.profiling import profile_all
+from autoopt.measure.subject import Subject
 from autoopt.records import Scalar, TrialRecord
 from autoopt.replaying import find_trial, prepare_as_before
 from autoopt.request import Prepared
@@ -49,11 +50,11 @@ def explain_trial(
     for item in records:
         _check_measured(item)
     prepared = prepare_as_before(result.card, home)
-    candidates = _candidates(records, prepared, on_stage)
+    subjects = _subjects(records, prepared, on_stage)
     on_stage("profile")
-    profiles = profile_all(candidates, timeout_s=timeout_s)
+    profiles = profile_all(subjects, timeout_s=timeout_s)
     sides = [Side(item, profile, result.card.latency) for item, profile in zip(records, profiles, strict=True)]
-    notes = _notes(result, prepared, candidates)
+    notes = _notes(result, prepared, subjects)
     return explained(result, sides[0], sides[1] if len(sides) > 1 else None, notes)
 
 
@@ -108,13 +109,13 @@ def _check_measured(record: TrialRecord) -> None:
         raise UsageError(f"only a trial that was measured can be explained, #{record.number} was not{why}")
 
 
-def _candidates(records: list[TrialRecord], prepared: Prepared, on_stage: Callable[[str], None]) -> list[Candidate]:
+def _subjects(records: list[TrialRecord], prepared: Prepared, on_stage: Callable[[str], None]) -> list[Subject]:
     """What of each trial is profiled: its artifact, from the store or made again as it was made."""
     try:
         cases = pack_cases(prepared.workload, "val", prepared.store)
     except BadData as error:
         raise DataError(error.message) from error
-    candidates = []
+    subjects = []
     with ExitStack() as held:
         maker: Maker | None = None
         for record in records:
@@ -128,21 +129,21 @@ def _candidates(records: list[TrialRecord], prepared: Prepared, on_stage: Callab
                 )
                 artifact = make(record.configuration, maker, pipeline, Stages(on_stage))[-1]
             settings = record.configuration.section("runtime") or {}
-            candidates.append(Candidate(artifact, settings, pipeline, cases))
-    return candidates
+            subjects.append(Subject(artifact, settings, pipeline, cases))
+    return subjects
 
 
-def _notes(study: StudyResult, prepared: Prepared, candidates: list[Candidate]) -> tuple[str, ...]:
+def _notes(study: StudyResult, prepared: Prepared, subjects: list[Subject]) -> tuple[str, ...]:
     notes = []
     if prepared.host.fingerprint != study.card.host.fingerprint:
         notes.append(
             f"this host ({prepared.host.fingerprint}) is not the one of the study ({study.card.host.fingerprint}): "
             "the recorded latencies are of the other one"
         )
-    if len({candidate.pipeline.tile for candidate in candidates}) > 1:
-        tiles = " and ".join("x".join(map(str, candidate.pipeline.tile)) for candidate in candidates)
+    if len({subject.pipeline.tile for subject in subjects}) > 1:
+        tiles = " and ".join("x".join(map(str, subject.pipeline.tile)) for subject in subjects)
         notes.append(f"the trials cut tiles of {tiles}: their calls do not do the same work")
-    if len({candidate.pipeline.in_graph for candidate in candidates}) > 1:
+    if len({subject.pipeline.in_graph for subject in subjects}) > 1:
         notes.append("the trials leave different work to the pipeline: only one of their calls normalises or decides")
     if study.card.latency == "tile":
         notes.append("the study times a tile from pixels to answer, here the network call alone is profiled")

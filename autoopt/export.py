@@ -21,7 +21,7 @@ from autoopt.workload import Workload
 if TYPE_CHECKING:
     import torch
 
-VERSION = 4
+VERSION = 5
 """Raised when the code changes what it makes; part of the artifact's key."""
 DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
     "torch": ("torch",),

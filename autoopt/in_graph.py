@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 STAGE = "in_graph"
-VERSION = 1
+VERSION = 2
 """Raised when the code changes what it makes; part of the artifact's key."""
 DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
     "torch": ("torch",), "onnx": ("onnx",), "openvino": ("openvino",), "fake": ()

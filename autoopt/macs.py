@@ -39,7 +39,8 @@ _FUSED = frozenset(
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one call: multiply-accumulates, those of them between 8-bit numbers, and bytes that must move.
+    """Of one call: multiply-accumulates, those of them between 8-bit numbers, bytes that must move; and `weights`, the
+    numbers in the weights of the counted layers, the narrow ones and the wide ones alike.
 
     `bytes` counts the weights and activations that each counted layer reads and the result that it writes, once each:
     what is between these layers is taken as fused, so it is a lower bound.
@@ -48,6 +49,7 @@ class Cost:
     macs: int
     bytes: int
     int8_macs: int = 0
+    weights: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def cost(path: Path, input_shape: Sequence[int], precision: str = "f32") -> Cost
     are counted, padding included. Raises Unsupported for a model that cannot be read or has no static shapes.
     """
     model = _read(path, input_shape)
-    macs = moved = int8_macs = 0
+    macs = moved = int8_macs = weights = 0
     for op in model.get_ordered_ops():
         kind = op.get_type_name()
         if kind not in _MACS:
@@ -100,7 +102,8 @@ def cost(path: Path, input_shape: Sequence[int], precision: str = "f32") -> Cost
         macs += count
         int8_macs += count if all(factors) else 0
         moved += _moved_bytes(op, factors, WIDTH_BYTES[precision])
-    return Cost(macs, moved, int8_macs)
+        weights += _size(op.input_value(1)) if _is_weight(op.input_value(1)) else 0
+    return Cost(macs, moved, int8_macs, weights)
 
 
 def cost_in_child(path: Path, input_shape: Sequence[int], precision: str = "f32", *, timeout_s: float = 120.0) -> Cost:
@@ -188,6 +191,14 @@ def _is_narrowed(output: Any) -> bool:
         or (kind in _FUSED and reader.output(0).get_shape() == output.get_shape() and _is_narrowed(reader.output(0)))
         for reader in readers
     )
+
+
+def _is_weight(source: Any) -> bool:
+    """Whether an output is a constant, or follows from one by what quantizers put behind it."""
+    node = source.get_node()
+    while node.get_type_name() in _DEQUANTIZING | {"FakeQuantize", "Reshape", "Transpose"}:
+        node = node.input_value(0).get_node()
+    return bool(node.get_type_name() == "Constant")
 
 
 def _is_constant(source: Any) -> bool:

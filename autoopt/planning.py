@@ -10,6 +10,7 @@ import numpy as np
 
 from autoopt.compress import NET_STEPS, graph_steps, net_step
 from autoopt.errors import NoStudy
+from autoopt.nets.views import MOST as MOST_VIEWS
 from autoopt.records import Configuration, Scalar, StudyCard, TrialRecord, digest
 from autoopt.request import Prepared
 from autoopt.runtimes import runtime
@@ -21,8 +22,10 @@ DEFAULT_MAKE_S = 12.0
 """Seconds per trial and per artifact before this host has measured any: a 2 M parameter net on two cores."""
 DEFAULT_CALL_S = 0.1
 """Seconds of a call of the network in PyTorch, likewise."""
-CALLS_PER_EXAMPLE = 4.0
-"""What training on an example costs: the network forward, twice that backward, the teacher forward."""
+CALLS_PER_EXAMPLE = 3.0
+"""What training on an example costs: the network forward, and twice that backward."""
+LEAST_SHARE = 0.1
+"""However little arithmetic is left of a network, a training step takes so much of the whole one's time."""
 EXAMPLES_AROUND = 150
 """Examples that a recovery looks at besides those it learns from: for batch norms, and on the hold-out."""
 START_S = 20.0
@@ -67,6 +70,8 @@ def plan_search(prepared: Prepared) -> Plan:
     artifacts = _artifacts([c for c in configurations if c.digest not in done][:to_run])
     per_trial = _median([r.seconds.get("measure", 0.0) + r.seconds.get("score", 0.0) for r in known], DEFAULT_MEASURE_S)
     making_s = sum(costs.seconds(stage, part) for stage, parts in artifacts.items() for part in parts)
+    views = sum(_examples(part.settings) for stage in NET_STEPS for part in artifacts.get(stage, ()))
+    making_s += costs.call_s * min(views, MOST_VIEWS)  # the whole network's answers, asked once for all trainings
     made = sum(map(len, artifacts.values()))
     return Plan(
         card=prepared.card,
@@ -108,37 +113,53 @@ def _likely_configurations(prepared: Prepared, budget: int, exhaustive: bool) ->
 
 @dataclass(frozen=True)
 class _Costs:
-    """What making one artifact takes: as in this store so far, else by what is known of a call of the network."""
+    """What making one artifact takes: as in this store so far, else by what is known of a call of the network.
+
+    `training_s` is the time of a training over its work, in calls of the whole network.
+    """
 
     made_s: Mapping[str, float]
-    step_s: float | None
+    training_s: float | None
     call_s: float
 
     @classmethod
     def of(cls, prepared: Prepared, known: Sequence[TrialRecord]) -> Self:
         """From what the store has of this workload, and from the reference of the study if it was measured."""
         seconds: dict[str, list[float]] = {}
-        steps: list[float] = []
+        trainings: list[float] = []
         for artifact in prepared.store.artifacts():
             stage, report = str(artifact.made_by.get("stage", "")), artifact.report
             workload = artifact.made_by.get("workload") or {}
             if workload.get("name") == prepared.workload.name and "seconds" in report:
                 seconds.setdefault(stage, []).append(float(report["seconds"]))
                 if "recovery" in report:
-                    steps.append(float(report["seconds"]) / _examples(artifact.made_by["settings"]))
+                    work = _work(artifact.made_by["settings"], float(report.get("macs_left", 1.0)))
+                    trainings.append(float(report["seconds"]) / work)
         calls = [r.measurement.latency_p50_s for r in known if r.measurement is not None and _is_torch(r)]
         return cls(
             {stage: float(np.median(items)) for stage, items in seconds.items()},
-            float(np.median(steps)) if steps else None,
+            float(np.median(trainings)) if trainings else None,
             float(np.median(calls)) if calls else DEFAULT_CALL_S,
         )
 
-    def seconds(self, stage: str, part: Mapping[str, Scalar]) -> float:
-        """Of one artifact of a stage: a training is as long as its steps, all else as long as others of its kind."""
+    def seconds(self, stage: str, part: _Part) -> float:
+        """Of one artifact of a stage: a training is as long as its work, all else as long as others of its kind."""
         if stage in NET_STEPS:
-            per_example = self.step_s or CALLS_PER_EXAMPLE * self.call_s
-            return DEFAULT_MAKE_S + per_example * _examples(part)
+            return DEFAULT_MAKE_S + (self.training_s or self.call_s) * _work(part.settings, part.share)
         return self.made_s.get(stage, DEFAULT_MAKE_S)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What makes one artifact: settings, and of a network about the share of the arithmetic that is left then."""
+
+    settings: Mapping[str, Scalar]
+    share: float = 1.0
+
+
+def _work(settings: Mapping[str, Scalar], share: float) -> float:
+    """A training in calls of the whole network."""
+    return CALLS_PER_EXAMPLE * max(share, LEAST_SHARE) * _examples(settings)
 
 
 def _examples(settings: Mapping[str, Scalar]) -> float:
@@ -149,26 +170,27 @@ def _is_torch(record: TrialRecord) -> bool:
     return (record.configuration.section("runtime") or {}).get("name") == "torch"
 
 
-def _artifacts(configurations: Sequence[Configuration]) -> dict[str, list[Mapping[str, Scalar]]]:
-    """The settings of each artifact that the configurations need, by stage, none twice."""
-    chains: dict[str, dict[str, Mapping[str, Scalar]]] = {}
+def _artifacts(configurations: Sequence[Configuration]) -> dict[str, list[_Part]]:
+    """What makes each artifact that the configurations need, by stage, none twice."""
+    chains: dict[str, dict[str, _Part]] = {}
     for configuration in configurations:
         settings = configuration.section("runtime") or {}
         executes = runtime(str(settings["name"]))
-        link = ""
+        link, share = "", 1.0
         for name in NET_STEPS:
-            for part in net_step(name).parts(configuration.section(name) or {}):
-                link = digest([link, name, part])
-                chains.setdefault(name, {})[link] = part
+            module, before = net_step(name), share
+            for part in module.parts(configuration.section(name) or {}):
+                link, share = digest([link, name, part]), before * module.left(part)
+                chains.setdefault(name, {})[link] = _Part(part, share)
         link = digest([link, executes.FORMAT, settings.get("precision") if executes.FORMAT == "torch" else None])
-        chains.setdefault("export", {})[link] = {}
+        chains.setdefault("export", {})[link] = _Part({})
         for name in graph_steps():
             step_settings = configuration.section(name)
             if step_settings is not None:
                 if step_settings.get("keep_float"):
-                    chains.setdefault("sensitivity", {})[digest([link, step_settings.get("weight_bits")])] = {}
+                    chains.setdefault("sensitivity", {})[digest([link, step_settings.get("weight_bits")])] = _Part({})
                 link = digest([link, name, step_settings])
-                chains.setdefault(name, {})[link] = step_settings
+                chains.setdefault(name, {})[link] = _Part(step_settings)
     return {stage: list(parts.values()) for stage, parts in chains.items()}
 
 

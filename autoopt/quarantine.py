@@ -9,6 +9,9 @@ TWICE = 2
 CERTAIN = (Unsupported, Numeric)
 """What fails this way once would fail so again."""
 
+FAILED_BEFORE = "failed before: "
+"""How the message of a failure that was not tried again begins."""
+
 
 class Quarantine:
     """Failures by part, such as the key of an artifact to be made, or an artifact on a runtime."""
@@ -26,4 +29,4 @@ class Quarantine:
         causes = [(error.cause, error.stage) for error in failures]
         for error in failures:
             if isinstance(error, CERTAIN) or causes.count((error.cause, error.stage)) >= TWICE:
-                raise type(error)(f"failed before: {error.message}", stage=error.stage, log_tail=error.log_tail)
+                raise type(error)(f"{FAILED_BEFORE}{error.message}", stage=error.stage, log_tail=error.log_tail)

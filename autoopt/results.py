@@ -312,6 +312,8 @@ def headline(
         }
         if measured.cost:
             numbers["gmacs"] = measured.cost["macs"] / 1e9
+            if measured.cost.get("weights"):  # unknown of what earlier versions measured
+                numbers["weights_m"] = measured.cost["weights"] / 1e6
         if measured.energy_j is not None:
             numbers["energy_mj_per_call"] = measured.energy_j * 1e3
         for name, other in (("torch", reference), ("openvino", openvino_f32)):

@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from autoopt.compress import sensitivity
 from autoopt.deploy import nothing_fits
+from autoopt.matrix import FAILED, REFUSED, SAME, WORKS, as_markdown
 from autoopt.naming import describe
 from autoopt.records import Scalar, Status, TrialRecord
 from autoopt.request import command_arguments
@@ -25,6 +34,7 @@ if TYPE_CHECKING:
     from autoopt.doctor import Check
     from autoopt.layer_ranking import LayerRanking
     from autoopt.loop import SearchResult
+    from autoopt.matrix import Cell
     from autoopt.measure.noise import Noise
     from autoopt.planning import Plan
     from autoopt.replaying import Replay
@@ -88,6 +98,34 @@ class StageLine:
     def __call__(self, stage: str) -> None:
         """Show that `stage` begins."""
         self._console.print(f"  {stage} ...")
+
+
+class MatrixBar:
+    """The progress of a matrix: cells done, the one that came last, what failed."""
+
+    def __init__(self, total: int) -> None:
+        self._console = _console(stderr=True)
+        self._progress = Progress(
+            SpinnerColumn(), TextColumn("cells"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
+            TimeRemainingColumn(), TextColumn("{task.fields[text]}"), console=self._console,
+            disable=not self._console.is_terminal,
+        )  # fmt: skip
+        self._task = self._progress.add_task("matrix", total=total, text="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, cell: Cell) -> None:
+        """Show that `cell` is done."""
+        speed_up = "" if cell.speed_up is None else f" {cell.speed_up:.2f}x"
+        text = f"{cell.net}, {cell.technique}, {cell.runtime}: {cell.status}{speed_up}"
+        self._progress.update(self._task, advance=1, text=text)
+        if not self._console.is_terminal:
+            self._console.print(text, markup=False)
 
 
 class TrainBar:
@@ -186,6 +224,18 @@ def ranking(found: LayerRanking) -> None:
     console = _console()
     console.print(table, markup=False)
     console.print(f"A call with all of them in integers takes {1e3 * found.ranks[0].call_s:.2f} ms.", markup=False)
+
+
+def matrix(cells: Sequence[Cell]) -> None:
+    """The matrix as tables, with what it means."""
+    console = _console()
+    console.print("Small networks with random weights and invented images: what works here, not what it loses.")
+    console.print(
+        "x: over the float network in the same runtime; dB: signal over the distance from what PyTorch answers.\n"
+    )
+    console.print(as_markdown(cells), markup=False)
+    counts = {status: sum(cell.status == status for cell in cells) for status in (WORKS, SAME, REFUSED, FAILED)}
+    console.print(f"{len(cells)} cells: {_counts(counts)}.", markup=False)
 
 
 def replay(replayed: Replay) -> None:

@@ -1,9 +1,8 @@
-"""The study: what to try next, and what has been tried. The one file that knows Optuna.
+"""The study: what to try next, and what has been tried. It and sampling.py know Optuna.
 
-Two Optuna studies. The stored one (`mlruns/study.db`, or any RDB URL) holds finished trials only,
-each added whole in one transaction with its record: there is nothing half-done to repair after
-kill -9. The sampler's one lives in memory and is filled from the records; it also sees the drawn
-points that turned out to be repeats, which never reach the stored study, the budget or MLflow.
+The stored Optuna study (`mlruns/study.db`, or any RDB URL) holds finished trials only, each added whole in one
+transaction with its record: there is nothing half-done to repair after kill -9. The sampler (sampling.py) lives in
+memory and is told the records; points that it draws again never reach the stored study, the budget or MLflow.
 """
 
 from __future__ import annotations
@@ -39,15 +38,12 @@ from autoopt.records import (
 )
 from autoopt.request import without_password
 from autoopt.results import OBJECTIVES, StudyResult
-from autoopt.space import Dimension, Space, seeds
+from autoopt.sampling import DEFAULT, at_random, distributions, frozen, sampler
+from autoopt.space import Space, seeds
 
 if TYPE_CHECKING:
     import optuna
 
-REPEATS_BEFORE_RANDOM = 30
-"""Draws of the sampler that may be repeats before an unseen point is drawn at random instead."""
-RANDOM_DRAWS = 2000
-STARTUP_TRIALS = 10
 LEASE_BEAT_S = 20.0
 LEASE_DEAD_S = 90.0
 _RECORD, _CARD, _LEASE, _LATER = "autoopt:record", "autoopt:card", "autoopt:lease", "autoopt:later:"
@@ -74,8 +70,10 @@ class Study:
         self._seen = {record.configuration.digest for record in self.records}
         self._postponed: set[str] = set()
         self._result: StudyResult | None = None
-        self._distributions = {d.name: _distribution(d) for d in space.dimensions if not d.fixed}
-        self._sampler_study = self._new_sampler_study()
+        self._distributions = distributions(space)
+        # The number of records is part of the seed, or a resumed study would draw its first points again.
+        seed = int(np.random.default_rng([card.seed, len(self.records)]).integers(2**31))
+        self._sampler = sampler(DEFAULT, space, len(card.objectives), seed)
         for record in self.records:
             self._teach(record)
 
@@ -160,53 +158,27 @@ class Study:
         return self.records[index]
 
     def _sample(self) -> Proposal | None:
-        import optuna
-
-        for _ in range(REPEATS_BEFORE_RANDOM if self._distributions else 0):
-            trial = self._sampler_study.ask(self._distributions)
-            raw = {**self._space.fixed, **trial.params}
-            configuration = self._space.canonical(raw)
-            self._sampler_study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            if configuration.digest not in self._seen:
-                return Proposal(configuration, raw, "sampler")
-        rng = np.random.default_rng([self.card.seed, len(self.records)])
-        for _ in range(RANDOM_DRAWS):
-            raw = dict(self._space.random(rng))
-            configuration = self._space.canonical(raw)
-            if configuration.digest not in self._seen:
-                return Proposal(configuration, raw, "random")
-        for raw, configuration in self._space.points():
-            if configuration.digest not in self._seen:
-                return Proposal(configuration, raw, "random")
-        return None
-
-    def _new_sampler_study(self) -> optuna.Study:
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        # The number of records is part of the seed, or a resumed study would draw its first points again.
-        seed = int(np.random.default_rng([self.card.seed, len(self.records)]).integers(2**31))
-        sampler = optuna.samplers.TPESampler(multivariate=True, n_startup_trials=STARTUP_TRIALS, seed=seed)
-        return optuna.create_study(directions=["minimize"] * len(self.card.objectives), sampler=sampler)
+        found = self._sampler.ask(self._seen)
+        if found is None:
+            found = at_random(self._space, self._seen, np.random.default_rng([self.card.seed, len(self.records)]))
+        if found is None:
+            return None
+        raw, configuration, origin = found
+        return Proposal(configuration, raw, origin)
 
     def _teach(self, record: TrialRecord, raw: Mapping[str, Scalar] | None = None) -> None:
         point = raw if raw is not None else self._space.raw_for(record.configuration)
-        if point is not None and record.quality is not None:
-            self._sampler_study.add_trial(self._frozen(point, record))
+        if point is not None:
+            self._sampler.tell(point, *self._told(record))
+
+    def _told(self, record: TrialRecord) -> tuple[list[float] | None, dict[str, float]]:
+        """The objectives of a record, None where it has none, and how far its limits are broken."""
+        scored = record.quality is not None and record.measurement is not None
+        return (self._values(record), self._excess(record)) if scored else (None, {})
 
     def _frozen(self, raw: Mapping[str, Scalar], record: TrialRecord) -> optuna.trial.FrozenTrial:
-        import optuna
-
-        params = {name: raw[name] for name in self._distributions if name in raw}
-        scored = record.quality is not None and record.measurement is not None
-        return optuna.trial.create_trial(
-            state=optuna.trial.TrialState.COMPLETE if scored else optuna.trial.TrialState.FAIL,
-            values=self._values(record) if scored else None,
-            params=params,
-            distributions={name: self._distributions[name] for name in params},
-            user_attrs={_RECORD: record.to_json(), "configuration": str(record.configuration), "label": record.label},
-            constraints=self._excess(record) if scored else None,
-        )
+        attributes = {_RECORD: record.to_json(), "configuration": str(record.configuration), "label": record.label}
+        return frozen(self._distributions, raw, *self._told(record), attributes)
 
     def _values(self, record: TrialRecord) -> list[float]:
         values = [(OBJECTIVES[name], OBJECTIVES[name].read(record)) for name in self.card.objectives]
@@ -396,18 +368,6 @@ def _joined(measurement: Measurement | None, more: Measurement) -> Measurement:
     if measurement is None or bool(measurement.reference_s) == bool(more.reference_s):
         return more if measurement is None else joined(measurement, more)
     return more if more.reference_s else measurement
-
-
-def _distribution(dimension: Dimension) -> Any:
-    import optuna
-
-    if dimension.choices:
-        return optuna.distributions.CategoricalDistribution(dimension.choices)
-    low, high, step = dimension.low, dimension.high, dimension.step
-    assert low is not None and high is not None
-    if dimension.kind == "integer":
-        return optuna.distributions.IntDistribution(int(low), int(high), step=int(step or 1), log=dimension.log)
-    return optuna.distributions.FloatDistribution(float(low), float(high), step=step, log=dimension.log)
 
 
 def _difference(known: StudyCard, card: StudyCard) -> str:

@@ -52,6 +52,15 @@ def tiles(tmp_path: Path) -> Path:
     return folder
 
 
+def test_a_file_that_could_not_be_written_is_said_before_the_work(run: Run, tmp_path: Path) -> None:
+    """Rankings and matrices take minutes: a folder that is not there is found out first, and nothing is made."""
+    home = tmp_path / "home"
+    for command, option in (("sensitivity", "--csv"), ("sensitivity", "--png"), ("matrix", "--markdown")):
+        code, out, err = run(command, option, str(tmp_path / "none" / "file"), "--home", str(home))
+        assert (code, out) == (2, "") and f"{option} must be a file in a folder that is there" in err
+    assert not home.exists()
+
+
 def refused(run: Run, *arguments: str, home: Path) -> str:
     """The message of a command that must refuse its input, with nothing written but perhaps an empty home."""
     code, out, err = run(*arguments, "--home", str(home))

@@ -56,7 +56,7 @@ HEAD_NUMBERS = 8 * 8 * 8 + 2 * 8 + 2 * 8 * 8
 def test_a_small_net(tmp_path: Path) -> None:
     """Two convolutions: each output times channels times kernel; each reads input and weights and writes its output."""
     folder = saved(tmp_path, [1, 3, 16, 16], small_net)
-    expected = Cost(STEM_MACS + HEAD_MACS, 4 * (STEM_NUMBERS + HEAD_NUMBERS))
+    expected = Cost(STEM_MACS + HEAD_MACS, 4 * (STEM_NUMBERS + HEAD_NUMBERS), weights=8 * 3 * 9 + 2 * 8)
     assert cost(folder, (1, 3, 16, 16)) == expected
     assert cost(folder / "model.xml", (1, 3, 16, 16)) == expected
 
@@ -143,7 +143,7 @@ def test_integer_weights(tmp_path: Path) -> None:
         scaled = ops.multiply(kept, ops.constant(np.full((2, 1, 1, 1), 0.5, np.float32)))
         return ops.convolution(quantized(ops, image), scaled, [1, 1], [0, 0], [0, 0], [1, 1])
 
-    assert cost(saved(tmp_path, [1, 3, 4, 4], build), (1, 3, 4, 4)) == Cost(96, 3 * 16 + 2 * 3 + 4 * 2 * 16, 96)
+    assert cost(saved(tmp_path, [1, 3, 4, 4], build), (1, 3, 4, 4)) == Cost(96, 3 * 16 + 2 * 3 + 4 * 2 * 16, 96, 6)
 
 
 @pytest.mark.parametrize("is_quantized", [False, True])

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from autoopt.errors import StorageError, Timeout, Unsupported, WeightsError, WorkloadError
+from autoopt.graphs import caller
 from autoopt.make import Maker
 from autoopt.make_child import Jobs
 from autoopt.records import Host, Scalar
@@ -69,6 +71,23 @@ def test_every_artifact_is_made_once(maker: Maker, home: Path, workload: Workloa
         assert fresh.export("openvino").key == openvino.key
         assert fresh.step("quantize", QUANTIZE, onnx).key == first.key
         assert (fresh.made, fresh.reused) == ({}, {"export": 1, "quantize": 1})
+
+
+def test_steps_on_the_network_follow_each_other(maker: Maker, workload: Workload) -> None:
+    """A coarse network is pruned and quantized as it is: the graph answers whole tiles with less arithmetic."""
+    training: dict[str, Scalar] = {"steps": 0, "batch": 2}
+    coarse = maker.net("coarsen", {"factor": 2, **training}, None)
+    cut: dict[str, Scalar] = {
+        "from": 0.0, "ratio": 0.5, "criterion": "l1", "allocation": "layer", "multiple": 1, "weights": "kept",
+        **training,
+    }  # fmt: skip
+    pruned = maker.net("prune", cut, coarse)
+    exported = maker.export("onnx", net=pruned)
+    integers = maker.step("quantize", QUANTIZE, exported)
+    assert pruned.made_by["parent"] == coarse.key and exported.made_by["parent"] == pruned.key
+    assert caller(integers.path)(np.zeros(workload.pipeline.input_shape, np.float32)).shape == (1, 2, *tiny.TILE)
+    assert coarse.report["macs_left"] == 0.25 and pruned.report["macs_left"] == 0.125
+    assert exported.report["cost"]["macs"] < maker.export("onnx").report["cost"]["macs"] / 6
 
 
 def test_what_was_begun_is_made_once(home: Path, workload: Workload, weights: Path) -> None:

@@ -37,9 +37,13 @@ def test_every_artifact_is_counted_once(tmp_path: Path) -> None:
 
 
 def test_training_is_paid_by_its_steps(tmp_path: Path) -> None:
-    """Ten times the steps are more seconds, by what a call of the network takes."""
+    """Ten times the steps are more seconds, by what a call of the network takes and what the rungs leave of it.
+
+    The whole network is asked once a view, however many trainings look at it.
+    """
     few, many = planned(tmp_path, steps=100), planned(tmp_path, steps=1000)
-    assert many.seconds - few.seconds == pytest.approx(2 * 900 * 2 * 4 * 0.1)
+    views = min(2 * (1000 * 2 + 150), 2048) - 2 * (100 * 2 + 150)
+    assert many.seconds - few.seconds == pytest.approx(900 * 2 * 3 * 0.1 * (0.75**2 + 0.5**2) + views * 0.1)
 
 
 def test_what_was_made_here_says_what_more_will_cost(tmp_path: Path) -> None:
@@ -47,11 +51,12 @@ def test_what_was_made_here_says_what_more_will_cost(tmp_path: Path) -> None:
     before = planned(tmp_path, steps=300)
     name, store = load_workload(tiny.SOURCE, None, tmp_path).name, Store(tmp_path / "store")
     settings = {"steps": 50, "batch": 2}
-    for stage, seconds, report in (("prune", 5.0, {"recovery": {}}), ("export", 1.0, {}), ("export", 3.0, {})):
+    pruned = {"recovery": {}, "macs_left": 0.25}
+    for stage, seconds, report in (("prune", 5.0, pruned), ("export", 1.0, {}), ("export", 3.0, {})):
         made_by = {"stage": stage, "settings": settings, "workload": {"name": name}}
         key = f"{stage}{seconds:g}".ljust(64, "0")
         store.put("model", key, made_by, lambda folder, seconds=seconds, report=report: {**report, "seconds": seconds})
     after = planned(tmp_path, steps=300)
-    per_example = 5.0 / (50 * 2 + 150)
-    expected = 2 * (300 * 2 + 150) * (per_example - 0.4) + 4 * (2.0 - 12.0)
+    call_s = 5.0 / (3 * 0.25 * (50 * 2 + 150))
+    expected = 3 * (0.75**2 + 0.5**2) * (300 * 2 + 150) * (call_s - 0.1) + 4 * (2.0 - 12.0)
     assert after.seconds - before.seconds == pytest.approx(expected)

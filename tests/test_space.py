@@ -23,6 +23,7 @@ from tests import toys
 
 HOST = Host("a cpu", "x86_64", 2, 8_000_000_000, ("avx2",), "Linux", {})
 BF16_HOST = Host("another", "x86_64", 6, 8_000_000_000, ("avx512_bf16",), "Linux", {})
+SECTIONS = "pipeline, coarsen, prune, factorize, recover, quantize, runtime"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -218,7 +219,7 @@ def test_every_problem_at_once(write: Callable[[str], Path]) -> None:
     )
     for expected in (
         "schema: must be 1, got 2",
-        "quantise: is not a section, allowed are pipeline, prune, factorize, recover, quantize, runtime, schema",
+        f"quantise: is not a section, allowed are {SECTIONS}, schema",
         "quantize.scheme: must be one of int8 or null, got 'int4' (did you mean int8?)",
         "quantize.presett: is not a setting of quantize, allowed are scheme, preset, cases",
         "(did you mean preset?)",
@@ -241,8 +242,14 @@ def test_every_problem_at_once(write: Callable[[str], Path]) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "must be a mapping of sections (pipeline, prune, factorize, recover, quantize, runtime), got nothing"),
-        ("- a", "must be a mapping of sections (pipeline, prune, factorize, recover, quantize, runtime), got a list"),
+        (
+            "",
+            f"must be a mapping of sections ({SECTIONS}), got nothing",
+        ),
+        (
+            "- a",
+            f"must be a mapping of sections ({SECTIONS}), got a list",
+        ),
         ("runtime: {name: torch}\nquantize: int8", "quantize: must be a mapping of settings"),
         (
             "quantize: {scheme: int8}",

@@ -56,6 +56,10 @@ class NetStep(Step, Protocol):
         """What is made one after the other to get there, each stored for whoever needs it too; of none, nothing."""
         ...
 
+    def left(self, part: Mapping[str, Scalar]) -> float:
+        """About what share of the arithmetic of a call a part leaves of what the step was given first: for plans."""
+        ...
+
     def change(
         self, settings: Mapping[str, Scalar], model: torch.nn.Module, teacher: torch.nn.Module, workload: Workload
     ) -> Changed:

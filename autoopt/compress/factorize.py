@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 NAME = "factorize"
 SWITCH = "keep"
-VERSION = 1
+VERSION = 2
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai", "numpy")
 PARAMETERS: Mapping[str, Parameter] = {
     "keep": Parameter("number", None, "the share of what `by` counts that is kept", low=0.01, high=1.0, nullable=True),
@@ -45,6 +45,11 @@ def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], hos
 def parts(settings: Mapping[str, Scalar]) -> list[dict[str, Scalar]]:
     """All in one."""
     return [dict(settings)] if settings else []
+
+
+def left(part: Mapping[str, Scalar]) -> float:
+    """Unknown before it is tried."""
+    return 1.0
 
 
 def change(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 NAME = "prune"
 SWITCH = "ratio"
-VERSION = 1
+VERSION = 2
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai")
 PARAMETERS: Mapping[str, Parameter] = {
     "ratio": Parameter(
@@ -55,6 +55,10 @@ PARAMETERS: Mapping[str, Parameter] = {
         ("kept", "fresh"),
     ),
     "steps": Parameter("integer", 120, "training steps after each cut; 0: batch norms only", low=0, high=100_000),
+    "grow": Parameter(
+        "number", 0.0, "steps grow with (1 / (1 - ratio)) to this power: a small network learns cheaply, and needs it",
+        low=0.0, high=2.0,
+    ),
     **training.PARAMETERS,
 }  # fmt: skip
 TRIED_TILES = 4
@@ -69,6 +73,8 @@ def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], hos
     if known is not None:
         below = [rung for rung in _rungs(known["rungs"]) if rung < float(known["ratio"] or 0)]
         known["rungs"] = ",".join(map(repr, below)) or None
+        if not known["steps"]:
+            del known["grow"]
     return known
 
 
@@ -82,10 +88,19 @@ def parts(settings: Mapping[str, Scalar]) -> list[dict[str, Scalar]]:
     if not settings:
         return []
     ratios = [*_rungs(settings.get("rungs")), float(settings["ratio"] or 0)]
-    own = {key: value for key, value in settings.items() if key not in ("ratio", "rungs")}
+    own = {key: value for key, value in settings.items() if key not in ("ratio", "rungs", "grow")}
+    steps = [round(int(settings["steps"] or 0) / (1 - ratio) ** float(settings.get("grow") or 0)) for ratio in ratios]
     if settings["weights"] == "fresh":
-        return [{**own, "from": 0.0, "ratio": ratios[-1], "steps": int(settings["steps"] or 0) * len(ratios)}]
-    return [{**own, "from": below, "ratio": ratio} for below, ratio in zip([0.0, *ratios], ratios, strict=False)]
+        return [{**own, "from": 0.0, "ratio": ratios[-1], "steps": sum(steps)}]
+    return [
+        {**own, "from": below, "ratio": ratio, "steps": count}
+        for below, ratio, count in zip([0.0, *ratios], ratios, steps, strict=False)
+    ]
+
+
+def left(part: Mapping[str, Scalar]) -> float:
+    """Both sides of a layer shrink."""
+    return (1 - float(part["ratio"] or 0)) ** 2
 
 
 def change(

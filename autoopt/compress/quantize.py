@@ -25,7 +25,7 @@ from autoopt.workload import Workload
 
 NAME = "quantize"
 SWITCH = "scheme"
-VERSION = 2
+VERSION = 3
 DISTRIBUTIONS: tuple[str, ...] = ("nncf", "openvino", "onnx", "onnxruntime")
 
 NNCF_ESTIMATORS = (
@@ -91,6 +91,14 @@ PARAMETERS: Mapping[str, Parameter] = {
         low=0,
         high=16,
     ),
+    "accuracy_drop": Parameter(
+        "number",
+        None,
+        "nncf: layers go back to float until training cases held out lose at most this; slow; null: all are quantized",
+        low=0.0,
+        high=0.5,
+        nullable=True,
+    ),
     "ignored_layers": Parameter(
         "text",
         None,
@@ -99,7 +107,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     ),
 }
 
-_ONLY = {"nncf": ("preset", "bias_correction", "smooth_quant"), "onnxruntime": ("activations",)}
+_ONLY = {"nncf": ("preset", "bias_correction", "smooth_quant", "accuracy_drop"), "onnxruntime": ("activations",)}
 """Settings that one tool alone has."""
 WEIGHTS_ALONE = ("int8-weights", "int4-weights")
 """Schemes that leave activations in float: without calibration, and only OpenVINO makes use of them."""
@@ -119,7 +127,7 @@ def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], hos
         return None if executes == "onnxruntime" else alone
     if known["weight_bits"] == "auto":
         known["weight_bits"] = 7 if _sums_overflow(host) else 8
-    for name, off in (("keep_float", 0), ("smooth_quant", None)):
+    for name, off in (("keep_float", 0), ("smooth_quant", None), ("accuracy_drop", None)):
         if known[name] == off:  # as before there was such a setting: one configuration, one name
             del known[name]
     if executes == "fake":
@@ -161,9 +169,13 @@ def apply(settings: Mapping[str, Scalar], source: Artifact, workload: Workload, 
     tiles = calibration_tiles(workload, int(settings.get("calibration_cases") or 1))
     if tool == "nncf":
         from autoopt.compress.quantize_nncf import quantize
+
+        controlled = settings.get("accuracy_drop") is not None
+        report = quantize(graph_format, settings, source.path, tiles, folder, workload if controlled else None)
     else:
-        from autoopt.compress.quantize_ort import quantize
-    report = quantize(graph_format, settings, source.path, tiles, folder)
+        from autoopt.compress import quantize_ort
+
+        report = quantize_ort.quantize(graph_format, settings, source.path, tiles, folder)
     return {
         "format": graph_format,
         "tool": tool,

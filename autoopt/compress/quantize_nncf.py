@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from autoopt import graphs
+from autoopt.compress import accuracy_control
 from autoopt.compress.selectors import select
 from autoopt.errors import Unsupported
 from autoopt.records import Scalar
+from autoopt.workload import Workload
 
 ATTENTION = frozenset({"Softmax", "SoftMax", "ScaledDotProductAttention", "Attention"})
 
@@ -23,13 +25,20 @@ def quantized(model: Any, settings: Mapping[str, Scalar], tiles: Sequence[np.nda
 
 
 def quantize(
-    graph_format: str, settings: Mapping[str, Scalar], source: Path, tiles: Sequence[np.ndarray], folder: Path
+    graph_format: str,
+    settings: Mapping[str, Scalar],
+    source: Path,
+    tiles: Sequence[np.ndarray],
+    folder: Path,
+    controlled: Workload | None = None,
 ) -> dict[str, Any]:
     """Write the quantized graph of `source` to `folder`; the report counts quantizers and names what stays in float.
 
-    Raises Unsupported when a selector selects nothing or NNCF refuses the graph.
+    With `controlled`, NNCF's accuracy control puts layers back into float until held-out training cases of that
+    workload lose no more than `accuracy_drop`. Raises Unsupported when a selector selects nothing or NNCF refuses.
     """
-    return (_quantize_openvino if graph_format == "openvino" else _quantize_onnx)(settings, source, tiles, folder)
+    make = _quantize_openvino if graph_format == "openvino" else _quantize_onnx
+    return make(settings, source, list(tiles), folder, controlled)
 
 
 def compress_weights(settings: Mapping[str, Scalar], source: Path, folder: Path) -> dict[str, Any]:
@@ -70,21 +79,21 @@ def _is_constant(op: Any) -> bool:
 
 
 def _quantize_openvino(
-    settings: Mapping[str, Scalar], source: Path, tiles: Sequence[np.ndarray], folder: Path
+    settings: Mapping[str, Scalar], source: Path, tiles: list[np.ndarray], folder: Path, controlled: Workload | None
 ) -> dict[str, Any]:
     import openvino
 
     model = openvino.Core().read_model(source / graphs.FILES["openvino"])
     nodes = graphs.openvino_nodes(model)
     ignored = _selected(settings, nodes)
-    quantized = _run(model, settings, list(tiles), ignored, has_attention(nodes))
+    quantized = _run(model, settings, tiles, ignored, has_attention(nodes), controlled)
     graphs.name_openvino(quantized)
     openvino.save_model(quantized, folder / graphs.FILES["openvino"], compress_to_fp16=False)
     return {**graphs.count_openvino(quantized), "ignored": ignored, "attention": has_attention(nodes)}
 
 
 def _quantize_onnx(
-    settings: Mapping[str, Scalar], source: Path, tiles: Sequence[np.ndarray], folder: Path
+    settings: Mapping[str, Scalar], source: Path, tiles: list[np.ndarray], folder: Path, controlled: Workload | None
 ) -> dict[str, Any]:
     import onnx
 
@@ -92,7 +101,8 @@ def _quantize_onnx(
     nodes = graphs.onnx_nodes(model)
     ignored = _selected(settings, nodes)
     name = model.graph.input[0].name
-    quantized = _run(model, settings, [{name: tile} for tile in tiles], ignored, has_attention(nodes))
+    items = [{name: tile} for tile in tiles]
+    quantized = _run(model, settings, items, ignored, has_attention(nodes), controlled)
     onnx.save(quantized, folder / graphs.FILES["onnx"])
     return {**graphs.count_onnx(quantized), "ignored": ignored, "attention": has_attention(nodes)}
 
@@ -107,10 +117,18 @@ def _selected(settings: Mapping[str, Scalar], nodes: Sequence[graphs.Node]) -> l
     return select(None if text is None else str(text), nodes)
 
 
-def _run(model: Any, settings: Mapping[str, Scalar], items: list[Any], ignored: list[str], attention: bool) -> Any:
+def _run(
+    model: Any,
+    settings: Mapping[str, Scalar],
+    items: list[Any],
+    ignored: list[str],
+    attention: bool,
+    controlled: Workload | None = None,
+) -> Any:
     os.environ.setdefault("NNCF_CI", "1")  # no telemetry: read by NNCF when it is imported
     import nncf
     from nncf.quantization.advanced_parameters import (
+        AdvancedAccuracyRestorerParameters,
         AdvancedQuantizationParameters,
         AdvancedSmoothQuantParameters,
         OverflowFix,
@@ -137,26 +155,35 @@ def _run(model: Any, settings: Mapping[str, Scalar], items: list[Any], ignored: 
         nncf.UnsupportedVersionError,
         nncf.ParameterNotSupportedError,
     )
+    advanced = AdvancedQuantizationParameters(
+        disable_bias_correction=bias == "none",
+        overflow_fix=OverflowFix.ENABLE if settings.get("weight_bits") == 7 else OverflowFix.DISABLE,
+        # Weights are known exactly: only the ranges of activations are estimated.
+        activations_range_estimator_params=estimators[str(settings.get("range_estimator", "default"))],
+    )
+    if smooth is not None:
+        advanced.smooth_quant_alphas = AdvancedSmoothQuantParameters(matmul=float(smooth))
+    common: dict[str, Any] = {
+        "calibration_dataset": nncf.Dataset(items),
+        "preset": presets[str(settings.get("preset", "performance"))],
+        "subset_size": len(items),
+        "model_type": nncf.ModelType.TRANSFORMER if attention else None,
+        "fast_bias_correction": bias != "full",
+        "ignored_scope": nncf.IgnoredScope(names=ignored),
+    }
     try:
-        return nncf.quantize(
+        if controlled is None:
+            return nncf.quantize(model, **common, advanced_parameters=advanced)
+        held = accuracy_control.held_out(controlled)
+        return nncf.quantize_with_accuracy_control(
             model,
-            nncf.Dataset(items),
-            preset=presets[str(settings.get("preset", "performance"))],
-            subset_size=len(items),
-            model_type=nncf.ModelType.TRANSFORMER if attention else None,
-            fast_bias_correction=bias != "full",
-            ignored_scope=nncf.IgnoredScope(names=ignored),
-            advanced_parameters=AdvancedQuantizationParameters(
-                disable_bias_correction=bias == "none",
-                **(
-                    {}
-                    if smooth is None
-                    else {"smooth_quant_alphas": AdvancedSmoothQuantParameters(matmul=float(smooth))}
-                ),
-                overflow_fix=OverflowFix.ENABLE if settings.get("weight_bits") == 7 else OverflowFix.DISABLE,
-                # Weights are known exactly: only the ranges of activations are estimated.
-                activations_range_estimator_params=estimators[str(settings.get("range_estimator", "default"))],
-            ),
+            **common,
+            validation_dataset=nncf.Dataset(held),
+            validation_fn=accuracy_control.validation(controlled.pipeline.activation == "sigmoid"),
+            max_drop=float(settings["accuracy_drop"] or 0),
+            drop_type=nncf.DropType.ABSOLUTE,
+            advanced_quantization_parameters=advanced,
+            advanced_accuracy_restorer_parameters=AdvancedAccuracyRestorerParameters(ranking_subset_size=len(held)),
         )
     except refusals as error:
         raise Unsupported(f"NNCF refuses the graph: {str(error).strip().splitlines()[0][:300]}") from error

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NAME = "recover"
 SWITCH = "steps"
-VERSION = 1
+VERSION = 2
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai")
 PARAMETERS: Mapping[str, Parameter] = {
     "steps": Parameter("integer", None, "training steps", low=1, high=1_000_000, nullable=True),
@@ -37,6 +37,11 @@ def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], hos
 def parts(settings: Mapping[str, Scalar]) -> list[dict[str, Scalar]]:
     """All in one."""
     return [dict(settings)] if settings else []
+
+
+def left(part: Mapping[str, Scalar]) -> float:
+    """All of it."""
+    return 1.0
 
 
 def change(

@@ -8,9 +8,9 @@ its answers are compared with those of the float graph, its calls are timed in t
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from autoopt.compress import quantize
 from autoopt.compress.quantize_nncf import quantized
 from autoopt.errors import Unsupported
 from autoopt.records import Scalar
+from autoopt.side_by_side import least_seconds
 from autoopt.store import Artifact
 from autoopt.workload import Workload
 
@@ -33,7 +34,7 @@ FEWEST_GROUPS = 4
 TILES = 4
 """Calibration tiles on which answers are compared."""
 TURNS, CALLS = 6, 3
-"""Turns of each graph, calls of one turn: the least counts, because a busy host only ever adds."""
+"""Turns of each graph, calls of one turn: the least counts."""
 CALIBRATION_TILES = 16
 LEAST_COST = 0.002
 """Of the time of a call: below it two graphs take the same time, and the one that recovers more comes first."""
@@ -79,7 +80,8 @@ def rank(source: Path, workload: Workload, weight_bits: Scalar) -> list[Rank]:
     for group, layers in found.items():
         mixed = _answers(core, _in_float(integers.clone(), plain, layers))
         recovered = 1 - _noise(mixed, tiles, wanted) / noise if noise > 0 else 0.0
-        call_s, mixed_s = _least_seconds((call, mixed), tiles[0])
+        pair = [partial(item, tiles[0]) for item in (call, mixed)]
+        call_s, mixed_s = least_seconds(pair, turns=TURNS, calls_each=CALLS)
         ranks.append(Rank(group, tuple(layers), recovered, mixed_s - call_s, call_s))
     return sorted(ranks, key=lambda item: item.worth, reverse=True)
 
@@ -145,18 +147,6 @@ def _noise(call: graphs.Call, tiles: Sequence[np.ndarray], wanted: Sequence[np.n
     pairs = list(zip((call(tile) for tile in tiles[:TILES]), wanted, strict=True))
     power = float(np.mean([np.var(answer) for _, answer in pairs]))
     return float(np.mean([np.mean((got - answer) ** 2) for got, answer in pairs])) / max(power, 1e-12)
-
-
-def _least_seconds(calls: Sequence[graphs.Call], tile: np.ndarray) -> list[float]:
-    least = [float("inf")] * len(calls)
-    for _ in range(TURNS):
-        for place, call in enumerate(calls):
-            call(tile)  # the first of a turn finds cold caches
-            for _ in range(CALLS):
-                began = time.perf_counter()
-                call(tile)
-                least[place] = min(least[place], time.perf_counter() - began)
-    return least
 
 
 def _in_float(model: Any, plain: Any, layers: Sequence[str]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
 
 PARAMETERS: Mapping[str, Parameter] = {
     "batch": Parameter("integer", 4, "examples a training step", low=2, high=256),
+    "seconds": Parameter(
+        "number",
+        None,
+        "each training ends at the next look at the hold-out once it took as long",
+        low=1.0,
+        high=1e6,
+        nullable=True,
+    ),
     "learning_rate": Parameter("number", 1e-3, "the highest of the training", low=1e-6, high=1.0),
     "as_int8": Parameter(
         "flag",
@@ -26,7 +35,7 @@ PARAMETERS: Mapping[str, Parameter] = {
 }
 
 
-TRAINING_ONLY = ("learning_rate", "as_int8", "training_precision")
+TRAINING_ONLY = ("seconds", "learning_rate", "as_int8", "training_precision")
 """What has no effect without steps."""
 
 
@@ -61,4 +70,5 @@ def plan_of(settings: Mapping[str, Scalar]) -> Recovery:
         learning_rate=float(settings.get("learning_rate") or 0),
         bf16=settings.get("training_precision") == "bf16",
         as_integers=bool(settings.get("as_int8")),
+        seconds=float(settings.get("seconds") or math.inf),
     )

@@ -11,6 +11,7 @@ from typing import Any
 from autoopt.infer import Pipeline
 from autoopt.measure.launcher import LOCK, LOCK_WAIT_S, THREAD_VARIABLES
 from autoopt.measure.lock import host_lock
+from autoopt.measure.subject import Subject
 from autoopt.process import Child
 from autoopt.records import Scalar
 from autoopt.runtimes.layers import PRECISIONS, Layer, over_calls
@@ -25,26 +26,6 @@ ROUND_S = 0.6
 FEWEST_CALLS, MOST_CALLS = 3, 40
 CONVERSIONS, UNKNOWN = "conversions", "unknown"
 """What `shares` calls the layers that do no work of the network, and those of unknown precision."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """What is profiled: an artifact with the canonical `runtime` section, on the first tile of the packed cases."""
-
-    artifact: Artifact
-    runtime: Mapping[str, Scalar]
-    pipeline: Pipeline
-    cases: Artifact
-
-    def opening(self) -> dict[str, Any]:
-        """The job that opens it in the child."""
-        return {
-            "do": "open",
-            "artifact": str(self.artifact.path),
-            "runtime": dict(self.runtime),
-            "pipeline": self.pipeline.to_json(),
-            "cases": str(self.cases.path),
-        }
 
 
 @dataclass(frozen=True)
@@ -91,18 +72,18 @@ def profile(
     timeout_s: float = 300.0,
 ) -> Profile:
     """The profile of one artifact with the canonical `runtime` section. Raises as `profile_all`."""
-    return profile_all([Candidate(artifact, runtime, pipeline, cases)], timeout_s=timeout_s)[0]
+    return profile_all([Subject(artifact, runtime, pipeline, cases)], timeout_s=timeout_s)[0]
 
 
-def profile_all(candidates: Sequence[Candidate], *, timeout_s: float = 300.0) -> list[Profile]:
-    """The profiles of `candidates`, each in a process of its own, taking turns; `timeout_s` bounds the work of each.
+def profile_all(subjects: Sequence[Subject], *, timeout_s: float = 300.0) -> list[Profile]:
+    """The profiles of `subjects`, each in a process of its own, taking turns; `timeout_s` bounds the work of each.
 
     Nothing else is measured on this host meanwhile. Raises a TrialError, or BusyError.
     """
     with ExitStack() as held:
         held.enter_context(host_lock(LOCK, timeout_s=LOCK_WAIT_S))
-        deadline = time.monotonic() + timeout_s * len(candidates)
-        seats = [held.enter_context(_Seat(candidate, deadline)) for candidate in candidates]
+        deadline = time.monotonic() + timeout_s * len(subjects)
+        seats = [held.enter_context(_Seat(subject, deadline)) for subject in subjects]
         for _ in range(ROUNDS):
             for seat in seats:
                 seat.play()
@@ -112,10 +93,10 @@ def profile_all(candidates: Sequence[Candidate], *, timeout_s: float = 300.0) ->
 class _Seat:
     """One process with one artifact open, and what its rounds gave."""
 
-    def __init__(self, candidate: Candidate, deadline: float) -> None:
-        threads = str(candidate.runtime.get("threads") or 1)
+    def __init__(self, subject: Subject, deadline: float) -> None:
+        threads = str(subject.runtime.get("threads") or 1)
         self._child = Child(PROFILER, environment=dict.fromkeys(THREAD_VARIABLES, threads))
-        self._opening = candidate.opening()
+        self._opening = subject.profiling()
         self._deadline = deadline
         self._calls = FEWEST_CALLS
         self._calls_s: list[float] = []

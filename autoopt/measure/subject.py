@@ -27,14 +27,16 @@ class Subject:
     cases: Artifact
     latency: Latency = "call"
 
-    def opening(self, plan: Plan) -> dict[str, Any]:
-        """The job that opens it in a worker."""
+    def profiling(self) -> dict[str, Any]:
+        """The job that opens it in a profiler, for its first tile."""
         return {
             "do": "open",
             "artifact": str(self.artifact.path),
             "runtime": dict(self.runtime),
             "pipeline": self.pipeline.to_json(),
             "cases": str(self.cases.path),
-            "latency": self.latency,
-            "plan": plan.to_json(),
         }
+
+    def opening(self, plan: Plan) -> dict[str, Any]:
+        """The job that opens it in a worker."""
+        return {**self.profiling(), "latency": self.latency, "plan": plan.to_json()}

@@ -1,4 +1,4 @@
-"""A network in a folder: its weights as safetensors; as JSON which layers are in factors, and all sizes.
+"""A network in a folder: its weights as safetensors; as JSON the resolution, which layers are in factors, all sizes.
 
 Nothing in the folder is executed: the workload builds the network, the files say what of it is smaller.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoopt.errors import WeightsError, WorkloadError
-from autoopt.nets import low_rank
+from autoopt.nets import low_rank, resolution
 from autoopt.nets.surgery import resize, sizes
 from autoopt.weights import load_weights
 from autoopt.workload import Workload
@@ -51,7 +51,10 @@ def write_net(model: torch.nn.Module, folder: Path) -> None:
     save_file(
         {name: value.detach().clone().contiguous() for name, value in model.state_dict().items()}, folder / WEIGHTS
     )
-    structure = {"schema": SCHEMA, "factored": low_rank.specs(model), "sizes": sizes(model)}
+    structure = {
+        "schema": SCHEMA, "coarse": resolution.factor_of(model), "factored": low_rank.specs(model),
+        "sizes": sizes(model),
+    }  # fmt: skip
     (folder / STRUCTURE).write_text(json.dumps(structure, indent=1, sort_keys=True) + "\n")
 
 
@@ -69,11 +72,11 @@ def read_net(workload: Workload, weights: Path, folder: Path | None = None) -> t
     if folder is None:
         load_weights(model, weights)
     else:
-        _restore(model, folder)
+        _restore(model, folder, dense=workload.task == "segmentation")
     return model.eval().requires_grad_(False)
 
 
-def _restore(model: torch.nn.Module, folder: Path) -> None:
+def _restore(model: torch.nn.Module, folder: Path, *, dense: bool) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -84,6 +87,11 @@ def _restore(model: torch.nn.Module, folder: Path) -> None:
         raise WeightsError(f"the network in {folder} cannot be read: {error}") from error
     if not isinstance(structure, dict) or structure.get("schema") != SCHEMA:
         raise WeightsError(f"{folder / STRUCTURE} must have the schema {SCHEMA}")
+    if structure.get("coarse", 1) > 1:
+        resolution.coarsen(model, structure["coarse"], dense=dense)
+    unknown = [name for name in structure["factored"] if name not in dict(model.named_modules())]
+    if unknown:
+        raise WeightsError(f"the stored network must be one of this workload, {', '.join(unknown[:5])} is not in it")
     for name, how in structure["factored"].items():
         low_rank.put(model, name, low_rank.blank(model.get_submodule(name), how))
     resize(model, structure["sizes"], tensors)

@@ -72,38 +72,13 @@ def linear_unet(channels: int, classes: int, width: int = 24) -> torch.nn.Module
             nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
         )
 
-    class LinearAttention(nn.Module):
-        def __init__(self, channels: int, heads: int = 4) -> None:
-            super().__init__()
-            self.heads = heads
-            self.norm = nn.GroupNorm(1, channels)
-            self.project = nn.Conv2d(channels, 3 * channels, 1)
-            self.position = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
-            self.out = nn.Conv2d(channels, channels, 1)
-            self.mlp = nn.Sequential(
-                nn.GroupNorm(1, channels), nn.Conv2d(channels, 2 * channels, 1), nn.GELU(),
-                nn.Conv2d(2 * channels, channels, 1),
-            )  # fmt: skip
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            n, channels, height, width = x.shape
-            q, k, v = self.project(self.norm(x)).reshape(n, 3, self.heads, channels // self.heads, -1).unbind(1)
-            q, k = nn.functional.elu(q) + 1, nn.functional.elu(k) + 1
-            # Divided by the number of pixels, the sums stay near one: integers of eight bits need that.
-            context = torch.matmul(k, v.transpose(-1, -2)) / k.shape[-1]
-            total = k.mean(dim=-1, keepdim=True)
-            attended = torch.matmul(context.transpose(-1, -2), q) / (q * total).sum(dim=-2, keepdim=True)
-            x = x + self.out(attended.reshape(n, channels, height, width) + self.position(v.reshape_as(x)))
-            mixed: torch.Tensor = x + self.mlp(x)
-            return mixed
-
     class LinearUNet(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             widths = [width, width, 2 * width, 4 * width, 4 * width]
             self.stem = convolution(channels, width)
             self.down = nn.ModuleList(convolution(a, b, 2) for a, b in itertools.pairwise(widths))
-            self.attend = nn.ModuleList(LinearAttention(item) for item in widths[2:])
+            self.attend = nn.ModuleList(_linear_attention(item) for item in widths[2:])
             self.up = nn.ModuleList(
                 convolution(a + b, b) for a, b in zip(reversed(widths[1:]), reversed(widths[:-1]), strict=False)
             )
@@ -123,3 +98,36 @@ def linear_unet(channels: int, classes: int, width: int = 24) -> torch.nn.Module
             return logits
 
     return LinearUNet()
+
+
+def _linear_attention(channels: int, heads: int = 4) -> torch.nn.Module:
+    """A block of linear attention and a perceptron, both added to what they are given: (n, channels, *sizes)."""
+    import torch
+    from torch import nn
+
+    class LinearAttention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heads = heads
+            self.norm = nn.GroupNorm(1, channels)
+            self.project = nn.Conv2d(channels, 3 * channels, 1)
+            self.position = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+            self.out = nn.Conv2d(channels, channels, 1)
+            self.mlp = nn.Sequential(
+                nn.GroupNorm(1, channels), nn.Conv2d(channels, 2 * channels, 1), nn.GELU(),
+                nn.Conv2d(2 * channels, channels, 1),
+            )  # fmt: skip
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            n, inner, *_ = x.shape  # not `channels`: it may have been pruned since
+            q, k, v = self.project(self.norm(x)).reshape(n, 3, self.heads, inner // self.heads, -1).unbind(1)
+            q, k = nn.functional.elu(q) + 1, nn.functional.elu(k) + 1
+            # Divided by the number of pixels, the sums stay near one: integers of eight bits need that.
+            context = torch.matmul(k, v.transpose(-1, -2)) / k.shape[-1]
+            total = k.mean(dim=-1, keepdim=True)
+            attended = torch.matmul(context.transpose(-1, -2), q) / (q * total).sum(dim=-2, keepdim=True)
+            x = x + self.out(attended.reshape_as(x) + self.position(v.reshape_as(x)))
+            mixed: torch.Tensor = x + self.mlp(x)
+            return mixed
+
+    return LinearAttention()

@@ -13,7 +13,8 @@ import pytest
 from autoopt.errors import Timeout, Unsupported
 from autoopt.measure import profiling
 from autoopt.measure.pack import pack_cases
-from autoopt.measure.profiling import Candidate, Profile, profile, profile_all
+from autoopt.measure.profiling import Profile, profile, profile_all
+from autoopt.measure.subject import Subject
 from autoopt.runtimes import runtime
 from autoopt.runtimes.layers import Layer, over_calls, precision_of
 from autoopt.store import Artifact, Store
@@ -113,7 +114,7 @@ def test_layers_of_several_models_in_turns(tmp_path: Path, cases: Artifact) -> N
     one = Layer("a", "Conv", "k", "i8", 1e-3, False, ("x",))
     other = Layer("b", "Reorder", "r", "f32", 2e-3, True)
     artifacts = [planted(tmp_path, one), planted(tmp_path, one, other)]
-    found = profile_all([Candidate(item, settings("fake"), tiny.PIPELINE, cases) for item in artifacts])
+    found = profile_all([Subject(item, settings("fake"), tiny.PIPELINE, cases) for item in artifacts])
     assert [item.layers for item in found] == [(one,), (one, other)]
 
 

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 from autoopt.errors import Numeric  # noqa: E402
 from autoopt.nets import recovery, simulation  # noqa: E402
 from autoopt.nets.files import read_net  # noqa: E402
-from autoopt.workload import Case, Sample  # noqa: E402
+from autoopt.workload import IGNORED, Case, Sample  # noqa: E402
 from tests import tiny  # noqa: E402
 
 PLAN = recovery.Recovery(steps=40, batch=4, learning_rate=2e-2)
@@ -66,6 +66,34 @@ def test_what_does_not_get_better_is_not_kept(teacher: torch.nn.Module) -> None:
     assert report["loss_after"] == report["loss_before"]
     assert report["steps"] < 80
     assert all(torch.equal(value, teacher.state_dict()[name]) for name, value in student.named_parameters())
+
+
+def test_the_teacher_teaches_where_nobody_knows_the_answer(teacher: torch.nn.Module) -> None:
+    """Without a single reference the student still learns: the distance to the teacher is part of the loss."""
+    workload = tiny.workload()
+
+    def unknown(case: Case) -> Case:
+        def read() -> Sample:
+            sample = case.read()
+            return Sample(sample.image, np.full(sample.reference.shape, IGNORED, np.uint8))
+
+        return replace(case, read=read)
+
+    train = tuple(map(unknown, workload.splits.train))
+    student = copy.deepcopy(teacher)
+    with torch.no_grad():
+        student.get_submodule("head").weight.mul_(0.1)
+    answers = recovery.Answers(teacher, workload, 2)
+    far = answers.distance(student)
+    recovery.recover(student, teacher, replace(workload, splits=replace(workload.splits, train=train)), PLAN)
+    assert answers.distance(student) < far / 2
+
+
+def test_a_training_that_takes_too_long_ends(teacher: torch.nn.Module) -> None:
+    """After its seconds it ends at the next look at the hold-out, with the best weights so far."""
+    student = copy.deepcopy(teacher)
+    report = recovery.recover(student, teacher, tiny.workload(), replace(PLAN, seconds=0.0))
+    assert report["steps"] == PLAN.steps // recovery.CHECKS and report["of_steps"] == PLAN.steps
 
 
 def test_no_steps_renew_batch_norms_alone(teacher: torch.nn.Module) -> None:

@@ -1,0 +1,63 @@
+"""NNCF's accuracy control: what it needs to see, that layers go back to float until a hold-out loses little enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from autoopt.workload import IGNORED, Workload
+
+Item = tuple[np.ndarray, np.ndarray]
+"""A tile (1, channels, *sizes) and its reference (*sizes), (), or with several labels at once (*sizes, labels)."""
+
+
+def held_out(workload: Workload) -> list[Item]:
+    """A tile of each training case that a recovery holds out, with its reference: never of val or test."""
+    from autoopt.nets.recovery import exam, parted
+
+    pairs = exam(parted(workload.splits.train)[1], workload)
+    return [(images.contiguous().numpy(), references.numpy()[0]) for images, references in pairs]
+
+
+def validation(several: bool) -> Callable[[Any, Iterable[Item]], tuple[float, list[float]]]:
+    """What NNCF calls with a compiled model and items: the mean of their scores, and each."""
+
+    def validate(model: Any, items: Iterable[Item]) -> tuple[float, list[float]]:
+        call = _call(model)
+        scores = [score(call(tile), reference, several) for tile, reference in items]
+        return float(np.mean(scores)), scores
+
+    return validate
+
+
+def score(logits: np.ndarray, reference: np.ndarray, several: bool) -> float:
+    """How good logits (1, classes, *sizes) are, 0 to 1: the mean Dice of the labels in image or answer; of a whole
+    image, the chance of the right class."""
+    values = logits[0].astype(np.float64)
+    if several:
+        answer, truth = values > 0, np.moveaxis(reference == 1, -1, 0)
+        known = np.moveaxis(reference != IGNORED, -1, 0)
+    else:
+        if reference.ndim == 0:
+            chances = np.exp(values - values.max())
+            return float(chances[int(reference)] / chances.sum())
+        labels = np.arange(len(values)).reshape(-1, *[1] * reference.ndim)
+        answer, truth = values.argmax(axis=0)[None] == labels, reference[None] == labels
+        known = np.broadcast_to(reference[None] != IGNORED, truth.shape)
+    axes = tuple(range(1, truth.ndim))
+    sizes = ((answer & known).sum(axes) + (truth & known).sum(axes)).astype(float)
+    there = sizes > 0
+    return float((2 * (answer & truth & known).sum(axes)[there] / sizes[there]).mean()) if there.any() else 1.0
+
+
+def _call(model: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """A compiled OpenVINO model, or an ONNX one, as a function."""
+    if hasattr(model, "SerializeToString"):
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        return lambda tile: np.asarray(session.run(None, {name: tile})[0])
+    return lambda tile: np.asarray(model(tile)[0])

@@ -1,0 +1,172 @@
+"""Which sampler finds the front soonest: one grid measured whole, searched again and again from the stored table.
+
+    autoopt search --workload histo --data DIR --space benchmarks/sampler_grid.yaml --budget 2000 --max-drop 0.05
+    python -m benchmarks.sampler_table --store [--home mlruns] [--study NAME]    # the study as a table
+    python -m benchmarks.sampler_table [--replays 200] [--samplers model,random] [--png FILE]
+
+A replay proposes as a search does, seeds first, and is told what the table says. Its result is the hypervolume of
+what it found (area in log speed-up over PyTorch times the Dice above the baseline less 0.05) over that of the grid.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from autoopt.pareto import hypervolume
+from autoopt.records import Host, Scalar
+from autoopt.sampling import SAMPLERS, STARTUP_TRIALS, at_random, optuna_sampler
+from autoopt.space import Space, load_space, seeds
+
+FOLDER = Path(__file__).parent
+GRID, TABLE = FOLDER / "sampler_grid.yaml", FOLDER / "sampler_table.json"
+DROP = 0.05
+BUDGET = 50
+GOAL = 0.95
+ALL = {**SAMPLERS, "gp": optuna_sampler("GPSampler", n_startup_trials=STARTUP_TRIALS)}
+"""Optuna's Gaussian process too, which takes minutes a search: give it few replays."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The measured grid: by digest of the configuration log seconds and minus Dice, None where the trial failed."""
+
+    space: Space
+    values: dict[str, tuple[float, float] | None]
+    corner: tuple[float, float]
+
+    @cached_property
+    def whole(self) -> float:
+        """The hypervolume of all of it."""
+        return hypervolume([item for item in self.values.values() if item is not None], self.corner)
+
+
+def read_table(path: Path) -> Table:
+    """The stored table, with the space as it was on the host that measured it."""
+    stored = json.loads(path.read_text())
+    space = load_space(GRID, Host(**{**stored["host"], "isa": tuple(stored["host"]["isa"])}))
+    values = {
+        digest: None if seconds is None else (math.log(seconds), -dice)
+        for digest, seconds, dice in stored["trials"]
+    }  # fmt: skip
+    missing = [found for _, found in space.points() if found.digest not in values]
+    if missing:
+        raise SystemExit(f"{path} must have all points of {GRID}, it lacks {len(missing)}: measure them and --store")
+    return Table(space, values, (math.log(stored["torch_s"]), -(stored["dice"] - DROP)))
+
+
+def store_table(home: Path, study: str | None, path: Path) -> None:
+    """Write the trials of a stored study as a table."""
+    from autoopt import api
+    from autoopt.results import OBJECTIVES
+    from autoopt.store import write_atomic
+
+    result = api.front(home=home, study=study)
+    reference = result.reference
+    assert reference is not None and reference.quality is not None
+    trials: list[list[Scalar]] = []
+    for record in result.judged:
+        scored = record.quality is not None and record.measurement is not None
+        seconds = OBJECTIVES["latency"].read(record) if scored else None
+        trials.append([record.configuration.digest, seconds, record.quality.value if record.quality else None])
+    document = {
+        "host": asdict(result.card.host), "torch_s": OBJECTIVES["latency"].read(reference),
+        "dice": reference.quality.value, "trials": sorted(trials, key=str),
+    }  # fmt: skip
+    write_atomic(path, (json.dumps(document, indent=0) + "\n").encode())
+    print(f"{len(trials)} trials in {path}")
+
+
+def replay(table: Table, name: str, seed: int, *, with_seeds: bool) -> list[float]:
+    """The share of the grid's hypervolume after each of `BUDGET` trials."""
+    space, chosen = table.space, ALL[name](table.space, 2, seed)
+    seen: set[str] = set()
+    known: list[tuple[float, float]] = []
+    shares: list[float] = []
+
+    def told(raw: dict[str, Scalar], digest: str) -> None:
+        seen.add(digest)
+        values = table.values[digest]
+        chosen.tell(raw, values, {} if values is None else {"drop": values[1] - table.corner[1]})
+        if values is not None:
+            known.append(values)
+        shares.append(hypervolume(known, table.corner) / table.whole if known else 0.0)
+
+    for item in seeds(space) if with_seeds else ():
+        if item.raw is not None:
+            told(dict(item.raw), item.configuration.digest)
+    while len(shares) < BUDGET:
+        found = chosen.ask(seen) or at_random(space, seen, np.random.default_rng([seed, len(shares)]))
+        assert found is not None
+        told(dict(found[0]), found[1].digest)
+    return shares
+
+
+def main() -> int:
+    """Store a table, or replay it and print one line per sampler; 1 when the goal is missed by the default."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", action="store_true")
+    parser.add_argument("--home", type=Path, default=Path("mlruns"))
+    parser.add_argument("--study", default=None)
+    parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--replays", type=int, default=200)
+    parser.add_argument("--samplers", default=",".join(SAMPLERS))
+    parser.add_argument("--png", type=Path, default=None)
+    options = parser.parse_args()
+    if options.store:
+        store_table(options.home, options.study, options.table)
+        return 0
+    table = read_table(options.table)
+    print(f"{len(table.values)} points, hypervolume {table.whole / math.log(10):.4f} (log10 speed-up x Dice)")
+    curves: dict[str, np.ndarray] = {}
+    for name in options.samplers.split(","):
+        for with_seeds in (True, False):
+            began = time.perf_counter()
+            shares = np.array([replay(table, name, seed, with_seeds=with_seeds) for seed in range(options.replays)])
+            label = f"{name}{', seeds first' if with_seeds else ''}"
+            curves[label] = shares
+            reached = np.where((shares >= GOAL).any(axis=1), (shares >= GOAL).argmax(axis=1) + 1, np.inf)
+            means = ", ".join(f"{shares[:, count - 1].mean():.3f} @{count}" for count in (20, 30, 50))
+            seconds = (time.perf_counter() - began) / options.replays
+            print(
+                f"{label:30} {means}; {GOAL:.0%} reached by {np.mean(np.isfinite(reached)):6.1%}, "
+                f"median after {np.median(reached):.0f}; {seconds:.1f} s a replay",
+                flush=True,
+            )
+    if options.png is not None:
+        draw(curves, options.png)
+    return 0
+
+
+def draw(curves: dict[str, np.ndarray], path: Path) -> None:
+    """The mean share of the hypervolume against trials, with the range that eight of ten replays are in."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    trials = np.arange(1, BUDGET + 1)
+    for label, shares in curves.items():
+        if "seeds" not in label:
+            continue
+        (line,) = axes.plot(trials, shares.mean(axis=0), label=label.removesuffix(", seeds first"))
+        low, high = np.quantile(shares, (0.1, 0.9), axis=0)
+        axes.fill_between(trials, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
+    axes.axhline(GOAL, color="grey", linewidth=0.8, linestyle="--")
+    axes.set(xlabel="trials", ylabel="share of the grid's hypervolume", ylim=(0.3, 1.01), xlim=(1, BUDGET))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower right")
+    FigureCanvasAgg(figure)
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

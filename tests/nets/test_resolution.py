@@ -1,0 +1,69 @@
+"""Networks that see less of an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from autoopt.compress import coarsen  # noqa: E402
+from autoopt.errors import Unsupported, WeightsError  # noqa: E402
+from autoopt.measure.host import current_host  # noqa: E402
+from autoopt.nets import resolution  # noqa: E402
+from autoopt.nets.files import STRUCTURE, read_net, write_net  # noqa: E402
+from autoopt.workload import load_workload  # noqa: E402
+from autoopt.workloads import families  # noqa: E402
+from tests import tiny  # noqa: E402
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> torch.nn.Module:
+    return read_net(tiny.workload(), tiny.weights(tmp_path / "w.safetensors"))
+
+
+def test_a_coarse_network_answers_for_blocks(model: torch.nn.Module) -> None:
+    """It is the network on the means of blocks, its answer enlarged; on an image of even blocks nothing is lost."""
+    small = torch.randn(2, 3, 8, 8)
+    wanted = model(small)
+    names = list(model.state_dict())
+    resolution.coarsen(model, 2, dense=True)
+    answer = model(small.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    assert answer.shape == (2, 2, 16, 16) and list(model.state_dict()) == names
+    middle = torch.nn.functional.avg_pool2d(answer, 2)
+    torch.testing.assert_close(middle[..., 2:-2, 2:-2].mean(), wanted[..., 2:-2, 2:-2].mean(), atol=0.1, rtol=0.1)
+    torch.testing.assert_close(
+        answer, torch.nn.functional.interpolate(wanted, scale_factor=2, mode="bilinear", align_corners=False)
+    )
+
+
+def test_a_stored_network_is_as_coarse_as_it_was(model: torch.nn.Module, tmp_path: Path) -> None:
+    """Written and read again it has the same factor and the same answers; one that is not coarse has none."""
+    batch = torch.randn(1, 3, 16, 16)
+    assert resolution.factor_of(model) == 1
+    resolution.coarsen(model, 4, dense=True)
+    write_net(model, tmp_path)
+    again = read_net(tiny.workload(), tmp_path / "w.safetensors", tmp_path)
+    assert resolution.factor_of(again) == 4
+    torch.testing.assert_close(again(batch), model(batch))
+
+
+def test_a_network_that_cannot_take_smaller_tiles_is_refused(tmp_path: Path) -> None:
+    """The reason has the size of the tile and what the network says of it."""
+    workload = load_workload(families.SOURCE, None, tmp_path, {"net": "UNETR 3D"})
+    assert workload.build is not None
+    model = workload.build().eval().requires_grad_(False)
+    settings = coarsen.canonical({"factor": 2, "steps": 0}, {"name": "torch"}, current_host())
+    assert settings is not None
+    with pytest.raises(Unsupported, match=r"tiles of \[16, 16, 16\], it refuses: "):
+        coarsen.change(settings, model, model, workload)
+
+
+def test_a_stored_network_of_another_workload_is_refused(model: torch.nn.Module, tmp_path: Path) -> None:
+    """Layers in factors that this network does not have are named, instead of ending in an error of PyTorch."""
+    write_net(model, tmp_path)
+    text = (tmp_path / STRUCTURE).read_text().replace('"factored": {}', '"factored": {"body.conv": {}}')
+    (tmp_path / STRUCTURE).write_text(text)
+    with pytest.raises(WeightsError, match=r"body\.conv is not in it"):
+        read_net(tiny.workload(), tmp_path / "w.safetensors", tmp_path)

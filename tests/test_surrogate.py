@@ -1,0 +1,83 @@
+"""The study's own model of a space."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoopt.records import Scalar
+from autoopt.surrogate import Features, Process, best_candidate
+
+Point = dict[str, Scalar]
+POINTS: list[Point] = [
+    {"ratio": ratio, "runtime": runtime, **({"bits": bits} if bits else {})}
+    for ratio, runtime, bits in itertools.product((0.0, 0.3, 0.5, 0.7, 0.9), ("a", "b", "c"), (None, 8, 4))
+]
+
+
+def truth(point: Point) -> tuple[float, float]:
+    """Seconds (in logarithms) and loss: fewer channels are faster and lose more, b is the fastest, bits are free."""
+    ratio = float(point["ratio"] or 0)
+    slow = {"a": 0.5, "b": 0.0, "c": 0.8}[str(point["runtime"])]
+    return slow - 2 * ratio - (0.7 if point.get("bits") == 8 else 0.0), 0.1 * ratio**4
+
+
+@given(seed=st.integers(0, 200))
+@settings(max_examples=15)
+def test_the_model_agrees_with_what_it_was_told(seed: int) -> None:
+    """At points that it knows it is near the values and sure of them; far from them it is less sure."""
+    rng = np.random.default_rng(seed)
+    chosen = [POINTS[place] for place in rng.choice(len(POINTS), 15, replace=False)]
+    values = np.array([truth(point)[0] for point in chosen])
+    features = Features(POINTS)
+    process = Process.fitted(features.apart(chosen, chosen), values)
+    mean, deviation = process.predict(features.apart(chosen, chosen))
+    assert np.abs(mean - values).max() < 0.35 * values.std()
+    others = [point for point in POINTS if point not in chosen]
+    assert process.predict(features.apart(others, chosen))[1].mean() > deviation.mean()
+
+
+def test_points_differ_in_what_they_do_not_share() -> None:
+    """Numbers differ by their distance among the others, words wholly, and so does what only one of two has."""
+    features = Features(POINTS)
+    one: Point = {"ratio": 0.0, "runtime": "a"}
+    other: Point = {"ratio": 0.5, "runtime": "b", "bits": 8}
+    apart = dict(zip(("bits", "ratio", "runtime"), features.apart([one], [other])[:, 0, 0], strict=True))
+    assert apart == {"bits": 1.0, "ratio": 0.5, "runtime": 1.0}
+    assert not features.apart([other], [other]).any()
+
+
+@given(seed=st.integers(0, 200))
+@settings(max_examples=10)
+def test_the_front_is_found_soon(seed: int) -> None:
+    """After ten random points of 45 it takes ten more to find the five that are best, one for each ratio."""
+    rng = np.random.default_rng(seed)
+    told = [POINTS[place] for place in rng.choice(len(POINTS), 10, replace=False)]
+    while len(told) < 20:
+        left = [point for point in POINTS if point not in told]
+        values = np.array([truth(point) for point in told])
+        told.append(left[best_candidate(told, values, np.zeros((len(told), 0)), [], left, rng)])
+    best = [point for point in POINTS if point["runtime"] == "b" and point.get("bits") == 8]
+    assert sum(point in told for point in best) >= 4
+
+
+def test_what_breaks_a_limit_or_fails_is_kept_away_from() -> None:
+    """Where all of a kind broke the limit, or failed, the next point is of another kind."""
+    told = [point for point in POINTS if point["ratio"] in (0.0, 0.3, 0.9) and point["runtime"] != "b"]
+    failed = [point for point in POINTS if point["ratio"] in (0.0, 0.9) and point["runtime"] == "b"]
+    left = [point for point in POINTS if point not in told and point not in failed]
+    values = np.array([truth(point) for point in told])
+    excess = values[:, 1:] - 0.02
+    chosen = left[best_candidate(told, values, excess, failed, left, np.random.default_rng(0))]
+    assert chosen["ratio"] in (0.5, 0.7) and chosen["runtime"] != "b"
+
+
+def test_three_objectives() -> None:
+    """With more than two objectives a candidate that is better in all of them is chosen."""
+    told = [point for point in POINTS if point["runtime"] != "b" or point["ratio"] == 0.0]
+    left: list[Point] = [{"ratio": 0.0, "runtime": "c", "bits": 2}, {"ratio": 0.9, "runtime": "b", "bits": 8}]
+    values = np.array([[truth(point)[0], -float(point["ratio"] or 0), truth(point)[0]] for point in told])
+    assert best_candidate(told, values, np.zeros((len(told), 0)), [], left, np.random.default_rng(0)) == 1
