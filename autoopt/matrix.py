@@ -84,6 +84,7 @@ class Cell:
 def matrix(
     *,
     nets: Iterable[str] | None = None,
+    techniques: Iterable[str] = tuple(TECHNIQUES),
     quick: bool = False,
     timed: bool = True,
     home: Path | None = None,
@@ -91,7 +92,8 @@ def matrix(
 ) -> list[Cell]:
     """Every cell of the matrix, of all networks, of `nets`, or with `quick` of the first of each family.
 
-    Artifacts are kept below `home`, else in a temporary folder. Never raises for what goes wrong in a cell.
+    Of all `techniques`, or of some, among them the float network. Artifacts are kept below `home`, else in a temporary
+    folder. Never raises for what goes wrong in a cell.
     """
     chosen = list(nets) if nets is not None else _quick() if quick else list(NETS)
     cells: list[Cell] = []
@@ -102,7 +104,7 @@ def matrix(
         for net in chosen:
             workload = load_workload(SOURCE, None, folder, {"net": net})
             with Maker(workload, _weights(workload, folder), Store(folder / "store"), current_host()) as maker:
-                for cell in _Row(net, workload, maker, children, folder, timed).cells():
+                for cell in _Row(net, workload, maker, children, folder, timed).cells(techniques):
                     cells.append(cell)
                     on_cell(cell)
     return cells
@@ -127,12 +129,12 @@ class _Row:
         tiles = [workload.pipeline.prepare(case.read().image, None)[0][:1] for case in workload.splits.val[:BATCHES]]
         np.save(self._batches, np.stack(tiles), allow_pickle=False)
 
-    def cells(self) -> Iterable[Cell]:
+    def cells(self, techniques: Iterable[str]) -> Iterable[Cell]:
         """PyTorch's float network first: all answers are compared with its own."""
         for name in sorted(RUNTIMES, key=lambda name: name != "torch"):
             seen: dict[Configuration, str] = {}
-            for technique, sections in TECHNIQUES.items():
-                yield self._cell(technique, sections, name, seen)
+            for technique in techniques:
+                yield self._cell(technique, TECHNIQUES[technique], name, seen)
 
     def _cell(self, technique: str, sections: Settings, name: str, seen: dict[Configuration, str]) -> Cell:
         configuration = _configuration(sections, name, self._host)

@@ -17,6 +17,8 @@ from autoopt.workloads.families import NETS, SOURCE
 COMMITTED = Path(__file__).parent.parent / "docs" / "matrix.csv"
 ALIKE = ("float", "half resolution", "pruned", "low rank")
 """In float all runtimes compute the same, whatever was done to the network."""
+TRIED = ("float", "BF16", "INT8", "INT4 weights", "pruned")
+"""The others take minutes, and have tests of their own."""
 CELLS = [
     Cell("A", "CNN", "float", "openvino", WORKS),
     Cell("A", "CNN", "BF16", "openvino", SAME, "openvino has no BF16 arithmetic on this CPU"),
@@ -33,8 +35,8 @@ def test_the_quick_part_is_as_the_table_says(tmp_path: Path) -> None:
         pytest.importorskip(library)
     with COMMITTED.open(newline="") as stream:
         committed = {(row["net"], row["technique"], row["runtime"]): row for row in csv.DictReader(stream)}
-    found = matrix.matrix(quick=True, timed=False, home=tmp_path)
-    assert len(found) == matrix.count(quick=True) == 3 * len(matrix.TECHNIQUES) * len(matrix.RUNTIMES)
+    found = matrix.matrix(techniques=TRIED, quick=True, timed=False, home=tmp_path)
+    assert len(found) == 3 * len(TRIED) * len(matrix.RUNTIMES)
     for cell in found:
         row = committed[cell.net, cell.technique, cell.runtime]
         assert cell.status != FAILED, cell

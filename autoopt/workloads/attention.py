@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import torch
 
 
-def vit(channels: int, classes: int, tile: tuple[int, ...]) -> torch.nn.Module:
+def vit(channels: int, classes: int, tile: tuple[int, ...], blocks: int = 6) -> torch.nn.Module:
     """A small 2D vision transformer (Dosovitskiy et al. 2021): (n, channels, *tile) to logits (n, classes).
 
     Four convolutions make 8 x 8 tokens of a tile of 128 pixels (Xiao et al. 2021, Early Convolutions Help
@@ -31,7 +31,7 @@ def vit(channels: int, classes: int, tile: tuple[int, ...]) -> torch.nn.Module:
             self.stem = nn.Sequential(*(convolution(a, b) for a, b in itertools.pairwise(widths)))
             self.body = ViT(
                 in_channels=192, img_size=tuple(size // 16 for size in tile), patch_size=1, hidden_size=192,
-                mlp_dim=768, num_layers=6, num_heads=3, spatial_dims=2, classification=False,
+                mlp_dim=768, num_layers=blocks, num_heads=3, spatial_dims=2, classification=False,
             )  # fmt: skip
             self.head = nn.Linear(192, classes)
 

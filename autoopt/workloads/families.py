@@ -47,7 +47,7 @@ def _monai(name: str, *settings: Any, **more: Any) -> Callable[[], torch.nn.Modu
 CNN, TRANSFORMER, LINEAR = "CNN", "transformer", "linear complexity"
 NETS: Mapping[str, Net] = {
     "BasicUNet": Net(CNN, _monai("BasicUNet", 2, 3, 2, (16, 16, 32, 64, 128, 16))),
-    "ViT": Net(TRANSFORMER, partial(attention.vit, 3, 2, PLANE[1:]), dense=False),
+    "ViT": Net(TRANSFORMER, partial(attention.vit, 3, 2, PLANE[1:], blocks=2), dense=False),
     "LinearUNet": Net(LINEAR, partial(attention.linear_unet, 3, 2, 16)),
     "UNet": Net(CNN, _monai("UNet", 2, 3, 2, (16, 32, 64), (2, 2), num_res_units=2)),
     "UNet 3D": Net(CNN, _monai("UNet", 3, 1, 2, (8, 16, 32), (2, 2), num_res_units=1, norm="batch"), BOX),

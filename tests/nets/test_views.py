@@ -68,6 +68,7 @@ def test_an_image_has_one_class(tmp_path: Path) -> None:
     """References of a classification are a number an image, as its loss takes them."""
     workload = load_workload(families.SOURCE, None, tmp_path, {"net": "ResNet"})
     assert workload.build is not None
-    kept = views.Views(workload.build().eval(), workload.splits.train, workload, False)
+    teacher = workload.build().eval()
+    kept = views.Views(teacher, workload.splits.train, workload, False)
     images, references, wanted = kept.batch([0, 1, 2])
     assert images.shape == (3, *families.PLANE) and references.shape == (3,) and wanted.shape == (3, 2)
