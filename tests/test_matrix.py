@@ -17,7 +17,7 @@ from autoopt.workloads.families import NETS, SOURCE
 COMMITTED = Path(__file__).parent.parent / "docs" / "matrix.csv"
 ALIKE = ("float", "half resolution", "pruned", "low rank")
 """In float all runtimes compute the same, whatever was done to the network."""
-TRIED = ("float", "BF16", "INT8", "INT4 weights", "pruned")
+TRIED = ("float", "BF16", "INT8", "INT4 weights")
 """The others take minutes, and have tests of their own."""
 CELLS = [
     Cell("A", "CNN", "float", "openvino", WORKS),
