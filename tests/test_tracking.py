@@ -65,6 +65,7 @@ def trial(
         calls, ((latency_s * 3,), ()), (latency_s * 1.3, latency_s * 2), latency_s * 8, latency_s * 9,
         int(latency_s * 1e10), int(latency_s * 2e8), effective, HOST.fingerprint,
         doubts=("the host was busy",) if number == 2 else (),
+        cost={"macs": int(latency_s * 1e11), "bytes": 4_000_000, "int8_macs": 0, "weights": int(latency_s * 1e7)},
     )  # fmt: skip
     cases = (
         CaseScore("case-0", "p0", {"dice_macro": quality, "iou": None}),
