@@ -253,19 +253,19 @@ def matrix(
     home: Annotated[Path | None, typer.Option(help="Keep what is made here. [default: a temporary folder]")] = None,
 ) -> None:
     """Try every compression on small random networks of every family in every runtime: works, or refused and why."""
-    from autoopt import api, show
-    from autoopt import matrix as cells_of
+    from autoopt import api, matrix_text, show
+    from autoopt.matrix import count
     from autoopt.measure.host import current_host
     from autoopt.store import write_atomic
 
     _check_files({"--csv": csv, "--markdown": markdown})
-    with show.MatrixBar(cells_of.count(quick=quick)) as bar:
+    with show.MatrixBar(count(quick=quick)) as bar:
         cells = api.matrix(quick=quick, home=home, on_cell=bar)
     show.matrix(cells)
     if csv is not None:
-        write_atomic(csv, cells_of.as_csv(cells).encode())
+        write_atomic(csv, matrix_text.as_csv(cells).encode())
     if markdown is not None:
-        write_atomic(markdown, cells_of.as_page(cells, current_host()).encode())
+        write_atomic(markdown, matrix_text.as_page(cells, current_host(), quick=quick).encode())
 
 
 @app.command()

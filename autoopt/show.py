@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -21,7 +22,8 @@ from rich.table import Table
 
 from autoopt.compress import sensitivity
 from autoopt.deploy import nothing_fits
-from autoopt.matrix import FAILED, REFUSED, SAME, WORKS, as_markdown
+from autoopt.matrix import FAILED, REFUSED, SAME, WORKS
+from autoopt.matrix_text import as_markdown
 from autoopt.naming import describe
 from autoopt.records import Scalar, Status, TrialRecord
 from autoopt.request import command_arguments
@@ -45,17 +47,13 @@ def _console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, soft_wrap=True)
 
 
-class SearchBar:
-    """The progress of a search: stage, best so far, front size, time left; no terminal: a line per trial."""
+class _Bar:
+    """A progress bar on stderr, shown while its `with` block runs; each has a task and columns of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *columns: ProgressColumn, total: int | None, **fields: Any) -> None:
         self._console = _console(stderr=True)
-        self._progress = Progress(
-            SpinnerColumn(), TextColumn("{task.fields[stage]:<8}"), BarColumn(bar_width=24), MofNCompleteColumn(),
-            TimeElapsedColumn(), TextColumn("{task.fields[left]}"), TextColumn("{task.fields[best]}"),
-            console=self._console, disable=not self._console.is_terminal,
-        )  # fmt: skip
-        self._task = self._progress.add_task("search", total=None, stage="start", left="", best="")
+        self._progress = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._task = self._progress.add_task("", total=total, **fields)
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -63,6 +61,17 @@ class SearchBar:
 
     def __exit__(self, *exc_info: object) -> None:
         self._progress.stop()
+
+
+class SearchBar(_Bar):
+    """The progress of a search: stage, best so far, front size, time left; no terminal: a line per trial."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            SpinnerColumn(), TextColumn("{task.fields[stage]:<8}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+            TimeElapsedColumn(), TextColumn("{task.fields[left]}"), TextColumn("{task.fields[best]}"),
+            total=None, stage="start", left="", best="",
+        )  # fmt: skip
 
     def __call__(self, progress: loop.Progress) -> None:
         """Show one event of the search."""
@@ -100,24 +109,14 @@ class StageLine:
         self._console.print(f"  {stage} ...")
 
 
-class MatrixBar:
+class MatrixBar(_Bar):
     """The progress of a matrix: cells done, the one that came last, what failed."""
 
     def __init__(self, total: int) -> None:
-        self._console = _console(stderr=True)
-        self._progress = Progress(
+        super().__init__(
             SpinnerColumn(), TextColumn("cells"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
-            TimeRemainingColumn(), TextColumn("{task.fields[text]}"), console=self._console,
-            disable=not self._console.is_terminal,
+            TimeRemainingColumn(), TextColumn("{task.fields[text]}"), total=total, text="",
         )  # fmt: skip
-        self._task = self._progress.add_task("matrix", total=total, text="")
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._progress.stop()
 
     def __call__(self, cell: Cell) -> None:
         """Show that `cell` is done."""
@@ -128,24 +127,15 @@ class MatrixBar:
             self._console.print(text, markup=False)
 
 
-class TrainBar:
+class TrainBar(_Bar):
     """The progress of a training: epoch, loss, score on val, time left."""
 
     def __init__(self) -> None:
-        self._console = _console(stderr=True)
-        self._progress = Progress(
+        super().__init__(
             SpinnerColumn(), TextColumn("epoch"), MofNCompleteColumn(), BarColumn(bar_width=24), TimeElapsedColumn(),
-            TextColumn("{task.fields[text]}"), console=self._console, disable=not self._console.is_terminal,
+            TextColumn("{task.fields[text]}"), total=None, text="",
         )  # fmt: skip
-        self._task = self._progress.add_task("train", total=None, text="")
         self._epoch = -1
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._progress.stop()
 
     def __call__(self, progress: TrainProgress) -> None:
         """Show one event of the training."""

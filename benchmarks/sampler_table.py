@@ -23,7 +23,7 @@ import numpy as np
 
 from autoopt.pareto import hypervolume
 from autoopt.records import Host, Scalar
-from autoopt.sampling import SAMPLERS, STARTUP_TRIALS, at_random, optuna_sampler
+from autoopt.sampling import DEFAULT, SAMPLERS, STARTUP_TRIALS, at_random, optuna_sampler
 from autoopt.space import Space, load_space, seeds
 
 FOLDER = Path(__file__).parent
@@ -31,6 +31,8 @@ GRID, TABLE = FOLDER / "sampler_grid.yaml", FOLDER / "sampler_table.json"
 DROP = 0.05
 BUDGET = 50
 GOAL = 0.95
+OFTEN = 0.9
+"""The default sampler, seeds first, must reach the share GOAL in so many replays."""
 ALL = {**SAMPLERS, "gp": optuna_sampler("GPSampler", n_startup_trials=STARTUP_TRIALS)}
 """Optuna's Gaussian process too, which takes minutes a search: give it few replays."""
 
@@ -127,6 +129,7 @@ def main() -> int:
     table = read_table(options.table)
     print(f"{len(table.values)} points, hypervolume {table.whole / math.log(10):.4f} (log10 speed-up x Dice)")
     curves: dict[str, np.ndarray] = {}
+    missed = False
     for name in options.samplers.split(","):
         for with_seeds in (True, False):
             began = time.perf_counter()
@@ -134,16 +137,18 @@ def main() -> int:
             label = f"{name}{', seeds first' if with_seeds else ''}"
             curves[label] = shares
             reached = np.where((shares >= GOAL).any(axis=1), (shares >= GOAL).argmax(axis=1) + 1, np.inf)
+            often = np.mean(np.isfinite(reached))
+            missed |= name == DEFAULT and with_seeds and bool(often < OFTEN)
             means = ", ".join(f"{shares[:, count - 1].mean():.3f} @{count}" for count in (20, 30, 50))
             seconds = (time.perf_counter() - began) / options.replays
             print(
-                f"{label:30} {means}; {GOAL:.0%} reached by {np.mean(np.isfinite(reached)):6.1%}, "
+                f"{label:30} {means}; {GOAL:.0%} reached by {often:6.1%}, "
                 f"median after {np.median(reached):.0f}; {seconds:.1f} s a replay",
                 flush=True,
             )
     if options.png is not None:
         draw(curves, options.png)
-    return 0
+    return int(missed)
 
 
 def draw(curves: dict[str, np.ndarray], path: Path) -> None:

@@ -72,6 +72,7 @@ RANKS: dict[str, int] = {
     "layer_ranking": 11,
     "matrix_child": 8,
     "matrix": 11,
+    "matrix_text": 12,
     "replaying": 11,
     "deploy": 11,
     "doctor": 11,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autoopt import matrix
+from autoopt import matrix, matrix_text
 from autoopt.matrix import FAILED, REFUSED, SAME, WORKS, Cell
 from autoopt.measure.host import current_host
 from autoopt.testing import workload_problems
@@ -73,11 +73,11 @@ def test_every_network_is_a_workload(net: str, tmp_path: Path) -> None:
 
 def test_tables_say_what_is_refused_and_why() -> None:
     """A cell has its speed-up and agreement, or the number of a reason below; what has no effect anywhere is a line."""
-    text = matrix.as_markdown(CELLS)
+    text = matrix_text.as_markdown(CELLS)
     assert "| A | = | 1.8x 31 dB | refused (1) |" in text
     assert "No effect: BF16 (openvino has no BF16 arithmetic on this CPU)." in text
     assert "1. no | layers" in text and "no effect" not in text
-    assert matrix.as_csv(CELLS).splitlines()[3] == "A,CNN,INT8,openvino,works,1.75,31.4,"
+    assert matrix_text.as_csv(CELLS).splitlines()[3] == "A,CNN,INT8,openvino,works,1.75,31.4,"
 
 
 def _has_half_precision() -> bool:

@@ -5,13 +5,12 @@ Its answer is enlarged inside the graph, so that all around it stays as it was.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from autoopt.compress import training
 from autoopt.compress.base import Changed
-from autoopt.errors import Numeric, Unsupported
+from autoopt.errors import Unsupported
 from autoopt.parameters import Parameter
 from autoopt.records import Host, Scalar
 from autoopt.workload import Workload
@@ -31,6 +30,9 @@ PARAMETERS: Mapping[str, Parameter] = {
     "steps": Parameter("integer", 120, "training steps afterwards; 0: batch norms only", low=0, high=100_000),
     **training.PARAMETERS,
 }  # fmt: skip
+
+REFUSALS = (RuntimeError, ValueError, IndexError, AssertionError)
+"""What networks raise of sizes that they cannot halve."""
 
 
 def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], host: Host) -> dict[str, Scalar] | None:
@@ -55,31 +57,16 @@ def change(
 
     Raises Unsupported where the network does not take tiles of that size, Numeric when the result is not finite.
     """
-    import torch
+    from autoopt.nets import resolution
 
-    from autoopt.nets import recovery, resolution
-    from autoopt.nets.files import size_of
-
-    began = time.perf_counter()
-    batch, factor = torch.zeros(workload.pipeline.input_shape), int(settings["factor"] or 1)
-    before, shape = size_of(model, batch), tuple(model(batch).shape)
+    before, factor = training.Before(model, workload), int(settings["factor"] or 1)
     resolution.coarsen(model, factor, dense=workload.task == "segmentation")
     smaller = [size // factor for size in workload.pipeline.tile]
     try:
-        answer = model(batch)
-    except (RuntimeError, ValueError) as error:  # what networks say of sizes that they cannot halve
+        shape = tuple(model(before.batch).shape)
+    except REFUSALS as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Unsupported(f"coarsen must find a network that takes tiles of {smaller}, it refuses: {reason}") from error
-    if tuple(answer.shape) != shape:
-        raise Unsupported(f"the coarse network must answer with shape {shape}, it gives {tuple(answer.shape)}")
-    report = recovery.recover(model, teacher, workload, training.plan_of(settings))
-    if not torch.isfinite(model(batch)).all():
-        raise Numeric("the coarse network must answer with finite numbers, it does not")
-    after, whole = size_of(model, batch), size_of(teacher, batch)
-    return Changed(
-        model,
-        {
-            "macs": after.macs, "macs_before": before.macs, "macs_left": after.macs / max(1, whole.macs),
-            "recovery": report, "seconds": time.perf_counter() - began,
-        },
-    )  # fmt: skip
+    if shape != before.shape:
+        raise Unsupported(f"the coarse network must answer with shape {before.shape}, it gives {shape}")
+    return Changed(model, before.train(settings, model, teacher))

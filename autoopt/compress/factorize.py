@@ -6,13 +6,12 @@ A 1 x 1 or linear layer becomes two (SVD), a convolution three (Tucker-2 or CP),
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from autoopt.compress import training
 from autoopt.compress.base import Changed
-from autoopt.errors import Numeric, Unsupported
+from autoopt.errors import Unsupported
 from autoopt.parameters import Parameter
 from autoopt.records import Host, Scalar
 from autoopt.workload import Workload
@@ -59,17 +58,12 @@ def change(
 
     Raises Unsupported where no layer gains, Numeric when the result has another shape or is not finite.
     """
-    import torch
+    from autoopt.nets import low_rank
 
-    from autoopt.nets import low_rank, recovery
-    from autoopt.nets.files import size_of
-
-    began = time.perf_counter()
-    batch = torch.zeros(workload.pipeline.input_shape)
-    before, answer = size_of(model, batch), model(batch)
+    before = training.Before(model, workload)
     method, keep, by = str(settings["method"]), float(settings["keep"] or 1), str(settings["by"])
     wanted = {name: low_rank.spec(layer, method, keep, by) for name, layer in low_rank.layers(model)}
-    found = _borne(model, {name: how for name, how in wanted.items() if how is not None}, batch)
+    found = _borne(model, {name: how for name, how in wanted.items() if how is not None}, before.batch)
     for name, how in found.items():
         low_rank.put(model, name, low_rank.factored(model.get_submodule(name), how))
     if not found:
@@ -77,20 +71,8 @@ def change(
             f"factorize must find a layer that is cheaper in factors, with {settings['keep']} of the {settings['by']} "
             f"{workload.name} has none: keep less"
         )
-    report = recovery.recover(model, teacher, workload, training.plan_of(settings))
-    got = model(batch)
-    if got.shape != answer.shape or not torch.isfinite(got).all():
-        raise Numeric(f"the network in factors must answer with finite numbers of shape {tuple(answer.shape)}")
-    after, whole = size_of(model, batch), size_of(teacher, batch)
-    return Changed(
-        model,
-        {
-            "layers": {name: list(how["ranks"]) for name, how in found.items()},
-            "parameters": after.parameters, "parameters_before": before.parameters,
-            "parameters_left": after.parameters / whole.parameters, "macs": after.macs, "macs_before": before.macs,
-            "macs_left": after.macs / max(1, whole.macs), "recovery": report, "seconds": time.perf_counter() - began,
-        },
-    )  # fmt: skip
+    ranks = {name: list(how["ranks"]) for name, how in found.items()}
+    return Changed(model, {"layers": ranks, **before.train(settings, model, teacher)})
 
 
 def _borne(model: torch.nn.Module, specs: Mapping[str, Spec], batch: torch.Tensor) -> Mapping[str, Spec]:

@@ -7,7 +7,6 @@ recovered by distillation from the whole network. A study makes each rung once, 
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ import numpy as np
 
 from autoopt.compress import training
 from autoopt.compress.base import Changed
-from autoopt.errors import Numeric, Unsupported
+from autoopt.errors import Unsupported
 from autoopt.parameters import Parameter, numbers
 from autoopt.records import Host, Scalar
 from autoopt.workload import Workload
@@ -111,15 +110,10 @@ def change(
     Raises Unsupported where nothing can be removed or the network cannot be traced, Numeric when the result is not
     finite.
     """
-    import torch
-
     from autoopt.nets import ranking, recovery, surgery
-    from autoopt.nets.files import size_of
 
-    began = time.perf_counter()
-    batch = torch.zeros(workload.pipeline.input_shape)
-    before, shape = size_of(model, batch), tuple(model(batch).shape)
-    groups = surgery.removable(model, batch)
+    before = training.Before(model, workload)
+    groups = surgery.removable(model, before.batch)
     if not groups:
         raise Unsupported(f"prune must find channels to remove, {workload.name} has none but those of its answer")
     left = (1 - float(settings["ratio"] or 0)) / (1 - float(settings["from"] or 0))
@@ -132,27 +126,14 @@ def change(
     surgery.cut(model, gone, groups)
     if settings["weights"] == "fresh":
         recovery.begin_anew(model)
-    answer = model(batch)
-    if tuple(answer.shape) != shape:
-        raise Numeric(f"the pruned network must answer with shape {shape}, it gives {tuple(answer.shape)}")
-    report = recovery.recover(model, teacher, workload, training.plan_of(settings))
-    if not torch.isfinite(model(batch)).all():
-        raise Numeric("the pruned network must answer with finite numbers, it does not")
-    after, whole = size_of(model, batch), size_of(teacher, batch)
-    return Changed(
-        model,
-        {
-            "channels_before": sum(map(len, groups)),
-            "channels_removed": sum(map(len, gone.values())),
-            "layers": {
-                group.name: [len(group), len(group) - len(gone.get(place, ()))] for place, group in enumerate(groups)
-            },
-            "parameters": after.parameters, "parameters_before": before.parameters,
-            "parameters_left": after.parameters / whole.parameters,
-            "macs": after.macs, "macs_before": before.macs, "macs_left": after.macs / max(1, whole.macs),
-            "recovery": report, "seconds": time.perf_counter() - began,
+    removed = {
+        "channels_before": sum(map(len, groups)),
+        "channels_removed": sum(map(len, gone.values())),
+        "layers": {
+            group.name: [len(group), len(group) - len(gone.get(place, ()))] for place, group in enumerate(groups)
         },
-    )  # fmt: skip
+    }
+    return Changed(model, {**removed, **before.train(settings, model, teacher)})
 
 
 def _scores(criterion: str, groups: Sequence[Group], model: torch.nn.Module, workload: Workload) -> list[np.ndarray]:

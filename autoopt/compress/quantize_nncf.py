@@ -127,26 +127,8 @@ def _run(
 ) -> Any:
     os.environ.setdefault("NNCF_CI", "1")  # no telemetry: read by NNCF when it is imported
     import nncf
-    from nncf.quantization.advanced_parameters import (
-        AdvancedAccuracyRestorerParameters,
-        AdvancedQuantizationParameters,
-        AdvancedSmoothQuantParameters,
-        OverflowFix,
-    )
-    from nncf.quantization.range_estimator import RangeEstimatorParameters, RangeEstimatorParametersSet
+    from nncf.quantization.advanced_parameters import AdvancedAccuracyRestorerParameters
 
-    bias, smooth = settings.get("bias_correction", "fast"), settings.get("smooth_quant")
-    if smooth is not None and not attention:
-        raise Unsupported("smooth_quant must be left out for a network that does not attend: NNCF would not use it")
-    estimators = {
-        "default": RangeEstimatorParameters(),
-        "minmax": RangeEstimatorParametersSet.MINMAX,
-        "mean_minmax": RangeEstimatorParametersSet.MEAN_MINMAX,
-        "median_minmax": RangeEstimatorParametersSet.MEDIAN_MINMAX,
-        "mean_no_outliers_minmax": RangeEstimatorParametersSet.MEAN_NO_OUTLIERS_MINMAX,
-        "quantile": RangeEstimatorParametersSet.MEAN_QUANTILE,
-        "histogram": RangeEstimatorParametersSet.HISTOGRAM,
-    }
     presets = {"performance": nncf.QuantizationPreset.PERFORMANCE, "mixed": nncf.QuantizationPreset.MIXED}
     refusals = (
         nncf.ValidationError,
@@ -155,20 +137,13 @@ def _run(
         nncf.UnsupportedVersionError,
         nncf.ParameterNotSupportedError,
     )
-    advanced = AdvancedQuantizationParameters(
-        disable_bias_correction=bias == "none",
-        overflow_fix=OverflowFix.ENABLE if settings.get("weight_bits") == 7 else OverflowFix.DISABLE,
-        # Weights are known exactly: only the ranges of activations are estimated.
-        activations_range_estimator_params=estimators[str(settings.get("range_estimator", "default"))],
-    )
-    if smooth is not None:
-        advanced.smooth_quant_alphas = AdvancedSmoothQuantParameters(matmul=float(smooth))
+    advanced = _advanced(settings, attention)
     common: dict[str, Any] = {
         "calibration_dataset": nncf.Dataset(items),
         "preset": presets[str(settings.get("preset", "performance"))],
         "subset_size": len(items),
         "model_type": nncf.ModelType.TRANSFORMER if attention else None,
-        "fast_bias_correction": bias != "full",
+        "fast_bias_correction": settings.get("bias_correction", "fast") != "full",
         "ignored_scope": nncf.IgnoredScope(names=ignored),
     }
     try:
@@ -187,3 +162,35 @@ def _run(
         )
     except refusals as error:
         raise Unsupported(f"NNCF refuses the graph: {str(error).strip().splitlines()[0][:300]}") from error
+
+
+def _advanced(settings: Mapping[str, Scalar], attention: bool) -> Any:
+    """NNCF's advanced parameters. Raises Unsupported for SmoothQuant where nothing attends."""
+    from nncf.quantization.advanced_parameters import (
+        AdvancedQuantizationParameters,
+        AdvancedSmoothQuantParameters,
+        OverflowFix,
+    )
+    from nncf.quantization.range_estimator import RangeEstimatorParameters, RangeEstimatorParametersSet
+
+    smooth = settings.get("smooth_quant")
+    if smooth is not None and not attention:
+        raise Unsupported("smooth_quant must be left out for a network that does not attend: NNCF would not use it")
+    estimators = {
+        "default": RangeEstimatorParameters(),
+        "minmax": RangeEstimatorParametersSet.MINMAX,
+        "mean_minmax": RangeEstimatorParametersSet.MEAN_MINMAX,
+        "median_minmax": RangeEstimatorParametersSet.MEDIAN_MINMAX,
+        "mean_no_outliers_minmax": RangeEstimatorParametersSet.MEAN_NO_OUTLIERS_MINMAX,
+        "quantile": RangeEstimatorParametersSet.MEAN_QUANTILE,
+        "histogram": RangeEstimatorParametersSet.HISTOGRAM,
+    }
+    advanced = AdvancedQuantizationParameters(
+        disable_bias_correction=settings.get("bias_correction", "fast") == "none",
+        overflow_fix=OverflowFix.ENABLE if settings.get("weight_bits") == 7 else OverflowFix.DISABLE,
+        # Weights are known exactly: only the ranges of activations are estimated.
+        activations_range_estimator_params=estimators[str(settings.get("range_estimator", "default"))],
+    )
+    if smooth is not None:
+        advanced.smooth_quant_alphas = AdvancedSmoothQuantParameters(matmul=float(smooth))
+    return advanced

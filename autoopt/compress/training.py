@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from autoopt.errors import Numeric
 from autoopt.learning import has_bf16
 from autoopt.parameters import Parameter
 from autoopt.records import Host, Scalar
 
 if TYPE_CHECKING:
+    import torch
+
     from autoopt.nets.recovery import Recovery
+    from autoopt.workload import Workload
 
 PARAMETERS: Mapping[str, Parameter] = {
     "batch": Parameter("integer", 4, "examples a training step", low=2, high=256),
@@ -62,6 +67,7 @@ def canonical(
 
 def plan_of(settings: Mapping[str, Scalar]) -> Recovery:
     """The training that the settings of a step ask for."""
+
     from autoopt.nets.recovery import Recovery
 
     return Recovery(
@@ -72,3 +78,40 @@ def plan_of(settings: Mapping[str, Scalar]) -> Recovery:
         as_integers=bool(settings.get("as_int8")),
         seconds=float(settings.get("seconds") or math.inf),
     )
+
+
+class Before:
+    """A network as it was before a step changed it, with the clock of the step: the change is trained beside it."""
+
+    def __init__(self, model: torch.nn.Module, workload: Workload) -> None:
+        import torch
+
+        from autoopt.nets.files import size_of
+
+        self._began = time.perf_counter()
+        self._workload = workload
+        self.batch = torch.zeros(workload.pipeline.input_shape)
+        self._before, self.shape = size_of(model, self.batch), tuple(model(self.batch).shape)
+
+    def train(self, settings: Mapping[str, Scalar], model: torch.nn.Module, teacher: torch.nn.Module) -> dict[str, Any]:
+        """Train the changed `model` from its `teacher`: what was done, and what is left of its size.
+
+        Raises Numeric where its answer has another shape or is not finite.
+        """
+        import torch
+
+        from autoopt.nets import recovery
+        from autoopt.nets.files import size_of
+
+        if (shape := tuple(model(self.batch).shape)) != self.shape:
+            raise Numeric(f"the changed network must answer with shape {self.shape}, it gives {shape}")
+        report = recovery.recover(model, teacher, self._workload, plan_of(settings))
+        if not torch.isfinite(model(self.batch)).all():
+            raise Numeric("the trained network must answer with finite numbers, it does not")
+        before, after, whole = self._before, size_of(model, self.batch), size_of(teacher, self.batch)
+        return {
+            "parameters": after.parameters, "parameters_before": before.parameters,
+            "parameters_left": after.parameters / whole.parameters,
+            "macs": after.macs, "macs_before": before.macs, "macs_left": after.macs / max(1, whole.macs),
+            "recovery": report, "seconds": time.perf_counter() - self._began,
+        }  # fmt: skip

@@ -31,8 +31,6 @@ def test_a_coarse_network_answers_for_blocks(model: torch.nn.Module) -> None:
     resolution.coarsen(model, 2, dense=True)
     answer = model(small.repeat_interleave(2, 2).repeat_interleave(2, 3))
     assert answer.shape == (2, 2, 16, 16) and list(model.state_dict()) == names
-    middle = torch.nn.functional.avg_pool2d(answer, 2)
-    torch.testing.assert_close(middle[..., 2:-2, 2:-2].mean(), wanted[..., 2:-2, 2:-2].mean(), atol=0.1, rtol=0.1)
     torch.testing.assert_close(
         answer, torch.nn.functional.interpolate(wanted, scale_factor=2, mode="bilinear", align_corners=False)
     )
