@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BUDGET ?= 50
+# The tests mostly wait for processes that they start: two at a time take half as long. Measurements wait for each other.
+WORKERS ?= 2
 # torch is installed first and pinned: left to another package's range, pip fetches gigabytes of CUDA. A machine whose
 # index has no CPU build of it gets the plain build of the same version. TORCH=... installs something else.
 TORCH_VERSION := 2.13.0
@@ -29,7 +31,7 @@ demo: $(READY)
 	@echo 'The commands above are in $(BIN): run `. $(BIN)/activate` first.'
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -28,8 +28,7 @@ SECTIONS = "pipeline, coarsen, prune, factorize, recover, quantize, runtime"
 
 @pytest.fixture(autouse=True, scope="module")
 def toy_tables() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        toys.install(patch)
+    with toys.installed():
         yield
 
 

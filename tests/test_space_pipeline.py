@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +20,9 @@ TEXT = "pipeline: {tile: [null, 16x16, 32x32], overlap: [null, 0.5]}\nruntime: {
 
 
 @pytest.fixture(autouse=True)
-def _toys(monkeypatch: pytest.MonkeyPatch) -> None:
-    toys.install(monkeypatch)
+def _toys() -> Iterator[None]:
+    with toys.installed():
+        yield
 
 
 def space(folder: Path, workload: Workload | None, text: str = TEXT) -> Space:

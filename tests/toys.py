@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import SimpleNamespace
-
-import pytest
 
 from autoopt.compress import STEPS
 from autoopt.parameters import Parameter
@@ -70,10 +69,9 @@ def toy_runtime(name: str) -> SimpleNamespace:
     return SimpleNamespace(NAME=name, PARAMETERS=PARAMETERS[name], precisions=precisions, canonical=canonical)
 
 
-def install(patch: pytest.MonkeyPatch) -> None:
-    """Put the toys in the two tables."""
-    for name in PARAMETERS:
-        patch.setitem(sys.modules, f"toy_{name}", toy_runtime(name))
+@contextmanager
+def installed() -> Iterator[None]:
+    """The toys in the two tables; afterwards these are as they were, in their order."""
     steps = {
         name: SimpleNamespace(NAME=name, SWITCH="off", PARAMETERS={}, canonical=lambda *settings: None)
         for name in STEPS
@@ -81,10 +79,20 @@ def install(patch: pytest.MonkeyPatch) -> None:
     steps["quantize"] = SimpleNamespace(
         NAME="quantize", SWITCH="scheme", PARAMETERS=QUANTIZE, canonical=canonical_quantize
     )
-    for name, step in steps.items():
-        patch.setitem(sys.modules, f"toy_{name}", step)
+    toys = {**{name: toy_runtime(name) for name in PARAMETERS}, **steps}
+    kept = dict(RUNTIMES), dict(STEPS)
+    sys.modules.update({f"toy_{name}": toy for name, toy in toys.items()})  # type: ignore[misc]
     for table, names in ((RUNTIMES, PARAMETERS), (STEPS, steps)):
-        for name in list(table):
-            patch.delitem(table, name)
-        for name in names:
-            patch.setitem(table, name, f"toy_{name}")
+        _refill(table, {name: f"toy_{name}" for name in names})
+    try:
+        yield
+    finally:
+        for name in toys:
+            del sys.modules[f"toy_{name}"]
+        for table, before in zip((RUNTIMES, STEPS), kept, strict=True):
+            _refill(table, before)
+
+
+def _refill(table: dict[str, str], content: dict[str, str]) -> None:
+    table.clear()
+    table.update(content)
