@@ -29,18 +29,20 @@ def project(folder: Path, space: str = SPACE, workload: str = tiny.SOURCE) -> li
     ]  # fmt: skip
 
 
-def start(*arguments: str, cwd: Path | None = None) -> subprocess.Popen[str]:
-    """The command, started in a process group of its own."""
+def start(*arguments: str, cwd: Path | None = None, quick: bool = False) -> subprocess.Popen[str]:
+    """The command, started in a process group of its own; `quick` where the times it measures do not matter."""
     root = str(Path(__file__).resolve().parents[2])
     return subprocess.Popen(
-        [sys.executable, "-m", "autoopt.cli", *arguments],
+        [sys.executable, "-m", "tests.e2e.quick" if quick else "autoopt.cli", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, start_new_session=True,
         env={**os.environ, "PYTHONPATH": root, "COLUMNS": "200"},
     )  # fmt: skip
 
 
-def run(*arguments: str, cwd: Path | None = None, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, cwd: Path | None = None, quick: bool = False, timeout: float = 240
+) -> subprocess.CompletedProcess[str]:
     """The command, run to its end."""
-    process = start(*arguments, cwd=cwd)
+    process = start(*arguments, cwd=cwd, quick=quick)
     out, err = process.communicate(timeout=timeout)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)

@@ -10,6 +10,7 @@ import pytest
 import autoopt
 from autoopt.records import Status
 from tests import tiny
+from tests.e2e.quick import measuring_little
 
 SPACE = """
 pipeline: {tile: [null, 24x24], overlap: 0.25}
@@ -17,6 +18,7 @@ runtime: {name: onnxruntime, threads: 1, spinning: false}
 """
 
 
+@measuring_little()
 def test_tiles_are_searched_measured_and_deployed(tmp_path: Path) -> None:
     """Every tile is exported, measured by the case and scored; a bundle cuts images as its trial did."""
     pytest.importorskip("onnxruntime")
@@ -53,6 +55,7 @@ def test_tiles_are_searched_measured_and_deployed(tmp_path: Path) -> None:
         assert np.mean(predictor.predict(image) == (image[..., 0] > 0)) > 0.9
 
 
+@measuring_little()
 def test_what_the_graph_does_itself_is_searched(tmp_path: Path) -> None:
     """A graph that normalises, or decides as well, is made, measured and scored like the one that does neither."""
     pytest.importorskip("onnxruntime")

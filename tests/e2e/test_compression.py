@@ -14,6 +14,7 @@ from autoopt.measure.host import current_host
 from autoopt.records import Status, TrialRecord
 from autoopt.space import load_space
 from tests import tiny
+from tests.e2e.quick import measuring_little
 
 SPACE = """
 prune: {ratio: [null, 0.25, 0.5], rungs: "0.25", steps: 4, batch: 2}
@@ -30,6 +31,7 @@ def factored(record: TrialRecord) -> bool:
     return record.configuration.section("factorize") is not None
 
 
+@measuring_little()
 def test_networks_are_cut_recovered_measured_and_deployed(tmp_path: Path) -> None:
     """Each rung is made once and is smaller than the one below; a refused step is a failed trial with its reason; the
     smallest network is pulled and predicts without torch's code of it."""

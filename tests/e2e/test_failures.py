@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,9 @@ from autoopt.measure.launcher import Measuring
 from autoopt.records import Configuration, Host, Scalar, Status, StudyCard, TrialRecord
 from autoopt.runtimes import fake
 from tests import tiny
+from tests.e2e.quick import quickly
 
 BUDGET = 50
-QUICK: dict[str, Any] = {
-    "processes": 1, "most_processes": 1, "noise_processes": 1, "warmup_min_s": 0.0, "warmup_max_s": 0.02,
-    "rounds": 2, "most_rounds": 2, "turn_s": 0.01,
-}  # fmt: skip
 FRONT = {1.0: 0.2, 2.0: 0.1, 4.0: 0.0}
 """Milliseconds to the share of wrong pixels: each is twice as slow as the one before, and better."""
 DOMINATED = {round(6 + index / 10, 1): 0.25 + index / 200 for index in range(BUDGET - 7 - len(FRONT))}
@@ -108,17 +104,6 @@ class Untracked:
         pass
 
     log_trial = log_later = update_front = close = ignore
-
-
-def quickly(opening: Callable[..., AbstractContextManager[Bench]]) -> Callable[..., AbstractContextManager[Bench]]:
-    """`open_bench` with a plan that measures as little as it can."""
-
-    @contextmanager
-    def opened(*arguments: Any, **named: Any) -> Iterator[Bench]:
-        with opening(*arguments, **named) as bench:
-            yield replace(bench, plan=replace(bench.plan, **QUICK))
-
-    return opened
 
 
 def surface(canonical: Callable[..., dict[str, Scalar]]) -> Callable[..., dict[str, Scalar]]:
