@@ -10,8 +10,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-import numpy as np
-
 from autoopt.confirming import AT_ONCE, head_to_head, on_test
 from autoopt.errors import NoStudy, TrialError, UsageError
 from autoopt.evaluate import Bench, Stages, evaluate, open_bench
@@ -20,6 +18,7 @@ from autoopt.make import warm_child
 from autoopt.measure.host import current_host
 from autoopt.measure.lock import host_lock
 from autoopt.measure.pack import pack_cases
+from autoopt.planning import seconds_left
 from autoopt.records import Measurement, Quality, Status, TrialRecord, digest
 from autoopt.request import Prepared, Request, prepare
 from autoopt.results import StudyResult
@@ -151,6 +150,8 @@ class _Loop:
         self._new: list[TrialRecord] = []
         self._spent: list[Mapping[str, float]] = []
         self._first_trial_s: float | None = None
+        self._left_at = 0, 0.0, 0.0
+        """After how many trials it was estimated what the rest takes, these seconds, and when."""
         self._after = Stages(self._on_stage)
 
     def run(self, bench: Bench | None) -> SearchResult:
@@ -260,9 +261,10 @@ class _Loop:
     def _seconds_left(self) -> float | None:
         if not self._new:
             return None
-        # The median of the trials alone: starting up and the slow reference come once and say nothing of the rest.
-        per_trial = float(np.median([sum(record.seconds.values()) for record in self._new]))
-        left = per_trial * (self._budget - len(self._study.records))
+        if self._left_at[0] != len(self._new):
+            self._left_at = len(self._new), seconds_left(self._prepared, self._study.records), time.perf_counter()
+        _, left, since = self._left_at
+        left = max(0.0, left - (time.perf_counter() - since))
         limit = self._prepared.request.time_s
         return left if limit is None else min(left, max(0.0, limit - (time.perf_counter() - self._began)))
 

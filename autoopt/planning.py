@@ -59,33 +59,27 @@ def plan_search(prepared: Prepared) -> Plan:
     For a space larger than the budget the artifacts are those of a random sample of the same size:
     the search itself decides later which ones it makes.
     """
-    space, budget = prepared.space, prepared.request.budget
-    count = space.count()
-    exhaustive = count.exact and count.n <= budget
     known = _known_trials(prepared)
-    done = {record.configuration.digest for record in known if record.number >= 0}
-    costs = _Costs.of(prepared, known)
-    configurations = _likely_configurations(prepared, budget, exhaustive)
-    to_run = max(0, min(budget, len(configurations)) - len(done))
-    artifacts = _artifacts([c for c in configurations if c.digest not in done][:to_run])
-    per_trial = _median([r.seconds.get("measure", 0.0) + r.seconds.get("score", 0.0) for r in known], DEFAULT_MEASURE_S)
-    making_s = sum(costs.seconds(stage, part) for stage, parts in artifacts.items() for part in parts)
-    views = sum(_examples(part.settings) for stage in NET_STEPS for part in artifacts.get(stage, ()))
-    making_s += costs.call_s * min(views, MOST_VIEWS)  # the whole network's answers, asked once for all trainings
-    made = sum(map(len, artifacts.values()))
+    rest = _Rest.of(prepared, known)
+    made = sum(map(len, rest.artifacts.values()))
     return Plan(
         card=prepared.card,
-        count=count,
-        raw_size=space.raw_size,
-        exhaustive=exhaustive,
-        seeds=tuple(seed.label for seed in seeds(space)),
-        trials_done=len(done),
-        trials_to_run=to_run,
-        artifacts={stage: len(parts) for stage, parts in artifacts.items()},
-        seconds=0.0 if to_run == 0 else START_S + to_run * per_trial + making_s,
-        disk_bytes=made * prepared.weights.stat().st_size + to_run * TRIAL_BYTES,
+        count=prepared.space.count(),
+        raw_size=prepared.space.raw_size,
+        exhaustive=_is_exhaustive(prepared),
+        seeds=tuple(seed.label for seed in seeds(prepared.space)),
+        trials_done=len(_done(known)),
+        trials_to_run=rest.trials,
+        artifacts={stage: len(parts) for stage, parts in rest.artifacts.items() if parts},
+        seconds=START_S + rest.seconds if rest.trials else 0.0,
+        disk_bytes=made * prepared.weights.stat().st_size + rest.trials * TRIAL_BYTES,
         measured_here=bool(known),
     )
+
+
+def seconds_left(prepared: Prepared, known: Sequence[TrialRecord]) -> float:
+    """What the rest of a study takes whose trials so far are `known`, estimated as `plan_search` does."""
+    return _Rest.of(prepared, known).seconds
 
 
 def _known_trials(prepared: Prepared) -> Sequence[TrialRecord]:
@@ -96,10 +90,19 @@ def _known_trials(prepared: Prepared) -> Sequence[TrialRecord]:
         return ()
 
 
-def _likely_configurations(prepared: Prepared, budget: int, exhaustive: bool) -> list[Configuration]:
-    space = prepared.space
+def _done(known: Sequence[TrialRecord]) -> dict[str, Configuration]:
+    return {record.configuration.digest: record.configuration for record in known if record.number >= 0}
+
+
+def _is_exhaustive(prepared: Prepared) -> bool:
+    count = prepared.space.count()
+    return count.exact and count.n <= prepared.request.budget
+
+
+def _likely_configurations(prepared: Prepared) -> list[Configuration]:
+    space, budget = prepared.space, prepared.request.budget
     found = {seed.configuration.digest: seed.configuration for seed in seeds(space)}
-    if exhaustive:
+    if _is_exhaustive(prepared):
         found |= {configuration.digest: configuration for _, configuration in space.points()}
         return list(found.values())
     rng = np.random.default_rng(prepared.request.seed)
@@ -109,6 +112,38 @@ def _likely_configurations(prepared: Prepared, budget: int, exhaustive: bool) ->
         configuration = space.canonical(space.random(rng))
         found.setdefault(configuration.digest, configuration)
     return list(found.values())
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """What is still to come of a study: trials, the artifacts that they need and nobody made, seconds."""
+
+    trials: int
+    artifacts: Mapping[str, Sequence[_Part]]
+    seconds: float
+
+    @classmethod
+    def of(cls, prepared: Prepared, known: Sequence[TrialRecord]) -> Self:
+        """After the trials `known`. The configurations to come are random ones: the search decides later."""
+        done, likely = _done(known), _likely_configurations(prepared)
+        trials = max(0, min(prepared.request.budget, len(likely)) - len(done))
+        to_come = [configuration for configuration in likely if configuration.digest not in done][:trials]
+        made = _artifacts(list(done.values()))
+        artifacts = {
+            stage: [part for link, part in parts.items() if link not in made.get(stage, {})]
+            for stage, parts in _artifacts(to_come).items()
+        }
+        costs = _Costs.of(prepared, known)
+        per_trial = _median(
+            [record.seconds.get("measure", 0.0) + record.seconds.get("score", 0.0) for record in known],
+            DEFAULT_MEASURE_S,
+        )
+        making_s = sum(costs.seconds(stage, part) for stage, parts in artifacts.items() for part in parts)
+        # The whole network's answers are asked once, for all trainings.
+        views = sum(_examples(part.settings) for stage in NET_STEPS for part in artifacts.get(stage, ()))
+        seen = sum(_examples(part.settings) for stage in NET_STEPS for part in made.get(stage, {}).values())
+        making_s += costs.call_s * max(0.0, min(seen + views, MOST_VIEWS) - seen)
+        return cls(len(to_come), artifacts, trials * per_trial + making_s)
 
 
 @dataclass(frozen=True)
@@ -170,8 +205,8 @@ def _is_torch(record: TrialRecord) -> bool:
     return (record.configuration.section("runtime") or {}).get("name") == "torch"
 
 
-def _artifacts(configurations: Sequence[Configuration]) -> dict[str, list[_Part]]:
-    """What makes each artifact that the configurations need, by stage, none twice."""
+def _artifacts(configurations: Sequence[Configuration]) -> dict[str, dict[str, _Part]]:
+    """What makes each artifact that the configurations need, by stage and by what it is made of."""
     chains: dict[str, dict[str, _Part]] = {}
     for configuration in configurations:
         settings = configuration.section("runtime") or {}
@@ -191,7 +226,7 @@ def _artifacts(configurations: Sequence[Configuration]) -> dict[str, list[_Part]
                     chains.setdefault("sensitivity", {})[digest([link, step_settings.get("weight_bits")])] = _Part({})
                 link = digest([link, name, step_settings])
                 chains.setdefault(name, {})[link] = _Part(step_settings)
-    return {stage: list(parts.values()) for stage, parts in chains.items()}
+    return chains
 
 
 def _median(values: Sequence[float], default: float) -> float:

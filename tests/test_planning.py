@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 import autoopt
-from autoopt.planning import Plan
+from autoopt.planning import Plan, seconds_left
+from autoopt.records import Status, TrialRecord
+from autoopt.request import Request, prepare
 from autoopt.store import Store
 from autoopt.workload import load_workload
 from tests import tiny
@@ -60,3 +62,22 @@ def test_what_was_made_here_says_what_more_will_cost(tmp_path: Path) -> None:
     call_s = 5.0 / (3 * 0.25 * (50 * 2 + 150))
     expected = 3 * (0.75**2 + 0.5**2) * (300 * 2 + 150) * (call_s - 0.1) + 4 * (2.0 - 12.0)
     assert after.seconds - before.seconds == pytest.approx(expected)
+
+
+def test_what_a_study_has_made_is_not_to_come(tmp_path: Path) -> None:
+    """After the trial of the upper rung its trainings and its export are over, and so is the time of one trial."""
+    plan = planned(tmp_path, steps=100)
+    weights, space = tmp_path / "tiny.safetensors", str(tmp_path / "steps-100.yaml")
+    prepared = prepare(Request(tiny.SOURCE, budget=50, space=space, weights=weights, home=tmp_path))
+    pruned = next(
+        found
+        for _, found in prepared.space.points()
+        if found.section("prune") and not found.section("quantize") and "0.5" in found.text
+    )
+    before = seconds_left(prepared, ())
+    after = seconds_left(prepared, [TrialRecord(pruned, Status.COMPLETE, 0)])
+    assert before == plan.seconds - 20.0
+    training = 3 * 0.1 * (0.75**2 + 0.5**2) * (100 * 2 + 150)
+    views = 2 * (100 * 2 + 150) * 0.1
+    per_trial_before = 8.0  # no trial of it was timed here: its seconds are 0, and the median with them
+    assert before - after == pytest.approx(per_trial_before * plan.trials_to_run + 2 * 12.0 + training + views + 12.0)
