@@ -25,7 +25,7 @@ from autoopt.process import Child
 from autoopt.quarantine import FAILED_BEFORE
 from autoopt.records import Configuration, Host, Scalar, canonical_json
 from autoopt.runtimes import runtime
-from autoopt.store import Store
+from autoopt.store import Store, writable_folder
 from autoopt.weights import WeightsInfo, save_weights
 from autoopt.workload import Workload, load_workload
 from autoopt.workloads.families import NETS, SOURCE
@@ -91,13 +91,13 @@ def matrix(
     """Every cell of the matrix, of all networks, of `nets`, or with `quick` of the first of each family.
 
     Of all `techniques`, or of some, among them the float network. Artifacts are kept below `home`, else in a temporary
-    folder. Never raises for what goes wrong in a cell.
+    folder. Raises StorageError where `home` is no folder that can be written, nothing for what goes wrong in a cell.
     """
     chosen = list(nets) if nets is not None else _quick() if quick else list(NETS)
     cells: list[Cell] = []
     with ExitStack() as held:
         folder = home or Path(held.enter_context(tempfile.TemporaryDirectory(prefix="autoopt-matrix-")))
-        folder.mkdir(parents=True, exist_ok=True)
+        writable_folder(folder)
         children = {name: held.enter_context(Child("autoopt.matrix_child")) for name in RUNTIMES}
         for net in chosen:
             workload = load_workload(SOURCE, None, folder, {"net": net})

@@ -215,12 +215,20 @@ def test_a_disk_without_room_is_refused(run: Run, tmp_path: Path, monkeypatch: p
     assert "must be free on the disk" in refused(run, "search", "--workload", tiny.SOURCE, home=tmp_path / "home")
 
 
-def test_a_home_that_cannot_be_written_is_refused(run: Run, tmp_path: Path) -> None:
-    """A home that is a file is named."""
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("search", "--workload", tiny.SOURCE), ("sensitivity", "--workload", tiny.SOURCE),
+        ("train", "--workload", tiny.SOURCE, "--demo"), ("matrix", "--quick"),
+    ],
+    ids=lambda words: words[0],
+)  # fmt: skip
+def test_a_home_that_cannot_be_written_is_refused(run: Run, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """A home that is a file is named, by every command that would write there."""
     home = tmp_path / "home"
     home.write_text("not a folder")
 
-    assert "must be a folder this user can write to" in refused(run, "search", "--workload", tiny.SOURCE, home=home)
+    assert "must be a folder this user can write to" in refused(run, *arguments, home=home)
 
 
 @pytest.mark.parametrize("option", ["--storage", "--tracking-uri"])
