@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -182,31 +180,6 @@ def test_two_searches_on_one_study_do_not_meet(tmp_path: Path) -> None:
     assert second.returncode == 2
     assert "Traceback" not in second.stderr
     assert str(first.pid) in second.stderr
-
-
-def test_kill_at_any_moment_loses_and_repeats_nothing(tmp_path: Path) -> None:
-    """After kill -9 at random moments the same command completes the study: every point once, no run RUNNING."""
-    arguments = ["search", *project(tmp_path), "--budget", "12", "--max-drop", "0.01"]
-    moments = random.Random(0)
-    seen: set[str] = set()
-    for _ in range(4):
-        process = start(*arguments)
-        _wait_for_trials(tmp_path, len(seen) + 1, process)
-        time.sleep(moments.uniform(0.0, 2.0))
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-        survivors = {record.configuration.digest for record in read_study(storage(tmp_path), None).records}
-        assert seen <= survivors
-        seen = survivors
-    last = run(*arguments)
-
-    assert last.returncode == 0, last.stderr
-    records = read_study(storage(tmp_path), None).records
-    assert len(records) == len({record.configuration.digest for record in records}) == 12
-    runs = mlflow_runs(tmp_path)
-    children = [item.data.tags["autoopt.trial"] for item in runs if "mlflow.parentRunId" in item.data.tags]
-    assert sorted(map(int, children)) == list(range(12))
-    assert {item.info.status for item in runs} == {"FINISHED"}
 
 
 @pytest.fixture
