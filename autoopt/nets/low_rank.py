@@ -59,7 +59,8 @@ def spec(layer: torch.nn.Module, method: str, keep: float, by: str) -> Spec | No
 
 
 def _rank(matrix: np.ndarray, energy: float) -> int:
-    squares = np.linalg.svd(matrix, compute_uv=False) ** 2
+    narrow = matrix if len(matrix) <= matrix.shape[1] else matrix.T
+    squares = np.maximum(np.linalg.eigvalsh(narrow @ narrow.T)[::-1], 0.0)
     return int(np.searchsorted(np.cumsum(squares), energy * squares.sum() * (1 - 1e-12)) + 1)
 
 
@@ -68,9 +69,12 @@ def factored(layer: torch.nn.Module, how: Spec) -> torch.nn.Sequential:
     parts = blank(layer, how)
     weight = _matrix(layer)
     if how["method"] == "svd":
-        u, s, v = np.linalg.svd(weight[:, :, 0], full_matrices=False)
-        root = np.sqrt(s[: how["ranks"][0]])
-        values = [root[:, None] * v[: len(root)], u[:, : len(root)] * root]
+        matrix = weight[:, :, 0]
+        out = _leading(matrix, how["ranks"][0])
+        into = out.T @ matrix
+        sizes = np.linalg.norm(into, axis=1)
+        root = np.sqrt(np.maximum(sizes, TINY * (sizes.max() or 1.0)))
+        values = [into / root[:, None], out * root]  # both factors of one size: they are trained
     elif how["method"] == "tucker":
         into, core, out = _tucker(weight, *how["ranks"])
         values = [into.T, core, out]
@@ -137,6 +141,9 @@ def _tucker(weight: np.ndarray, narrow: int, wide: int) -> tuple[np.ndarray, np.
 
 
 def _leading(matrix: np.ndarray, rank: int) -> np.ndarray:
+    """The first left singular vectors, (rows, rank); of a wide matrix those of its Gram matrix, which is less work."""
+    if len(matrix) <= matrix.shape[1]:
+        return np.linalg.eigh(matrix @ matrix.T)[1][:, ::-1][:, :rank]
     return np.linalg.svd(matrix, full_matrices=False)[0][:, :rank]
 
 

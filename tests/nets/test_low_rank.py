@@ -59,6 +59,22 @@ def test_energy_bounds_the_error(energy: float, seed: int) -> None:
     assert how["ranks"][0] == 1 or lost > 0 or energy > 0.99
 
 
+@pytest.mark.parametrize("shape", [(6, 20), (20, 6), (8, 8)], ids=["wide", "tall", "square"])
+def test_factors_are_as_near_as_can_be(shape: tuple[int, int]) -> None:
+    """No product of that rank is nearer to the layer, also where units are dead; both factors are of one size."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(*shape)
+    with torch.no_grad():
+        layer.weight[:3] = 0.0
+    weight = layer.weight.detach()
+    for rank in (1, 3, 5):
+        first, second = low_rank.factored(layer, {"method": "svd", "ranks": [rank]})
+        distance = float(((second.weight @ first.weight).detach() - weight).square().sum())
+        best = float((torch.linalg.svdvals(weight.double())[rank:] ** 2).sum())
+        assert distance == pytest.approx(best, abs=1e-5)
+        assert float(first.weight.detach().norm()) == pytest.approx(float(second.weight.detach().norm()), rel=1e-3)
+
+
 def test_what_saves_nothing_is_left() -> None:
     """A layer that would be dearer in factors has no specification."""
     assert low_rank.spec(torch.nn.Conv2d(16, 16, 3), "tucker", 1.0, "ratio") is None
