@@ -135,16 +135,17 @@ def best_candidate(
     for column in values.T:
         mean, deviation = Process.fitted(apart, column).predict(beyond)
         draws.append(mean + deviation * rng.standard_normal((DRAWS, 1)))
-    gain = _gains(kept, np.stack(draws, axis=-1), rng)
+    gain = _gains(kept, values, np.stack(draws, axis=-1), rng)
     return int(np.argmax((gain + 1e-12) * worth))
 
 
-def _gains(known: np.ndarray, draws: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _gains(known: np.ndarray, told: np.ndarray, draws: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """What each candidate adds to the hypervolume of `known`, on average over draws (draws, candidates, objectives).
 
+    The corner is that of all that was `told`, also what broke a limit: what keeps the limits may lie between.
     With more than two objectives: what it adds to the best of a random direction (Knowles 2006, ParEGO).
     """
-    low, high = known.min(axis=0), known.max(axis=0)
+    low, high = told.min(axis=0), told.max(axis=0)
     span = np.where(high > low, high - low, 1.0)
     scaled, drawn = (known - low) / span, (draws - low) / span
     if known.shape[1] != 2:

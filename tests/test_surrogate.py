@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -73,6 +74,33 @@ def test_what_breaks_a_limit_or_fails_is_kept_away_from() -> None:
     excess = values[:, 1:] - 0.02
     chosen = left[best_candidate(told, values, excess, failed, left, np.random.default_rng(0))]
     assert chosen["ratio"] in (0.5, 0.7) and chosen["runtime"] != "b"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_lies_between_good_and_broken_is_tried(seed: int) -> None:
+    """Where known points keep the limit by far or break it by far, those near the limit are found soon: they are worth
+    most, though they are worse than all that kept it so far."""
+    points: list[Point] = [
+        {"ratio": ratio, "bits": bits, "runtime": runtime}
+        for ratio, bits, runtime in itertools.product(range(10), (4, 8, 32), ("a", "b", "c"))
+    ]
+
+    def found(point: Point) -> tuple[float, float]:
+        ratio = int(point["ratio"] or 0)
+        gain = {"4": 0.1, "8": 0.2, "32": 0.0}[str(point["bits"])] + {"a": 0.0, "b": -0.1, "c": 0.1}[
+            str(point["runtime"])
+        ]
+        loss = 0.0005 * ratio + (0.0001 if point["bits"] == 4 else 0.0)
+        return -0.3 * ratio - gain, loss if ratio < 7 else 0.01 * (ratio - 5) if ratio < 9 else 0.1
+
+    rng = np.random.default_rng(seed)
+    known = [point for point in points if point["ratio"] in (0, 1, 2, 3, 9)]
+    told = [known[place] for place in rng.choice(len(known), 14, replace=False)]
+    for _ in range(8):
+        values = np.array([found(point) for point in told])
+        left = [point for point in points if point not in told]
+        told.append(left[best_candidate(told, values, values[:, 1:] - 0.035, [], left, rng)])
+    assert any(point["ratio"] in (7, 8) for point in told)
 
 
 def test_three_objectives() -> None:
