@@ -204,7 +204,6 @@ SAMPLERS: Mapping[str, Callable[[Space, int, int], Sampler]] = {
     "tpe": optuna_sampler("TPESampler", n_startup_trials=STARTUP_TRIALS),
     "tpe-multivariate": optuna_sampler("TPESampler", n_startup_trials=STARTUP_TRIALS, multivariate=True),
     "tpe-group": optuna_sampler("TPESampler", n_startup_trials=STARTUP_TRIALS, multivariate=True, group=True),
-    "nsga2": optuna_sampler("NSGAIISampler", population_size=STARTUP_TRIALS),
     "random": optuna_sampler("RandomSampler"),
 }
 """By name; docs/benchmarks.md has how they compare."""
