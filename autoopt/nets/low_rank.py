@@ -143,7 +143,7 @@ def _tucker(weight: np.ndarray, narrow: int, wide: int) -> tuple[np.ndarray, np.
 def _leading(matrix: np.ndarray, rank: int) -> np.ndarray:
     """The first left singular vectors, (rows, rank); of a wide matrix those of its Gram matrix, which is less work."""
     if len(matrix) <= matrix.shape[1]:
-        return np.linalg.eigh(matrix @ matrix.T)[1][:, ::-1][:, :rank]
+        return np.linalg.eigh(matrix @ matrix.T)[1][:, ::-1][:, :rank].copy()  # torch takes no negative strides
     return np.linalg.svd(matrix, full_matrices=False)[0][:, :rank]
 
 

@@ -75,6 +75,15 @@ def test_factors_are_as_near_as_can_be(shape: tuple[int, int]) -> None:
         assert float(first.weight.detach().norm()) == pytest.approx(float(second.weight.detach().norm()), rel=1e-3)
 
 
+@pytest.mark.parametrize("shape", [(4, 3), (1, 8), (8, 1)])
+def test_one_rank_is_enough(shape: tuple[int, int]) -> None:
+    """A convolution in factors of rank one answers with the shape of the layer, in finite numbers."""
+    layer, batch = torch.nn.Conv2d(*shape, 3), torch.randn(1, shape[0], 6, 6)
+    with torch.no_grad():
+        answer = low_rank.factored(layer, {"method": "tucker", "ranks": [1, 1]})(batch)
+        assert answer.shape == layer(batch).shape and torch.isfinite(answer).all()
+
+
 def test_what_saves_nothing_is_left() -> None:
     """A layer that would be dearer in factors has no specification."""
     assert low_rank.spec(torch.nn.Conv2d(16, 16, 3), "tucker", 1.0, "ratio") is None
