@@ -82,10 +82,10 @@ def search(
     home: Home = Path("mlruns"),
 ) -> None:
     """Try configurations, measure each one here, and show the Pareto front. Continues where it stopped."""
-    from autoopt import api, show
+    from autoopt import api, bars, show
 
     source, options = _source(workload, model, task, option, trust_bundle)
-    with show.SearchBar() as bar:
+    with bars.SearchBar() as bar:
         result = api.search(
             source, options=options, budget=budget, time_s=_duration(time, "--time"), data=data, weights=weights,
             space=space, objectives=_names(objectives), max_drop=max_drop,
@@ -158,9 +158,9 @@ def front(
 @app.command()
 def replay(trial: Trial, study: Study = None, storage: Storage = None, home: Home = Path("mlruns")) -> None:
     """Run one stored trial again, alone, and show the difference."""
-    from autoopt import api, show
+    from autoopt import api, bars, show
 
-    with show.StageLine() as line:
+    with bars.StageLine() as line:
         replayed = api.replay(trial, study=study, storage=storage, home=home, on_stage=line)
     show.replay(replayed)
 
@@ -179,13 +179,13 @@ def explain(
     ] = None,
 ) -> None:
     """Say why one stored trial is faster or slower than another: its layers, kernels, precisions, conversions."""
-    from autoopt import api, show
+    from autoopt import api, bars, show
     from autoopt.explain_picture import explain_picture
     from autoopt.store import write_atomic
 
     if picture is not None and not picture.parent.is_dir():
         raise UsageError(f"--picture must name a file in a folder that is there, {picture.parent} is not")
-    with show.StageLine() as line:
+    with bars.StageLine() as line:
         explained = api.explain(trial, against=against, study=study, storage=storage, home=home, on_stage=line)
     show.explanation(explained)
     file = picture or home / f"explain-{explained.trial.record.number}.png"
@@ -231,12 +231,12 @@ def sensitivity(
     home: Home = Path("mlruns"),
 ) -> None:
     """Rank groups of layers by what keeping them in float recovers for the time that it costs here."""
-    from autoopt import api, layer_ranking, show
+    from autoopt import api, bars, layer_ranking, show
     from autoopt.store import write_atomic
 
     source, options = _source(workload, model, task, option, trust_bundle)
     _check_files({"--csv": csv, "--png": png})
-    with show.StageLine() as line:
+    with bars.StageLine() as line:
         ranking = api.sensitivity(source, options=options, data=data, weights=weights, home=home, on_stage=line)
     show.ranking(ranking)
     if csv is not None:
@@ -253,13 +253,13 @@ def matrix(
     home: Annotated[Path | None, typer.Option(help="Keep what is made here. [default: a temporary folder]")] = None,
 ) -> None:
     """Try every compression on small random networks of every family in every runtime: works, or refused and why."""
-    from autoopt import api, matrix_text, show
+    from autoopt import api, bars, matrix_text, show
     from autoopt.matrix import count
     from autoopt.measure.host import current_host
     from autoopt.store import write_atomic
 
     _check_files({"--csv": csv, "--markdown": markdown})
-    with show.MatrixBar(count(quick=quick)) as bar:
+    with bars.MatrixBar(count(quick=quick)) as bar:
         cells = api.matrix(quick=quick, home=home, on_cell=bar)
     show.matrix(cells)
     if csv is not None:
@@ -281,12 +281,12 @@ def train(
     home: Home = Path("mlruns"),
 ) -> None:
     """Train the baseline of a workload and store its weights where a search finds them."""
-    from autoopt import api, show
+    from autoopt import api, bars, show
 
     if demo and data is not None:
         raise UsageError("--demo and --data exclude each other: give one of them")
     source, options = _source(workload, model, task, option)
-    with show.TrainBar() as bar:
+    with bars.TrainBar() as bar:
         trained = api.train(
             source,
             options=options,
@@ -314,9 +314,9 @@ def doctor(
     from autoopt import show
 
     if noise:
-        from autoopt import calibrating
+        from autoopt import bars, calibrating
 
-        with show.StageLine() as line:
+        with bars.StageLine() as line:
             show.noise(calibrating.calibrate(home, on_stage=line)[0])
     results = checks.checks(home, storage, tracking_uri)
     show.checks(results)

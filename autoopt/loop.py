@@ -150,8 +150,8 @@ class _Loop:
         self._new: list[TrialRecord] = []
         self._spent: list[Mapping[str, float]] = []
         self._first_trial_s: float | None = None
-        self._left_at = 0, 0.0, 0.0
-        """After how many trials it was estimated what the rest takes, these seconds, and when."""
+        self._ends_at: float | None = None
+        """When the last trial will be done, as estimated after the last one that was."""
         self._after = Stages(self._on_stage)
 
     def run(self, bench: Bench | None) -> SearchResult:
@@ -201,6 +201,7 @@ class _Loop:
         self._new.append(record)
         if self._first_trial_s is None:
             self._first_trial_s = time.perf_counter() - self._began
+        self._ends_at = time.perf_counter() + seconds_left(self._prepared, self._study.records)
         result = self._study.result
         self._tracker.log_trial(record, result)
         if len(self._new) % FRONT_EVERY == 0:
@@ -259,14 +260,11 @@ class _Loop:
         return limit is not None and time.perf_counter() - self._began >= limit * share
 
     def _seconds_left(self) -> float | None:
-        if not self._new:
+        if self._ends_at is None:
             return None
-        if self._left_at[0] != len(self._new):
-            self._left_at = len(self._new), seconds_left(self._prepared, self._study.records), time.perf_counter()
-        _, left, since = self._left_at
-        left = max(0.0, left - (time.perf_counter() - since))
         limit = self._prepared.request.time_s
-        return left if limit is None else min(left, max(0.0, limit - (time.perf_counter() - self._began)))
+        end = self._ends_at if limit is None else min(self._ends_at, self._began + limit)
+        return max(0.0, end - time.perf_counter())
 
 
 def _attempts(proposals: Iterator[Proposal], again: deque[Attempt]) -> Iterator[Attempt]:

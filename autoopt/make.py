@@ -73,6 +73,7 @@ class Maker:
         self._pipeline = workload.pipeline
         self._identity = _identity(workload)
         self._data_digest = workload.data_digest
+        self._recipe = workload.recipe.identity()
         self._weights_digest = file_digest(weights)
         self._child = child or warm_child(host)
         self._warming = True
@@ -130,6 +131,7 @@ class Maker:
             "parent": self._weights_digest if parent is None else parent.key,
             "weights": self._weights_digest,  # of the teacher
             "workload": {**self._identity, "pipeline": pipeline.to_json(), "data": self._data_digest},
+            "recipe": self._recipe,
             "version": [module.VERSION, nets.VERSION],
             "versions": _versions(module.DISTRIBUTIONS),
         }

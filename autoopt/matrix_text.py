@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from autoopt.matrix import FAILED, REFUSED, RUNTIMES, SAME, TECHNIQUES, WORKS, Cell
 from autoopt.records import Host
+from autoopt.workloads.families import NETS
 
 COLUMNS = ("net", "family", "technique", "runtime", "status", "speed_up", "agreement_db", "reason")
 
@@ -32,6 +33,8 @@ def as_page(cells: Sequence[Cell], host: Host, *, quick: bool = False) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in sorted(host.versions.items()))
     kinds = (WORKS, SAME, REFUSED, FAILED)
     counts = ", ".join(f"{sum(cell.status == kind for cell in cells)} {kind}" for kind in kinds)
+    missing = [net for net in NETS if all(cell.net != net for cell in cells)]
+    without = f" Not in it: {', '.join(missing)}." if missing else ""
     return f"""# What works where
 
     {command}
@@ -42,7 +45,7 @@ runtime (least time of calls in turns, {host.cores} threads), with answers whose
 from what PyTorch answers with the same network (`=`: no distance). Pruned, coarse and factored networks are compared
 with themselves in PyTorch.
 
-{host.cpu}; {versions}. {len(cells)} cells: {counts}.
+{host.cpu}; {versions}. {len(cells)} cells: {counts}.{without}
 
 {as_markdown(cells)}"""
 

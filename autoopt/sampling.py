@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from autoopt.records import Configuration, Scalar
+from autoopt.records import Configuration, Scalar, canonical_json
 from autoopt.space import Dimension, Space
 from autoopt.surrogate import best_candidate
 
@@ -49,7 +49,10 @@ def sampler(name: str, space: Space, objectives: int, seed: int) -> Sampler:
 
 
 class OptunaSampler:
-    """A sampler of Optuna, in a study in memory. What it draws again is taken for a failure, or it would repeat it."""
+    """A sampler of Optuna, in a study in memory. What it draws again is taken for a failure, or it would repeat it.
+
+    A point that it proposed ends the very trial that it asked for: genetic samplers know their generations by that.
+    """
 
     def __init__(self, space: Space, objectives: int, chosen: optuna.samplers.BaseSampler) -> None:
         import optuna
@@ -57,10 +60,21 @@ class OptunaSampler:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space, self._distributions = space, distributions(space)
         self._study = optuna.create_study(directions=["minimize"] * objectives, sampler=chosen)
+        self._asked: dict[str, optuna.Trial] = {}
 
     def tell(self, raw: Raw, values: Sequence[float] | None, excess: Mapping[str, float]) -> None:
-        """Add the point as a finished trial."""
-        self._study.add_trial(frozen(self._distributions, raw, values, excess))
+        """End the trial that was asked for this point, or add one."""
+        import optuna
+
+        trial = self._asked.pop(canonical_json(raw), None)
+        if trial is None:
+            self._study.add_trial(frozen(self._distributions, raw, values, excess))
+        elif values is None:
+            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            for name, value in excess.items():
+                trial.set_constraint(name, value)
+            self._study.tell(trial, list(values))
 
     def ask(self, seen: Container[str]) -> Found | None:
         """A point that it draws and nobody tried, within some draws."""
@@ -70,9 +84,10 @@ class OptunaSampler:
             trial = self._study.ask(self._distributions)
             raw = {**self._space.fixed, **trial.params}
             configuration = self._space.canonical(raw)
-            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
             if configuration.digest not in seen:
+                self._asked[canonical_json(raw)] = trial
                 return raw, configuration, "sampler"
+            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
         return None
 
 
@@ -204,6 +219,7 @@ SAMPLERS: Mapping[str, Callable[[Space, int, int], Sampler]] = {
     "tpe": optuna_sampler("TPESampler", n_startup_trials=STARTUP_TRIALS),
     "tpe-multivariate": optuna_sampler("TPESampler", n_startup_trials=STARTUP_TRIALS, multivariate=True),
     "tpe-group": optuna_sampler("TPESampler", n_startup_trials=STARTUP_TRIALS, multivariate=True, group=True),
+    "nsga2": optuna_sampler("NSGAIISampler", population_size=STARTUP_TRIALS),
     "random": optuna_sampler("RandomSampler"),
 }
 """By name; docs/benchmarks.md has how they compare."""

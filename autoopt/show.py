@@ -1,37 +1,25 @@
-"""What the commands print: progress, tables, numbers with their units. Only formatting lives here."""
+"""What the commands print: tables, numbers with their units. Only formatting lives here."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from autoopt.compress import sensitivity
 from autoopt.deploy import nothing_fits
 from autoopt.matrix import FAILED, REFUSED, SAME, WORKS
 from autoopt.matrix_text import as_markdown
-from autoopt.naming import describe
 from autoopt.records import Scalar, Status, TrialRecord
 from autoopt.request import command_arguments
 from autoopt.results import StudyResult, held
 from autoopt.tracking.front import columns, front_rows, reference_rows
 
 if TYPE_CHECKING:
-    from autoopt import loop
     from autoopt.diagnosis import Explanation
     from autoopt.doctor import Check
     from autoopt.layer_ranking import LayerRanking
@@ -40,115 +28,17 @@ if TYPE_CHECKING:
     from autoopt.measure.noise import Noise
     from autoopt.planning import Plan
     from autoopt.replaying import Replay
-    from autoopt.training import TrainProgress, TrainResult
+    from autoopt.training import TrainResult
 
 
-def _console(*, stderr: bool = False) -> Console:
+def console_of(*, stderr: bool = False) -> Console:
+    """The terminal, or whatever takes the output."""
     return Console(stderr=stderr, highlight=False, soft_wrap=True)
-
-
-class _Bar:
-    """A progress bar on stderr, shown while its `with` block runs; each has a task and columns of its own."""
-
-    def __init__(self, *columns: ProgressColumn, total: int | None, **fields: Any) -> None:
-        self._console = _console(stderr=True)
-        self._progress = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
-        self._task = self._progress.add_task("", total=total, **fields)
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._progress.stop()
-
-
-class SearchBar(_Bar):
-    """The progress of a search: stage, best so far, front size, time left; no terminal: a line per trial."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            SpinnerColumn(), TextColumn("{task.fields[stage]:<8}"), BarColumn(bar_width=24), MofNCompleteColumn(),
-            TimeElapsedColumn(), TextColumn("{task.fields[left]}"), TextColumn("{task.fields[best]}"),
-            total=None, stage="start", left="", best="",
-        )  # fmt: skip
-
-    def __call__(self, progress: loop.Progress) -> None:
-        """Show one event of the search."""
-        left = "" if progress.seconds_left is None else f"{_duration(progress.seconds_left)} left"
-        done = len(progress.result.records)
-        self._progress.update(
-            self._task,
-            total=progress.budget,
-            completed=done,
-            stage=progress.stage,
-            left=left,
-            best=_best(progress.result),
-        )
-        if progress.record is not None:
-            text = f"{_trial_line(progress.record, progress.result)}"
-            if not self._console.is_terminal:
-                text = f"{done}/{progress.budget} {text}{f' ({left})' if left else ''}"
-            self._progress.console.print(text, markup=False)
-
-
-class StageLine:
-    """The stages of one replayed trial, a line each."""
-
-    def __init__(self) -> None:
-        self._console = _console(stderr=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        """Nothing to close."""
-
-    def __call__(self, stage: str) -> None:
-        """Show that `stage` begins."""
-        self._console.print(f"  {stage} ...")
-
-
-class MatrixBar(_Bar):
-    """The progress of a matrix: cells done, the one that came last, what failed."""
-
-    def __init__(self, total: int) -> None:
-        super().__init__(
-            SpinnerColumn(), TextColumn("cells"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
-            TimeRemainingColumn(), TextColumn("{task.fields[text]}"), total=total, text="",
-        )  # fmt: skip
-
-    def __call__(self, cell: Cell) -> None:
-        """Show that `cell` is done."""
-        speed_up = "" if cell.speed_up is None else f" {cell.speed_up:.2f}x"
-        text = f"{cell.net}, {cell.technique}, {cell.runtime}: {cell.status}{speed_up}"
-        self._progress.update(self._task, advance=1, text=text)
-        if not self._console.is_terminal:
-            self._console.print(text, markup=False)
-
-
-class TrainBar(_Bar):
-    """The progress of a training: epoch, loss, score on val, time left."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            SpinnerColumn(), TextColumn("epoch"), MofNCompleteColumn(), BarColumn(bar_width=24), TimeElapsedColumn(),
-            TextColumn("{task.fields[text]}"), total=None, text="",
-        )  # fmt: skip
-        self._epoch = -1
-
-    def __call__(self, progress: TrainProgress) -> None:
-        """Show one event of the training."""
-        text = progress.describe()
-        self._progress.update(self._task, total=progress.epochs, completed=progress.epoch, text=text)
-        if not self._console.is_terminal and progress.epoch != self._epoch:
-            self._epoch = progress.epoch
-            self._console.print(f"epoch {progress.epoch}/{progress.epochs} {text}", markup=False)
 
 
 def search_result(result: SearchResult, *, home: Path, storage: str | None, tracking_uri: str | None) -> None:
     """The front, where the time went, and the next commands."""
-    console = _console()
+    console = console_of()
     front(result.study)
     counts = {status: sum(record.status is status for record in result.records) for status in Status}
     tally = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
@@ -161,14 +51,14 @@ def search_result(result: SearchResult, *, home: Path, storage: str | None, trac
         made, reused = _counts(result.made), _counts(result.reused)
         console.print(f"Artifacts made: {made}; reused: {reused}.", markup=False)
     total = result.seconds.get("total", 0.0)
-    shares = [f"{kind} {_duration(seconds)}" for kind, seconds in result.seconds.items() if kind != "total"]
-    console.print(f"Time: {_duration(total)} = {' + '.join(shares)}.", markup=False)
+    shares = [f"{kind} {duration(seconds)}" for kind, seconds in result.seconds.items() if kind != "total"]
+    console.print(f"Time: {duration(total)} = {' + '.join(shares)}.", markup=False)
     _next_commands(console, result.study, home=home, storage=storage, tracking_uri=tracking_uri)
 
 
 def front(result: StudyResult) -> None:
     """The front as a table with speed-ups, drop, memory and size; the reference below it."""
-    console = _console()
+    console = console_of()
     if not result.front:
         console.print(nothing_fits(result), markup=False)
         return
@@ -185,7 +75,7 @@ def front(result: StudyResult) -> None:
 
 def plan(planned: Plan) -> None:
     """What a search would do and cost."""
-    console = _console()
+    console = console_of()
     card = planned.card
     basis = "from this study so far" if planned.measured_here else "a guess: nothing was measured here yet"
     size = f"{planned.count.n}" if planned.count.exact else f"at least {planned.count.n}"
@@ -196,7 +86,7 @@ def plan(planned: Plan) -> None:
         f"seeds        {', '.join(planned.seeds)}",
         f"trials       {planned.trials_done} done, {planned.trials_to_run} to run",
         f"artifacts    about {_counts(planned.artifacts)}, each made once",
-        f"time         about {_duration(planned.seconds)} ({basis})",
+        f"time         about {duration(planned.seconds)} ({basis})",
         f"disk         about {planned.disk_bytes / 1e6:.0f} MB",
     ]
     console.print("\n".join(lines), markup=False)
@@ -211,14 +101,14 @@ def ranking(found: LayerRanking) -> None:
         table.add_row(
             str(place), group, str(layers), f"{100 * recovered:.1f} %", f"{cost_ms:+.2f}", f"{so_far_ms:+.2f}"
         )
-    console = _console()
+    console = console_of()
     console.print(table, markup=False)
     console.print(f"A call with all of them in integers takes {1e3 * found.ranks[0].call_s:.2f} ms.", markup=False)
 
 
 def matrix(cells: Sequence[Cell]) -> None:
     """The matrix as tables, with what it means."""
-    console = _console()
+    console = console_of()
     console.print("Small networks with random weights and invented images: what works here, not what it loses.")
     console.print(
         "x: over the float network in the same runtime; dB: signal over the distance from what PyTorch answers.\n"
@@ -230,7 +120,7 @@ def matrix(cells: Sequence[Cell]) -> None:
 
 def replay(replayed: Replay) -> None:
     """A trial's numbers then and now, and their difference."""
-    console = _console()
+    console = console_of()
     before, after = replayed.before, replayed.after
     console.print(f"trial #{before.number} of {replayed.study.card.name} ({replayed.study.card.title})", markup=False)
     console.print(f"  {before.configuration}", markup=False)
@@ -257,7 +147,7 @@ def explanation(explained: Explanation) -> None:
     """Why a trial is faster or slower: sentences, totals, the slowest layers."""
     from autoopt.explain_text import explain_text
 
-    console = _console()
+    console = console_of()
     width = console.width if console.is_terminal else None
     console.print("\n".join(explain_text(explained, width=width)), markup=False)
 
@@ -266,12 +156,12 @@ def train_result(
     trained: TrainResult, *, source: str, data: Path | None, options: Mapping[str, Scalar] | None = None
 ) -> None:
     """The scores of a trained baseline, and the next command."""
-    console = _console()
+    console = console_of()
     what = " (demo data)" if data is None else ""
     for quality in (trained.val, trained.test):
         values = ", ".join(f"{name} {value:.4f}" for name, value in quality.values.items())
         console.print(f"{quality.split:<5}{what} {values} ({quality.rule}, {len(quality.cases)} cases)", markup=False)
-    console.print(f"wrote {trained.path} after {_duration(trained.seconds)}", markup=False)
+    console.print(f"wrote {trained.path} after {duration(trained.seconds)}", markup=False)
     option, path = ("--weights", trained.path) if data is None else ("--data", data)
     arguments = command_arguments(source, f"{option} {shlex.quote(str(path))}", options or {})
     console.print(f"next: autoopt search {arguments} --budget 50", markup=False)
@@ -280,7 +170,7 @@ def train_result(
 def checks(results: Sequence[Check]) -> None:
     """The outcome of every check of `autoopt doctor`."""
     words = {True: "ok", False: "FAILED", None: "-"}
-    console = _console()
+    console = console_of()
     width = max(len(check.name) for check in results)
     for check in results:
         console.print(f"{words[check.ok]:<7}{check.name:<{width + 2}}{check.detail}", markup=False)
@@ -288,7 +178,7 @@ def checks(results: Sequence[Check]) -> None:
 
 def noise(found: Noise) -> None:
     """The outcome of an A/A test."""
-    console = _console()
+    console = console_of()
     console.print(
         f"A/A test: {found.processes} fresh processes of one model differ by {found.sigma:.1%} (standard deviation); "
         f"two trials are told apart from a difference of {found.floor:.1%}.",
@@ -307,11 +197,11 @@ def workloads() -> None:
 
     for name, module in sorted(BUILT_IN.items()):
         workload = importlib.import_module(module)
-        _console().print(f"{name:<10}{workload.SUMMARY}", markup=False)
+        console_of().print(f"{name:<10}{workload.SUMMARY}", markup=False)
         for option, parameter in workload.OPTIONS.items():
             text = f"--option {option}={parameter.default}: {parameter.help} ({parameter.describe()})"
-            _console().print(f"{'':<10}{text}", markup=False)
-    _console().print("your own: `autoopt init my_model.py`, or --model (see docs/workloads.md)", markup=False)
+            console_of().print(f"{'':<10}{text}", markup=False)
+    console_of().print("your own: `autoopt init my_model.py`, or --model (see docs/workloads.md)", markup=False)
 
 
 def spaces() -> None:
@@ -322,25 +212,7 @@ def spaces() -> None:
     for name, description in sorted(shipped_spaces().items()):
         count = load_space(name, current_host()).count()
         points = f"{'' if count.exact else 'at least '}{count.n} points here"
-        _console().print(f"{name:<12}{points:<20}{description}", markup=False)
-
-
-def _trial_line(record: TrialRecord, result: StudyResult) -> str:
-    name = f"#{record.number} {record.label or describe(record.configuration)}"
-    if record.failure is not None:
-        return f"{name}: failed in {record.failure.stage}: {record.failure.cause}: {record.failure.message}"
-    numbers = result.headline(record)
-    text = f"{name}: {numbers['latency_p25_ms']:.2f} ms, {result.card.primary} {numbers[result.card.primary]:.4f}"
-    return f"{text}, breaks {', '.join(record.violated)}" if record.violated else text
-
-
-def _best(result: StudyResult) -> str:
-    if not result.front:
-        return "no front yet"
-    fastest = result.headline(result.front[0])
-    speedup = fastest.get("speedup_vs_torch_f32")
-    times = "" if speedup is None else f" ({speedup:.1f}x torch f32)"
-    return f"best {fastest['latency_p25_ms']:.2f} ms{times}, front {len(result.front)}"
+        console_of().print(f"{name:<12}{points:<20}{description}", markup=False)
 
 
 def _certainty(console: Console, study: StudyResult) -> None:
@@ -399,7 +271,8 @@ def _change(name: str, before: float, after: float) -> str:
     return f"{after - before:+.4f}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -139,6 +139,18 @@ def test_keys_change_with_what_matters_only(home: Path, workload: Workload, weig
     assert keys(replace(workload, pipeline=replace(workload.pipeline, scale=2.0)), weights)[0] != base[0]
 
 
+def test_another_recipe_trains_another_network(home: Path, workload: Workload, weights: Path) -> None:
+    """How a workload is trained is part of what is trained again, and of nothing else."""
+
+    def keys(workload: Workload) -> tuple[str, str]:
+        with Maker(workload, weights, Store(home / "recipes"), HOST) as maker:
+            coarse = maker.net("coarsen", {"factor": 2, "steps": 0, "batch": 2}, None)
+            return coarse.key, maker.export("fake").key
+
+    base, other = keys(workload), keys(replace(workload, recipe=replace(workload.recipe, learning_rate=0.5)))
+    assert base[0] != other[0] and base[1] == other[1]
+
+
 def test_a_failure_is_remembered(maker: Maker) -> None:
     """What failed fails at once the second time, with the same cause, and counts as nothing made."""
     onnx = maker.export("onnx")

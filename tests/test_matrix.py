@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,18 @@ def test_tables_say_what_is_refused_and_why() -> None:
     assert "No effect: BF16 (openvino has no BF16 arithmetic on this CPU)." in text
     assert "1. no | layers" in text and "no effect" not in text
     assert matrix_text.as_csv(CELLS).splitlines()[3] == "A,CNN,INT8,openvino,works,1.75,31.4,"
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_the_page_has_its_command_its_counts_and_what_is_not_in_it(quick: bool) -> None:
+    """A page that was made of some networks names the others, and the command that it came from."""
+    host, (first, *others) = current_host(), NETS
+    page = matrix_text.as_page([replace(cell, net=first) for cell in CELLS], host, quick=quick)
+    assert ("autoopt matrix --quick --markdown" in page) == quick
+    assert f"{host.cpu}; " in page
+    assert f"6 cells: 3 works, 2 no effect, 1 refused, 0 failed. Not in it: {', '.join(others)}." in page
+    whole = matrix_text.as_page([replace(CELLS[0], net=net) for net in NETS], host)
+    assert "Not in it" not in whole
 
 
 def _has_half_precision() -> bool:

@@ -71,3 +71,23 @@ def test_the_same_seed_proposes_the_same(name: str, tmp_path: Path) -> None:
     space = space_of(LARGE, tmp_path)
     assert played(name, space, 16) == played(name, space, 16)
     assert played(name, space, 16) != played(name, space, 16, seed=1)
+
+
+@every_sampler
+def test_what_was_told_is_learnt_from(name: str, tmp_path: Path) -> None:
+    """The last ten of forty points are better than the first ten, where it is not drawn at random."""
+    space, first, last = space_of(LARGE, tmp_path), list[float](), list[float]()
+    for seed in range(5):
+        chosen, seen, losses = sampler(name, space, 2, seed), set[str](), list[float]()
+        while len(losses) < 40:
+            proposed = chosen.ask(seen) or at_random(space, seen, np.random.default_rng([seed, len(losses)]))
+            assert proposed is not None
+            seen.add(proposed[1].digest)
+            time, error = (
+                math.log(float(proposed[0]["runtime.latency_ms"] or 1)),
+                float(proposed[0]["runtime.error"] or 0),
+            )
+            chosen.tell(proposed[0], [time, error], {"drop": error - 0.5})
+            losses.append(time / math.log(400) + error / 0.9)
+        first, last = first + losses[:10], last + losses[-10:]
+    assert (np.mean(last) < 0.85 * np.mean(first)) == (name != "random")

@@ -274,8 +274,8 @@ def test_other_limits_change_verdicts_and_front(uri: str, home: Path) -> None:
     assert client(uri).get_metric_history(parent(uri, "limits").info.run_id, "trials") == written
 
 
-def killed_and_continued(uri: str, home: Path, name: str) -> None:
-    """Leave what a kill -9 leaves, continue, and look: every trial once, nothing RUNNING."""
+def killed_and_continued(uri: str, home: Path, name: str) -> tuple[TrialRecord, ...]:
+    """Leave what a kill -9 leaves, continue, and look: nothing is RUNNING. Returns the trials that are stored then."""
     card = replace(CARD, name=name)
     result = StudyResult(card, RECORDS)
     killed = Tracker(uri, home)
@@ -296,12 +296,12 @@ def killed_and_continued(uri: str, home: Path, name: str) -> None:
     assert half not in {run.info.run_id for run in found.values()}
     assert "RUNNING" not in {run.info.status for run in runs(uri, name)}
     assert parent(uri, name).info.run_id == top.info.run_id
-    assert tuple(read_trials(uri, name)) == RECORDS
+    return tuple(read_trials(uri, name))
 
 
 def test_a_kill_leaves_nothing_half_written(uri: str, home: Path) -> None:
     """A run that a killed process left RUNNING is deleted and written again, the finished ones are kept."""
-    killed_and_continued(uri, home, "killed")
+    assert killed_and_continued(uri, home, "killed") == RECORDS
 
 
 def test_a_deleted_parent_is_made_again(uri: str, home: Path) -> None:
@@ -319,7 +319,7 @@ def test_a_deleted_parent_is_made_again(uri: str, home: Path) -> None:
 
 def test_a_real_server_works_the_same(server: str, tmp_path: Path) -> None:
     """On a real MLflow server runs and files are written through the server, and a kill is repaired."""
-    killed_and_continued(server, tmp_path, "served")
+    assert killed_and_continued(server, tmp_path, "served") == RECORDS
     (row, *_) = csv.DictReader(file(server, parent(server, "served"), "front.csv", tmp_path).splitlines())
 
     assert row["trial"] == "2"

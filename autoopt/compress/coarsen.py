@@ -31,9 +31,6 @@ PARAMETERS: Mapping[str, Parameter] = {
     **training.PARAMETERS,
 }  # fmt: skip
 
-REFUSALS = (RuntimeError, ValueError, IndexError, AssertionError)
-"""What networks raise of sizes that they cannot halve."""
-
 
 def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], host: Host) -> dict[str, Scalar] | None:
     """`settings` with defaults filled in; None where the resolution stays."""
@@ -58,13 +55,14 @@ def change(
     Raises Unsupported where the network does not take tiles of that size, Numeric when the result is not finite.
     """
     from autoopt.nets import resolution
+    from autoopt.nets.surgery import SIZE_ERRORS
 
     before, factor = training.Before(model, workload), int(settings["factor"] or 1)
     resolution.coarsen(model, factor, dense=workload.task == "segmentation")
     smaller = [size // factor for size in workload.pipeline.tile]
     try:
         shape = tuple(model(before.batch).shape)
-    except REFUSALS as error:
+    except SIZE_ERRORS as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Unsupported(f"coarsen must find a network that takes tiles of {smaller}, it refuses: {reason}") from error
     if shape != before.shape:

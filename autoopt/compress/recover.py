@@ -51,5 +51,5 @@ def change(
     from autoopt.nets import recovery
 
     began = time.perf_counter()
-    report = recovery.recover(model, teacher, workload, training.plan_of(settings))
+    report = recovery.recover(model, teacher, workload, training.plan_of(settings, workload))
     return Changed(model, {"recovery": report, "seconds": time.perf_counter() - began})

@@ -1,4 +1,4 @@
-"""What all steps that train a network again have in common: their settings, and the plan that follows from them."""
+"""What all steps that train a network again have in common: their settings, and how a changed network is trained."""
 
 from __future__ import annotations
 
@@ -28,7 +28,14 @@ PARAMETERS: Mapping[str, Parameter] = {
         high=1e6,
         nullable=True,
     ),
-    "learning_rate": Parameter("number", 1e-3, "the highest of the training", low=1e-6, high=1.0),
+    "learning_rate": Parameter(
+        "number",
+        None,
+        "the highest of the training; by default that of the workload's recipe",
+        low=1e-6,
+        high=1.0,
+        nullable=True,
+    ),
     "as_int8": Parameter(
         "flag",
         False,
@@ -65,7 +72,7 @@ def canonical(
     return known
 
 
-def plan_of(settings: Mapping[str, Scalar]) -> Recovery:
+def plan_of(settings: Mapping[str, Scalar], workload: Workload) -> Recovery:
     """The training that the settings of a step ask for."""
 
     from autoopt.nets.recovery import Recovery
@@ -73,7 +80,7 @@ def plan_of(settings: Mapping[str, Scalar]) -> Recovery:
     return Recovery(
         steps=int(settings["steps"] or 0),
         batch=int(settings["batch"] or 2),
-        learning_rate=float(settings.get("learning_rate") or 0),
+        learning_rate=float(settings.get("learning_rate") or workload.recipe.learning_rate),
         bf16=settings.get("training_precision") == "bf16",
         as_integers=bool(settings.get("as_int8")),
         seconds=float(settings.get("seconds") or math.inf),
@@ -105,7 +112,7 @@ class Before:
 
         if (shape := tuple(model(self.batch).shape)) != self.shape:
             raise Numeric(f"the changed network must answer with shape {self.shape}, it gives {shape}")
-        report = recovery.recover(model, teacher, self._workload, plan_of(settings))
+        report = recovery.recover(model, teacher, self._workload, plan_of(settings, self._workload))
         if not torch.isfinite(model(self.batch)).all():
             raise Numeric("the trained network must answer with finite numbers, it does not")
         before, after, whole = self._before, size_of(model, self.batch), size_of(teacher, self.batch)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Sizes = dict[str, dict[str, Any]]
 """What layers remember of their sizes: by the name of the layer, then of its attribute."""
 HEADS = "num_heads"
+SIZE_ERRORS = (RuntimeError, ValueError, IndexError, AssertionError)
+"""What the code of a network raises of sizes that it was not built for."""
 
 
 def removable(model: torch.nn.Module, batch: torch.Tensor) -> list[Group]:
@@ -48,7 +50,7 @@ def _bears(blank: torch.nn.Module, found: list[Group], batch: torch.Tensor, shap
     try:
         cut(fewer, {place: [0] for place in range(len(found))}, found)
         return tuple(fewer(batch).shape) == shape
-    except (RuntimeError, ValueError, IndexError, AssertionError):
+    except SIZE_ERRORS:
         return False
 
 

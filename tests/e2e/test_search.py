@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -36,6 +37,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run("search", *project(folder), "--budget", "20", "--max-drop", "0.01")
     assert done.returncode == 0, done.stderr
     (folder / "out.txt").write_text(done.stdout)
+    (folder / "err.txt").write_text(done.stderr)
     return folder
 
 
@@ -54,6 +56,16 @@ def test_search_shows_the_front_and_the_next_commands(searched: Path) -> None:
         "mlflow ui",
     ):
         assert words in out
+
+
+def test_search_says_what_is_left_after_every_trial(searched: Path) -> None:
+    """Without a terminal each trial is a line that ends with an estimate of the time left, none after the last one."""
+    lines = [line for line in (searched / "err.txt").read_text().splitlines() if re.match(r"\d+/20 #", line)]
+    left = [re.search(r"\(([^()]+) left\)$", line) for line in lines]
+    texts = [found[1] for found in left if found is not None]
+
+    assert len(texts) == len(lines) == len(read_study(storage(searched), None).records)
+    assert texts[-1] == "0.0 s" and "0.0 s" not in texts[:-1]
 
 
 def test_every_trial_is_in_the_study_and_in_mlflow(searched: Path) -> None:
