@@ -18,8 +18,10 @@ from autoopt.space import Count, seeds
 from autoopt.study import read_study
 
 DEFAULT_MEASURE_S = 8.0
-DEFAULT_MAKE_S = 12.0
-"""Seconds per trial and per artifact before this host has measured any: a 2 M parameter net on two cores."""
+DEFAULT_MAKE_S = 5.0
+DEFAULT_RANKING_S = 12.0
+"""Seconds per trial, per artifact and per ranking of layers before this host has measured any: a net of 2 M parameters
+on two cores."""
 DEFAULT_CALL_S = 0.1
 """Seconds of a call of the network in PyTorch, likewise."""
 CALLS_PER_EXAMPLE = 3.0
@@ -181,7 +183,7 @@ class _Costs:
         """Of one artifact of a stage: a training is as long as its work, all else as long as others of its kind."""
         if stage in NET_STEPS:
             return DEFAULT_MAKE_S + (self.training_s or self.call_s) * _work(part.settings, part.share)
-        return self.made_s.get(stage, DEFAULT_MAKE_S)
+        return self.made_s.get(stage, DEFAULT_RANKING_S if stage == "sensitivity" else DEFAULT_MAKE_S)
 
 
 @dataclass(frozen=True)

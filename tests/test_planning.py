@@ -60,7 +60,7 @@ def test_what_was_made_here_says_what_more_will_cost(tmp_path: Path) -> None:
         store.put("model", key, made_by, lambda folder, seconds=seconds, report=report: {**report, "seconds": seconds})
     after = planned(tmp_path, steps=300)
     call_s = 5.0 / (3 * 0.25 * (50 * 2 + 150))
-    expected = 3 * (0.75**2 + 0.5**2) * (300 * 2 + 150) * (call_s - 0.1) + 4 * (2.0 - 12.0)
+    expected = 3 * (0.75**2 + 0.5**2) * (300 * 2 + 150) * (call_s - 0.1) + 4 * (2.0 - 5.0)
     assert after.seconds - before.seconds == pytest.approx(expected)
 
 
@@ -80,4 +80,4 @@ def test_what_a_study_has_made_is_not_to_come(tmp_path: Path) -> None:
     training = 3 * 0.1 * (0.75**2 + 0.5**2) * (100 * 2 + 150)
     views = 2 * (100 * 2 + 150) * 0.1
     per_trial_before = 8.0  # no trial of it was timed here: its seconds are 0, and the median with them
-    assert before - after == pytest.approx(per_trial_before * plan.trials_to_run + 2 * 12.0 + training + views + 12.0)
+    assert before - after == pytest.approx(per_trial_before * plan.trials_to_run + 3 * 5.0 + training + views)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAME = "coarsen"
 SWITCH = "factor"
-VERSION = 1
+VERSION = 2
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai")
 PARAMETERS: Mapping[str, Parameter] = {
     "factor": Parameter(
@@ -50,21 +50,34 @@ def left(part: Mapping[str, Scalar]) -> float:
 def change(
     settings: Mapping[str, Scalar], model: torch.nn.Module, teacher: torch.nn.Module, workload: Workload
 ) -> Changed:
-    """Let the network work at the smaller resolution and train it for that.
+    """Let the network work at the smaller resolution, its tables of positions with it, and train it for that.
 
     Raises Unsupported where the network does not take tiles of that size, Numeric when the result is not finite.
     """
     from autoopt.nets import resolution
+
+    before, factor, tile = training.Before(model, workload), int(settings["factor"] or 1), workload.pipeline.tile
+    resolution.coarsen(model, factor, dense=workload.task == "segmentation")
+    tables = []
+    if _refusal(model, before.batch) is not None:
+        tables = resolution.shrink_tables(model, tile, factor)
+    if (refusal := _refusal(model, before.batch)) is not None:
+        reason = (str(refusal).strip().splitlines() or [type(refusal).__name__])[0]
+        smaller = [size // factor for size in tile]
+        raise Unsupported(
+            f"coarsen must find a network that takes tiles of {smaller}, it refuses: {reason}"
+        ) from refusal
+    if (shape := tuple(model(before.batch).shape)) != before.shape:
+        raise Unsupported(f"the coarse network must answer with shape {before.shape}, it gives {shape}")
+    return Changed(model, {"tables": tables, **before.train(settings, model, teacher)})
+
+
+def _refusal(model: torch.nn.Module, batch: torch.Tensor) -> Exception | None:
+    """What the code of the network says of a batch of this size; None where it takes it."""
     from autoopt.nets.surgery import SIZE_ERRORS
 
-    before, factor = training.Before(model, workload), int(settings["factor"] or 1)
-    resolution.coarsen(model, factor, dense=workload.task == "segmentation")
-    smaller = [size // factor for size in workload.pipeline.tile]
     try:
-        shape = tuple(model(before.batch).shape)
+        model(batch)
     except SIZE_ERRORS as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise Unsupported(f"coarsen must find a network that takes tiles of {smaller}, it refuses: {reason}") from error
-    if shape != before.shape:
-        raise Unsupported(f"the coarse network must answer with shape {before.shape}, it gives {shape}")
-    return Changed(model, before.train(settings, model, teacher))
+        return error
+    return None

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from autoopt.nets.surgery import set_weight
 
 if TYPE_CHECKING:
     import torch
@@ -21,12 +25,10 @@ def coarsen(model: torch.nn.Module, factor: int, *, dense: bool) -> None:
     def forward(self: Any, batch: torch.Tensor) -> torch.Tensor:
         import torch.nn.functional as functions
 
-        axes = batch.ndim - 2
-        pool = {1: functions.avg_pool1d, 2: functions.avg_pool2d, 3: functions.avg_pool3d}[axes]
-        answer: torch.Tensor = whole.forward(self, pool(batch, factor))
+        answer: torch.Tensor = whole.forward(self, _means(batch, factor))
         if not dense:
             return answer
-        mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[axes]
+        mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[batch.ndim - 2]
         return functions.interpolate(answer, size=batch.shape[2:], mode=mode, align_corners=False)
 
     model.__class__ = type(f"Coarse{whole.__name__}", (whole,), {"forward": forward, _FACTOR: factor})
@@ -35,3 +37,39 @@ def coarsen(model: torch.nn.Module, factor: int, *, dense: bool) -> None:
 def factor_of(model: torch.nn.Module) -> int:
     """The factor of a coarse network, 1 of any other."""
     return int(getattr(type(model), _FACTOR, 1))
+
+
+def shrink_tables(model: torch.nn.Module, tile: Sequence[int], factor: int) -> list[str]:
+    """Let each token of a coarse network have the mean of the positions that it stands for now; the tables' names.
+
+    A table is a parameter (1, tokens, width) with a token for each block of `tile`, as vision transformers learn it.
+    """
+    shrunk = []
+    for name, table in list(model.named_parameters()):
+        grid = _grid(table, tile)
+        if grid is None or any(size % factor for size in grid):
+            continue
+        means = _means(table.detach().reshape(1, *grid, -1).movedim(-1, 1), factor)
+        path, _, attribute = name.rpartition(".")
+        set_weight(model.get_submodule(path), attribute, means.flatten(2).movedim(1, 2))
+        shrunk.append(name)
+    return shrunk
+
+
+def _grid(table: torch.Tensor, tile: Sequence[int]) -> tuple[int, ...] | None:
+    """How many tokens it has along each axis of the tile; None where it is no table of positions."""
+    if table.ndim != 3 or len(table) != 1:
+        return None
+    for stride in range(1, min(tile) + 1):
+        grid = tuple(size // stride for size in tile)
+        if math.prod(grid) == table.shape[1] and not any(size % stride for size in tile):
+            return grid
+    return None
+
+
+def _means(batch: torch.Tensor, factor: int) -> torch.Tensor:
+    """The means of blocks of `factor` along each axis of (n, channels, *sizes)."""
+    import torch.nn.functional as functions
+
+    pool = {1: functions.avg_pool1d, 2: functions.avg_pool2d, 3: functions.avg_pool3d}[batch.ndim - 2]
+    return pool(batch, factor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,40 @@ def test_a_stored_network_is_as_coarse_as_it_was(model: torch.nn.Module, tmp_pat
     again = read_net(tiny.workload(), tmp_path / "w.safetensors", tmp_path)
     assert resolution.factor_of(again) == 4
     torch.testing.assert_close(again(batch), model(batch))
+
+
+def test_a_vision_transformer_keeps_its_positions(tmp_path: Path) -> None:
+    """Each token of the coarse network has the mean position of the four that it stands for, also when read again."""
+    workload = load_workload(families.SOURCE, None, tmp_path, {"net": "ViT"})
+    assert workload.build is not None
+    model = workload.build().eval().requires_grad_(False)
+    (name, table), *others = [
+        (name, item.clone()) for name, item in model.named_parameters() if "position_embeddings" in name
+    ]
+    grid = [size // 16 for size in workload.pipeline.tile]
+    assert not others and table.shape[1] == grid[0] * grid[1]
+    settings = coarsen.canonical({"factor": 2, "steps": 0}, {"name": "torch"}, current_host())
+    assert settings is not None
+    changed = coarsen.change(settings, model, copy.deepcopy(model), workload)
+    blocks = table.reshape(grid[0] // 2, 2, grid[1] // 2, 2, -1).mean(dim=(1, 3)).reshape(1, -1, table.shape[2])
+    torch.testing.assert_close(changed.model.get_parameter(name), blocks)
+    assert changed.report["tables"] == [name]
+
+    write_net(changed.model, tmp_path)
+    again = read_net(workload, tmp_path / "w.safetensors", tmp_path)
+    batch = torch.randn(workload.pipeline.input_shape)
+    torch.testing.assert_close(again(batch), changed.model(batch))
+
+
+def test_only_tables_of_positions_shrink() -> None:
+    """Other weights with three axes, and grids that the factor does not divide, stay as they are."""
+    model = torch.nn.Module()
+    for name, shape in {"token": (1, 1, 8), "table": (1, 24, 8), "odd": (1, 6, 8), "weight": (8, 24, 3)}.items():
+        model.register_parameter(name, torch.nn.Parameter(torch.randn(shape)))
+    assert resolution.shrink_tables(model, (16, 24), 2) == ["table"]
+    assert {name: tuple(item.shape) for name, item in model.named_parameters()} == {
+        "token": (1, 1, 8), "table": (1, 6, 8), "odd": (1, 6, 8), "weight": (8, 24, 3),
+    }  # fmt: skip
 
 
 def test_a_network_that_cannot_take_smaller_tiles_is_refused(tmp_path: Path) -> None:
