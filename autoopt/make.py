@@ -108,6 +108,15 @@ class Maker:
         self.begin_check()
         self._receive("check")
 
+    def call_s(self) -> float | None:
+        """About how many seconds a call of the network takes in PyTorch here; None for a finished graph.
+
+        Raises WeightsError or WorkloadError when network and weights do not fit.
+        """
+        self._send("check", {"job": "time"})
+        seconds: float | None = self._receive("check")["seconds"]
+        return seconds
+
     def begin_export(self, graph_format: str, precision: str = "f32") -> None:
         """Let the child begin what `export` will ask for while the parent goes on; nothing where the store has it."""
         made_by = self._export_identity(graph_format, precision, self._pipeline)
@@ -296,12 +305,13 @@ class Maker:
             "threads": self._host.cores,
         }
 
-    def _receive(self, stage: str) -> None:
+    def _receive(self, stage: str) -> dict[str, Any]:
         self._checking = False
         reply = self._wait(stage)
         if "usage" in reply:
             kind = getattr(errors, reply["usage"]["kind"])
             raise kind(*reply["usage"]["problems"])
+        return reply
 
     def _wait(self, stage: str) -> dict[str, Any]:
         timeout_s = self._timeouts_s.get(stage, OTHER_TIMEOUT_S)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 WARM = ("torch", "torch.export", "monai.networks.nets")
 """What a maker process imports before it knows its workload."""
+TIMED_CALLS = 4
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ class Jobs:
         if "pipeline" in request:
             workload = replace(workload, pipeline=Pipeline.from_json(request["pipeline"]))
         weights = Path(request["weights"])
-        if request["job"] == "check":
-            self._source(request, workload)
-            return {}
+        if request["job"] in ("check", "time"):
+            source = self._source(request, workload)
+            return {"seconds": _call_s(source, workload)} if request["job"] == "time" else {}
         store, made_by = Store(Path(request["store"])), request["made_by"]
         parent, net = (None if request.get(key) is None else store.get(KIND, request[key]) for key in ("source", "net"))
         job = _Job(request, workload, weights, made_by["stage"], made_by["settings"], parent, net)
@@ -120,6 +121,21 @@ class Jobs:
             torch.set_num_threads(int(request["threads"]))
             self._sources[key] = export.load_source(workload, Path(request["weights"]))
         return self._sources[key]
+
+
+def _call_s(source: Source, workload: Workload) -> float | None:
+    """The least time of some calls of the network; None for a finished graph."""
+    import torch
+
+    if source.model is None:
+        return None
+    batch, seconds = torch.zeros(workload.pipeline.input_shape), []
+    with torch.no_grad():
+        for _ in range(TIMED_CALLS):
+            began = time.perf_counter()
+            source.model(batch)
+            seconds.append(time.perf_counter() - began)
+    return min(seconds)
 
 
 def _rank(job: _Job, folder: Path) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from autoopt.compress import NET_STEPS, graph_steps, net_step
 from autoopt.errors import NoStudy
+from autoopt.make import Maker
 from autoopt.nets.views import MOST as MOST_VIEWS
 from autoopt.records import Configuration, Scalar, StudyCard, TrialRecord, digest
 from autoopt.request import Prepared
@@ -23,7 +24,7 @@ DEFAULT_RANKING_S = 12.0
 """Seconds per trial, per artifact and per ranking of layers before this host has measured any: a net of 2 M parameters
 on two cores."""
 DEFAULT_CALL_S = 0.1
-"""Seconds of a call of the network in PyTorch, likewise."""
+"""Seconds of a call of the network in PyTorch, where nothing is trained or there is no network."""
 CALLS_PER_EXAMPLE = 3.0
 """What training on an example costs: the network forward, and twice that backward."""
 LEAST_SHARE = 0.1
@@ -62,7 +63,7 @@ def plan_search(prepared: Prepared) -> Plan:
     the search itself decides later which ones it makes.
     """
     known = _known_trials(prepared)
-    rest = _Rest.of(prepared, known)
+    rest = _Rest.of(prepared, known, timed_call_s)
     made = sum(map(len, rest.artifacts.values()))
     return Plan(
         card=prepared.card,
@@ -82,6 +83,12 @@ def plan_search(prepared: Prepared) -> Plan:
 def seconds_left(prepared: Prepared, known: Sequence[TrialRecord]) -> float:
     """What the rest of a study takes whose trials so far are `known`, estimated as `plan_search` does."""
     return _Rest.of(prepared, known).seconds
+
+
+def timed_call_s(prepared: Prepared) -> float:
+    """What a call of the network takes in PyTorch here: trainings cost a multiple of it."""
+    with Maker(prepared.workload, prepared.weights, prepared.store, prepared.host) as maker:
+        return maker.call_s() or DEFAULT_CALL_S
 
 
 def _known_trials(prepared: Prepared) -> Sequence[TrialRecord]:
@@ -125,8 +132,16 @@ class _Rest:
     seconds: float
 
     @classmethod
-    def of(cls, prepared: Prepared, known: Sequence[TrialRecord]) -> Self:
-        """After the trials `known`. The configurations to come are random ones: the search decides later."""
+    def of(
+        cls,
+        prepared: Prepared,
+        known: Sequence[TrialRecord],
+        call_s: Callable[[Prepared], float] = lambda prepared: DEFAULT_CALL_S,
+    ) -> Self:
+        """After the trials `known`. The configurations to come are random ones: the search decides later.
+
+        `call_s` is asked what a call of the network takes where no trial tells and there is something to train.
+        """
         done, likely = _done(known), _likely_configurations(prepared)
         trials = max(0, min(prepared.request.budget, len(likely)) - len(done))
         to_come = [configuration for configuration in likely if configuration.digest not in done][:trials]
@@ -135,7 +150,8 @@ class _Rest:
             stage: [part for link, part in parts.items() if link not in made.get(stage, {})]
             for stage, parts in _artifacts(to_come).items()
         }
-        costs = _Costs.of(prepared, known)
+        trained = any(artifacts.get(stage) for stage in NET_STEPS)
+        costs = _Costs.of(prepared, known, call_s if trained else lambda prepared: DEFAULT_CALL_S)
         per_trial = _median(
             [record.seconds.get("measure", 0.0) + record.seconds.get("score", 0.0) for record in known],
             DEFAULT_MEASURE_S,
@@ -160,7 +176,7 @@ class _Costs:
     call_s: float
 
     @classmethod
-    def of(cls, prepared: Prepared, known: Sequence[TrialRecord]) -> Self:
+    def of(cls, prepared: Prepared, known: Sequence[TrialRecord], call_s: Callable[[Prepared], float]) -> Self:
         """From what the store has of this workload, and from the reference of the study if it was measured."""
         seconds: dict[str, list[float]] = {}
         trainings: list[float] = []
@@ -176,7 +192,7 @@ class _Costs:
         return cls(
             {stage: float(np.median(items)) for stage, items in seconds.items()},
             float(np.median(trainings)) if trainings else None,
-            float(np.median(calls)) if calls else DEFAULT_CALL_S,
+            float(np.median(calls)) if calls else call_s(prepared),
         )
 
     def seconds(self, stage: str, part: _Part) -> float:

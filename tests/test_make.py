@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from autoopt.errors import StorageError, Timeout, Unsupported, WeightsError, WorkloadError
+from autoopt.export import Source
 from autoopt.graphs import caller
 from autoopt.make import Maker
-from autoopt.make_child import Jobs
+from autoopt.make_child import Jobs, _call_s
 from autoopt.records import Host, Scalar
 from autoopt.store import Store
 from autoopt.workload import Workload, load_workload
@@ -149,6 +150,13 @@ def test_another_recipe_trains_another_network(home: Path, workload: Workload, w
 
     base, other = keys(workload), keys(replace(workload, recipe=replace(workload.recipe, learning_rate=0.5)))
     assert base[0] != other[0] and base[1] == other[1]
+
+
+def test_a_call_is_timed_where_there_is_a_network(maker: Maker, workload: Workload) -> None:
+    """What trainings will cost follows from a call of the network; a finished graph has none to train."""
+    seconds = maker.call_s()
+    assert seconds is not None and seconds > 0
+    assert _call_s(Source(None, {}, {}), workload) is None
 
 
 def test_a_failure_is_remembered(maker: Maker) -> None:

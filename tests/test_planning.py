@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import autoopt
+from autoopt import planning
 from autoopt.planning import Plan, seconds_left
 from autoopt.records import Status, TrialRecord
 from autoopt.request import Request, prepare
@@ -21,6 +22,11 @@ prune: {{ratio: [null, 0.25, 0.5], rungs: "0.25", steps: {steps}, batch: 2}}
 quantize: {{scheme: [null, int8], tool: nncf, keep_float: [0, 1]}}
 runtime: {{name: onnxruntime, threads: 1, spinning: false}}
 """
+
+
+@pytest.fixture(autouse=True)
+def a_call_takes_a_tenth_of_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "timed_call_s", lambda prepared: 0.1)
 
 
 def planned(home: Path, steps: int) -> Plan:
