@@ -30,8 +30,11 @@ DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
     "fake": (),
 }
 """The packages whose versions change what is made, by format."""
-TOLERANCE = {"f32": 1e-3, "bf16": 5e-2}
-"""The largest error that is let through: root mean square, as a fraction of that of the model's answer."""
+TOLERANCE = {"f32": 1e-3, "bf16": 0.2}
+"""The largest error that is let through: root mean square, as a fraction of that of the model's answer.
+
+In bfloat16 the roundings of a deep network add up (0.06 after the 80 convolutions of an EfficientNet with a decoder);
+what that costs is scored. A wrong export is off by its whole size."""
 PEAK = 20.0
 """How much larger the error of a single number may be, as a fraction of the largest one: where a network divides by the
 deviation of a million voxels (instance norm), runtimes sum in other orders, and single voxels stray."""
