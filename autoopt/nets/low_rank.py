@@ -135,9 +135,9 @@ def _tucker(weight: np.ndarray, narrow: int, wide: int) -> tuple[np.ndarray, np.
     out = _leading(weight.reshape(len(weight), -1), wide)
     into = _leading(np.moveaxis(weight, 1, 0).reshape(weight.shape[1], -1), narrow)
     for _ in range(TUCKER_SWEEPS):
-        out = _leading(np.einsum("oip,ir->orp", weight, into).reshape(len(weight), -1), wide)
-        into = _leading(np.einsum("oip,or->irp", weight, out).reshape(weight.shape[1], -1), narrow)
-    return into, np.einsum("oip,or,is->rsp", weight, out, into), out
+        out = _leading(np.einsum("oip,ir->orp", weight, into, optimize=True).reshape(len(weight), -1), wide)
+        into = _leading(np.einsum("oip,or->irp", weight, out, optimize=True).reshape(weight.shape[1], -1), narrow)
+    return into, np.einsum("oip,or,is->rsp", weight, out, into, optimize=True), out
 
 
 def _leading(matrix: np.ndarray, rank: int) -> np.ndarray:
