@@ -91,3 +91,11 @@ def test_what_was_told_is_learnt_from(name: str, tmp_path: Path) -> None:
             losses.append(time / math.log(400) + error / 0.9)
         first, last = first + losses[:10], last + losses[-10:]
     assert (np.mean(last) < 0.85 * np.mean(first)) == (name != "random")
+
+
+def test_the_measured_grid_is_whole() -> None:
+    """The stored table has every point of its grid: a changed default would make other points of the same text."""
+    from benchmarks.sampler_table import TABLE, read_table
+
+    table = read_table(TABLE)
+    assert len(table.values) >= 400 and table.whole > 0
