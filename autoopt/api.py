@@ -76,7 +76,7 @@ def plan(
     seed: int = 0,
     home: PathLike = "mlruns",
 ) -> Plan:
-    """What `search` with the same arguments would do and cost; measures and compresses nothing."""
+    """What `search` with the same arguments would do and cost; makes nothing, times at most a call of the network."""
     from autoopt import planning
     from autoopt.request import prepare
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 WARM = ("torch", "torch.export", "monai.networks.nets")
 """What a maker process imports before it knows its workload."""
 TIMED_CALLS = 4
+"""Of which the fastest counts: the first one allocates."""
 
 
 @dataclass(frozen=True)

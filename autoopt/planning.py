@@ -136,7 +136,7 @@ class _Rest:
         cls,
         prepared: Prepared,
         known: Sequence[TrialRecord],
-        call_s: Callable[[Prepared], float] = lambda prepared: DEFAULT_CALL_S,
+        call_s: Callable[[Prepared], float] | None = None,
     ) -> Self:
         """After the trials `known`. The configurations to come are random ones: the search decides later.
 
@@ -151,7 +151,7 @@ class _Rest:
             for stage, parts in _artifacts(to_come).items()
         }
         trained = any(artifacts.get(stage) for stage in NET_STEPS)
-        costs = _Costs.of(prepared, known, call_s if trained else lambda prepared: DEFAULT_CALL_S)
+        costs = _Costs.of(prepared, known, call_s if trained else None)
         per_trial = _median(
             [record.seconds.get("measure", 0.0) + record.seconds.get("score", 0.0) for record in known],
             DEFAULT_MEASURE_S,
@@ -176,7 +176,7 @@ class _Costs:
     call_s: float
 
     @classmethod
-    def of(cls, prepared: Prepared, known: Sequence[TrialRecord], call_s: Callable[[Prepared], float]) -> Self:
+    def of(cls, prepared: Prepared, known: Sequence[TrialRecord], call_s: Callable[[Prepared], float] | None) -> Self:
         """From what the store has of this workload, and from the reference of the study if it was measured."""
         seconds: dict[str, list[float]] = {}
         trainings: list[float] = []
@@ -192,7 +192,7 @@ class _Costs:
         return cls(
             {stage: float(np.median(items)) for stage, items in seconds.items()},
             float(np.median(trainings)) if trainings else None,
-            float(np.median(calls)) if calls else call_s(prepared),
+            float(np.median(calls)) if calls else call_s(prepared) if call_s else DEFAULT_CALL_S,
         )
 
     def seconds(self, stage: str, part: _Part) -> float:

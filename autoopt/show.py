@@ -77,7 +77,7 @@ def plan(planned: Plan) -> None:
     """What a search would do and cost."""
     console = console_of()
     card = planned.card
-    basis = "from this study so far" if planned.measured_here else "a guess: nothing was measured here yet"
+    basis = "from this study so far" if planned.measured_here else "a guess: no trial was measured here yet"
     size = f"{planned.count.n}" if planned.count.exact else f"at least {planned.count.n}"
     lines = [
         f"study        {card.name} ({card.title})",

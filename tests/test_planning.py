@@ -8,7 +8,7 @@ import pytest
 
 import autoopt
 from autoopt import planning
-from autoopt.planning import Plan, seconds_left
+from autoopt.planning import Plan, seconds_left, timed_call_s
 from autoopt.records import Status, TrialRecord
 from autoopt.request import Request, prepare
 from autoopt.store import Store
@@ -87,3 +87,15 @@ def test_what_a_study_has_made_is_not_to_come(tmp_path: Path) -> None:
     views = 2 * (100 * 2 + 150) * 0.1
     per_trial_before = 8.0  # no trial of it was timed here: its seconds are 0, and the median with them
     assert before - after == pytest.approx(per_trial_before * plan.trials_to_run + 3 * 5.0 + training + views)
+
+
+def test_a_call_is_timed_only_where_something_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network is called in the maker process for a plan with trainings; any other plan starts no process."""
+    asked: list[float] = []
+    monkeypatch.setattr(planning, "timed_call_s", lambda prepared: asked.append(timed_call_s(prepared)) or asked[-1])
+    planned(tmp_path, steps=10)
+    assert len(asked) == 1 and asked[0] > 0
+    space = tmp_path / "float.yaml"
+    space.write_text("runtime: {name: onnxruntime, threads: [1, 2]}")
+    autoopt.plan(tiny.SOURCE, space=space, weights=tmp_path / "tiny.safetensors", home=tmp_path)
+    assert len(asked) == 1
