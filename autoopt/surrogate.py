@@ -24,7 +24,7 @@ NOISES = (1e-4, 1e-2, 1e-1)
 """Variances of what is measured, as a share of that of the values."""
 DRAWS = 64
 WORST = 0.1
-"""How far beyond the worst value of the front, as a share of its range, a gain still counts."""
+"""How far beyond the worst value that was told, as a share of the range of all, a gain still counts."""
 
 
 _ABSENT = "(absent)"

@@ -18,7 +18,7 @@ from tests import tiny
 pytest.importorskip("torch")
 
 SPACE = """
-prune: {{ratio: [null, 0.25, 0.5], rungs: "0.25", steps: {steps}, batch: 2}}
+prune: {{ratio: [null, 0.25, 0.5], rungs: "0.25", steps: {steps}, unit: {unit}, batch: 2}}
 quantize: {{scheme: [null, int8], tool: nncf, keep_float: [0, 1]}}
 runtime: {{name: onnxruntime, threads: 1, spinning: false}}
 """
@@ -29,10 +29,10 @@ def a_call_takes_a_tenth_of_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "timed_call_s", lambda prepared: 0.1)
 
 
-def planned(home: Path, steps: int) -> Plan:
+def planned(home: Path, steps: int, unit: str = "steps") -> Plan:
     home.mkdir(parents=True, exist_ok=True)
-    space = home / f"steps-{steps}.yaml"
-    space.write_text(SPACE.format(steps=steps))
+    space = home / f"{steps}-{unit}.yaml"
+    space.write_text(SPACE.format(steps=steps, unit=unit))
     weights = tiny.weights(home / "tiny.safetensors")
     return autoopt.plan(tiny.SOURCE, budget=50, space=space, weights=weights, home=home)
 
@@ -54,6 +54,11 @@ def test_training_is_paid_by_its_steps(tmp_path: Path) -> None:
     assert many.seconds - few.seconds == pytest.approx(900 * 2 * 3 * 0.1 * (0.75**2 + 0.5**2) + views * 0.1)
 
 
+def test_an_epoch_is_paid_by_its_steps(tmp_path: Path) -> None:
+    """An epoch of three cases, two at once, is one step and a half."""
+    assert planned(tmp_path, 200, "epochs").seconds == planned(tmp_path, 300).seconds
+
+
 def test_what_was_made_here_says_what_more_will_cost(tmp_path: Path) -> None:
     """Once a network was recovered and a graph exported in this store, these seconds count."""
     before = planned(tmp_path, steps=300)
@@ -73,7 +78,7 @@ def test_what_was_made_here_says_what_more_will_cost(tmp_path: Path) -> None:
 def test_what_a_study_has_made_is_not_to_come(tmp_path: Path) -> None:
     """After the trial of the upper rung its trainings and its export are over, and so is the time of one trial."""
     plan = planned(tmp_path, steps=100)
-    weights, space = tmp_path / "tiny.safetensors", str(tmp_path / "steps-100.yaml")
+    weights, space = tmp_path / "tiny.safetensors", str(tmp_path / "100-steps.yaml")
     prepared = prepare(Request(tiny.SOURCE, budget=50, space=space, weights=weights, home=tmp_path))
     pruned = next(
         found

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAME = "coarsen"
 SWITCH = "factor"
-VERSION = 2
+VERSION = 3
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai")
 PARAMETERS: Mapping[str, Parameter] = {
     "factor": Parameter(
@@ -57,7 +57,7 @@ def change(
     from autoopt.nets import resolution
 
     before, factor, tile = training.Before(model, workload), int(settings["factor"] or 1), workload.pipeline.tile
-    resolution.coarsen(model, factor, dense=workload.task == "segmentation")
+    resolution.coarsen(model, factor, workload.pipeline.output_shape[2:])
     tables = []
     if _refusal(model, before.batch) is not None:
         tables = resolution.shrink_tables(model, tile, factor)

@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from autoopt.nets.recovery import Recovery
     from autoopt.workload import Workload
 
+UNITS = ("steps", "epochs")
+
 PARAMETERS: Mapping[str, Parameter] = {
     "batch": Parameter("integer", 4, "examples a training step", low=2, high=256),
+    "unit": Parameter(
+        "choice", "steps", "what `steps` counts: steps, or epochs (each of all examples to learn from)", UNITS
+    ),
     "seconds": Parameter(
         "number",
         None,
@@ -47,7 +52,7 @@ PARAMETERS: Mapping[str, Parameter] = {
 }
 
 
-TRAINING_ONLY = ("seconds", "learning_rate", "as_int8", "training_precision")
+TRAINING_ONLY = ("unit", "seconds", "learning_rate", "as_int8", "training_precision")
 """What has no effect without steps."""
 
 
@@ -67,18 +72,25 @@ def canonical(
         return None
     if not known["steps"]:
         return {name: value for name, value in known.items() if name not in TRAINING_ONLY}
+    if known["unit"] == UNITS[0]:  # as before there were others: what is made with it keeps its key
+        del known["unit"]
     if known["training_precision"] == "auto":
         known["training_precision"] = "bf16" if has_bf16(host.isa) else "f32"
     return known
 
 
+def steps_of(settings: Mapping[str, Scalar], cases: int) -> int:
+    """The training steps that settings ask for where there are so many cases to learn from."""
+    count = int(settings.get("steps") or 0)
+    return math.ceil(count * cases / int(settings["batch"] or 2)) if settings.get("unit") == "epochs" else count
+
+
 def plan_of(settings: Mapping[str, Scalar], workload: Workload) -> Recovery:
     """The training that the settings of a step ask for."""
-
-    from autoopt.nets.recovery import Recovery
+    from autoopt.nets.recovery import Recovery, parted
 
     return Recovery(
-        steps=int(settings["steps"] or 0),
+        steps=steps_of(settings, len(parted(workload.splits.train)[0])),
         batch=int(settings["batch"] or 2),
         learning_rate=float(settings.get("learning_rate") or workload.recipe.learning_rate),
         bf16=settings.get("training_precision") == "bf16",

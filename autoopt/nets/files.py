@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,11 +73,11 @@ def read_net(workload: Workload, weights: Path, folder: Path | None = None) -> t
     if folder is None:
         load_weights(model, weights)
     else:
-        _restore(model, folder, dense=workload.task == "segmentation")
+        _restore(model, folder, workload.pipeline.output_shape[2:])
     return model.eval().requires_grad_(False)
 
 
-def _restore(model: torch.nn.Module, folder: Path, *, dense: bool) -> None:
+def _restore(model: torch.nn.Module, folder: Path, answered: Sequence[int]) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -88,7 +89,7 @@ def _restore(model: torch.nn.Module, folder: Path, *, dense: bool) -> None:
     if not isinstance(structure, dict) or structure.get("schema") != SCHEMA:
         raise WeightsError(f"{folder / STRUCTURE} must have the schema {SCHEMA}")
     if structure.get("coarse", 1) > 1:
-        resolution.coarsen(model, structure["coarse"], dense=dense)
+        resolution.coarsen(model, structure["coarse"], answered)
     unknown = [name for name in structure["factored"] if name not in dict(model.named_modules())]
     if unknown:
         raise WeightsError(f"the stored network must be one of this workload, {', '.join(unknown[:5])} is not in it")

@@ -12,26 +12,56 @@ if TYPE_CHECKING:
     import torch
 
 _FACTOR = "coarse_factor"
+_SHARES = "enlarged_along_{}"
 
 
-def coarsen(model: torch.nn.Module, factor: int, *, dense: bool) -> None:
+def coarsen(model: torch.nn.Module, factor: int, tile: Sequence[int]) -> None:
     """Let `model`, which takes (n, channels, *sizes), work on the means of blocks of `factor` pixels along each axis.
 
-    With `dense` its answer (n, classes, *smaller) is enlarged to the sizes of the input, by linear interpolation. In
-    place: the kind of the module changes, as in `torch.nn.utils.parametrize`, and its layers keep their names.
+    Its answer (n, classes, *smaller) is enlarged to the sizes of the input by linear interpolation, fastest where those
+    are `tile`; where that is empty it is no image and stays as it is. In place: the kind of the module changes, as in
+    `torch.nn.utils.parametrize`, and its layers keep their names.
     """
     whole = type(model)
 
     def forward(self: Any, batch: torch.Tensor) -> torch.Tensor:
-        import torch.nn.functional as functions
-
         answer: torch.Tensor = whole.forward(self, _means(batch, factor))
-        if not dense:
+        if not tile:
             return answer
-        mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[batch.ndim - 2]
-        return functions.interpolate(answer, size=batch.shape[2:], mode=mode, align_corners=False)
+        if [*answer.shape[2:], *batch.shape[2:]] != [*(size // factor for size in tile), *tile]:
+            return _interpolated(answer, batch.shape[2:])
+        return _enlarged(answer, [getattr(self, _SHARES.format(axis)) for axis in range(len(tile))])
 
     model.__class__ = type(f"Coarse{whole.__name__}", (whole,), {"forward": forward, _FACTOR: factor})
+    for axis, size in enumerate(tile):  # made anew wherever a network is made coarse: no weights to store
+        model.register_buffer(_SHARES.format(axis), _shares(size // factor, size), persistent=False)
+
+
+def _interpolated(image: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
+    import torch.nn.functional as functions
+
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(sizes)]
+    return functions.interpolate(image, list(sizes), mode=mode, align_corners=False)
+
+
+def _shares(small: int, large: int) -> torch.Tensor:
+    """What each of `small` pixels gives to each of `large` ones by linear interpolation: (large, small)."""
+    import torch
+
+    return _interpolated(torch.eye(small)[None], [large])[0].T.contiguous()
+
+
+def _enlarged(image: torch.Tensor, shares: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The same as `_interpolated`, as a product of matrices along each axis.
+
+    OpenVINO takes three to seven times as long for its own operation (docs/benchmarks.md).
+    """
+    *others, last = shares
+    for axis, along in enumerate(others, start=2):
+        after = image.shape[axis + 1 :]
+        rows = image if len(after) == 1 else image.flatten(axis + 1)
+        image = (along @ rows).reshape(*image.shape[:axis], len(along), *after)
+    return image @ last.T
 
 
 def factor_of(model: torch.nn.Module) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -194,6 +195,14 @@ def test_the_rate_is_that_of_the_recipe_or_of_the_step() -> None:
     workload, settings = tiny.workload(), {"steps": 10, "batch": 2, "training_precision": "f32"}
     assert training.plan_of(settings, workload).learning_rate == workload.recipe.learning_rate
     assert training.plan_of({**settings, "learning_rate": 0.25}, workload).learning_rate == 0.25
+
+
+def test_steps_may_be_counted_in_epochs() -> None:
+    """An epoch is every case that is learnt from, not those held out, `batch` at a time."""
+    workload, settings = tiny.workload(), {"steps": 9, "unit": "epochs", "batch": 2, "training_precision": "f32"}
+    learnt, held = recovery.parted(workload.splits.train)
+    assert len(held) and training.plan_of(settings, workload).steps == math.ceil(9 * len(learnt) / 2)
+    assert training.plan_of({**settings, "unit": "steps"}, workload).steps == 9
 
 
 def test_the_hold_out_is_looked_at_in_batches() -> None:

@@ -29,7 +29,7 @@ def test_a_coarse_network_answers_for_blocks(model: torch.nn.Module) -> None:
     small = torch.randn(2, 3, 8, 8)
     wanted = model(small)
     names = list(model.state_dict())
-    resolution.coarsen(model, 2, dense=True)
+    resolution.coarsen(model, 2, tile=(16, 16))
     answer = model(small.repeat_interleave(2, 2).repeat_interleave(2, 3))
     assert answer.shape == (2, 2, 16, 16) and list(model.state_dict()) == names
     torch.testing.assert_close(
@@ -37,11 +37,42 @@ def test_a_coarse_network_answers_for_blocks(model: torch.nn.Module) -> None:
     )
 
 
+class Same(torch.nn.Module):
+    """A network that answers with what it is asked."""
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        return batch
+
+
+@pytest.mark.parametrize("tile", [(12,), (12, 20), (8, 12, 20)])
+def test_an_answer_is_enlarged_by_linear_interpolation(tile: tuple[int, ...]) -> None:
+    """Along each axis, for images of one, two and three, whether or not they have the size of the tile."""
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(tile)]
+    net = Same()
+    resolution.coarsen(net, 4, tile)
+    for sizes in (tile, (16,) * len(tile)):
+        small = torch.randn(2, 3, *(size // 4 for size in sizes))
+        image = small
+        for axis in range(len(tile)):
+            image = image.repeat_interleave(4, 2 + axis)
+        wanted = torch.nn.functional.interpolate(small, scale_factor=4, mode=mode, align_corners=False)
+        torch.testing.assert_close(net(image), wanted)
+
+
+def test_an_answer_that_is_no_image_is_not_enlarged() -> None:
+    """A network that answers with a number for each class answers so when it is coarse."""
+    net = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    image = torch.randn(2, 3, 8, 8)
+    wanted = net(image)
+    resolution.coarsen(net, 2, ())
+    torch.testing.assert_close(net(image), wanted)
+
+
 def test_a_stored_network_is_as_coarse_as_it_was(model: torch.nn.Module, tmp_path: Path) -> None:
     """Written and read again it has the same factor and the same answers; one that is not coarse has none."""
     batch = torch.randn(1, 3, 16, 16)
     assert resolution.factor_of(model) == 1
-    resolution.coarsen(model, 4, dense=True)
+    resolution.coarsen(model, 4, tile=(16, 16))
     write_net(model, tmp_path)
     again = read_net(tiny.workload(), tmp_path / "w.safetensors", tmp_path)
     assert resolution.factor_of(again) == 4
