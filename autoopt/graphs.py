@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,10 @@ SYNONYMS = (
 """Operations that are called differently in ONNX (first) and in OpenVINO."""
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operations with weights, as ONNX calls them."""
+SHARES = "enlarged_along_{}"
+"""What the constants are called whose products enlarge a coarse network's answer, one for each axis."""
+ENLARGE = "Enlarge"
+"""The type of these products: what is done to an answer is no layer, and no quantizer gets it."""
 _PLUMBING = frozenset({"Constant", "Parameter", "Result", "ShapeOf", "Identity", "Convert"})
 _WITHOUT_BIAS = "/WithoutBiases"
 _RUNNING_NUMBER = re.compile(r"[A-Z][A-Za-z]*_\d+(/fq_.*)?")
@@ -107,7 +111,7 @@ def name_openvino(model: openvino.Model) -> None:
 def onnx_nodes(model: onnx.ModelProto) -> list[Node]:
     """The layers of an ONNX graph."""
     return [
-        Node((node.name,), (node.name,), _types(node.op_type))
+        Node((node.name,), (node.name,), (ENLARGE,) if _is_share(*node.input) else _types(node.op_type))
         for node in model.graph.node
         if node.op_type not in _PLUMBING
     ]
@@ -120,7 +124,9 @@ def openvino_nodes(model: openvino.Model) -> list[Node]:
         kind, name = op.get_type_name(), op.get_friendly_name()
         if kind in _PLUMBING or name in biases:
             continue
-        types, names, aliases = _types(kind), [name], [name.removesuffix(_WITHOUT_BIAS)]
+        constants = (value.get_node().get_friendly_name() for value in op.input_values())
+        types = (ENLARGE,) if _is_share(*constants) else _types(kind)
+        names, aliases = [name], [name.removesuffix(_WITHOUT_BIAS)]
         if types[0] in WEIGHTED:
             bias, module = _bias_add(op), _weight_module(op)
             if bias is not None:
@@ -136,7 +142,7 @@ def openvino_nodes(model: openvino.Model) -> list[Node]:
 def count_onnx(model: onnx.ModelProto) -> dict[str, int]:
     """How many quantizers and how many layers with quantized weights an ONNX graph has."""
     made_by = {output: node for node in model.graph.node for output in node.output}
-    weighted = [node for node in model.graph.node if node.op_type in WEIGHTED]
+    weighted = [node for node in model.graph.node if node.op_type in WEIGHTED and not _is_share(*node.input)]
     return {
         "quantizers": sum(node.op_type == "QuantizeLinear" for node in model.graph.node),
         "quantized_layers": sum(
@@ -149,12 +155,22 @@ def count_onnx(model: onnx.ModelProto) -> dict[str, int]:
 def count_openvino(model: openvino.Model) -> dict[str, int]:
     """How many quantizers and how many layers with quantized weights an OpenVINO graph has."""
     ops = model.get_ordered_ops()
-    weighted = [op for op in ops if _types(op.get_type_name())[0] in WEIGHTED]
+    layers = {name for node in openvino_nodes(model) if node.types[0] in WEIGHTED for name in node.names[:1]}
+    weighted = [op for op in ops if op.get_friendly_name() in layers]
     return {
         "quantizers": sum(op.get_type_name() == "FakeQuantize" for op in ops),
         "quantized_layers": sum(_is_quantized(op.input_value(1).get_node()) for op in weighted),
         "layers": len(weighted),
     }
+
+
+def enlarging(nodes: Sequence[Node]) -> list[str]:
+    """The names of the nodes that enlarge an answer."""
+    return [name for node in nodes if node.types == (ENLARGE,) for name in node.names]
+
+
+def _is_share(*names: str) -> bool:
+    return any(name.startswith(SHARES.format("")) for name in names)
 
 
 def _types(kind: str) -> tuple[str, ...]:

@@ -21,7 +21,8 @@ ATTENTION = frozenset({"Softmax", "SoftMax", "ScaledDotProductAttention", "Atten
 
 def quantized(model: Any, settings: Mapping[str, Scalar], tiles: Sequence[np.ndarray]) -> Any:
     """The quantized OpenVINO model of `model`, with all layers. Raises Unsupported when NNCF refuses the graph."""
-    return _run(model, settings, list(tiles), [], has_attention(graphs.openvino_nodes(model)))
+    nodes = graphs.openvino_nodes(model)
+    return _run(model, settings, list(tiles), graphs.enlarging(nodes), has_attention(nodes))
 
 
 def quantize(
@@ -114,7 +115,7 @@ def has_attention(nodes: Sequence[graphs.Node]) -> bool:
 
 def _selected(settings: Mapping[str, Scalar], nodes: Sequence[graphs.Node]) -> list[str]:
     text = settings.get("ignored_layers")
-    return select(None if text is None else str(text), nodes)
+    return [*select(None if text is None else str(text), nodes), *graphs.enlarging(nodes)]
 
 
 def _run(

@@ -59,7 +59,8 @@ def quantize(
     # Given the model and not its path: from a path the quantizer writes a helper file beside the source.
     model = onnx.load(source / graphs.FILES["onnx"])
     text = settings.get("ignored_layers")
-    ignored = select(None if text is None else str(text), graphs.onnx_nodes(model))
+    nodes = graphs.onnx_nodes(model)
+    ignored = [*select(None if text is None else str(text), nodes), *graphs.enlarging(nodes)]
     signed = settings.get("activations") == "s8"
     estimator = str(settings.get("range_estimator", "minmax"))
     method = {"quantile": CalibrationMethod.Percentile, "entropy": CalibrationMethod.Entropy}

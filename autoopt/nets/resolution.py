@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from autoopt.graphs import SHARES
 from autoopt.nets.surgery import set_weight
 
 if TYPE_CHECKING:
     import torch
 
 _FACTOR = "coarse_factor"
-_SHARES = "enlarged_along_{}"
 
 
 def coarsen(model: torch.nn.Module, factor: int, tile: Sequence[int]) -> None:
@@ -30,11 +30,12 @@ def coarsen(model: torch.nn.Module, factor: int, tile: Sequence[int]) -> None:
             return answer
         if [*answer.shape[2:], *batch.shape[2:]] != [*(size // factor for size in tile), *tile]:
             return _interpolated(answer, batch.shape[2:])
-        return _enlarged(answer, [getattr(self, _SHARES.format(axis)) for axis in range(len(tile))])
+        return _enlarged(answer, [getattr(self, SHARES.format(axis)) for axis in range(len(tile))])
 
     model.__class__ = type(f"Coarse{whole.__name__}", (whole,), {"forward": forward, _FACTOR: factor})
     for axis, size in enumerate(tile):  # made anew wherever a network is made coarse: no weights to store
-        model.register_buffer(_SHARES.format(axis), _shares(size // factor, size), persistent=False)
+        shares = _shares(size // factor, size)
+        model.register_buffer(SHARES.format(axis), shares.T if axis == len(tile) - 1 else shares, persistent=False)
 
 
 def _interpolated(image: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
@@ -45,10 +46,10 @@ def _interpolated(image: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
 
 
 def _shares(small: int, large: int) -> torch.Tensor:
-    """What each of `small` pixels gives to each of `large` ones by linear interpolation: (large, small)."""
+    """What each of `large` pixels takes from each of `small` ones by linear interpolation: (large, small)."""
     import torch
 
-    return _interpolated(torch.eye(small)[None], [large])[0].T.contiguous()
+    return _interpolated(torch.eye(small)[None], [large])[0].T
 
 
 def _enlarged(image: torch.Tensor, shares: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -61,7 +62,7 @@ def _enlarged(image: torch.Tensor, shares: Sequence[torch.Tensor]) -> torch.Tens
         after = image.shape[axis + 1 :]
         rows = image if len(after) == 1 else image.flatten(axis + 1)
         image = (along @ rows).reshape(*image.shape[:axis], len(along), *after)
-    return image @ last.T
+    return image @ last
 
 
 def factor_of(model: torch.nn.Module) -> int:

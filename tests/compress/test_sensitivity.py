@@ -84,6 +84,23 @@ def test_a_ranking_is_made_once_and_decides_what_stays_in_float(tmp_path: Path) 
             assert mixed.report["ignored"] and mixed.report["sqnr_db"] > plain.report["sqnr_db"]
 
 
+def test_the_enlargement_of_a_coarse_answer_is_no_layer(tmp_path: Path) -> None:
+    """No group of a ranking has it and it stays in float; the ranking that was made on one format serves the other."""
+    pytest.importorskip("openvino")
+    workload = load_workload(tiny.SOURCE, None, tmp_path)
+    settings = {"scheme": "int8", "weight_bits": 8, "calibration_cases": 3, "keep_float": 1}
+    with Maker(workload, tiny.weights(tmp_path / "w.safetensors"), Store(tmp_path / "store"), current_host()) as maker:
+        coarse = maker.net("coarsen", {"factor": 2, "steps": 0, "batch": 2}, None)
+        for kind, tool in (("onnx", "onnxruntime"), ("onnx", "nncf"), ("openvino", "nncf")):
+            source = maker.export(kind, net=coarse)
+            ranks = maker.ranking(source, 8)
+            assert {layer for item in ranks for layer in item.layers} == {"stem/Conv", "head/Conv"}
+            report = maker.step("quantize", {**settings, "tool": tool}, source).report
+            assert (report["quantized_layers"], report["layers"]) == (1, 2)
+            products = [name for name in report["ignored"] if not name.startswith(("stem", "head"))]
+            assert len(products) == 2  # one along each axis
+
+
 def test_a_ranking_is_shown_as_numbers_and_a_picture() -> None:
     """The CSV has a line a group with what all so far cost; the picture is a PNG."""
     lines = layer_ranking.as_csv(RANKS).splitlines()
