@@ -2,11 +2,14 @@
 
 A space of compressions is small and discrete, so nothing is drawn from densities: every candidate is looked at, and
 the one comes next whose expected gain of hypervolume is largest (EHVI: Emmerich, Giannakoglou, Naujoks 2006; here by
-Monte Carlo), times the chance that it keeps the limits and does not fail.
+Monte Carlo), times the chance that it keeps the limits and does not fail. Two models judge: a wary one, to which a
+point that differs in a whole step is far from all that is known, and a bold one, which adds up what settings did
+elsewhere. The first finds what nobody expects, the second combines what was good.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +25,13 @@ MIDDLE = 2
 SWEEPS = 3
 NOISES = (1e-4, 1e-2, 1e-1)
 """Variances of what is measured, as a share of that of the values."""
-DRAWS = 64
+PRODUCT = (0.0,)
+SHARES = (0.1, 0.5, 0.9)
+"""How much of what settings do they do each by themselves, whatever the others are: seconds multiply, losses add up."""
+MODELS = ((False, PRODUCT), (True, SHARES))
+"""The wary and the bold one: whether settings that vary only together are merged, and the shares that may fit."""
+DRAWS = 32
+"""Of each model."""
 WORST = 0.1
 """How far beyond the worst value that was told, as a share of the range of all, a gain still counts."""
 
@@ -31,7 +40,10 @@ _ABSENT = "(absent)"
 
 
 class Features:
-    """Configurations as rows of numbers: two rows differ in a column by 0 to 1, and wholly where one lacks it."""
+    """Configurations as rows of numbers: two rows differ in a column by 0 to 1, and wholly where one lacks it.
+
+    `merged`: settings that vary only together, as most of a step that is on or off, are one column.
+    """
 
     def __init__(self, points: Sequence[Mapping[str, Scalar]]) -> None:
         names = sorted({name for point in points for name in point})
@@ -43,11 +55,20 @@ class Features:
             if len(numbers) > 2 and len(numbers) >= len(values) - 1:  # at most None besides
                 ordered = sorted(numbers)
                 self._ranks[name] = {item: place / (len(ordered) - 1) for place, item in enumerate(ordered)}
+        parted: dict[tuple[int, ...], str] = {}
+        for name in (*self._ranks, *self._names):  # of two that vary together, the one whose distances say more
+            codes: dict[Scalar, int] = {}
+            parts = tuple(codes.setdefault(point.get(name, _ABSENT), len(codes)) for point in points)
+            parted.setdefault(parts, name)
+        self._merged = sorted(parted.values())
 
-    def apart(self, one: Sequence[Mapping[str, Scalar]], other: Sequence[Mapping[str, Scalar]]) -> np.ndarray:
+    def apart(
+        self, one: Sequence[Mapping[str, Scalar]], other: Sequence[Mapping[str, Scalar]], *, merged: bool = False
+    ) -> np.ndarray:
         """How far the points of `one` and `other` differ in each column: (columns, len(one), len(other))."""
-        found = np.empty((len(self._names), len(one), len(other)))
-        for place, name in enumerate(self._names):
+        names = self._merged if merged else self._names
+        found = np.empty((len(names), len(one), len(other)))
+        for place, name in enumerate(names):
             left, right = ([point.get(name, _ABSENT) for point in points] for points in (one, other))
             ranks = self._ranks.get(name, {})
             codes: dict[Scalar, int] = {}
@@ -63,42 +84,52 @@ class Features:
 
 @dataclass(frozen=True)
 class Process:
-    """A Gaussian process that was fitted to values: its kernel's lengths, and what follows for other points."""
+    """A Gaussian process that was fitted to values: its kernel, and what follows for other points.
+
+    The kernel is that of all settings together, a product, and to a `share` the mean of those of single ones (Duvenaud,
+    Nickisch, Rasmussen 2011).
+    """
 
     lengths: np.ndarray
+    share: float
     mean: float
     scale: float
     _weights: np.ndarray
     _half: np.ndarray
 
     @classmethod
-    def fitted(cls, apart: np.ndarray, values: np.ndarray) -> Process:
-        """Fitted to `values` (n,) of points that differ by `apart` (columns, n, n)."""
+    def fitted(cls, apart: np.ndarray, values: np.ndarray, shares: Sequence[float] = PRODUCT) -> Process:
+        """Fitted to `values` (n,) of points that differ by `apart` (columns, n, n), with one of these `shares`."""
         mean, scale = float(values.mean()), float(values.std()) or 1.0
         standard = (values - mean) / scale
-        at, noise = [MIDDLE] * len(apart), NOISES[1]
-        total = LENGTHS[MIDDLE] * apart.sum(axis=0)
-        best = _likelihood(total, noise, standard)
+        at, share, noise = [MIDDLE] * len(apart), shares[len(shares) // 2], NOISES[1]
+        alone = np.exp(-LENGTHS[MIDDLE] * apart)
+        total, mixed = LENGTHS[MIDDLE] * apart.sum(axis=0), alone.mean(axis=0)
+        best = _likelihood(_kernel(total, mixed, share), noise, standard)
         for _ in range(SWEEPS):
             for place, column in enumerate(apart):
                 for other in (at[place] - 1, at[place] + 1):
                     if 0 <= other < len(LENGTHS):
+                        changed = np.exp(-LENGTHS[other] * column)
                         tried = total + (LENGTHS[other] - LENGTHS[at[place]]) * column
-                        score = _likelihood(tried, noise, standard)
+                        tried_mixed = mixed + (changed - alone[place]) / len(apart)
+                        score = _likelihood(_kernel(tried, tried_mixed, share), noise, standard)
                         if score > best:
-                            best, total, at[place] = score, tried, other
+                            best, total, mixed = score, tried, tried_mixed
+                            at[place], alone[place] = other, changed
                             break
-            for variance in NOISES:
-                score = _likelihood(total, variance, standard)
+            for part, variance in itertools.product(shares, NOISES):
+                score = _likelihood(_kernel(total, mixed, part), variance, standard)
                 if score > best:
-                    best, noise = score, variance
-        half = np.linalg.cholesky(np.exp(-total) + noise * np.eye(len(values)))
+                    best, share, noise = score, part, variance
+        half = np.linalg.cholesky(_kernel(total, mixed, share) + noise * np.eye(len(values)))
         weights = np.linalg.solve(half.T, np.linalg.solve(half, standard))
-        return cls(np.array([LENGTHS[place] for place in at]), mean, scale, weights, half)
+        return cls(np.array([LENGTHS[place] for place in at]), share, mean, scale, weights, half)
 
     def predict(self, apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Means and standard deviations of points that differ from the fitted ones by (columns, m, n)."""
-        kernel = np.exp(-np.tensordot(self.lengths, apart, axes=1))
+        alone = np.exp(-self.lengths[:, None, None] * apart)
+        kernel = _kernel(np.tensordot(self.lengths, apart, axes=1), alone.mean(axis=0), self.share)
         solved = np.linalg.solve(self._half, kernel.T)
         variance = np.maximum(1.0 - (solved**2).sum(axis=0), 1e-9)
         return self.mean + self.scale * (kernel @ self._weights), self.scale * np.sqrt(variance)
@@ -131,11 +162,14 @@ def best_candidate(
         worth *= _below_zero(*process.predict(features.apart(candidates, every)))
     kept = values[(excess <= 0).all(axis=1)] if excess.size else values
     kept = kept if len(kept) else values
-    draws = []
-    for column in values.T:
-        mean, deviation = Process.fitted(apart, column).predict(beyond)
-        draws.append(mean + deviation * rng.standard_normal((DRAWS, 1)))
-    gain = _gains(kept, values, np.stack(draws, axis=-1), rng)
+    gain = np.zeros(len(candidates))
+    for merged, shares in MODELS:
+        apart, beyond = features.apart(told, told, merged=merged), features.apart(candidates, told, merged=merged)
+        draws = []
+        for column in values.T:
+            mean, deviation = Process.fitted(apart, column, shares).predict(beyond)
+            draws.append(mean + deviation * rng.standard_normal((DRAWS, 1)))
+        gain += _gains(kept, values, np.stack(draws, axis=-1), rng)
     return int(np.argmax((gain + 1e-12) * worth))
 
 
@@ -167,8 +201,14 @@ def _gains(known: np.ndarray, told: np.ndarray, draws: np.ndarray, rng: np.rando
     return mean
 
 
-def _likelihood(total: np.ndarray, noise: float, values: np.ndarray) -> float:
-    half = np.linalg.cholesky(np.exp(-total) + noise * np.eye(len(values)))
+def _kernel(total: np.ndarray, mixed: np.ndarray, share: float) -> np.ndarray:
+    """From the distances in all columns together (m, n) and the mean of the kernels of single ones."""
+    kernel: np.ndarray = (1 - share) * np.exp(-total) + share * mixed
+    return kernel
+
+
+def _likelihood(kernel: np.ndarray, noise: float, values: np.ndarray) -> float:
+    half = np.linalg.cholesky(kernel + noise * np.eye(len(values)))
     fit = np.linalg.solve(half, values)
     return float(-0.5 * fit @ fit - np.log(np.diag(half)).sum())
 

@@ -103,6 +103,16 @@ def test_what_lies_between_good_and_broken_is_tried(seed: int) -> None:
     assert any(point["ratio"] in (7, 8) for point in told)
 
 
+def test_settings_that_vary_together_are_one() -> None:
+    """A step that is on or off is one difference, whatever settings it brings; what varies by itself is another."""
+    step: Point = {"step.steps": 10, "step.batch": 4, "step.rate": 0.1}
+    points: list[Point] = [{}, {**step, "step.ratio": 0.3}, {**step, "step.ratio": 0.5}, {**step, "step.ratio": 0.7}]
+    features = Features(points)
+    assert len(features.apart(points, points)) == 4
+    merged = features.apart(points, points, merged=True)
+    assert sorted(merged[:, 1, 2]) == [0.0, 0.5] and sorted(merged[:, 0, 1]) == [1.0, 1.0]
+
+
 def test_three_objectives() -> None:
     """With more than two objectives a candidate that is better in all of them is chosen."""
     told = [point for point in POINTS if point["runtime"] != "b" or point["ratio"] == 0.0]

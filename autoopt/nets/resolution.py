@@ -29,39 +29,40 @@ def coarsen(model: torch.nn.Module, factor: int, tile: Sequence[int]) -> None:
         if not tile:
             return answer
         if [*answer.shape[2:], *batch.shape[2:]] != [*(size // factor for size in tile), *tile]:
-            return _interpolated(answer, batch.shape[2:])
-        return _enlarged(answer, [getattr(self, SHARES.format(axis)) for axis in range(len(tile))])
+            return interpolated(answer, batch.shape[2:])
+        return enlarged(answer, [getattr(self, SHARES.format(axis)) for axis in range(len(tile))])
 
     model.__class__ = type(f"Coarse{whole.__name__}", (whole,), {"forward": forward, _FACTOR: factor})
     for axis, size in enumerate(tile):  # made anew wherever a network is made coarse: no weights to store
-        shares = _shares(size // factor, size)
-        model.register_buffer(SHARES.format(axis), shares.T if axis == len(tile) - 1 else shares, persistent=False)
+        along = shares(size // factor, size)
+        model.register_buffer(SHARES.format(axis), along.T if axis == len(tile) - 1 else along, persistent=False)
 
 
-def _interpolated(image: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
+def interpolated(image: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
+    """An image (n, channels, *smaller) at these sizes, by linear interpolation between the centres of pixels."""
     import torch.nn.functional as functions
 
     mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(sizes)]
     return functions.interpolate(image, list(sizes), mode=mode, align_corners=False)
 
 
-def _shares(small: int, large: int) -> torch.Tensor:
+def shares(small: int, large: int) -> torch.Tensor:
     """What each of `large` pixels takes from each of `small` ones by linear interpolation: (large, small)."""
     import torch
 
-    return _interpolated(torch.eye(small)[None], [large])[0].T
+    return interpolated(torch.eye(small)[None], [large])[0].T
 
 
-def _enlarged(image: torch.Tensor, shares: Sequence[torch.Tensor]) -> torch.Tensor:
-    """The same as `_interpolated`, as a product of matrices along each axis.
+def enlarged(image: torch.Tensor, along: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The same as `interpolated`, as a product with `shares` along each axis, those of the last one transposed.
 
-    OpenVINO takes three to seven times as long for its own operation (docs/benchmarks.md).
+    OpenVINO takes two to seven times as long for its own operation (docs/benchmarks.md).
     """
-    *others, last = shares
-    for axis, along in enumerate(others, start=2):
+    *others, last = along
+    for axis, rows_of in enumerate(others, start=2):
         after = image.shape[axis + 1 :]
         rows = image if len(after) == 1 else image.flatten(axis + 1)
-        image = (along @ rows).reshape(*image.shape[:axis], len(along), *after)
+        image = (rows_of @ rows).reshape(*image.shape[:axis], len(rows_of), *after)
     return image @ last
 
 
