@@ -94,6 +94,7 @@ def _kinds(graphs: dict[str, bytes]) -> Iterator[tuple[str, dict[str, Callable[[
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the others' threads would take the cores
     sessions = {way: onnxruntime.InferenceSession(graph, options) for way, graph in graphs.items()}
     yield (
         "ONNX Runtime f32",

@@ -56,7 +56,7 @@ def shares(small: int, large: int) -> torch.Tensor:
 def enlarged(image: torch.Tensor, along: Sequence[torch.Tensor]) -> torch.Tensor:
     """The same as `interpolated`, as a product with `shares` along each axis, those of the last one transposed.
 
-    OpenVINO takes two to seven times as long for its own operation (docs/benchmarks.md).
+    OpenVINO takes up to four times as long for its own operation (docs/benchmarks.md).
     """
     *others, last = along
     for axis, rows_of in enumerate(others, start=2):
