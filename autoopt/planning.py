@@ -18,6 +18,7 @@ from autoopt.request import Prepared
 from autoopt.runtimes import runtime
 from autoopt.space import Count, seeds
 from autoopt.study import read_study
+from autoopt.workload import Workload
 
 DEFAULT_MEASURE_S = 8.0
 DEFAULT_MAKE_S = 5.0
@@ -159,9 +160,11 @@ class _Rest:
         )
         making_s = sum(costs.seconds(stage, part) for stage, parts in artifacts.items() for part in parts)
         # The whole network's answers are asked once, for all trainings.
-        views = sum(_examples(part.settings, costs.cases) for stage in NET_STEPS for part in artifacts.get(stage, ()))
+        views = sum(
+            _examples(part.settings, prepared.workload) for stage in NET_STEPS for part in artifacts.get(stage, ())
+        )
         seen = sum(
-            _examples(part.settings, costs.cases) for stage in NET_STEPS for part in made.get(stage, {}).values()
+            _examples(part.settings, prepared.workload) for stage in NET_STEPS for part in made.get(stage, {}).values()
         )
         making_s += costs.call_s * max(0.0, min(seen + views, MOST_VIEWS) - seen)
         return cls(len(to_come), artifacts, trials * per_trial + making_s)
@@ -171,18 +174,17 @@ class _Rest:
 class _Costs:
     """What making one artifact takes: as in this store so far, else by what is known of a call of the network.
 
-    `training_s` is the time of a training over its work, in calls of the whole network; `cases` are there to train on.
+    `training_s` is the time of a training over its work, in calls of the whole network.
     """
 
     made_s: Mapping[str, float]
     training_s: float | None
     call_s: float
-    cases: int
+    workload: Workload
 
     @classmethod
     def of(cls, prepared: Prepared, known: Sequence[TrialRecord], call_s: Callable[[Prepared], float] | None) -> Self:
         """From what the store has of this workload, and from the reference of the study if it was measured."""
-        cases = len(prepared.workload.splits.train)
         seconds: dict[str, list[float]] = {}
         trainings: list[float] = []
         for artifact in prepared.store.artifacts():
@@ -191,20 +193,20 @@ class _Costs:
             if workload.get("name") == prepared.workload.name and "seconds" in report:
                 seconds.setdefault(stage, []).append(float(report["seconds"]))
                 if "recovery" in report:
-                    work = _work(artifact.made_by["settings"], float(report.get("macs_left", 1.0)), cases)
+                    work = _work(artifact.made_by["settings"], float(report.get("macs_left", 1.0)), prepared.workload)
                     trainings.append(float(report["seconds"]) / work)
         calls = [r.measurement.latency_p50_s for r in known if r.measurement is not None and _is_torch(r)]
         return cls(
             {stage: float(np.median(items)) for stage, items in seconds.items()},
             float(np.median(trainings)) if trainings else None,
             float(np.median(calls)) if calls else call_s(prepared) if call_s else DEFAULT_CALL_S,
-            cases,
+            prepared.workload,
         )
 
     def seconds(self, stage: str, part: _Part) -> float:
         """Of one artifact of a stage: a training is as long as its work, all else as long as others of its kind."""
         if stage in NET_STEPS:
-            return DEFAULT_MAKE_S + (self.training_s or self.call_s) * _work(part.settings, part.share, self.cases)
+            return DEFAULT_MAKE_S + (self.training_s or self.call_s) * _work(part.settings, part.share, self.workload)
         return self.made_s.get(stage, DEFAULT_RANKING_S if stage == "sensitivity" else DEFAULT_MAKE_S)
 
 
@@ -216,13 +218,13 @@ class _Part:
     share: float = 1.0
 
 
-def _work(settings: Mapping[str, Scalar], share: float, cases: int) -> float:
+def _work(settings: Mapping[str, Scalar], share: float, workload: Workload) -> float:
     """A training in calls of the whole network."""
-    return CALLS_PER_EXAMPLE * max(share, LEAST_SHARE) * _examples(settings, cases)
+    return CALLS_PER_EXAMPLE * max(share, LEAST_SHARE) * _examples(settings, workload)
 
 
-def _examples(settings: Mapping[str, Scalar], cases: int) -> float:
-    return steps_of(settings, cases) * float(settings.get("batch") or 1) + EXAMPLES_AROUND
+def _examples(settings: Mapping[str, Scalar], workload: Workload) -> float:
+    return steps_of(settings, workload) * float(settings.get("batch") or 1) + EXAMPLES_AROUND
 
 
 def _is_torch(record: TrialRecord) -> bool:

@@ -56,8 +56,8 @@ def _graph(factor: int, way: str) -> bytes:
             self.body = torch.nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
             self.head = torch.nn.Conv2d(CHANNELS, CLASSES, 1)
             small = [size // factor for size in TILE]
-            self.register_buffer("rows", resolution.shares(small[0], TILE[0]))
-            self.register_buffer("columns", resolution.shares(small[1], TILE[1]).T)
+            for name, along in zip(("rows", "columns"), resolution.shares(small, TILE), strict=True):
+                self.register_buffer(name, along)
 
         def forward(self, batch: torch.Tensor) -> torch.Tensor:
             answer: torch.Tensor = self.head(torch.relu(self.body(batch)))

@@ -79,18 +79,22 @@ def canonical(
     return known
 
 
-def steps_of(settings: Mapping[str, Scalar], cases: int) -> int:
-    """The training steps that settings ask for where there are so many cases to learn from."""
+def steps_of(settings: Mapping[str, Scalar], workload: Workload) -> int:
+    """The training steps that settings ask for. An epoch is all cases that are not held out."""
+    from autoopt.nets.recovery import parted
+
     count = int(settings.get("steps") or 0)
-    return math.ceil(count * cases / int(settings["batch"] or 2)) if settings.get("unit") == "epochs" else count
+    if settings.get("unit") != "epochs":
+        return count
+    return math.ceil(count * len(parted(workload.splits.train)[0]) / int(settings["batch"] or 2))
 
 
 def plan_of(settings: Mapping[str, Scalar], workload: Workload) -> Recovery:
     """The training that the settings of a step ask for."""
-    from autoopt.nets.recovery import Recovery, parted
+    from autoopt.nets.recovery import Recovery
 
     return Recovery(
-        steps=steps_of(settings, len(parted(workload.splits.train)[0])),
+        steps=steps_of(settings, workload),
         batch=int(settings["batch"] or 2),
         learning_rate=float(settings.get("learning_rate") or workload.recipe.learning_rate),
         bf16=settings.get("training_precision") == "bf16",

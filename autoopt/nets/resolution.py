@@ -33,9 +33,9 @@ def coarsen(model: torch.nn.Module, factor: int, tile: Sequence[int]) -> None:
         return enlarged(answer, [getattr(self, SHARES.format(axis)) for axis in range(len(tile))])
 
     model.__class__ = type(f"Coarse{whole.__name__}", (whole,), {"forward": forward, _FACTOR: factor})
-    for axis, size in enumerate(tile):  # made anew wherever a network is made coarse: no weights to store
-        along = shares(size // factor, size)
-        model.register_buffer(SHARES.format(axis), along.T if axis == len(tile) - 1 else along, persistent=False)
+    for axis, along in enumerate(shares([size // factor for size in tile], tile)):
+        # Made anew wherever a network is made coarse: no weights to store.
+        model.register_buffer(SHARES.format(axis), along, persistent=False)
 
 
 def interpolated(image: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
@@ -46,15 +46,20 @@ def interpolated(image: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
     return functions.interpolate(image, list(sizes), mode=mode, align_corners=False)
 
 
-def shares(small: int, large: int) -> torch.Tensor:
-    """What each of `large` pixels takes from each of `small` ones by linear interpolation: (large, small)."""
+def shares(small: Sequence[int], large: Sequence[int]) -> list[torch.Tensor]:
+    """What `enlarged` multiplies by along each axis to get from `small` sizes to `large` ones.
+
+    What each of the many pixels takes from each of the few by linear interpolation: (many, few), of the last axis
+    (few, many).
+    """
     import torch
 
-    return interpolated(torch.eye(small)[None], [large])[0].T
+    along = [interpolated(torch.eye(few)[None], [many])[0] for few, many in zip(small, large, strict=True)]
+    return [*(item.T for item in along[:-1]), *along[-1:]]
 
 
 def enlarged(image: torch.Tensor, along: Sequence[torch.Tensor]) -> torch.Tensor:
-    """The same as `interpolated`, as a product with `shares` along each axis, those of the last one transposed.
+    """The same as `interpolated`, as a product with the `shares` along each axis.
 
     OpenVINO takes up to four times as long for its own operation (docs/benchmarks.md).
     """
