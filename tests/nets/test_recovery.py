@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -199,10 +198,12 @@ def test_the_rate_is_that_of_the_recipe_or_of_the_step() -> None:
 
 def test_steps_may_be_counted_in_epochs() -> None:
     """An epoch is every case that is learnt from, not those held out, `batch` at a time."""
-    workload, settings = tiny.workload(), {"steps": 9, "unit": "epochs", "batch": 2, "training_precision": "f32"}
+    workload, settings = tiny.workload(), {"steps": 9, "unit": "epochs", "training_precision": "f32"}
     learnt, held = recovery.parted(workload.splits.train)
-    assert len(held) and training.plan_of(settings, workload).steps == math.ceil(9 * len(learnt) / 2)
-    assert training.plan_of({**settings, "unit": "steps"}, workload).steps == 9
+    assert (len(learnt), len(held)) == (2, 1)
+    asked = {batch: training.plan_of({**settings, "batch": batch}, workload).steps for batch in (2, 4)}
+    assert asked == {2: 9, 4: 5}
+    assert training.plan_of({**settings, "unit": "steps", "batch": 4}, workload).steps == 9
 
 
 def test_the_hold_out_is_looked_at_in_batches() -> None:
