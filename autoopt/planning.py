@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 
 from autoopt.compress import NET_STEPS, graph_steps, net_step
-from autoopt.compress.training import steps_of
+from autoopt.compress.training import batch_of, steps_of
 from autoopt.errors import NoStudy
 from autoopt.make import Maker
 from autoopt.nets.views import MOST as MOST_VIEWS
@@ -224,7 +224,7 @@ def _work(settings: Mapping[str, Scalar], share: float, workload: Workload) -> f
 
 
 def _examples(settings: Mapping[str, Scalar], workload: Workload) -> float:
-    return steps_of(settings, workload) * float(settings.get("batch") or 1) + EXAMPLES_AROUND
+    return steps_of(settings, workload) * batch_of(settings, workload) + EXAMPLES_AROUND
 
 
 def _is_torch(record: TrialRecord) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAME = "coarsen"
 SWITCH = "factor"
-VERSION = 3
+VERSION = 4
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai")
 PARAMETERS: Mapping[str, Parameter] = {
     "factor": Parameter(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NAME = "factorize"
 SWITCH = "keep"
-VERSION = 3
+VERSION = 4
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai", "numpy")
 PARAMETERS: Mapping[str, Parameter] = {
     "keep": Parameter("number", None, "the share of what `by` counts that is kept", low=0.01, high=1.0, nullable=True),

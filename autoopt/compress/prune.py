@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NAME = "prune"
 SWITCH = "ratio"
-VERSION = 2
+VERSION = 3
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai")
 PARAMETERS: Mapping[str, Parameter] = {
     "ratio": Parameter(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NAME = "recover"
 SWITCH = "steps"
-VERSION = 2
+VERSION = 3
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai")
 PARAMETERS: Mapping[str, Parameter] = {
     "steps": Parameter("integer", None, "training steps", low=1, high=1_000_000, nullable=True),

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 UNITS = ("steps", "epochs")
 
 PARAMETERS: Mapping[str, Parameter] = {
-    "batch": Parameter("integer", 4, "examples a training step", low=2, high=256),
+    "batch": Parameter(
+        "integer",
+        None,
+        "examples a training step; by default that of the workload's recipe",
+        low=2,
+        high=256,
+        nullable=True,
+    ),
     "unit": Parameter(
         "choice", "steps", "what `steps` counts: steps, or epochs (each of all examples to learn from)", UNITS
     ),
@@ -86,7 +93,12 @@ def steps_of(settings: Mapping[str, Scalar], workload: Workload) -> int:
     count = int(settings.get("steps") or 0)
     if settings.get("unit") != "epochs":
         return count
-    return math.ceil(count * len(parted(workload.splits.train)[0]) / int(settings["batch"] or 2))
+    return math.ceil(count * len(parted(workload.splits.train)[0]) / batch_of(settings, workload))
+
+
+def batch_of(settings: Mapping[str, Scalar], workload: Workload) -> int:
+    """The examples of a training step."""
+    return int(settings.get("batch") or workload.recipe.batch)
 
 
 def plan_of(settings: Mapping[str, Scalar], workload: Workload) -> Recovery:
@@ -95,7 +107,7 @@ def plan_of(settings: Mapping[str, Scalar], workload: Workload) -> Recovery:
 
     return Recovery(
         steps=steps_of(settings, workload),
-        batch=int(settings["batch"] or 2),
+        batch=batch_of(settings, workload),
         learning_rate=float(settings.get("learning_rate") or workload.recipe.learning_rate),
         bf16=settings.get("training_precision") == "bf16",
         as_integers=bool(settings.get("as_int8")),

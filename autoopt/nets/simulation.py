@@ -1,7 +1,8 @@
 """Training as if integers computed: what rounding does to a network, seen while its weights can still make up for it.
 
-Inside the block the weights and the inputs of all layers with weights are rounded as integers of eight bits would be,
-and gradients pass as if they were not (Jacob et al. 2018; the straight-through estimator of Bengio et al. 2013).
+Inside the block the weights of all layers, and what they and activations are given, are rounded as integers of eight
+bits would be. Gradients pass as if they were not (Jacob et al. 2018; the straight-through estimator of Bengio et al.
+2013), but those of the ranges, by which a network learns to do without outliers (Esser et al. 2020, of a step size).
 Afterwards the network is in float again: the quantizer that comes later finds weights that bear it.
 """
 
@@ -18,23 +19,31 @@ WEIGHT_LEVELS = 63.0
 """Symmetric, with seven bits: CPUs without VNNI add products of eight bits in sixteen, so quantizers leave one out."""
 INPUT_LEVELS = 255.0
 MOMENTUM = 0.05
-"""How much of a range is that of the last batch."""
+"""How fast a range shrinks to that of the last batch. It grows at once: a quantizer counts the largest it has seen."""
 
 
 @contextmanager
 def as_integers(model: torch.nn.Module) -> Iterator[None]:
-    """Round the weights and inputs of all convolutions and linear layers of the model inside the block."""
+    """Round the weights of all convolutions and linear layers, and what they and activations are given."""
     from torch import nn
     from torch.nn.utils import parametrize
 
-    layers = [item for item in model.modules() if isinstance(item, nn.modules.conv._ConvNd | nn.Linear)]
+    parts = [item for item in model.modules() if not list(item.children()) and not _is_absorbed(item)]
     with ExitStack() as held:
-        for layer in layers:
-            axis = 1 if getattr(layer, "transposed", False) else 0
-            parametrize.register_parametrization(layer, "weight", _rounded_weight(axis))
-            held.callback(parametrize.remove_parametrizations, layer, "weight", leave_parametrized=False)
-            held.callback(layer.register_forward_pre_hook(_Inputs()).remove)
+        for part in parts:
+            held.callback(part.register_forward_pre_hook(_Inputs()).remove)
+            if isinstance(part, nn.modules.conv._ConvNd | nn.Linear):
+                axis = 1 if getattr(part, "transposed", False) else 0
+                parametrize.register_parametrization(part, "weight", _rounded_weight(axis))
+                held.callback(parametrize.remove_parametrizations, part, "weight", leave_parametrized=False)
         yield
+
+
+def _is_absorbed(part: torch.nn.Module) -> bool:
+    """Whether quantizers compute it within the layer before it: there is no integer between the two."""
+    from torch import nn
+
+    return isinstance(part, nn.modules.batchnorm._NormBase | nn.GroupNorm | nn.LayerNorm | nn.ReLU | nn.ReLU6)
 
 
 def _rounded_weight(axis: int) -> torch.nn.Module:
@@ -62,16 +71,19 @@ class _Inputs:
         import torch
 
         value, *others = inputs
-        low, high = value.detach().amin().clamp(max=0).float(), value.detach().amax().clamp(min=0).float()
-        if self._low is None or self._high is None:
-            self._low, self._high = low, high
-        elif layer.training:
-            self._low = torch.lerp(self._low, low, MOMENTUM)
-            self._high = torch.lerp(self._high, high, MOMENTUM)
-        scale = ((self._high - self._low) / INPUT_LEVELS).clamp(min=1e-12)
-        zero = torch.round(-self._low / scale)
-        steps = (torch.round(value / scale) + zero).clamp(0, INPUT_LEVELS) - zero
-        return (through(value, (steps * scale).to(value.dtype)), *others)
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            return inputs
+        exact = value.float()
+        low, high = exact.amin().clamp(max=0), exact.amax().clamp(min=0)
+        if self._low is not None and self._high is not None:
+            shrunk = MOMENTUM if layer.training else 0.0
+            low = torch.minimum(low, torch.lerp(self._low, low.detach(), shrunk))
+            high = torch.maximum(high, torch.lerp(self._high, high.detach(), shrunk))
+        self._low, self._high = low.detach(), high.detach()
+        scale = ((high - low) / INPUT_LEVELS).clamp(min=1e-12)
+        zero = torch.round(-low / scale)
+        steps = (torch.round(exact / scale) + zero).clamp(0, INPUT_LEVELS) - zero
+        return ((exact + (steps - exact / scale).detach() * scale).to(value.dtype), *others)
 
 
 def through(value: torch.Tensor, rounded: torch.Tensor) -> torch.Tensor:

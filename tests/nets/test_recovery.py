@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -107,6 +108,46 @@ def test_no_steps_renew_batch_norms_alone(teacher: torch.nn.Module) -> None:
     assert all(torch.equal(value, teacher.state_dict()[name]) for name, value in student.named_parameters())
 
 
+def test_statistics_that_are_worse_are_not_kept(teacher: torch.nn.Module) -> None:
+    """A whole network keeps its running statistics where those of the cases to learn from lose on the hold-out."""
+    workload = tiny.workload()
+    learnt, _ = recovery.parted(workload.splits.train)
+
+    def strange(case: Case) -> Case:
+        def read() -> Sample:
+            sample = case.read()
+            return Sample(np.zeros_like(sample.image), sample.reference)
+
+        return replace(case, read=read) if case.id in {item.id for item in learnt} else case
+
+    train = tuple(map(strange, workload.splits.train))
+    student, plan = copy.deepcopy(teacher), replace(PLAN, steps=0)
+    report = recovery.recover(student, teacher, replace(workload, splits=replace(workload.splits, train=train)), plan)
+    assert report["norms_renewed"] == 0 and report["loss_after"] == report["loss_before"]
+    assert all(torch.equal(value, teacher.state_dict()[name]) for name, value in student.state_dict().items())
+
+
+@pytest.mark.parametrize(("size", "drawn"), [(64, 12), (16, 16), (4, 64)])
+def test_statistics_are_of_enough_values(size: int, drawn: int) -> None:
+    """The smaller the maps of a norm, the more batches it is given: 8192 values a channel, in 12 to 64 batches."""
+    model, seen = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 1), torch.nn.BatchNorm2d(3)), []
+    batches = (seen.append(number) or torch.randn(2, 1, size, size) + 5.0 for number in itertools.count())
+    assert recovery.renew_norms(model, batches) == 1 and len(seen) == drawn
+    weight, bias = model[0].weight.detach().flatten(), model[0].bias.detach()
+    assert torch.allclose(model[1].running_mean, 5.0 * weight + bias, atol=0.2)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_as_integers_norms_are_fixed(teacher: torch.nn.Module, bf16: bool) -> None:
+    """A quantizer folds norms into the layers before them: training as integers changes no running statistics."""
+    student, plan = copy.deepcopy(teacher), replace(PLAN, steps=10, bf16=bf16)
+    recovery.recover(student, teacher, tiny.workload(), replace(plan, as_integers=True))
+    renewed = copy.deepcopy(teacher)
+    recovery.recover(renewed, teacher, tiny.workload(), replace(plan, steps=0))
+    assert torch.equal(student.get_submodule("norm").running_var, renewed.get_submodule("norm").running_var)
+    assert not torch.equal(student.get_submodule("head").weight, teacher.get_submodule("head").weight)
+
+
 def test_begun_anew_is_another_network_each_time_the_same(teacher: torch.nn.Module) -> None:
     """The control has none of the weights that were trained, and is reproducible."""
     one, other = copy.deepcopy(teacher), copy.deepcopy(teacher)
@@ -170,6 +211,30 @@ def test_rounding_is_to_a_step_of_the_range(seed: int, shift: float) -> None:
     assert float((given_to[0] - value).abs().max()) <= reach / 255 + 1e-6
 
 
+def test_an_outlier_answers_for_the_steps_of_all() -> None:
+    """The largest input sets the size of a step: what the others lose by that is its gradient."""
+    value = torch.tensor([[0.3, 0.1, 0.2, 40.0]], requires_grad=True)
+    with simulation.as_integers(layer := torch.nn.SiLU()):
+        given_to: list[torch.Tensor] = []
+        layer.register_forward_pre_hook(lambda module, inputs: given_to.append(inputs[0]))
+        layer(value)
+    (gradient,) = torch.autograd.grad(given_to[0].sum(), value)
+    step = 40.0 / 255
+    lost = sum(round(item / step) - item / step for item in (0.3, 0.1, 0.2)) / 255
+    assert gradient[0].tolist() == pytest.approx([1.0, 1.0, 1.0, 1.0 + lost], abs=1e-5) and abs(lost) > 1e-4
+
+
+def test_ranges_grow_at_once_and_shrink_slowly() -> None:
+    """A value that was in range stays so for a while: a quantizer counts the largest it has seen."""
+    given_to: list[torch.Tensor] = []
+    with simulation.as_integers(layer := torch.nn.SiLU()):
+        layer.register_forward_pre_hook(lambda module, inputs: given_to.append(inputs[0]))
+        for largest in (10.0, 1000.0, 10.0):
+            layer(torch.tensor([0.5, largest]))
+    assert [round(float(item[0]), 1) for item in given_to] == [0.5, 0.0, 0.0]
+    assert float(given_to[1][1]) == pytest.approx(1000.0)
+
+
 def test_a_network_that_integers_hurt_learns_to_bear_them(teacher: torch.nn.Module) -> None:
     """A huge weight makes all others round to nothing; trained as integers the answer is near again."""
     hurt = copy.deepcopy(teacher)
@@ -189,11 +254,14 @@ def test_a_network_that_integers_hurt_learns_to_bear_them(teacher: torch.nn.Modu
     assert rounded(trained) < before / 2
 
 
-def test_the_rate_is_that_of_the_recipe_or_of_the_step() -> None:
-    """A step without a rate learns as fast as the workload's own training, one with a rate as fast as that."""
+def test_rate_and_batch_are_those_of_the_recipe_or_of_the_step() -> None:
+    """Without a rate a step learns as fast as the workload's own training, with one as fast as that; its batch too."""
     workload, settings = tiny.workload(), {"steps": 10, "batch": 2, "training_precision": "f32"}
     assert training.plan_of(settings, workload).learning_rate == workload.recipe.learning_rate
     assert training.plan_of({**settings, "learning_rate": 0.25}, workload).learning_rate == 0.25
+    wide = replace(workload, recipe=replace(workload.recipe, batch=16))
+    assert training.plan_of(settings, wide).batch == 2
+    assert training.plan_of({**settings, "batch": None}, wide).batch == 16
 
 
 def test_steps_may_be_counted_in_epochs() -> None:
