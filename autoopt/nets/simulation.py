@@ -2,7 +2,7 @@
 
 Inside the block the weights of all layers, and what they and activations are given, are rounded as integers of eight
 bits would be. Gradients pass as if they were not (Jacob et al. 2018; the straight-through estimator of Bengio et al.
-2013), but those of the ranges, by which a network learns to do without outliers (Esser et al. 2020, of a step size).
+2013). The ends of a range have the gradient of its step size besides (Esser et al. 2020), which unlearns outliers.
 Afterwards the network is in float again: the quantizer that comes later finds weights that bear it.
 """
 
@@ -70,7 +70,7 @@ class _Inputs:
     def __call__(self, layer: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         import torch
 
-        value, *others = inputs
+        value, *others = inputs or (None,)
         if not isinstance(value, torch.Tensor) or not value.is_floating_point():
             return inputs
         exact = value.float()

@@ -30,6 +30,7 @@ def nets() -> dict[str, Net]:
             lambda: monai.DynUNet(3, 1, 2, [3, 3, 3], [1, 2, 2], [2, 2], filters=[4, 6, 8], res_block=True), box,
         ),
         "segresnet": (lambda: monai.SegResNet(2, 8, 3, 2, blocks_down=(1, 1), blocks_up=(1,)), plane),
+        "resnet unet": (lambda: monai.FlexibleUNet(3, 2, "resnet50", decoder_channels=(8, 8, 8, 8, 8)), plane),
         "flexible unet": (lambda: monai.FlexibleUNet(3, 2, "efficientnet-b0", decoder_channels=(8, 8, 8, 8, 8)), plane),
         "densenet": (
             lambda: monai.DenseNet(2, 3, 2, init_features=8, growth_rate=4, block_config=(2, 2)), plane,
