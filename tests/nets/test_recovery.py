@@ -231,8 +231,41 @@ def test_ranges_grow_at_once_and_shrink_slowly() -> None:
         layer.register_forward_pre_hook(lambda module, inputs: given_to.append(inputs[0]))
         for largest in (10.0, 1000.0, 10.0):
             layer(torch.tensor([0.5, largest]))
-    assert [round(float(item[0]), 1) for item in given_to] == [0.5, 0.0, 0.0]
-    assert float(given_to[1][1]) == pytest.approx(1000.0)
+        assert [round(float(item[0]), 1) for item in given_to] == [0.5, 0.0, 0.0]
+        assert float(given_to[1][1]) == pytest.approx(1000.0)
+        for _ in range(200):
+            layer(torch.tensor([0.5, 10.0]))
+    assert float(given_to[-1][0]) == pytest.approx(0.5, abs=0.05)
+
+
+def test_what_a_quantizer_computes_within_a_layer_is_not_rounded() -> None:
+    """Norms and ReLU are given what they are given, outliers or not."""
+    parts, image = torch.nn.Sequential(torch.nn.BatchNorm2d(1), torch.nn.ReLU()).eval(), torch.rand(1, 1, 2, 2)
+    image[0, 0, 0, 0] = 1000.0
+    whole = parts(image)
+    with simulation.as_integers(parts):
+        assert torch.equal(parts(image), whole)
+
+
+def test_ranges_are_those_of_what_is_learnt_before_the_hold_out_is_looked_at(teacher: torch.nn.Module) -> None:
+    """Outliers that only the cases to learn from have are in the loss that a training as integers has to beat."""
+    workload, plan = tiny.workload(), replace(PLAN, steps=0)
+    learnt = {case.id for case in recovery.parted(workload.splits.train)[0]}
+
+    def outlying(case: Case) -> Case:
+        def read() -> Sample:
+            sample = case.read()
+            return Sample(sample.image * 1000.0, sample.reference)
+
+        return replace(case, read=read) if case.id in learnt else case
+
+    train = tuple(map(outlying, workload.splits.train))
+    strange = replace(workload, splits=replace(workload.splits, train=train))
+    losses = [
+        recovery.recover(copy.deepcopy(teacher), teacher, strange, replace(plan, as_integers=integers))["loss_before"]
+        for integers in (False, True)
+    ]
+    assert losses[1] > losses[0] + 0.1
 
 
 def test_a_network_that_integers_hurt_learns_to_bear_them(teacher: torch.nn.Module) -> None:
