@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from autoopt.layer_ranking import LayerRanking
     from autoopt.loop import Listener, SearchResult
     from autoopt.matrix import Cell
+    from autoopt.measure.timing import Plan as MeasuringPlan
     from autoopt.planning import Plan
     from autoopt.replaying import Replay
     from autoopt.results import StudyResult
+    from autoopt.sink import Sink
     from autoopt.training import TrainProgress, TrainResult
 
 PathLike = str | Path
@@ -42,6 +44,8 @@ def search(
     seed: int = 0,
     home: PathLike = "mlruns",
     listener: Listener | None = None,
+    sinks: Sequence[Sink] = (),
+    plan: MeasuringPlan | None = None,
 ) -> SearchResult:
     """Search compression configurations of a workload on this host; the result has `.front`.
 
@@ -49,9 +53,11 @@ def search(
     of a MONAI bundle or a builder; `options` are its own, such as {"net": "vgg11"}.
     The same call continues an interrupted study; `budget` counts all of its trials. Without `data`
     the workload's demo data is used. `guards` are further limits, such as {"worst_decile": 0.03}: see
-    `autoopt.limits`. Raises UsageError for bad input.
+    `autoopt.limits`. `listener` is told the progress, `sinks` get every record beside MLflow; `plan` says how long
+    each trial is measured. Raises UsageError for bad input.
     """
     from autoopt import loop
+    from autoopt.tracking import Tracker, default_tracking_uri, warm_up_in_background
 
     request = Request(
         workload=workload, options=options or {}, budget=budget, time_s=time_s, data=_path(data),
@@ -59,7 +65,9 @@ def search(
         max_drop=max_drop, max_latency_s=max_latency_s, guards=guards or {}, study=study, storage=storage,
         tracking_uri=tracking_uri, seed=seed, home=Path(home),
     )  # fmt: skip
-    return loop.search(request, listener=listener)
+    warm_up_in_background()  # importing MLflow takes seconds
+    tracker = Tracker(tracking_uri or default_tracking_uri(request.home), request.home)
+    return loop.search(request, sinks=(tracker, *sinks), listener=listener or loop.silent, plan=plan)
 
 
 def plan(

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from autoopt import standing, stats
+from autoopt.bench import open_bench
 from autoopt.errors import Unsupported
-from autoopt.evaluate import open_bench
 from autoopt.macs import Peaks
 from autoopt.measure.launcher import measure
 from autoopt.measure.noise import Noise, keep_noise

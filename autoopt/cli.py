@@ -15,6 +15,7 @@ from autoopt.errors import AutooptError, UsageError
 
 if TYPE_CHECKING:
     from autoopt.loop import SearchResult
+    from autoopt.measure.timing import Plan
     from autoopt.records import Scalar
 
 app = typer.Typer(
@@ -61,6 +62,7 @@ Trial = Annotated[str, typer.Argument(help="A trial's number, or STUDY/NUMBER.")
 
 @app.command()
 def search(
+    context: typer.Context,
     workload: WorkloadName = "histo",
     model: Model = None,
     task: Task = None,
@@ -90,7 +92,7 @@ def search(
             source, options=options, budget=budget, time_s=_duration(time, "--time"), data=data, weights=weights,
             space=space, objectives=_names(objectives), max_drop=max_drop,
             max_latency_s=_duration(max_latency, "--max-latency"), guards=_guards(guard), study=study, storage=storage,
-            tracking_uri=tracking_uri, seed=seed, home=home, listener=bar,
+            tracking_uri=tracking_uri, seed=seed, home=home, listener=bar, plan=context.obj,
         )  # fmt: skip
     show.search_result(result, home=home, storage=storage, tracking_uri=tracking_uri)
     _exit_if_nothing_fits(result)
@@ -359,10 +361,13 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
-def main() -> None:
-    """The `autoopt` command: errors become one message and an exit code, never a traceback."""
+def main(plan: Plan | None = None) -> None:
+    """The `autoopt` command: errors become one message and an exit code, never a traceback.
+
+    `plan` says how long a search measures each trial, None for the usual.
+    """
     with _errors_as_messages():
-        app()
+        app(obj=plan)
 
 
 @contextmanager

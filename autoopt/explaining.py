@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+from autoopt.chain import Stages, make
 from autoopt.diagnosis import Explanation, Side, explained
 from autoopt.errors import BadData, DataError, UsageError
-from autoopt.evaluate import Stages, make
 from autoopt.make import Maker
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.profiling import profile_all

@@ -1,41 +1,48 @@
-"""The search: study, bench and tracking wired together. Proposes, evaluates, stores and logs until told to stop."""
+"""The search: proposes, has trials run, stores and announces them until told to stop. Its world comes as arguments."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from autoopt.confirming import AT_ONCE, head_to_head, on_test
+from autoopt.confirm import AT_ONCE
 from autoopt.errors import NoStudy, TrialError, UsageError
-from autoopt.evaluate import Bench, Stages, evaluate, open_bench
+from autoopt.evaluate import evaluate
 from autoopt.limits import unknown_of
-from autoopt.make import warm_child
-from autoopt.measure.host import current_host
 from autoopt.measure.lock import host_lock
-from autoopt.measure.pack import pack_cases
+from autoopt.measure.timing import Plan
 from autoopt.planning import seconds_left
 from autoopt.records import Measurement, Quality, Status, TrialRecord, digest
 from autoopt.request import Prepared, Request, prepare
 from autoopt.results import StudyResult
-from autoopt.space import seeds
+from autoopt.runner import Evaluate, LocalRunner, Runner
+from autoopt.sink import Sink, opened
 from autoopt.study import Proposal, Study, check_storage, open_study, read_study
-from autoopt.tracking import Tracker, default_tracking_uri, warm_up
-
-FAILURES_IN_A_ROW = 10
-"""So many failed trials in a row end a study: something is wrong with the host, not with a configuration."""
-FRONT_EVERY = 5
-"""Trials between two updates of the front in MLflow."""
-RECHECK_SHARE = 0.2
-"""Of the time that measuring takes, kept for measuring contested trials again."""
-TRIES = 3
-"""How often a trial is measured whose host was busy, before its numbers are kept and called noisy."""
 
 Attempt = tuple[Proposal, int]
+Clock = Callable[[], float]
+"""Seconds since some moment; never goes back."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a search decides by, besides its budget, its time and its limits.
+
+    `failures_in_a_row` failed trials end it: something is wrong with the host, not with a configuration. Of the time
+    that measuring takes, `recheck_share` is kept for measuring contested trials again. A trial whose host was busy is
+    measured `tries` times before its numbers are kept and called noisy.
+    """
+
+    failures_in_a_row: int = 10
+    recheck_share: float = 0.2
+    tries: int = 3
+
+
+USUAL = Rules()
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,10 @@ class Progress:
 
 
 Listener = Callable[[Progress], None]
+
+
+def silent(progress: Progress) -> None:
+    """A listener that does nothing."""
 
 
 @dataclass(frozen=True)
@@ -84,33 +95,45 @@ class SearchResult:
         return self.study.judged
 
 
-def search(request: Request, *, listener: Listener | None = None) -> SearchResult:
+def search(
+    request: Request,
+    *,
+    sinks: Sequence[Sink] = (),
+    evaluate: Evaluate = evaluate,
+    clock: Clock = time.perf_counter,
+    plan: Plan | None = None,
+    listener: Listener = silent,
+    rules: Rules = USUAL,
+    runner: Runner | None = None,
+) -> SearchResult:
     """Run the search that `request` describes, or continue it, and return what the study knows.
 
-    Every trial is in the study storage and in MLflow when this returns. Raises UsageError for bad
+    Every trial is in the study storage and in all `sinks` when this returns. Trials are run by `evaluate`, each
+    measured as long as `plan` says, in processes of this host, unless a `runner` is given. Raises UsageError for bad
     input and BusyError when another process searches the same study.
     """
-    began = time.perf_counter()
-    tell = listener or (lambda progress: None)
+    began = clock()
     with ExitStack() as held:
-        # A process imports torch, and a thread MLflow, while demo data are drawn and files are checked.
-        child = held.enter_context(warm_child(current_host()))
-        threading.Thread(target=warm_up, name="autoopt-mlflow", daemon=True).start()
+        runner = held.enter_context(runner or LocalRunner(evaluate, plan))
         prepared = prepare(request)
         held.enter_context(host_lock(f"study-{digest([prepared.storage_url, prepared.card.name])[:16]}", timeout_s=0))
         before = _study_so_far(prepared)
         _check_guards(before, prepared.card.limits)
-        bench = None
-        if len(before.records) < request.budget or before.unconfirmed:
-            on_stage = partial(_announce, tell, request.budget, before)
-            bench = held.enter_context(open_bench(prepared, on_stage=on_stage, child=child, before=before))
-        tracker = Tracker(request.tracking_uri or default_tracking_uri(request.home), request.home)
-        if bench is not None:
-            bench.maker.check()  # before there is a study: weights that do not fit leave no empty one behind
-            bench.begin(seeds(prepared.space)[0].configuration)
+        loop = Loop(
+            runner, sinks,
+            budget=request.budget, time_s=request.time_s, rules=rules, clock=clock, began=began, listener=listener,
+            estimate_s=partial(seconds_left, prepared), before=before,
+        )  # fmt: skip
+        to_do = len(before.records) < request.budget or bool(before.unconfirmed)
+        if to_do:
+            runner.open(prepared, before, loop.on_stage)
+        for sink in sinks:  # before there is a study: what does not fit leaves no empty one behind
+            sink.check()
+        if to_do:
+            runner.check()
         study = held.enter_context(open_study(prepared.storage_url, prepared.card, prepared.space))
-        held.enter_context(_tracked(tracker, study))
-        return _Loop(prepared, study, tracker, tell, began).run(bench)
+        held.enter_context(opened(sinks, study.result))
+        return loop.run(study) if to_do else loop.rest(study)
 
 
 def _study_so_far(prepared: Prepared) -> StudyResult:
@@ -133,138 +156,164 @@ def _check_guards(before: StudyResult, limits: Mapping[str, float]) -> None:
         )
 
 
-def _announce(tell: Listener, budget: int, result: StudyResult, stage: str) -> None:
-    tell(Progress(stage, budget, result))
+class Loop:
+    """The loop of one search: what is proposed is run, stored and announced, until a rule ends it.
 
+    `estimate_s` says from the records how many seconds the rest takes; `began` is when the search was asked for, by
+    `clock`; `before` is the study until `run` has it.
+    """
 
-class _Loop:
-    """The loop of one command: its clock, its counters, its listener."""
-
-    def __init__(self, prepared: Prepared, study: Study, tracker: Tracker, listener: Listener, began: float) -> None:
-        self._prepared = prepared
-        self._study = study
-        self._tracker = tracker
+    def __init__(
+        self,
+        runner: Runner,
+        sinks: Sequence[Sink],
+        *,
+        budget: int,
+        before: StudyResult,
+        time_s: float | None = None,
+        rules: Rules = USUAL,
+        clock: Clock = time.perf_counter,
+        began: float | None = None,
+        listener: Listener = silent,
+        estimate_s: Callable[[Sequence[TrialRecord]], float] = lambda records: 0.0,
+    ) -> None:
+        self._runner = runner
+        self._sinks = sinks
+        self._budget = budget
+        self._result = before
+        self._time_s = time_s
+        self._rules = rules
+        self._clock = clock
+        self._began = clock() if began is None else began
         self._listener = listener
-        self._began = began
-        self._budget = prepared.request.budget
+        self._estimate_s = estimate_s
         self._new: list[TrialRecord] = []
         self._spent: list[Mapping[str, float]] = []
         self._first_trial_s: float | None = None
         self._ends_at: float | None = None
         """When the last trial will be done, as estimated after the last one that was."""
-        self._after = Stages(self._on_stage)
 
-    def run(self, bench: Bench | None) -> SearchResult:
-        """Spend the budget on `bench`, then look again at what is contested, and at the front on test.
+    def run(self, study: Study) -> SearchResult:
+        """Spend the budget, then measure again what is contested, and score the front on test."""
+        stopped = self._spend(study)
+        self._recheck(study)
+        self._confirm(study)
+        self.on_stage("report")
+        return self._finish(study, stopped)
 
-        Without a bench there is nothing left to spend.
-        """
-        exhaustive = self._study.exhaustive(self._budget)
-        if bench is None:
-            self._tracker.update_front(self._study.result)
-            return self._finish("the budget was already spent", exhaustive, {}, {})
-        bench = replace(bench, on_stage=self._on_stage)
-        stopped = self._spend(bench, exhaustive)
-        self._recheck(bench)
-        self._confirm(bench)
-        self._on_stage("report")
-        self._tracker.update_front(self._study.result)
-        return self._finish(stopped, exhaustive, dict(bench.maker.made), dict(bench.maker.reused))
+    def rest(self, study: Study) -> SearchResult:
+        """What `run` returns where no budget is left and nothing is to be confirmed."""
+        return self._finish(study, "the budget was already spent")
 
-    def _spend(self, bench: Bench, exhaustive: bool) -> str:
+    def on_stage(self, stage: str) -> None:
+        """Tell the listener that `stage` begins."""
+        self._listener(Progress(stage, self._budget, self._result, None, self._seconds_left()))
+
+    def _spend(self, study: Study) -> str:
         """Trial after trial until something says stop; returns what did."""
         again: deque[Attempt] = deque()
-        for proposal, tries in _attempts(self._study.proposals(self._budget), again):
+        for proposal, tries in _attempts(study.proposals(self._budget), again):
             if self._out_of_time():
                 return "the time is up"
-            bench = replace(bench, so_far=self._study.result)
-            record = evaluate(proposal.configuration, bench, origin=proposal.origin, label=proposal.label)
+            self._result = study.result
+            record = self._runner.run(proposal, study.result)
             self._spent.append(record.seconds)
             if record.measurement is not None and record.measurement.contended:
-                if tries < TRIES:
-                    self._study.postpone(proposal)
+                if tries < self._rules.tries:
+                    study.postpone(proposal)
                     again.append((proposal, tries + 1))
                     continue
                 record = replace(record, notes=(*record.notes, f"noisy: {tries} times {record.measurement.contended}"))
-            self._keep(proposal, record)
-            last = self._new[-FAILURES_IN_A_ROW:]
-            if len(last) == FAILURES_IN_A_ROW and all(item.status is Status.FAILED for item in last):
-                return f"{FAILURES_IN_A_ROW} trials in a row failed"
-        if len(self._study.records) < self._budget:
+            self._keep(study, proposal, record)
+            count = self._rules.failures_in_a_row
+            last = self._new[-count:]
+            if len(last) == count and all(item.status is Status.FAILED for item in last):
+                return f"{count} trials in a row failed"
+        if len(study.records) < self._budget:
+            exhaustive = study.exhaustive(self._budget)
             return "every point of the space was tried" if exhaustive else "nothing new is left to try"
         return "the budget is spent"
 
-    def _keep(self, proposal: Proposal, record: TrialRecord) -> None:
-        """Store the record, log it, tell the listener."""
-        self._on_stage("store")
-        record = self._study.tell(proposal, record)
+    def _keep(self, study: Study, proposal: Proposal, record: TrialRecord) -> None:
+        """Store the record, hand it to the sinks, tell the listener."""
+        self.on_stage("store")
+        record = study.tell(proposal, record)
         self._new.append(record)
+        self._result = study.result
+        now = self._clock()
         if self._first_trial_s is None:
-            self._first_trial_s = time.perf_counter() - self._began
-        self._ends_at = time.perf_counter() + seconds_left(self._prepared, self._study.records)
-        result = self._study.result
-        self._tracker.log_trial(record, result)
-        if len(self._new) % FRONT_EVERY == 0:
-            self._tracker.update_front(result)
-        self._listener(Progress("store", self._budget, result, record, self._seconds_left()))
+            self._first_trial_s = now - self._began
+        self._ends_at = now + self._estimate_s(study.records)
+        for sink in self._sinks:
+            sink.trial(record, study.result)
+        self._listener(Progress("store", self._budget, study.result, record, self._seconds_left()))
 
-    def _recheck(self, bench: Bench) -> None:
-        """Measure contested trials head to head, for a share of the time that measuring took."""
+    def _recheck(self, study: Study) -> None:
+        """Measure contested trials side by side, for a share of the time that measuring took."""
         measured_s = sum(record.seconds.get("measure", 0.0) for record in self._new)
-        most_s, began = RECHECK_SHARE / (1 - RECHECK_SHARE) * measured_s, time.perf_counter()
-        while time.perf_counter() - began < most_s and not self._out_of_time(whole=True):
-            records = self._study.result.contested[:AT_ONCE]
+        share, began = self._rules.recheck_share, self._clock()
+        most_s = share / (1 - share) * measured_s
+        while self._clock() - began < most_s and not self._out_of_time(whole=True):
+            records = study.result.contested[:AT_ONCE]
             if not records:
                 return
             try:
-                found = head_to_head(records, bench, self._after)
+                found = self._runner.compare(records)
             except TrialError as error:
                 for record in records:
-                    self._add(record, note=f"could not be measured again: {error.message}")
+                    self._add(study, record, note=f"could not be measured again: {error.message}")
                 return
             for record, more in zip(records, found, strict=True):
-                self._add(record, more=more)
+                self._add(study, record, more=more)
 
-    def _confirm(self, bench: Bench) -> None:
+    def _confirm(self, study: Study) -> None:
         """Score the reference and the front on test, each once."""
-        unconfirmed = self._study.result.unconfirmed
-        cases = pack_cases(bench.workload, "test", self._prepared.store) if unconfirmed else None
-        for record in unconfirmed:
-            assert cases is not None
+        for record in study.result.unconfirmed:
             try:
-                self._add(record, test=on_test(record, bench, self._after, cases))
+                self._add(study, record, test=self._runner.confirm(record))
             except TrialError as error:
-                self._add(record, note=f"could not be confirmed on test: {error.message}")
+                self._add(study, record, note=f"could not be confirmed on test: {error.message}")
 
     def _add(
-        self, record: TrialRecord, *, more: Measurement | None = None, test: Quality | None = None, note: str = ""
+        self,
+        study: Study,
+        record: TrialRecord,
+        *,
+        more: Measurement | None = None,
+        test: Quality | None = None,
+        note: str = "",
     ) -> None:
-        self._tracker.log_later(self._study.add(record.number, more=more, test=test, note=note))
+        added = study.add(record.number, more=more, test=test, note=note)
+        self._result = study.result
+        for sink in self._sinks:
+            sink.trial(added, study.result)
 
-    def _finish(
-        self, stopped: str, exhaustive: bool, made: Mapping[str, int], reused: Mapping[str, int]
-    ) -> SearchResult:
-        spent = [*self._spent, self._after.seconds]  # also of tries that were put off
+    def _finish(self, study: Study, stopped: str) -> SearchResult:
+        for sink in self._sinks:
+            sink.changed(study.result)
+        spent = [*self._spent, self._runner.later_s]  # also of tries that were put off
         kinds = {kind: sum(seconds.get(kind, 0.0) for seconds in spent) for kind in ("make", "measure", "score")}
-        total = time.perf_counter() - self._began
-        seconds = {**kinds, "rest": total - sum(kinds.values()), "total": total}
-        return SearchResult(self._study.result, stopped, exhaustive, made, reused, seconds, self._first_trial_s)
-
-    def _on_stage(self, stage: str) -> None:
-        self._listener(Progress(stage, self._budget, self._study.result, None, self._seconds_left()))
+        total = self._clock() - self._began
+        return SearchResult(
+            study.result,
+            stopped,
+            study.exhaustive(self._budget),
+            self._runner.made,
+            self._runner.reused,
+            {**kinds, "rest": total - sum(kinds.values()), "total": total},
+            self._first_trial_s,
+        )
 
     def _out_of_time(self, *, whole: bool = False) -> bool:
         """Whether the time for new trials is over, or (`whole`) all of it: a share is kept for the contested ones."""
-        limit = self._prepared.request.time_s
-        share = 1.0 if whole else 1.0 - RECHECK_SHARE
-        return limit is not None and time.perf_counter() - self._began >= limit * share
+        share = 1.0 if whole else 1.0 - self._rules.recheck_share
+        return self._time_s is not None and self._clock() - self._began >= self._time_s * share
 
     def _seconds_left(self) -> float | None:
         if self._ends_at is None:
             return None
-        limit = self._prepared.request.time_s
-        end = self._ends_at if limit is None else min(self._ends_at, self._began + limit)
-        return max(0.0, end - time.perf_counter())
+        end = self._ends_at if self._time_s is None else min(self._ends_at, self._began + self._time_s)
+        return max(0.0, end - self._clock())
 
 
 def _attempts(proposals: Iterator[Proposal], again: deque[Attempt]) -> Iterator[Attempt]:
@@ -281,19 +330,3 @@ def _attempts(proposals: Iterator[Proposal], again: deque[Attempt]) -> Iterator[
             yield again.popleft()
     while again:
         yield again.popleft()
-
-
-@contextmanager
-def _tracked(tracker: Tracker, study: Study) -> Iterator[None]:
-    """The study open in the tracker, every stored trial logged there: none is missing after a kill."""
-    logged = tracker.open_study(study.card)
-    result = study.result
-    for record in result.judged:
-        if record.number not in logged:
-            tracker.log_trial(record, result)
-    state = "interrupted"
-    try:
-        yield
-        state = "finished"
-    finally:
-        tracker.close(state)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from autoopt.chain import Stages, make
 from autoopt.compress import NET_STEPS, STEPS, step
 from autoopt.errors import Crash, TrialError, Unsupported
-from autoopt.evaluate import Stages, make
 from autoopt.make import Maker
 from autoopt.measure.host import current_host
 from autoopt.measure.launcher import LOCK, LOCK_WAIT_S

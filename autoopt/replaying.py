@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+from autoopt.bench import open_bench
 from autoopt.errors import StorageError, UsageError, WeightsError
-from autoopt.evaluate import evaluate, open_bench
+from autoopt.evaluate import evaluate
 from autoopt.records import StudyCard, TrialRecord
 from autoopt.request import Prepared, Request, default_storage, prepare
 from autoopt.results import SETTLED, StudyResult

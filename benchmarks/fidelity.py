@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from autoopt import stats
-from autoopt.evaluate import Bench, open_bench
+from autoopt.bench import Bench, open_bench
 from autoopt.measure.host import current_host
 from autoopt.measure.launcher import Resident, measure
 from autoopt.measure.subject import Subject

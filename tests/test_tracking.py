@@ -103,11 +103,11 @@ RESULT = StudyResult(CARD, RECORDS)
 def log(uri: str, home: Path, result: StudyResult, state: str = "finished") -> Tracker:
     """Log `result` as a search does, trial after trial."""
     tracker = Tracker(uri, home)
-    logged = tracker.open_study(result.card)
+    logged = tracker.open(result.card)
     for index, record in enumerate(result.records):
         if record.number not in logged:
-            tracker.log_trial(record, replace(result, records=result.records[: index + 1]))
-    tracker.update_front(result)
+            tracker.trial(record, replace(result, records=result.records[: index + 1]))
+    tracker.changed(result)
     tracker.close(state)
     return tracker
 
@@ -267,10 +267,10 @@ def test_other_limits_change_verdicts_and_front(uri: str, home: Path) -> None:
     assert found[3].data.tags["autoopt.violated"] == "none"
     assert found[3].data.metrics["violation_drop"] == pytest.approx(-0.05)
     written = client(uri).get_metric_history(parent(uri, "limits").info.run_id, "trials")
-    tracker.update_front(StudyResult(loose, RECORDS))
+    tracker.changed(StudyResult(loose, RECORDS))
     again = Tracker(uri, home)
-    again.open_study(loose)
-    again.update_front(StudyResult(loose, RECORDS))
+    again.open(loose)
+    again.changed(StudyResult(loose, RECORDS))
     assert client(uri).get_metric_history(parent(uri, "limits").info.run_id, "trials") == written
 
 
@@ -279,9 +279,9 @@ def killed_and_continued(uri: str, home: Path, name: str) -> tuple[TrialRecord, 
     card = replace(CARD, name=name)
     result = StudyResult(card, RECORDS)
     killed = Tracker(uri, home)
-    killed.open_study(card)
+    killed.open(card)
     for record in RECORDS[:2]:
-        killed.log_trial(record, result)
+        killed.trial(record, result)
     mlflow, top = client(uri), parent(uri, name)
     assert top.info.status == "FINISHED"
     assert top.data.tags["autoopt.state"] == "searching"
@@ -289,7 +289,7 @@ def killed_and_continued(uri: str, home: Path, name: str) -> tuple[TrialRecord, 
     half = mlflow.create_run(top.info.experiment_id, tags=tags).info.run_id
 
     continued = Tracker(uri, home)
-    assert continued.open_study(card) == {0, 1}
+    assert continued.open(card) == {0, 1}
     log(uri, home, result)
     found = children(uri, name)
     assert sorted(found) == [0, 1, 2, 3, 4, 5]
@@ -312,7 +312,7 @@ def test_a_deleted_parent_is_made_again(uri: str, home: Path) -> None:
     client(uri).delete_run(parent(uri, name).info.run_id)
     tracker = Tracker(uri, home)
 
-    assert tracker.open_study(card) == {0}
+    assert tracker.open(card) == {0}
     (child,) = children(uri, name).values()
     assert child.data.tags["mlflow.parentRunId"] == parent(uri, name).info.run_id
 
@@ -332,7 +332,7 @@ def test_an_unreachable_server_is_named_soon(tmp_path: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(TrackingError, match=rf"127\.0\.0\.1:{port} cannot be used .* check --tracking-uri") as raised:
-        Tracker(f"http://me:hunter2@127.0.0.1:{port}", tmp_path)
+        Tracker(f"http://me:hunter2@127.0.0.1:{port}", tmp_path).check()
     assert "hunter2" not in str(raised.value)
     assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" in os.environ, "later requests are patient again"
     assert int(os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]) > 0
@@ -342,7 +342,7 @@ def test_an_unreachable_server_is_named_soon(tmp_path: Path) -> None:
 def test_an_unknown_scheme_is_refused(uri: str, tmp_path: Path) -> None:
     """A URI of a kind that cannot work is refused with the kinds that can."""
     with pytest.raises(TrackingError, match="must be one of sqlite://"):
-        Tracker(uri, tmp_path)
+        Tracker(uri, tmp_path).check()
 
 
 def test_a_database_that_cannot_be_used_is_refused(tmp_path: Path) -> None:

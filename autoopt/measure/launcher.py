@@ -52,8 +52,6 @@ CAP = "the cap is reached"
 
 Verdict = Callable[[Measurement], str]
 """Why what was measured is enough, empty when it is not."""
-GoOn = Callable[[list[np.ndarray]], bool]
-"""Whether, after a look at the predictions of a few cases, the others are wanted."""
 
 
 class Workers:
@@ -283,39 +281,39 @@ class Measuring:
         self._order = random.Random(subject.artifact.key)  # noqa: S311 - an order, not a secret
         self._taken: list[Taken] = []
         self._effective: dict[str, Scalar] = {}
+        self._first: Seat | None = None
+        """The first process, while more may be asked of it."""
+        self._predictions: dict[int, np.ndarray] = {}
 
-    def first(
-        self, *, predict: bool = True, few: Sequence[int] = (), go_on: GoOn = lambda predictions: True
-    ) -> list[np.ndarray]:
-        """Measure one process, let it predict all cases, and read back what ran.
+    def first(self, cases: Sequence[int] = (), *, predict: bool = True) -> list[np.ndarray]:
+        """Measure one process and let it predict all cases, or only `cases` if there are some; none without `predict`.
 
-        The predictions are in the order of the packed cases; none without `predict`. With `few`, those cases come
-        first, and where `go_on` says no of them, they are all that is predicted.
+        The predictions are in the order of the indices. After some cases the process waits, so that `others` can ask
+        for the rest; whoever scores those cases does not hold the host meanwhile.
         """
-        with ExitStack() as held:
-            held.enter_context(host_lock(LOCK, timeout_s=LOCK_WAIT_S))
-            folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="autoopt-")))
-            seat = self._seat()
-            self._measure(seat)
-            wanted: Sequence[int] = range(len(case_ids(self._subject.cases.path)) if predict else 0)
-            if few and predict:
-                seat.predict(few, folder)
-                seat.predicted()
-                if not go_on(_loaded(folder, few)):
-                    wanted = few
-            seat.predict([index for index in wanted if index not in few], folder)
-            if self._plan.processes > 1 and not self._is_clear():
-                self._workers.prepare()  # it only imports: two runtimes that compute slow each other down tenfold
-            seat.predicted()
-            self._effective = seat.effective()
-            seat.close()
-            return _loaded(folder, wanted)
+        with host_lock(LOCK, timeout_s=LOCK_WAIT_S):
+            self._first = self._seat()
+            self._measure(self._first)
+            if cases and predict:
+                self._predictions = self._predicted(self._first, cases)
+                return [self._predictions[index] for index in cases]
+            return self._all_predicted(self._first, predict=predict)
+
+    def others(self) -> list[np.ndarray]:
+        """The predictions of all cases, when `first` gave only some of them."""
+        if self._first is None:
+            raise ValueError("`others` follows a call of `first` with some cases")
+        with host_lock(LOCK, timeout_s=LOCK_WAIT_S):
+            return self._all_predicted(self._first)
 
     def finish(self, until: Verdict | int | None = None) -> Measurement:
         """Measure further processes: a number in all, by default the plan's, or until a verdict has something to say.
 
         The verdict is asked after every process, `plan.most_processes` times at most.
         """
+        if self._first is not None:
+            with host_lock(LOCK, timeout_s=LOCK_WAIT_S):
+                self._end_first(self._first)
         verdict = until if callable(until) else None
         most = self._plan.most_processes if callable(until) else until or self._plan.processes
         while True:
@@ -333,6 +331,36 @@ class Measuring:
         level_s = None if self._resident is None else self._resident.level_s
         merged = merge(self._taken, self._effective, self._subject, self._host, level_s)
         return replace(merged, quantile=self._plan.quantile)
+
+    def _all_predicted(self, seat: Seat, *, predict: bool = True) -> list[np.ndarray]:
+        """The predictions of all cases in their order; nothing more is asked of the process afterwards."""
+        wanted = range(len(case_ids(self._subject.cases.path)) if predict else 0)
+        missing = [index for index in wanted if index not in self._predictions]
+        self._predictions |= self._predicted(seat, missing, meanwhile=self._prepare_next)
+        self._end_first(seat)
+        return [self._predictions.pop(index) for index in wanted]
+
+    def _prepare_next(self) -> None:
+        """Start the next process, unless it will not be needed.
+
+        It only imports: two runtimes that compute slow each other down tenfold.
+        """
+        if self._plan.processes > 1 and not self._is_clear():
+            self._workers.prepare()
+
+    def _predicted(
+        self, seat: Seat, cases: Sequence[int], meanwhile: Callable[[], None] = lambda: None
+    ) -> dict[int, np.ndarray]:
+        with tempfile.TemporaryDirectory(prefix="autoopt-") as folder:
+            seat.predict(cases, Path(folder))
+            meanwhile()
+            seat.predicted()
+            return dict(zip(cases, _loaded(Path(folder), cases), strict=True))
+
+    def _end_first(self, seat: Seat) -> None:
+        self._effective = seat.effective()
+        seat.close()
+        self._first = None
 
     def _is_clear(self) -> bool:
         """Whether nothing hangs on measuring another process."""

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from autoopt.tracking.server import check_tracking, default_tracking_uri, warm_up
+from autoopt.tracking.server import check_tracking, default_tracking_uri, warm_up_in_background
 from autoopt.tracking.tracker import Tracker, read_trials
 
-__all__ = ["Tracker", "check_tracking", "default_tracking_uri", "read_trials", "warm_up"]
+__all__ = ["Tracker", "check_tracking", "default_tracking_uri", "read_trials", "warm_up_in_background"]

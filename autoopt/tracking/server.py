@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -103,6 +104,11 @@ def warm_up() -> None:
     with suppress(ImportError):
         import mlflow.store.tracking.sqlalchemy_store
         import mlflow.tracking.client  # noqa: F401
+
+
+def warm_up_in_background() -> None:
+    """Begin to import MLflow while the caller goes on."""
+    threading.Thread(target=warm_up, name="autoopt-mlflow", daemon=True).start()
 
 
 @contextmanager

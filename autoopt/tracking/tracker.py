@@ -11,6 +11,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ EXPERIMENT = "autoopt-"
 """The experiment of a workload is this and its name."""
 FRONT = "autoopt.front_digest"
 """The tag of the parent that says which front its files show."""
+FRONT_EVERY = 5
+"""New trials between two updates of the front: drawing and writing it takes as long as a quick trial."""
 PAGE = 1000
 _BATCH = 100  # parameters and tags that MLflow takes at once
 
@@ -44,25 +47,35 @@ class _Logged:
 
 
 class Tracker:
-    """Writes one study to the MLflow at `uri`; the artifacts of a database without a server go to `home`/artifacts.
+    """A sink (see `sink.Sink`) that writes one study to the MLflow at `uri`.
 
-    Raises TrackingError when MLflow cannot be used, here within seconds or later.
+    The artifacts of a database without a server go to `home`/artifacts. The front is brought up to date after every
+    `front_every` new trials. All methods raise TrackingError when MLflow cannot be used.
     """
 
-    def __init__(self, uri: str, home: Path) -> None:
+    def __init__(self, uri: str, home: Path, *, front_every: int = FRONT_EVERY) -> None:
         self._uri = uri
         self._home = home
-        self._client = connect(uri)
+        self._front_every = front_every
         self._experiment = ""
         self._parent = ""
         self._front = ""
         self._logged: dict[int, _Logged] = {}
+        self._new = 0
 
-    def open_study(self, card: StudyCard) -> set[int]:
+    @cached_property
+    def _client(self) -> MlflowClient:
+        return connect(self._uri)
+
+    def check(self) -> None:
+        """Raise TrackingError, within seconds, when MLflow does not answer."""
+        _ = self._client
+
+    def open(self, card: StudyCard) -> set[int]:
         """Find or make the study's parent run, delete what is half-written; returns the trials already logged."""
         with tracking_errors(self._uri):
             self._experiment = self._find_experiment(f"{EXPERIMENT}{card.workload}")
-            self._parent, self._front, self._logged = "", "", {}
+            self._parent, self._front, self._logged, self._new = "", "", {}, 0
             for run in _study_runs(self._client, [self._experiment], card.name):
                 self._adopt(run)
             if not self._parent:
@@ -77,12 +90,58 @@ class Tracker:
             self._client.set_tag(self._parent, runs.STATE, "searching")
         return set(self._logged)
 
-    def log_trial(self, record: TrialRecord, result: StudyResult) -> None:
-        """Write one child run, complete when this returns: parameters, metrics, tags, raw samples, scores, log."""
-        judged = judge(record, result.reference, result.card.limits)
-        metrics = runs.trial_metrics(judged, result)
-        tags = runs.verdict_tags(judged, result)
-        fixed = {**runs.study_tags(result.card), **runs.trial_tags(record), runs.PARENT: self._parent}
+    def trial(self, record: TrialRecord, study: StudyResult) -> None:
+        """Write a new trial as a child run, complete when this returns; of one that is there only its files anew."""
+        if record.number in self._logged:
+            with tracking_errors(self._uri):
+                self._log_files(self._logged[record.number].run_id, runs.trial_files(record))
+            return
+        self._log(record, study)
+        self._new += 1
+        if self._new % self._front_every == 0:
+            self.changed(study)
+
+    def changed(self, study: StudyResult) -> None:
+        """Bring up to date what one trial changes of others: references, verdicts, the parent's counts and front.
+
+        Writes only what changed since the last time, also if that was in another process.
+        """
+        wanted = {
+            record.number: (
+                runs.verdict_tags(record, study),
+                runs.trial_metrics(record, study),
+            )
+            for record in study.judged
+            if record.number in self._logged
+        }
+        front = digest([dict(study.card.limits), sorted(map(list, wanted.items()))])
+        if front == self._front:
+            return
+        with tracking_errors(self._uri):
+            for number, (tags, metrics) in wanted.items():
+                self._refresh(self._logged[number], tags, metrics)
+            files = runs.front_files(study)
+            self._client.log_batch(self._parent, metrics=runs.as_metrics(runs.study_metrics(study)))
+            self._log_files(self._parent, files)
+            limits = json.dumps(dict(study.card.limits), sort_keys=True)
+            note = files["front.md"].decode()[: runs.LONGEST]
+            tags = {runs.NOTE: note, "autoopt.limits": limits, FRONT: front}  # the digest last: it vouches for the rest
+            for name, text in tags.items():
+                self._client.set_tag(self._parent, name, text)
+        self._front = front
+
+    def close(self, state: str) -> None:
+        """Say on the parent run how the search ended: finished or interrupted."""
+        with tracking_errors(self._uri):
+            self._client.set_tag(self._parent, runs.STATE, state)
+            self._client.set_terminated(self._parent)  # again, for its end time
+
+    def _log(self, record: TrialRecord, study: StudyResult) -> None:
+        """One child run: parameters, metrics, tags, raw samples, scores, log."""
+        judged = judge(record, study.reference, study.card.limits)
+        metrics = runs.trial_metrics(judged, study)
+        tags = runs.verdict_tags(judged, study)
+        fixed = {**runs.study_tags(study.card), **runs.trial_tags(record), runs.PARENT: self._parent}
         params = runs.as_params(record.configuration.flat())
         began, ended = runs.trial_times_ms(record)
         with tracking_errors(self._uri):
@@ -98,47 +157,6 @@ class Tracker:
             self._log_files(run_id, runs.trial_files(record))
             self._client.set_terminated(run_id, "FAILED" if record.status is Status.FAILED else "FINISHED", ended)
         self._logged[record.number] = _Logged(run_id, {**fixed, **tags}, metrics)
-
-    def log_later(self, record: TrialRecord) -> None:
-        """Write the files of a logged trial again: samples or scores were added."""
-        if record.number in self._logged:
-            with tracking_errors(self._uri):
-                self._log_files(self._logged[record.number].run_id, runs.trial_files(record))
-
-    def update_front(self, result: StudyResult) -> None:
-        """Bring up to date what one trial changes of others: references, verdicts, the parent's counts and front.
-
-        Writes only what changed since the last time, also if that was in another process.
-        """
-        wanted = {
-            record.number: (
-                runs.verdict_tags(record, result),
-                runs.trial_metrics(record, result),
-            )
-            for record in result.judged
-            if record.number in self._logged
-        }
-        front = digest([dict(result.card.limits), sorted(map(list, wanted.items()))])
-        if front == self._front:
-            return
-        with tracking_errors(self._uri):
-            for number, (tags, metrics) in wanted.items():
-                self._refresh(self._logged[number], tags, metrics)
-            files = runs.front_files(result)
-            self._client.log_batch(self._parent, metrics=runs.as_metrics(runs.study_metrics(result)))
-            self._log_files(self._parent, files)
-            limits = json.dumps(dict(result.card.limits), sort_keys=True)
-            note = files["front.md"].decode()[: runs.LONGEST]
-            tags = {runs.NOTE: note, "autoopt.limits": limits, FRONT: front}  # the digest last: it vouches for the rest
-            for name, text in tags.items():
-                self._client.set_tag(self._parent, name, text)
-        self._front = front
-
-    def close(self, state: str) -> None:
-        """Say on the parent run how the search ended: finished or interrupted."""
-        with tracking_errors(self._uri):
-            self._client.set_tag(self._parent, runs.STATE, state)
-            self._client.set_terminated(self._parent)  # again, for its end time
 
     def _adopt(self, run: Run) -> None:
         """Remember a run of this study, or delete it: half-written by a killed process, or there twice."""

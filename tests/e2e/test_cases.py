@@ -10,7 +10,7 @@ import pytest
 import autoopt
 from autoopt.records import Status
 from tests import tiny
-from tests.e2e.quick import measuring_little
+from tests.e2e.quick import LEAST
 
 SPACE = """
 pipeline: {tile: [null, 24x24], overlap: 0.25}
@@ -18,7 +18,6 @@ runtime: {name: onnxruntime, threads: 1, spinning: false}
 """
 
 
-@measuring_little()
 def test_tiles_are_searched_measured_and_deployed(tmp_path: Path) -> None:
     """Every tile is exported, measured by the case and scored; a bundle cuts images as its trial did."""
     pytest.importorskip("onnxruntime")
@@ -32,6 +31,7 @@ def test_tiles_are_searched_measured_and_deployed(tmp_path: Path) -> None:
         home=tmp_path / "home",
         max_drop=0.5,
         guards={"disagreement": 0.5, "worst_decile": 0.5},
+        plan=LEAST,
     )
     assert [record.status for record in result.records] == [Status.COMPLETE] * 3, result.records
     tiles = [(record.configuration.section("pipeline") or {}).get("tile") for record in result.records]
@@ -55,7 +55,6 @@ def test_tiles_are_searched_measured_and_deployed(tmp_path: Path) -> None:
         assert np.mean(predictor.predict(image) == (image[..., 0] > 0)) > 0.9
 
 
-@measuring_little()
 def test_what_the_graph_does_itself_is_searched(tmp_path: Path) -> None:
     """A graph that normalises, or decides as well, is made, measured and scored like the one that does neither."""
     pytest.importorskip("onnxruntime")
@@ -65,7 +64,7 @@ def test_what_the_graph_does_itself_is_searched(tmp_path: Path) -> None:
     )  # fmt: skip
     result = autoopt.search(
         tiny.PIXELS_SOURCE, budget=6, space=tmp_path / "space.yaml", weights=tiny.weights(tmp_path / "w.safetensors"),
-        home=tmp_path / "home", max_drop=0.5,
+        home=tmp_path / "home", max_drop=0.5, plan=LEAST,
     )  # fmt: skip
     ways = {
         str((record.configuration.section("pipeline") or {}).get("in_graph", "none")): record

@@ -14,7 +14,7 @@ from autoopt.measure.host import current_host
 from autoopt.records import Status, TrialRecord
 from autoopt.space import load_space
 from tests import tiny
-from tests.e2e.quick import measuring_little
+from tests.e2e.quick import LEAST
 
 SPACE = """
 prune: {ratio: [null, 0.25, 0.5], rungs: "0.25", steps: 4, batch: 2}
@@ -31,7 +31,6 @@ def factored(record: TrialRecord) -> bool:
     return record.configuration.section("factorize") is not None
 
 
-@measuring_little()
 def test_networks_are_cut_recovered_measured_and_deployed(tmp_path: Path) -> None:
     """Each rung is made once and is smaller than the one below; a refused step is a failed trial with its reason; the
     smallest network is pulled and predicts without torch's code of it."""
@@ -41,7 +40,7 @@ def test_networks_are_cut_recovered_measured_and_deployed(tmp_path: Path) -> Non
     home = tmp_path / "home"
     result = autoopt.search(
         tiny.SOURCE, budget=12, space=tmp_path / "space.yaml", weights=tiny.weights(tmp_path / "w.safetensors"),
-        home=home, max_drop=None, objectives=("size", "quality"),
+        home=home, max_drop=None, objectives=("size", "quality"), plan=LEAST,
     )  # fmt: skip
     assert {(ratio(record), factored(record)) for record in result.records} == {
         (share, twice) for share in (0.0, 0.25, 0.5) for twice in (False, True)

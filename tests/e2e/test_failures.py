@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,16 @@ from typing import Any
 import mlflow
 import pytest
 
-import autoopt
-from autoopt import evaluate, loop
-from autoopt.evaluate import Bench
+from autoopt import loop
+from autoopt.bench import Bench
+from autoopt.evaluate import evaluate
 from autoopt.loop import SearchResult
-from autoopt.measure.launcher import Measuring
-from autoopt.records import Configuration, Host, Scalar, Status, StudyCard, TrialRecord
+from autoopt.records import Configuration, Status, TrialRecord
+from autoopt.request import Request
 from autoopt.runtimes import fake
+from autoopt.tracking import Tracker
 from tests import tiny
-from tests.e2e.quick import quickly
+from tests.e2e.quick import LEAST
 
 BUDGET = 50
 FRONT = {1.0: 0.2, 2.0: 0.1, 4.0: 0.0}
@@ -77,68 +78,34 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
         # A temporary folder, and so a measuring lock, of its own: it waits for no other search on this host.
         patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
         patch.setattr(tempfile, "tempdir", None)
-        patch.setattr(loop, "open_bench", quickly(loop.open_bench))
-        patch.setattr(fake, "canonical", surface(fake.canonical))
-        patch.setattr(loop, "FRONT_EVERY", BUDGET)  # ten pictures of the front take as long as ten trials
-        patch.setattr(loop, "RECHECK_SHARE", 0.0)
-        patch.setattr(loop, "evaluate", planting(loop.evaluate))
         clean = sorted([*FRONT, *DOMINATED])
-        planted = [*clean]
+        latencies = [*clean]
         for index, plant in enumerate(PLANTS):
-            planted.insert(1 + index * 7, plant.latency_ms)
-        found = search(folder, planted)
-        patch.setattr(loop, "Tracker", Untracked)
-        return Searched(folder / "home", found, search(folder, clean))
+            latencies.insert(1 + index * 7, plant.latency_ms)
+        # Ten pictures of the front would take as long as ten trials.
+        mlflow_once = Tracker(f"sqlite:///{folder / 'home' / 'mlflow.db'}", folder / "home", front_every=BUDGET)
+        return Searched(folder / "home", search(folder, latencies, [mlflow_once]), search(folder, clean, []))
 
 
-class Untracked:
-    """No MLflow for a study that others are only compared with: it takes a quarter of the time of such short trials."""
+def planted(configuration: Configuration, bench: Bench, **named: Any) -> TrialRecord:
+    """A trial of the fake runtime with the errors and the failure that belong to its latency.
 
-    def __init__(self, uri: str, home: Path) -> None:
-        pass
-
-    def open_study(self, card: StudyCard) -> set[int]:
-        return set()
-
-    def ignore(self, *arguments: object) -> None:
-        pass
-
-    log_trial = log_later = update_front = close = ignore
-
-
-def surface(canonical: Callable[..., dict[str, Scalar]]) -> Callable[..., dict[str, Scalar]]:
-    """The canonical settings of the fake runtime, with the errors and the failure that belong to their latency."""
-    errors: Mapping[float, float] = {**FRONT, **DOMINATED}
+    Also what no setting of that runtime does: short limits, and a file that somebody deletes.
+    """
+    settings = configuration.section("runtime") or {}
+    latency_ms = float(settings["latency_ms"] or 0.0)
     failures = {plant.latency_ms: plant.failure for plant in PLANTS}
-
-    def planted(settings: Mapping[str, Scalar], host: Host) -> dict[str, Scalar]:
-        known = canonical(settings, host)
-        latency_ms = float(known["latency_ms"] or 0.0)
-        return {**known, "error": errors.get(latency_ms, 0.0), "failure": failures.get(latency_ms)}
-
-    return planted
-
-
-def planting(evaluated: Callable[..., TrialRecord]) -> Callable[..., TrialRecord]:
-    """`evaluate` with what no setting of the fake runtime does: short limits, and a file that somebody deletes."""
-
-    def planted(configuration: Configuration, bench: Bench, **named: Any) -> TrialRecord:
-        latency_ms = (configuration.section("runtime") or {})["latency_ms"]
-        with pytest.MonkeyPatch.context() as trial_only:
-            if latency_ms == HUNG.latency_ms:
-                bench = replace(bench, measure_timeout_s=2.0)
-            elif latency_ms == HUNGRY.latency_ms:
-                trial_only.setattr(evaluate, "Measuring", greedy)
-            elif latency_ms == VANISHED.latency_ms:
-                bench = replace(bench, on_stage=deleting(bench))
-            return evaluated(configuration, bench, **named)
-
-    return planted
-
-
-def greedy(*arguments: Any, **named: Any) -> Measuring:
-    """A measurement whose workers may hold a megabyte: a hang gives the parent time to see that they hold more."""
-    return Measuring(*arguments, memory_bytes=1_000_000, **named)
+    settings |= {
+        "error": {**FRONT, **DOMINATED}.get(latency_ms, 0.0), "failure": failures.get(latency_ms)
+    }  # fmt: skip
+    if latency_ms == HUNG.latency_ms:
+        bench = replace(bench, measure_timeout_s=2.0)
+    elif latency_ms == HUNGRY.latency_ms:  # a hang gives the parent time to see that it holds more
+        bench = replace(bench, worker_memory_bytes=1_000_000)
+    elif latency_ms == VANISHED.latency_ms:
+        bench = replace(bench, on_stage=deleting(bench))
+    record = evaluate(Configuration.of({**configuration.sections(), "runtime": settings}), bench, **named)
+    return replace(record, configuration=configuration)
 
 
 def deleting(bench: Bench) -> Callable[[str], None]:
@@ -152,14 +119,15 @@ def deleting(bench: Bench) -> Callable[[str], None]:
     return on_stage
 
 
-def search(folder: Path, latencies_ms: list[float]) -> SearchResult:
-    """A search of the fake runtime over these latencies, every one of them tried."""
+def search(folder: Path, latencies_ms: list[float], sinks: list[Tracker]) -> SearchResult:
+    """A search of the fake runtime over these latencies, every one of them tried, nothing measured again."""
     space = folder / f"space-{len(latencies_ms)}.yaml"
     space.write_text(SPACE.format(latencies=latencies_ms))
-    return autoopt.search(
-        tiny.SOURCE, budget=BUDGET, space=space, weights=folder / "tiny.safetensors", home=folder / "home",
+    request = Request(
+        tiny.SOURCE, budget=BUDGET, space=str(space), weights=folder / "tiny.safetensors", home=folder / "home",
         max_drop=None,
     )  # fmt: skip
+    return loop.search(request, sinks=sinks, evaluate=planted, plan=LEAST, rules=loop.Rules(recheck_share=0.0))
 
 
 def by_latency(result: SearchResult) -> dict[float, TrialRecord]:

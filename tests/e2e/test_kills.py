@@ -36,19 +36,10 @@ runtime:
   error: [0.0, 0.004, 0.008, 0.05, 0.1, 0.2]
 """
 COMMAND = """
-from contextlib import contextmanager
-from dataclasses import replace
-from autoopt import cli, loop
-open_bench = loop.open_bench
+from autoopt import cli
+from autoopt.measure.timing import Plan
 
-@contextmanager
-def quick(*arguments, **named):
-    with open_bench(*arguments, **named) as bench:
-        least = dict(processes=1, most_processes=1, noise_processes=1, warmup_max_s=0.2, rounds=2, most_rounds=2)
-        yield replace(bench, plan=replace(bench.plan, **least))
-
-loop.open_bench = quick
-cli.main()
+cli.main(Plan(processes=1, most_processes=1, noise_processes=1, warmup_max_s=0.2, rounds=2, most_rounds=2))
 """
 """The command as a user gives it, but for how long it measures."""
 MOMENTS = (*["starting parent"] * 2, *["parent"] * 2, *["worker"] * 13, *["both"] * 3)

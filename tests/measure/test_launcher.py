@@ -18,7 +18,8 @@ from autoopt.errors import BadData, Crash, DataError, Numeric, OutOfMemory, Time
 from autoopt.infer import Pipeline
 from autoopt.measure import launcher
 from autoopt.measure.files import case_ids
-from autoopt.measure.launcher import CAP, Measuring, Resident, Workers, measure, predictions, together
+from autoopt.measure.launcher import CAP, LOCK, Measuring, Resident, Workers, measure, predictions, together
+from autoopt.measure.lock import host_lock
 from autoopt.measure.merging import Taken, merge
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.subject import Subject
@@ -412,18 +413,28 @@ def test_a_pipeline_for_classification(setup: Setup) -> None:
     assert all(prediction.shape == (2,) and prediction.sum() == pytest.approx(1) for prediction in predictions)
 
 
-@pytest.mark.parametrize("goes_on", [True, False])
-def test_a_look_at_a_few_cases(setup: Setup, goes_on: bool) -> None:
-    """The few come first; only where they are promising are the others predicted, and all stay in their order."""
-    subject, seen = _fake(setup, 0.1), []
+def test_some_cases_come_first_where_asked(setup: Setup) -> None:
+    """Only the wanted cases are predicted at first; then all are, in their order, by the same process."""
+    subject = _fake(setup, 0.1)
     expected = predictions(subject)
-
-    def look(few: list[np.ndarray]) -> bool:
-        seen.extend(few)
-        return goes_on
-
     with Workers(subject.runtime) as workers:
-        found = Measuring(subject, workers, host=HOST, plan=QUICK).first(few=[0, 2], go_on=look)
-    for few in (seen, found if not goes_on else [found[0], found[2]]):
-        assert [item.tolist() for item in few] == [expected[0].tolist(), expected[2].tolist()]
-    assert len(found) == (3 if goes_on else 2)
+        measuring = Measuring(subject, workers, host=HOST, plan=QUICK)
+        some = measuring.first([0, 2])
+        every = measuring.others()
+        measured = measuring.finish()
+    assert [len(found) for found in (some, every)] == [2, len(expected)]
+    assert all(np.array_equal(one, other) for one, other in zip(some, (expected[0], expected[2]), strict=True))
+    assert all(np.array_equal(one, other) for one, other in zip(every, expected, strict=True))
+    assert measured.processes == 1 and measured.effective["threads"] == 1
+
+
+def test_the_host_is_free_while_some_cases_are_scored(setup: Setup) -> None:
+    """Between the first predictions and what is asked next another search may measure; nothing more need be asked."""
+    subject = _fake(setup, 0.1)
+    with Workers(subject.runtime) as workers:
+        measuring = Measuring(subject, workers, host=HOST, plan=QUICK)
+        measuring.first([0])
+        with host_lock(LOCK, timeout_s=0):
+            pass
+        measured = measuring.finish()
+    assert measured.effective["threads"] == 1

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autoopt.evaluate import Bench, Stages, make
+from autoopt.bench import Bench
+from autoopt.chain import Stages, make
 from autoopt.measure.launcher import predictions, together
 from autoopt.measure.subject import Subject
 from autoopt.quality import score

@@ -1,0 +1,177 @@
+"""An invented world for searches: a clock that is set by hand, trials whose numbers are planted, a study in memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import optuna
+
+from autoopt.errors import TrialError
+from autoopt.records import (
+    CaseScore,
+    Configuration,
+    Failure,
+    Host,
+    Measurement,
+    Quality,
+    Scalar,
+    Status,
+    StudyCard,
+    TrialRecord,
+)
+from autoopt.request import Prepared
+from autoopt.results import StudyResult
+from autoopt.space import Space, load_space
+from autoopt.study import Proposal, Study
+
+HOST = Host("cpu", "x86_64", 2, 8_000_000_000, ("avx2",), "Linux", {"python": "3.11"})
+SPACE = """
+runtime:
+  name: fake
+  precision: f32
+  threads: [1, 2]
+  latency_ms: [10, 20, 30, 40, 50, 60]
+  error: [0.0, 0.01, 0.02, 0.1]
+"""
+REFERENCE_S = 0.1
+"""What the resident reference takes in this world."""
+
+
+class Clock:
+    """Seconds that pass only when somebody says so."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def advance(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+def space_of(folder: Path, text: str = SPACE) -> Space:
+    path = folder / "space.yaml"
+    path.write_text(text)
+    return load_space(path, HOST)
+
+
+def card_of(space: Space, name: str = "s", **changes: object) -> StudyCard:
+    fields = {
+        "name": name, "workload": "tiny", "demo": True, "primary": "dice_macro", "data_digest": "d",
+        "weights_digest": "w", "space": space.text, "objectives": ("latency", "quality"), "seed": 0, "host": HOST,
+        "limits": {"drop": 0.05},
+    }  # fmt: skip
+    return StudyCard(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def study_of(space: Space, **changes: object) -> Study:
+    """A study that is stored nowhere."""
+    card = card_of(space, **changes)
+    return Study(optuna.create_study(directions=["minimize"] * len(card.objectives)), card, space)
+
+
+def settings_of(record: TrialRecord | Proposal) -> dict[str, Scalar]:
+    return record.configuration.section("runtime") or {}
+
+
+def measured(latency_s: float, *, contended: str = "", processes: int = 1, spread: float = 0.001) -> Measurement:
+    """What `processes` processes of a trial measure that takes so long, beside the reference, nearly without noise."""
+    turns = tuple(latency_s * (1 + spread * (index % 3 - 1)) for index in range(6))
+    beside = tuple(REFERENCE_S * (1 + spread * (index % 3 - 1)) for index in range(6))
+    return Measurement(
+        turns_s=((turns, turns),) * processes, warmups_s=((),) * processes, cpu_s=(latency_s,) * processes,
+        load_s=0.1, first_call_s=0.1, peak_rss_bytes=10**6, artifact_bytes=10**5, effective={},
+        host=HOST.fingerprint, reference_s=((beside, beside),) * processes, residents=("r",) * processes,
+        level_s=REFERENCE_S, contended=contended,
+    )  # fmt: skip
+
+
+def scored(value: float, split: str = "val") -> Quality:
+    cases = tuple(CaseScore(f"c{index}", f"g{index}", {"dice_macro": value}) for index in range(3))
+    return Quality(split, "dice_macro", "mean", {"dice_macro": value}, cases)
+
+
+@dataclass
+class World:
+    """A `runner.Runner`: trials do what their settings say; what was asked for is in `asked`, in order.
+
+    `busy` says how many tries of a configuration (by digest) meet a busy host, `fails` which configurations fail;
+    `compare_error` and `confirm_error` are raised by those questions. Every question takes its time by the clock.
+    """
+
+    clock: Clock = field(default_factory=Clock)
+    trial_s: float = 10.0
+    compare_s: float = 1.0
+    busy: Mapping[str, int] = field(default_factory=dict)
+    fails: Callable[[Proposal], bool] = lambda proposal: False
+    compare_error: TrialError | None = None
+    confirm_error: TrialError | None = None
+    check_error: Exception | None = None
+    made: Mapping[str, int] = field(default_factory=lambda: {"export": 1})
+    reused: Mapping[str, int] = field(default_factory=lambda: {"export": 3})
+    asked: list[tuple[str, Any]] = field(default_factory=list)
+    studies: list[StudyResult] = field(default_factory=list)
+    later_s: dict[str, float] = field(default_factory=dict)
+    _tries: Counter[str] = field(default_factory=Counter)
+
+    def __enter__(self) -> Self:
+        self.asked.append(("enter", None))
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.asked.append(("exit", None))
+
+    def open(self, prepared: Prepared, before: StudyResult, on_stage: Callable[[str], None]) -> None:
+        self.asked.append(("open", len(before.records)))
+        on_stage("load")
+
+    def check(self) -> None:
+        self.asked.append(("check", None))
+        if self.check_error is not None:
+            raise self.check_error
+
+    def run(self, proposal: Proposal, study: StudyResult) -> TrialRecord:
+        self.asked.append(("run", proposal.label or proposal.configuration.digest))
+        self.studies.append(study)
+        self.clock.advance(self.trial_s)
+        digest = proposal.configuration.digest
+        self._tries[digest] += 1
+        spent = {"make": 1.0, "measure": self.trial_s - 2.0, "score": 1.0}
+        record = TrialRecord(
+            proposal.configuration, Status.COMPLETE, origin=proposal.origin, label=proposal.label, seconds=spent
+        )
+        if self.fails(proposal):
+            crash = Failure("crash", "measure", "it crashed")
+            return replace(record, status=Status.FAILED, failure=crash)
+        contended = "others computed" if self._tries[digest] <= self.busy.get(digest, 0) else ""
+        latency_s, error = (float(settings_of(record)[name] or 0) for name in ("latency_ms", "error"))
+        measurement = measured(latency_s / 1e3, contended=contended)
+        return replace(record, measurement=measurement, quality=scored(0.9 - error))
+
+    def compare(self, records: Sequence[TrialRecord]) -> list[Measurement]:
+        self.asked.append(("compare", [record.number for record in records]))
+        self.clock.advance(self.compare_s)
+        if self.compare_error is not None:
+            raise self.compare_error
+        return [measured(float(settings_of(record)["latency_ms"] or 0) / 1e3) for record in records]
+
+    def confirm(self, record: TrialRecord) -> Quality:
+        self.asked.append(("confirm", record.number))
+        if self.confirm_error is not None:
+            raise self.confirm_error
+        return scored(0.88 - float(settings_of(record)["error"] or 0), "test")
+
+    def questions(self, kind: str) -> list[Any]:
+        """What was asked of one kind, in order."""
+        return [item for name, item in self.asked if name == kind]
+
+
+def point(**runtime: Scalar) -> Configuration:
+    """A configuration of the space above."""
+    settings = {"name": "fake", "precision": "f32", "threads": 1, "latency_ms": 10, "error": 0.0, "failure": None}
+    return Configuration.of({"runtime": {**settings, **runtime}})
