@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autoopt.api import explain, front, load, plan, pull, replay, search, train
     from autoopt.errors import AutooptError
-    from autoopt.infer import Pipeline
-    from autoopt.workload import Case, Recipe, Sample, Splits, Workload
+    from autoopt.inference.pipeline import Pipeline
+    from autoopt.workloads.contract import Case, Recipe, Sample, Splits, Workload
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "AutooptError": "autoopt.errors",
-    "Case": "autoopt.workload",
-    "Pipeline": "autoopt.infer",
-    "Recipe": "autoopt.workload",
-    "Sample": "autoopt.workload",
-    "Splits": "autoopt.workload",
-    "Workload": "autoopt.workload",
+    "Case": "autoopt.workloads.contract",
+    "Pipeline": "autoopt.inference.pipeline",
+    "Recipe": "autoopt.workloads.contract",
+    "Sample": "autoopt.workloads.contract",
+    "Splits": "autoopt.workloads.contract",
+    "Workload": "autoopt.workloads.contract",
     "explain": "autoopt.api",
     "front": "autoopt.api",
     "load": "autoopt.api",

@@ -6,21 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoopt.records import Scalar
-from autoopt.request import Request, check_data_argument, default_storage
+from autoopt.core.records import Scalar
+from autoopt.study.request import Request, check_data_argument, default_storage
 
 if TYPE_CHECKING:
-    from autoopt.bundle import Predictor
-    from autoopt.diagnosis import Explanation
-    from autoopt.layer_ranking import LayerRanking
-    from autoopt.loop import Listener, SearchResult
-    from autoopt.matrix import Cell
+    from autoopt.compress.matrix import Cell
+    from autoopt.deploy.bundle import Predictor
     from autoopt.measure.timing import Plan as MeasuringPlan
-    from autoopt.planning import Plan
-    from autoopt.replaying import Replay
-    from autoopt.results import StudyResult
-    from autoopt.sink import Sink
-    from autoopt.training import TrainProgress, TrainResult
+    from autoopt.nets.baseline import TrainProgress, TrainResult
+    from autoopt.report.diagnosis import Explanation
+    from autoopt.report.layer_ranking import LayerRanking
+    from autoopt.study.loop import Listener, SearchResult
+    from autoopt.study.plan import Plan
+    from autoopt.study.replay import Replay
+    from autoopt.study.result import StudyResult
+    from autoopt.study.sink import Sink
 
 PathLike = str | Path
 
@@ -53,10 +53,10 @@ def search(
     of a MONAI bundle or a builder; `options` are its own, such as {"net": "vgg11"}.
     The same call continues an interrupted study; `budget` counts all of its trials. Without `data`
     the workload's demo data is used. `guards` are further limits, such as {"worst_decile": 0.03}: see
-    `autoopt.limits`. `listener` is told the progress, `sinks` get every record beside MLflow; `plan` says how long
-    each trial is measured. Raises UsageError for bad input.
+    `autoopt.study.limits`. `listener` is told the progress, `sinks` get every record beside MLflow; `plan` says how
+    long each trial is measured. Raises UsageError for bad input.
     """
-    from autoopt import loop
+    from autoopt.study import loop
     from autoopt.tracking import Tracker, default_tracking_uri, warm_up_in_background
 
     request = Request(
@@ -85,8 +85,8 @@ def plan(
     home: PathLike = "mlruns",
 ) -> Plan:
     """What `search` with the same arguments would do and cost; makes nothing, times at most a call of the network."""
-    from autoopt import planning
-    from autoopt.request import prepare
+    from autoopt.study import plan as planning
+    from autoopt.study.request import prepare
 
     request = Request(
         workload=workload, options=options or {}, budget=budget, data=_path(data), weights=_path(weights),
@@ -109,8 +109,8 @@ def sensitivity(
 
     What `quantize.keep_float` of a space goes along. Kept: the second time it is only read. Raises UsageError.
     """
-    from autoopt import layer_ranking
-    from autoopt.request import prepare
+    from autoopt.report import layer_ranking
+    from autoopt.study.request import prepare
 
     request = Request(
         workload=workload, options=options or {}, data=_path(data), weights=_path(weights), home=Path(home)
@@ -127,9 +127,9 @@ def matrix(
 ) -> list[Cell]:
     """Every compression on small networks of every family in every runtime, on this host: works, or refused and why.
 
-    With `quick` one network of each family. The networks have random weights: see `autoopt.matrix`.
+    With `quick` one network of each family. The networks have random weights: see `autoopt.compress.matrix`.
     """
-    from autoopt import matrix as module
+    from autoopt.compress import matrix as module
 
     return module.matrix(quick=quick, timed=timed, home=_path(home), on_cell=on_cell)
 
@@ -138,7 +138,7 @@ def front(
     *, study: str | None = None, workload: str | None = None, storage: str | None = None, home: PathLike = "mlruns"
 ) -> StudyResult:
     """A stored study: the named one, else the last one written (of `workload`). Raises StorageError."""
-    from autoopt.study import read_study
+    from autoopt.study.storage import read_study
 
     return read_study(storage or default_storage(Path(home)), study, workload)
 
@@ -152,7 +152,7 @@ def replay(
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> Replay:
     """Run one stored trial again, alone; nothing is added to its study."""
-    from autoopt import replaying
+    from autoopt.study import replay as replaying
 
     return replaying.replay_trial(str(trial), study=study, home=Path(home), storage=storage, on_stage=on_stage)
 
@@ -170,7 +170,7 @@ def explain(
 
     Profiles both, on this host; nothing is added to the study. Raises UsageError.
     """
-    from autoopt import explaining
+    from autoopt.report import explain as explaining
 
     other = None if against is None else str(against)
     return explaining.explain_trial(
@@ -193,8 +193,8 @@ def pull(
 
     Raises NothingFits when no member keeps the limits, naming the limit that binds.
     """
-    from autoopt import deploy
-    from autoopt.store import Store
+    from autoopt.core.store import Store
+    from autoopt.deploy import pick as deploy
 
     result = front(study=study, workload=workload, storage=storage, home=home)
     choice = deploy.choose(result, max_latency_s=max_latency_s, max_drop=max_drop, pick=pick)
@@ -203,7 +203,7 @@ def pull(
 
 def load(folder: PathLike) -> Predictor:
     """The model of a bundle, its files verified, ready to predict; needs numpy and the one runtime."""
-    from autoopt import bundle
+    from autoopt.deploy import bundle
 
     return bundle.load(Path(folder))
 
@@ -220,14 +220,14 @@ def train(
     progress: Callable[[TrainProgress], None] | None = None,
 ) -> TrainResult:
     """Train the workload's baseline and store its weights where `search` finds them."""
-    from autoopt import training
-    from autoopt.store import writable_folder
-    from autoopt.workload import load_workload
+    from autoopt.core.store import writable_folder
+    from autoopt.nets import baseline
+    from autoopt.workloads.contract import load_workload
 
     folder = None if demo else check_data_argument(_path(data), needed_for=f"training {workload}")
     home = writable_folder(Path(home))
     loaded = load_workload(workload, folder, home, options)
-    return training.train(loaded, home, progress=progress, seed=seed, max_seconds=max_seconds, half=demo)
+    return baseline.train(loaded, home, progress=progress, seed=seed, max_seconds=max_seconds, half=demo)
 
 
 def _path(value: PathLike | None) -> Path | None:

@@ -14,9 +14,9 @@ import typer
 from autoopt.errors import AutooptError, UsageError
 
 if TYPE_CHECKING:
-    from autoopt.loop import SearchResult
+    from autoopt.core.records import Scalar
     from autoopt.measure.timing import Plan
-    from autoopt.records import Scalar
+    from autoopt.study.loop import SearchResult
 
 app = typer.Typer(
     help="Search the compression configurations of a medical-imaging model on the hardware that will run it.",
@@ -84,17 +84,17 @@ def search(
     home: Home = Path("mlruns"),
 ) -> None:
     """Try configurations, measure each one here, and show the Pareto front. Continues where it stopped."""
-    from autoopt import api, bars, show
+    from autoopt import api, progress, terminal
 
     source, options = _source(workload, model, task, option, trust_bundle)
-    with bars.SearchBar() as bar:
+    with progress.SearchBar() as bar:
         result = api.search(
             source, options=options, budget=budget, time_s=_duration(time, "--time"), data=data, weights=weights,
             space=space, objectives=_names(objectives), max_drop=max_drop,
             max_latency_s=_duration(max_latency, "--max-latency"), guards=_guards(guard), study=study, storage=storage,
             tracking_uri=tracking_uri, seed=seed, home=home, listener=bar, plan=context.obj,
         )  # fmt: skip
-    show.search_result(result, home=home, storage=storage, tracking_uri=tracking_uri)
+    terminal.search_result(result, home=home, storage=storage, tracking_uri=tracking_uri)
     _exit_if_nothing_fits(result)
 
 
@@ -121,14 +121,14 @@ def plan(
     home: Home = Path("mlruns"),
 ) -> None:
     """Say what a search would do and cost, without doing it."""
-    from autoopt import api, show
+    from autoopt import api, terminal
 
     source, options = _source(workload, model, task, option, trust_bundle)
     planned = api.plan(
         source, options=options, budget=budget, data=data, weights=weights, space=space, objectives=_names(objectives),
         study=study, storage=storage, seed=seed, home=home,
     )  # fmt: skip
-    show.plan(planned)
+    terminal.plan(planned)
 
 
 @app.command()
@@ -143,8 +143,8 @@ def front(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
     """Show the Pareto front of a study."""
-    from autoopt import api, show
-    from autoopt.tracking.front import front_csv, front_json
+    from autoopt import api, terminal
+    from autoopt.report.tables import front_csv, front_json
 
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other: give one of them")
@@ -154,17 +154,17 @@ def front(
     elif as_csv:
         typer.echo(front_csv(result), nl=False)
     else:
-        show.front(result)
+        terminal.front(result)
 
 
 @app.command()
 def replay(trial: Trial, study: Study = None, storage: Storage = None, home: Home = Path("mlruns")) -> None:
     """Run one stored trial again, alone, and show the difference."""
-    from autoopt import api, bars, show
+    from autoopt import api, progress, terminal
 
-    with bars.StageLine() as line:
+    with progress.StageLine() as line:
         replayed = api.replay(trial, study=study, storage=storage, home=home, on_stage=line)
-    show.replay(replayed)
+    terminal.replay(replayed)
 
 
 @app.command()
@@ -181,15 +181,15 @@ def explain(
     ] = None,
 ) -> None:
     """Say why one stored trial is faster or slower than another: its layers, kernels, precisions, conversions."""
-    from autoopt import api, bars, show
-    from autoopt.explain_picture import explain_picture
-    from autoopt.store import write_atomic
+    from autoopt import api, progress, terminal
+    from autoopt.core.store import write_atomic
+    from autoopt.report.explain_picture import explain_picture
 
     if picture is not None and not picture.parent.is_dir():
         raise UsageError(f"--picture must name a file in a folder that is there, {picture.parent} is not")
-    with bars.StageLine() as line:
+    with progress.StageLine() as line:
         explained = api.explain(trial, against=against, study=study, storage=storage, home=home, on_stage=line)
-    show.explanation(explained)
+    terminal.explanation(explained)
     file = picture or home / f"explain-{explained.trial.record.number}.png"
     write_atomic(file, explain_picture(explained))
     typer.echo(f"wrote {file}")
@@ -233,14 +233,15 @@ def sensitivity(
     home: Home = Path("mlruns"),
 ) -> None:
     """Rank groups of layers by what keeping them in float recovers for the time that it costs here."""
-    from autoopt import api, bars, layer_ranking, show
-    from autoopt.store import write_atomic
+    from autoopt import api, progress, terminal
+    from autoopt.core.store import write_atomic
+    from autoopt.report import layer_ranking
 
     source, options = _source(workload, model, task, option, trust_bundle)
     _check_files({"--csv": csv, "--png": png})
-    with bars.StageLine() as line:
+    with progress.StageLine() as line:
         ranking = api.sensitivity(source, options=options, data=data, weights=weights, home=home, on_stage=line)
-    show.ranking(ranking)
+    terminal.ranking(ranking)
     if csv is not None:
         write_atomic(csv, layer_ranking.as_csv(ranking.ranks).encode())
     if png is not None:
@@ -255,15 +256,16 @@ def matrix(
     home: Annotated[Path | None, typer.Option(help="Keep what is made here. [default: a temporary folder]")] = None,
 ) -> None:
     """Try every compression on small random networks of every family in every runtime: works, or refused and why."""
-    from autoopt import api, bars, matrix_text, show
-    from autoopt.matrix import count
+    from autoopt import api, progress, terminal
+    from autoopt.compress.matrix import count
+    from autoopt.core.store import write_atomic
     from autoopt.measure.host import current_host
-    from autoopt.store import write_atomic
+    from autoopt.report import matrix_text
 
     _check_files({"--csv": csv, "--markdown": markdown})
-    with bars.MatrixBar(count(quick=quick)) as bar:
+    with progress.MatrixBar(count(quick=quick)) as bar:
         cells = api.matrix(quick=quick, home=home, on_cell=bar)
-    show.matrix(cells)
+    terminal.matrix(cells)
     if csv is not None:
         write_atomic(csv, matrix_text.as_csv(cells).encode())
     if markdown is not None:
@@ -283,12 +285,12 @@ def train(
     home: Home = Path("mlruns"),
 ) -> None:
     """Train the baseline of a workload and store its weights where a search finds them."""
-    from autoopt import api, bars, show
+    from autoopt import api, progress, terminal
 
     if demo and data is not None:
         raise UsageError("--demo and --data exclude each other: give one of them")
     source, options = _source(workload, model, task, option)
-    with bars.TrainBar() as bar:
+    with progress.TrainBar() as bar:
         trained = api.train(
             source,
             options=options,
@@ -299,7 +301,7 @@ def train(
             max_seconds=_duration(time, "--time"),
             progress=bar,
         )
-    show.train_result(trained, source=source, data=data, options=options)
+    terminal.train_result(trained, source=source, data=data, options=options)
 
 
 @app.command()
@@ -313,15 +315,16 @@ def doctor(
 ) -> None:
     """Check this host: versions, runtimes, what the CPU can do, folders and servers."""
     from autoopt import doctor as checks
-    from autoopt import show
+    from autoopt import terminal
 
     if noise:
-        from autoopt import bars, calibrating
+        from autoopt import progress
+        from autoopt.study.trial import noise_test
 
-        with bars.StageLine() as line:
-            show.noise(calibrating.calibrate(home, on_stage=line)[0])
+        with progress.StageLine() as line:
+            terminal.noise(noise_test.calibrate(home, on_stage=line)[0])
     results = checks.checks(home, storage, tracking_uri)
-    show.checks(results)
+    terminal.checks(results)
     if any(check.ok is False for check in results):
         raise typer.Exit(2)
 
@@ -339,17 +342,17 @@ def init(path: Annotated[Path, typer.Argument(help="The file to write, such as m
 @app.command()
 def workloads() -> None:
     """List the built-in workloads."""
-    from autoopt import show
+    from autoopt import terminal
 
-    show.workloads()
+    terminal.workloads()
 
 
 @app.command()
 def spaces() -> None:
     """List the shipped search spaces."""
-    from autoopt import show
+    from autoopt import terminal
 
-    show.spaces()
+    terminal.spaces()
 
 
 @app.callback(invoke_without_command=True)

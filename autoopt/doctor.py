@@ -16,17 +16,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from autoopt.core.process import Child, serve
+from autoopt.core.records import Host
+from autoopt.core.store import Store
 from autoopt.errors import AutooptError, TrialError, UsageError
+from autoopt.inference.runtimes import RUNTIMES, runtime
+from autoopt.inference.runtimes.shared import has_bf16, has_f16
 from autoopt.measure.host import current_host
 from autoopt.measure.lock import lock_folder
 from autoopt.measure.noise import load_noise
 from autoopt.measure.peaks import load_peaks
-from autoopt.process import Child, serve
-from autoopt.records import Host
-from autoopt.request import LEAST_FREE_BYTES, default_storage, without_password
-from autoopt.runtimes import RUNTIMES, runtime
-from autoopt.runtimes.shared import has_bf16, has_f16
-from autoopt.store import Store
+from autoopt.study.request import LEAST_FREE_BYTES, default_storage, without_password
 from autoopt.tracking import default_tracking_uri
 
 LIBRARIES = ("torch", "nncf", "openvino", "onnxruntime", "onnx", "monai", "optuna", "mlflow", "numpy")
@@ -255,7 +255,7 @@ def _probe_import(module: str) -> None:
 
 
 def _probe_storage(url: str) -> None:
-    from autoopt.study import check_storage
+    from autoopt.study.storage import check_storage
 
     check_storage(url)
 

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from autoopt.errors import UsageError
-from autoopt.infer import Pipeline
-from autoopt.quality import chosen_metrics, reference_problem, score
-from autoopt.workload import IGNORED, SPLITS, Sample, Workload, check_workload
+from autoopt.inference.pipeline import Pipeline
+from autoopt.measure.quality import chosen_metrics, reference_problem, score
+from autoopt.workloads.contract import IGNORED, SPLITS, Sample, Workload, check_workload
 
 
 class WorkloadContract:
@@ -150,7 +150,7 @@ def main(arguments: list[str]) -> int:
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    from autoopt.workload import load_workload
+    from autoopt.workloads.contract import load_workload
 
     with TemporaryDirectory() as home:
         try:

@@ -19,13 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
-from autoopt import standing, stats
-from autoopt.bench import Bench, open_bench
+from autoopt.core import stats
+from autoopt.core.records import Measurement, joined
 from autoopt.measure.host import current_host
 from autoopt.measure.launcher import Resident, measure
 from autoopt.measure.timing import Plan
-from autoopt.records import Measurement, joined
-from autoopt.request import Request, prepare
+from autoopt.study import uncertainty
+from autoopt.study.request import Request, prepare
+from autoopt.study.trial.bench import Bench, open_bench
 from benchmarks.load import beside
 
 LEAST_TIED = 0.95
@@ -85,16 +86,16 @@ def _ties(resident: Resident, bench: Bench, repetitions: int) -> dict[str, float
     plan = Plan(processes=1)
     calibration = [_process(resident, bench, plan) for _ in range(CALIBRATION)]
     sigma = max(
-        standing.LEAST_SIGMA,
+        uncertainty.LEAST_SIGMA,
         stats.process_noise([m.turns_s[0] for m in calibration], [m.reference_s[0] for m in calibration]),
     )
     tied, differences, raw = 0, [], []
     for index in range(repetitions):
         a, b = (joined(_process(resident, bench, plan), _process(resident, bench, plan)) for _ in range(2))
-        difference = standing.slower(a, b, sigma)
+        difference = uncertainty.slower(a, b, sigma)
         differences.append(difference.value)
         raw.append(math.log(a.raw_p25_s / b.raw_p25_s))
-        tied += standing.same_speed(a, b, sigma)
+        tied += uncertainty.same_speed(a, b, sigma)
         print(f"{index + 1}/{repetitions} ratio {difference.ratio:.4f} +- {difference.error:.4f}", file=sys.stderr)
     found = {
         "sigma": sigma,

@@ -21,13 +21,13 @@ from pathlib import Path
 
 import numpy as np
 
-from autoopt import stats
-from autoopt.bench import Bench, open_bench
+from autoopt.core import stats
 from autoopt.measure.host import current_host
 from autoopt.measure.launcher import Resident, measure
 from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Plan
-from autoopt.request import Request, prepare
+from autoopt.study.request import Request, prepare
+from autoopt.study.trial.bench import Bench, open_bench
 
 MOST = 0.03
 APP = Path(sys.executable).parent / "benchmark_app"

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from autoopt import api
-from autoopt.pareto import hypervolume
-from autoopt.records import TrialRecord
-from autoopt.results import StudyResult
+from autoopt.core.pareto import hypervolume
+from autoopt.core.records import TrialRecord
+from autoopt.study.result import StudyResult
 
 FLOOR = 0.05
 DROPS = (0.01, 0.02)

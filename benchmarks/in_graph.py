@@ -16,20 +16,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autoopt import stats
 from autoopt.compress import quantize
-from autoopt.infer import IN_GRAPH
-from autoopt.make import Maker
+from autoopt.compress.maker import Maker
+from autoopt.core import stats
+from autoopt.core.records import Measurement, joined
+from autoopt.core.store import Store
+from autoopt.inference.pipeline import IN_GRAPH
+from autoopt.inference.runtimes import runtime
 from autoopt.measure.host import current_host
 from autoopt.measure.launcher import together
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Plan
-from autoopt.records import Measurement, joined
-from autoopt.runtimes import runtime
-from autoopt.store import Store
-from autoopt.workload import Workload, load_workload
 from autoopt.workloads import histo
+from autoopt.workloads.contract import Workload, load_workload
 
 SMALL = (8, 8, 16, 16, 32, 8)
 """Channels of the small U-Net, from the first to the last block."""

@@ -19,14 +19,16 @@ from pathlib import Path
 
 import numpy as np
 
-from autoopt import few, limits, pareto, standing
-from autoopt.calibrating import PROCESSES, noise_of
+from autoopt import few
+from autoopt.core import pareto
+from autoopt.core.records import CaseScore, Configuration, Host, Measurement, Quality, Status, StudyCard, TrialRecord
 from autoopt.measure.launcher import CAP
 from autoopt.measure.timing import Plan, Turn
 from autoopt.measure.turns import play
-from autoopt.records import CaseScore, Configuration, Host, Measurement, Quality, Status, StudyCard, TrialRecord
-from autoopt.results import StudyResult
-from autoopt.workload import Case, Sample
+from autoopt.study import limits, uncertainty
+from autoopt.study.result import StudyResult
+from autoopt.study.trial.noise_test import PROCESSES, noise_of
+from autoopt.workloads.contract import Case, Sample
 
 SIGMA, CALL_NOISE, DRIFT, BUSY, SLOWDOWN = 0.02, 0.05, 0.2, 0.25, 1.5
 REFERENCE_S, PATIENTS = 0.02, 12
@@ -197,9 +199,9 @@ def _near(number: int, true_front: set[int], search: Search) -> bool:
     extra, sigma = records[number], search.result.sigma
     for member in (records[index] for index in true_front):
         assert extra.quality and member.quality and extra.measurement and member.measurement
-        alike = standing.same_speed(extra.measurement, member.measurement, sigma)
+        alike = uncertainty.same_speed(extra.measurement, member.measurement, sigma)
         faster = member.measurement.latency_p25_s <= extra.measurement.latency_p25_s
-        if standing.same_quality(extra.quality, member.quality) and (alike or faster):
+        if uncertainty.same_quality(extra.quality, member.quality) and (alike or faster):
             return True
     return False
 
@@ -217,8 +219,8 @@ def _pairs(repetitions: int) -> list[Outcome]:
         first, slower, same = (
             _more(search, records[number], truth) for number, truth in ((1, 0.01), (2, 0.0105), (3, 0.01))
         )
-        found += standing.slower(slower, first, sigma).interval()[0] > 1.0
-        tied += standing.same_speed(first, same, sigma)
+        found += uncertainty.slower(slower, first, sigma).interval()[0] > 1.0
+        tied += uncertainty.same_speed(first, same, sigma)
         accepted += records[4].status is Status.COMPLETE
     return [
         (f"a planted difference of 5 % is found with {MORE} processes", found / repetitions, "at least 0.80",

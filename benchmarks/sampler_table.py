@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from autoopt.pareto import hypervolume
-from autoopt.records import Host, Scalar
-from autoopt.sampling import DEFAULT, SAMPLERS, STARTUP_TRIALS, at_random, optuna_sampler
-from autoopt.space import Space, load_space, seeds
+from autoopt.core.pareto import hypervolume
+from autoopt.core.records import Host, Scalar
+from autoopt.study.samplers import DEFAULT, SAMPLERS, STARTUP_TRIALS, at_random, optuna_sampler
+from autoopt.study.space import Space, load_space, seeds
 
 FOLDER = Path(__file__).parent
 GRID, TABLE = FOLDER / "sampler_grid.yaml", FOLDER / "sampler_table.json"
@@ -68,8 +68,8 @@ def read_table(path: Path) -> Table:
 def store_table(home: Path, study: str | None, path: Path) -> None:
     """Write the trials of a stored study as a table."""
     from autoopt import api
-    from autoopt.results import OBJECTIVES
-    from autoopt.store import write_atomic
+    from autoopt.core.store import write_atomic
+    from autoopt.study.result import OBJECTIVES
 
     result = api.front(home=home, study=study)
     reference = result.reference

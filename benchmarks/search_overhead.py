@@ -25,12 +25,12 @@ import psutil
 
 import autoopt
 from autoopt.compress import STEPS
+from autoopt.core.records import Status, TrialRecord, digest
+from autoopt.inference.runtimes import runtime
 from autoopt.measure.host import current_host
-from autoopt.records import Status, TrialRecord, digest
-from autoopt.runtimes import runtime
 
 if TYPE_CHECKING:
-    from autoopt.loop import SearchResult
+    from autoopt.study.loop import SearchResult
 
 MOST_TOTAL_S = 600.0
 MOST_REST_SHARE = 0.10

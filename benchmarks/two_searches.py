@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import autoopt
-from autoopt import stats
+from autoopt.core import stats
+from autoopt.core.stats import LogRatio
 from autoopt.measure.host import current_host
-from autoopt.naming import describe
-from autoopt.results import StudyResult
-from autoopt.stats import LogRatio
+from autoopt.study.result import StudyResult
+from autoopt.study.short_names import describe
 from benchmarks.load import beside
 
 LEAST_AGREEING = 0.9

@@ -13,12 +13,12 @@ import optuna
 import pytest
 
 from autoopt import doctor
+from autoopt.core.process import Child
+from autoopt.core.records import Host
+from autoopt.core.store import Store
 from autoopt.doctor import Check, checks
 from autoopt.measure.host import current_host
-from autoopt.process import Child
-from autoopt.records import Host
-from autoopt.request import default_storage
-from autoopt.store import Store
+from autoopt.study.request import default_storage
 
 NAMES = (
     "versions", "runtime torch", "runtime onnxruntime", "runtime openvino", "CPU", "CPU f32", "CPU bf16", "CPU f16",

@@ -36,9 +36,9 @@ def test_help_is_light() -> None:
     ("module", "may_load"),
     [
         ("autoopt.api", {"rich"}),
-        ("autoopt.runtimes", set()),
+        ("autoopt.inference.runtimes", set()),
         ("autoopt.measure.worker", set()),
-        ("autoopt.space", set()),
+        ("autoopt.study.space", set()),
     ],
 )
 def test_modules_are_light(module: str, may_load: set[str]) -> None:
@@ -49,7 +49,7 @@ def test_modules_are_light(module: str, may_load: set[str]) -> None:
 def test_tables_are_light() -> None:
     """All runtimes and steps can be listed with their settings without loading one library."""
     code = (
-        "from autoopt.runtimes import RUNTIMES, runtime\nfrom autoopt.compress import STEPS, step\n"
+        "from autoopt.inference.runtimes import RUNTIMES, runtime\nfrom autoopt.compress import STEPS, step\n"
         "[runtime(name).PARAMETERS for name in RUNTIMES], [step(name).PARAMETERS for name in STEPS]"
     )
     assert loaded_by(code) == set()

@@ -3,90 +3,20 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "autoopt"
+PACKAGE = Path(__file__).parent.parent / "autoopt"
 
-RANKS: dict[str, int] = {
-    "errors": 0,
-    "stats": 0,
-    "memory": 0,
-    "grid": 0,
-    "answers": 0,
-    "side_by_side": 0,
-    "records": 1,
-    "process": 1,
-    "infer": 1,
-    "parameters": 2,
-    "pareto": 2,
-    "workload": 3,
-    "store": 2,
-    "graphs": 2,
-    "workloads": 4,
-    "compress": 6,
-    "runtimes": 4,
-    "weights": 4,
-    "samples": 4,
-    "learning": 4,
-    "refusals": 1,
-    "nets": 5,
-    "results": 7,
-    "naming": 7,
-    "limits": 4,
-    "screening": 4,
-    "export": 7,
-    "measure": 7,
-    "metrics": 4,
-    "quality": 7,
-    "space": 7,
-    "bundle": 7,
-    "standing": 3,
-    "macs": 3,
-    "in_graph": 3,
-    "quarantine": 1,
-    "make_child": 8,
-    "make": 8,
-    "training": 8,
-    "request": 8,
-    "picture": 8,
-    "diagnosis": 8,
-    "explain_picture": 9,
-    "explain_text": 9,
-    "yardstick": 9,
-    "agreement": 9,
-    "evaluate": 11,
-    "runner": 12,
-    "sink": 8,
-    "bench": 10,
-    "chain": 9,
-    "surrogate": 3,
-    "sampling": 9,
-    "study": 10,
-    "tracking": 10,
-    "confirm": 11,
-    "calibrating": 11,
-    "loop": 13,
-    "explaining": 13,
-    "planning": 11,
-    "layer_ranking": 11,
-    "matrix_child": 8,
-    "matrix": 11,
-    "matrix_text": 12,
-    "replaying": 12,
-    "deploy": 11,
-    "doctor": 11,
-    "api": 14,
-    "show": 14,
-    "bars": 15,
-    "cli": 16,
-    "testing": 16,
-}
-"""File or folder of the package to rank: docs/architecture.md shows the same table with its reasons."""
+ROOMS = (
+    "core", "inference", "workloads", "measure", "nets", "compress", "study", "deploy", "report", "tracking",
+)  # fmt: skip
+"""The folders of the package: a file imports from its own folder and from those before it, besides `errors.py`."""
+FACE = ("__init__", "__main__", "api", "cli", "doctor", "errors", "progress", "terminal", "testing")
+"""The files beside the folders: they may import from all, and nothing but `errors` may be imported by a folder."""
 
 HEAVY = frozenset(
     {
@@ -96,56 +26,48 @@ HEAVY = frozenset(
     }
 )  # fmt: skip
 ALLOWED: dict[str, frozenset[str]] = {
-    "answers": frozenset({"scipy"}),
-    "stats": frozenset({"scipy"}),
-    "graphs": frozenset({"torch", "onnx", "openvino", "onnxruntime"}),
-    "workload": frozenset({"torch"}),  # a name in an annotation
+    "core.stats": frozenset({"scipy"}),
+    "inference.postprocess": frozenset({"scipy"}),
+    "inference.graphs": frozenset({"torch", "onnx", "openvino", "onnxruntime"}),
+    "inference.roofline": frozenset({"openvino"}),
+    "inference.runtimes.torch": frozenset({"torch"}),
+    "inference.runtimes.onnxruntime": frozenset({"onnxruntime"}),
+    "inference.runtimes.openvino": frozenset({"openvino"}),
     "workloads": frozenset({"torch", "monai", "PIL", "nibabel", "scipy", "onnx", "psutil", "yaml"}),
-    "learning": frozenset({"torch"}),
-    "refusals": frozenset({"torch"}),
-    "nets": frozenset({"torch", "monai", "safetensors"}),
-    "compress": frozenset({"torch", "nncf", "openvino", "onnxruntime", "onnx"}),
-    "runtimes.torch": frozenset({"torch"}),
-    "runtimes.onnxruntime": frozenset({"onnxruntime"}),
-    "runtimes.openvino": frozenset({"openvino"}),
-    "weights": frozenset({"torch", "safetensors"}),
-    "export": frozenset({"torch", "onnx", "onnxscript", "openvino"}),
-    "in_graph": frozenset({"torch", "onnx", "openvino"}),
     "measure": frozenset({"psutil"}),
-    "macs": frozenset({"openvino"}),
-    "measure.peaks_child": frozenset({"openvino"}),
-    "make_child": frozenset({"torch"}),
-    "metrics": frozenset({"scipy", "sklearn"}),
-    "space": frozenset({"yaml"}),
-    "training": frozenset({"torch", "safetensors"}),
-    "matrix": frozenset({"torch"}),
-    "study": frozenset({"optuna", "sqlalchemy"}),
-    "sampling": frozenset({"optuna"}),
+    "measure.metrics": frozenset({"scipy", "sklearn"}),
+    "measure.peaks_process": frozenset({"openvino"}),
+    "nets": frozenset({"torch", "monai", "safetensors"}),
+    "compress": frozenset({"torch", "nncf", "openvino", "onnxruntime", "onnx", "onnxscript"}),
+    "study.space": frozenset({"yaml"}),
+    "study.samplers": frozenset({"optuna"}),
+    "study.storage": frozenset({"optuna", "sqlalchemy"}),
+    "report": frozenset({"matplotlib", "rich"}),
     "tracking": frozenset({"mlflow", "sqlalchemy"}),
-    "picture": frozenset({"matplotlib"}),
-    "layer_ranking": frozenset({"matplotlib"}),
-    "explain_picture": frozenset({"matplotlib"}),
-    "explain_text": frozenset({"rich"}),
     "doctor": frozenset({"psutil", "mlflow"}),
-    "show": frozenset({"rich"}),
-    "bars": frozenset({"rich"}),
+    "terminal": frozenset({"rich"}),
+    "progress": frozenset({"rich"}),
     "cli": frozenset({"typer"}),
     "testing": frozenset({"torch"}),
 }
-"""Which heavy library a file (or every file of a folder) may import inside its functions."""
+"""Which heavy library a file, or every file of a folder, may import inside its functions."""
 AT_MODULE_LEVEL: dict[str, frozenset[str]] = {
     "cli": frozenset({"typer"}),
-    "show": frozenset({"rich"}),
-    "bars": frozenset({"rich"}),
+    "terminal": frozenset({"rich"}),
+    "progress": frozenset({"rich"}),
 }
-"""The exceptions: cli.py is nothing without typer, and show.py and bars.py are imported by its commands only."""
+"""The exceptions: cli.py is nothing without typer; terminal.py and progress.py are imported by its commands only."""
 
-FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def name_of(path: Path) -> str:
-    """autoopt/runtimes/torch.py is runtimes.torch, autoopt/runtimes/__init__.py is runtimes."""
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+    """autoopt/nets/files.py is nets.files, autoopt/nets/__init__.py is nets, autoopt/__init__.py is __init__."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+NAMES = frozenset(map(name_of, FILES))
 
 
 def top(module: str) -> str:
@@ -161,7 +83,6 @@ def imports(tree: ast.AST, *, module_level: bool = False) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
             assert node.module is not None
-            yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
@@ -175,48 +96,68 @@ def _running_on_import(tree: ast.AST) -> Iterator[ast.AST]:
         yield from _running_on_import(node)
 
 
-def own(names: Iterator[str]) -> set[str]:
-    """The parts of this package among `names`, by file or folder."""
-    return {top(name.removeprefix("autoopt.")) for name in names if name.startswith("autoopt.")} & set(RANKS)
+def own(path: Path) -> set[str]:
+    """The files of this package that a file imports, by name; a folder's name is its __init__.py."""
+    names = imports(ast.parse(path.read_text()))
+    ours = {name.removeprefix("autoopt.") for name in names if name.startswith("autoopt.")} - {"__version__"}
+    found = set(map(_file_of, ours))
+    return found - {name_of(path)}
+
+
+def _file_of(name: str) -> str:
+    """nets.files.read_net is in nets.files, nets.files is itself."""
+    while name not in NAMES and "." in name:
+        name = name.rpartition(".")[0]
+    return name if name in NAMES else "__init__"
+
+
+def allowed(name: str) -> frozenset[str]:
+    """What a file may import: its own line of the table, and those of the folders that it is in."""
+    parts = name.split(".")
+    lines = [ALLOWED.get(".".join(parts[:count]), frozenset()) for count in range(1, len(parts) + 1)]
+    return frozenset().union(*lines)
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_imports_point_down(path: Path) -> None:
-    """A file imports files of lower rank, or of its own folder, and nothing else of the package."""
-    part = top(name_of(path))
-    assert part in RANKS, f"{part} needs a rank, here and in docs/architecture.md"
-    upwards = {
-        other for other in own(imports(ast.parse(path.read_text()))) if other != part and RANKS[other] >= RANKS[part]
-    }
-    assert not upwards, f"{name_of(path)} (rank {RANKS[part]}) may not import {sorted(upwards)}"
+def test_imports_point_one_way(path: Path) -> None:
+    """A file of a folder imports from that folder, from folders before it in the list, and from errors.py."""
+    room = top(name_of(path))
+    if room not in ROOMS:
+        assert room in FACE, f"{path.name} must be in a folder: only {', '.join(FACE)} stand beside them"
+        return
+    before = {*ROOMS[: ROOMS.index(room) + 1], "errors"}
+    wrong = {name for name in own(path) if top(name) not in before}
+    assert not wrong, f"{name_of(path)} may not import {sorted(wrong)}"
+
+
+def test_errors_import_nothing_of_the_package() -> None:
+    """errors.py, which all may import, imports none of them."""
+    assert own(PACKAGE / "errors.py") == set()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_folder_has_no_circle(room: str) -> None:
+    """The files of a folder can be put in an order in which each imports those before it only."""
+    arrows = {name_of(path): {name for name in own(path) if top(name) == room} for path in FILES}
+    files = {name: others for name, others in arrows.items() if top(name) == room}
+    try:
+        TopologicalSorter(files).prepare()
+    except CycleError as error:
+        pytest.fail(f"imports go in a circle: {' -> '.join(error.args[1])}")
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_heavy_libraries_stay_where_they_belong(path: Path) -> None:
-    """A heavy library is imported in the files that are meant to know it, inside functions."""
+    """A heavy library is imported in the folders that are meant to know it, inside functions."""
     name, tree = name_of(path), ast.parse(path.read_text())
-    allowed = ALLOWED.get(name, frozenset()) | ALLOWED.get(top(name), frozenset())
-    strangers = {top(module) for module in imports(tree)} & HEAVY - allowed
+    strangers = {top(module) for module in imports(tree)} & HEAVY - allowed(name)
     assert not strangers, f"{name} may not import {sorted(strangers)}"
-    early = {top(module) for module in imports(tree, module_level=True)} & HEAVY - AT_MODULE_LEVEL.get(
-        name, frozenset()
-    )
+    early = {top(module) for module in imports(tree, module_level=True)} & HEAVY
+    early -= AT_MODULE_LEVEL.get(name, frozenset())
     assert not early, f"{name} must import {sorted(early)} inside the functions that use it"
 
 
-def test_ranks_are_those_of_the_documentation() -> None:
-    """docs/architecture.md shows the ranks that hold."""
-    documented: dict[str, int] = {}
-    for line in (ROOT / "docs" / "architecture.md").read_text().splitlines():
-        row = re.match(r"\| (\d+) \| ([^|]+) \|", line)
-        if row:
-            for file in row[2].split(","):
-                documented[file.strip().removesuffix(".py").removesuffix("/")] = int(row[1])
-    assert documented == RANKS
-
-
-def test_nothing_is_ranked_that_is_not_there() -> None:
-    """Every rank and every permission belongs to a file or folder that exists."""
-    there = {name_of(path) for path in FILES}
-    assert set(RANKS) <= {top(name) for name in there}
-    assert set(ALLOWED) | set(AT_MODULE_LEVEL) <= there
+def test_the_lists_name_what_is_there() -> None:
+    """Every folder, file and permission of the lists above exists, and no folder is missing."""
+    assert {top(name) for name in NAMES} == {*ROOMS, *FACE}
+    assert set(ALLOWED) | set(AT_MODULE_LEVEL) <= NAMES

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from autoopt.testing import WorkloadContract, workload_problems
-from autoopt.workload import Case, Sample, Splits, Workload
+from autoopt.workloads.contract import Case, Sample, Splits, Workload
 from tests import tiny
 
 

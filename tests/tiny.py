@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autoopt.infer import Pipeline
-from autoopt.records import digest
-from autoopt.store import Artifact, Store
-from autoopt.workload import Case, Recipe, Sample, Splits, Workload
+from autoopt.core.records import digest
+from autoopt.core.store import Artifact, Store
+from autoopt.inference.pipeline import Pipeline
+from autoopt.workloads.contract import Case, Recipe, Sample, Splits, Workload
 
 if TYPE_CHECKING:
     import torch
@@ -140,7 +140,7 @@ def _pixel_case(seed: int, group: str, shape: tuple[int, ...]) -> Case:
 
 def exported(root: Path) -> dict[str, Artifact]:
     """The tiny model in every format, made in this process, as artifacts of a store in `root`."""
-    from autoopt.export import export, load_source
+    from autoopt.compress.export import export, load_source
 
     store, tiny = Store(root / "store"), workload()
     path = weights(root / "tiny.safetensors")

@@ -10,8 +10,7 @@ from typing import Any, Self
 
 import optuna
 
-from autoopt.errors import TrialError
-from autoopt.records import (
+from autoopt.core.records import (
     CaseScore,
     Configuration,
     Failure,
@@ -23,10 +22,11 @@ from autoopt.records import (
     StudyCard,
     TrialRecord,
 )
-from autoopt.request import Prepared
-from autoopt.results import StudyResult
-from autoopt.space import Space, load_space
-from autoopt.study import Proposal, Study
+from autoopt.errors import TrialError
+from autoopt.study.request import Prepared
+from autoopt.study.result import StudyResult
+from autoopt.study.space import Space, load_space
+from autoopt.study.storage import Proposal, Study
 
 HOST = Host("cpu", "x86_64", 2, 8_000_000_000, ("avx2",), "Linux", {"python": "3.11"})
 SPACE = """

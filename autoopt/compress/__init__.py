@@ -8,7 +8,7 @@ from typing import cast
 from autoopt.compress.base import GraphStep, NetStep, Step
 
 NET_STEPS: dict[str, str] = {
-    "coarsen": "autoopt.compress.coarsen",
+    "coarsen": "autoopt.compress.reduce_resolution",
     "prune": "autoopt.compress.prune",
     "factorize": "autoopt.compress.factorize",
     "recover": "autoopt.compress.recover",

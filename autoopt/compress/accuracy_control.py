@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from autoopt.workload import IGNORED, Workload
+from autoopt.workloads.contract import IGNORED, Workload
 
 Item = tuple[np.ndarray, np.ndarray]
 """A tile (1, channels, *sizes) and its reference (*sizes), (), or with several labels at once (*sizes, labels)."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from autoopt.parameters import Parameter
-from autoopt.records import Host, Scalar
-from autoopt.store import Artifact
-from autoopt.workload import Workload
+from autoopt.core.parameters import Parameter
+from autoopt.core.records import Host, Scalar
+from autoopt.core.store import Artifact
+from autoopt.workloads.contract import Workload
 
 if TYPE_CHECKING:
     import torch

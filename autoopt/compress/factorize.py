@@ -9,12 +9,12 @@ import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from autoopt.compress import training
+from autoopt.compress import training_settings
 from autoopt.compress.base import Changed
+from autoopt.core.parameters import Parameter
+from autoopt.core.records import Host, Scalar
 from autoopt.errors import Unsupported
-from autoopt.parameters import Parameter
-from autoopt.records import Host, Scalar
-from autoopt.workload import Workload
+from autoopt.workloads.contract import Workload
 
 if TYPE_CHECKING:
     import torch
@@ -32,13 +32,13 @@ PARAMETERS: Mapping[str, Parameter] = {
     ),
     "method": Parameter("choice", "tucker", "of convolutions: tucker or cp; all else is svd", ("tucker", "cp")),
     "steps": Parameter("integer", 120, "training steps afterwards; 0: batch norms only", low=0, high=100_000),
-    **training.PARAMETERS,
+    **training_settings.PARAMETERS,
 }
 
 
 def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], host: Host) -> dict[str, Scalar] | None:
     """`settings` with defaults filled in; None where nothing is factored."""
-    return training.canonical(PARAMETERS, SWITCH, settings, runtime, host)
+    return training_settings.canonical(PARAMETERS, SWITCH, settings, runtime, host)
 
 
 def parts(settings: Mapping[str, Scalar]) -> list[dict[str, Scalar]]:
@@ -60,7 +60,7 @@ def change(
     """
     from autoopt.nets import low_rank
 
-    before = training.Before(model, workload)
+    before = training_settings.Before(model, workload)
     method, keep, by = str(settings["method"]), float(settings["keep"] or 1), str(settings["by"])
     wanted = {name: low_rank.spec(layer, method, keep, by) for name, layer in low_rank.layers(model)}
     found = _borne(model, {name: how for name, how in wanted.items() if how is not None}, before.batch)

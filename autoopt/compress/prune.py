@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autoopt.compress import training
+from autoopt.compress import training_settings
 from autoopt.compress.base import Changed
+from autoopt.core.parameters import Parameter, numbers
+from autoopt.core.records import Host, Scalar
 from autoopt.errors import Unsupported
-from autoopt.parameters import Parameter, numbers
-from autoopt.records import Host, Scalar
-from autoopt.workload import Workload
+from autoopt.workloads.contract import Workload
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +58,7 @@ PARAMETERS: Mapping[str, Parameter] = {
         "number", 0.0, "steps grow with (1 / (1 - ratio)) to this power: a small network learns cheaply, and needs it",
         low=0.0, high=2.0,
     ),
-    **training.PARAMETERS,
+    **training_settings.PARAMETERS,
 }  # fmt: skip
 TRIED_TILES = 4
 """Tiles on which gradients and the sensitivity of layers are looked at."""
@@ -68,7 +68,7 @@ LEAST_WEIGHT = 1e-3
 
 def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], host: Host) -> dict[str, Scalar] | None:
     """`settings` with defaults filled in, and only the rungs below the ratio; None when nothing is removed."""
-    known = training.canonical(PARAMETERS, SWITCH, settings, runtime, host)
+    known = training_settings.canonical(PARAMETERS, SWITCH, settings, runtime, host)
     if known is not None:
         below = [rung for rung in _rungs(known["rungs"]) if rung < float(known["ratio"] or 0)]
         known["rungs"] = ",".join(map(repr, below)) or None
@@ -110,9 +110,9 @@ def change(
     Raises Unsupported where nothing can be removed or the network cannot be traced, Numeric when the result is not
     finite.
     """
-    from autoopt.nets import ranking, recovery, surgery
+    from autoopt.nets import importance, recovery, surgery
 
-    before = training.Before(model, workload)
+    before = training_settings.Before(model, workload)
     groups = surgery.removable(model, before.batch)
     if not groups:
         raise Unsupported(f"prune must find channels to remove, {workload.name} has none but those of its answer")
@@ -120,7 +120,7 @@ def change(
     allocation, criterion = str(settings["allocation"]), str(settings["criterion"])
     scores = _scores(criterion, groups, model, workload)
     weight = _sensitivity(groups, scores, model, workload) if allocation == "sensitivity" else None
-    gone = ranking.removed(
+    gone = importance.removed(
         groups, scores, left, even=allocation == "layer", multiple=int(settings["multiple"] or 1), weight=weight
     )
     surgery.cut(model, gone, groups)
@@ -138,25 +138,25 @@ def change(
 
 def _scores(criterion: str, groups: Sequence[Group], model: torch.nn.Module, workload: Workload) -> list[np.ndarray]:
     """How much each unit matters, by group."""
-    from autoopt.nets import ranking
+    from autoopt.nets import importance
 
     if criterion == "random":
-        return ranking.chance(groups)
+        return importance.chance(groups)
     weights = {name: value.detach() for name, value in model.state_dict().items()}
     if criterion == "taylor":
         from autoopt.nets.recovery import gradients
 
         slopes = gradients(model, workload, TRIED_TILES)
-        return [ranking.taylor(group, weights, slopes) for group in groups]
+        return [importance.taylor(group, weights, slopes) for group in groups]
     found = []
     for group in groups:
         score = None
         if criterion == "norm_scale":
-            score = ranking.norm_scale(group, weights)
+            score = importance.norm_scale(group, weights)
         elif criterion == "fpgm":
-            score = ranking.median_distance(group, weights)
+            score = importance.median_distance(group, weights)
         # Where there are no norms, size decides.
-        found.append(ranking.magnitude(group, weights, 2 if criterion == "l2" else 1) if score is None else score)
+        found.append(importance.magnitude(group, weights, 2 if criterion == "l2" else 1) if score is None else score)
     return found
 
 
@@ -164,13 +164,13 @@ def _sensitivity(
     groups: Sequence[Group], scores: Sequence[np.ndarray], model: torch.nn.Module, workload: Workload
 ) -> list[float]:
     """What halving each group by itself does to the answers, over the mean of all groups."""
-    from autoopt.nets import ranking, surgery
+    from autoopt.nets import importance, surgery
     from autoopt.nets.recovery import Answers
 
     answers = Answers(model, workload, TRIED_TILES)
     harm = []
     for place, group in enumerate(groups):
-        alone = {0: ranking.removed([group], [scores[place]], 0.5, even=True, multiple=1).get(0, [])}
+        alone = {0: importance.removed([group], [scores[place]], 0.5, even=True, multiple=1).get(0, [])}
         fewer = copy.deepcopy(model)
         surgery.cut(fewer, alone, [group])
         harm.append(answers.distance(fewer))

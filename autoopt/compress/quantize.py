@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from autoopt import graphs
 from autoopt.compress import selectors
+from autoopt.core.parameters import Parameter
+from autoopt.core.records import Host, Scalar
+from autoopt.core.store import Artifact
 from autoopt.errors import BadData, Numeric, Unsupported
-from autoopt.parameters import Parameter
-from autoopt.records import Host, Scalar
-from autoopt.store import Artifact
-from autoopt.workload import Workload
+from autoopt.inference import graphs
+from autoopt.workloads.contract import Workload
 
 NAME = "quantize"
 SWITCH = "scheme"

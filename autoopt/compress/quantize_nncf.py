@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from autoopt import graphs
 from autoopt.compress import accuracy_control
 from autoopt.compress.selectors import select
+from autoopt.core.records import Scalar
 from autoopt.errors import Unsupported
-from autoopt.records import Scalar
-from autoopt.workload import Workload
+from autoopt.inference import graphs
+from autoopt.workloads.contract import Workload
 
 ATTENTION = frozenset({"Softmax", "SoftMax", "ScaledDotProductAttention", "Attention"})
 

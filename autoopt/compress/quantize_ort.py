@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from autoopt import graphs
 from autoopt.compress.selectors import select
-from autoopt.records import Scalar
+from autoopt.core.records import Scalar
+from autoopt.inference import graphs
 
 PERCENTILE = 99.99
 """`quantile` keeps this share of the values of an activation, in percent: as NNCF's outlier probability of 1e-4."""

@@ -10,11 +10,11 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from autoopt.compress import training
+from autoopt.compress import training_settings
 from autoopt.compress.base import Changed
-from autoopt.parameters import Parameter
-from autoopt.records import Host, Scalar
-from autoopt.workload import Workload
+from autoopt.core.parameters import Parameter
+from autoopt.core.records import Host, Scalar
+from autoopt.workloads.contract import Workload
 
 if TYPE_CHECKING:
     import torch
@@ -25,13 +25,13 @@ VERSION = 3
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai")
 PARAMETERS: Mapping[str, Parameter] = {
     "steps": Parameter("integer", None, "training steps", low=1, high=1_000_000, nullable=True),
-    **training.PARAMETERS,
+    **training_settings.PARAMETERS,
 }
 
 
 def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], host: Host) -> dict[str, Scalar] | None:
     """`settings` with defaults filled in; None where nothing is trained."""
-    return training.canonical(PARAMETERS, SWITCH, settings, runtime, host)
+    return training_settings.canonical(PARAMETERS, SWITCH, settings, runtime, host)
 
 
 def parts(settings: Mapping[str, Scalar]) -> list[dict[str, Scalar]]:
@@ -51,5 +51,5 @@ def change(
     from autoopt.nets import recovery
 
     began = time.perf_counter()
-    report = recovery.recover(model, teacher, workload, training.plan_of(settings, workload))
+    report = recovery.recover(model, teacher, workload, training_settings.plan_of(settings, workload))
     return Changed(model, {"recovery": report, "seconds": time.perf_counter() - began})

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from autoopt.errors import Unsupported
-from autoopt.graphs import Node
+from autoopt.inference.graphs import Node
 
 KINDS = ("name", "pattern", "type")
 SHOWN = 5

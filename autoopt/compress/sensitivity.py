@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from autoopt import graphs
 from autoopt.compress import quantize
 from autoopt.compress.quantize_nncf import quantized
+from autoopt.core.quick_timing import least_seconds
+from autoopt.core.records import Scalar
+from autoopt.core.store import Artifact
 from autoopt.errors import Unsupported
-from autoopt.records import Scalar
-from autoopt.side_by_side import least_seconds
-from autoopt.store import Artifact
-from autoopt.workload import Workload
+from autoopt.inference import graphs
+from autoopt.workloads.contract import Workload
 
 STAGE = "sensitivity"
 VERSION = 1

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from autoopt.records import Host
+from autoopt.core.records import Host
 
 DISTRIBUTIONS = ("openvino", "onnxruntime", "torch", "nncf", "numpy")
 """The packages whose versions decide what runs and how fast."""

@@ -21,9 +21,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from autoopt import memory, stats
+from autoopt.core import memory, stats
+from autoopt.core.process import Child
+from autoopt.core.records import Host, Measurement, Scalar
 from autoopt.errors import Crash, OutOfMemory, TrialError
-from autoopt.measure import energy, watch
+from autoopt.measure import energy, host_load
 from autoopt.measure.files import array_name, case_ids
 from autoopt.measure.host import current_host
 from autoopt.measure.lock import host_lock
@@ -31,8 +33,6 @@ from autoopt.measure.merging import Taken, merge
 from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Plan, Turn
 from autoopt.measure.turns import Clear, never, play, ratio_of
-from autoopt.process import Child
-from autoopt.records import Host, Measurement, Scalar
 
 WORKER = "autoopt.measure.worker"
 LOCK = "measure"
@@ -453,9 +453,9 @@ def _watched(players: Sequence[Seat | Resident | None]) -> Iterator[dict[str, fl
     """What else the host did in the `seconds` that the block ran, filled in at its end: shares of the cores."""
     pids = [os.getpid(), *(player.pid for player in players if player is not None and player.pid is not None)]
     load: dict[str, float] = {}
-    before = watch.snapshot(pids)
+    before = host_load.snapshot(pids)
     yield load
-    found = watch.between(before, watch.snapshot(pids))
+    found = host_load.between(before, host_load.snapshot(pids))
     for name, value in (("foreign", found.foreign_share), ("steal", found.steal_share), ("throttles", found.throttles)):
         if value is not None:
             load[name] = float(value)

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from autoopt import stats
+from autoopt.core import stats
+from autoopt.core.records import Host, Measurement, Scalar
 from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Turn
-from autoopt.records import Host, Measurement, Scalar
 
 BUSY_CPU_SHARE = 0.85
 """A call that computes uses at least its wall time in CPU time; below this share it was kept waiting."""

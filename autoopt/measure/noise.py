@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from autoopt.core.records import Host, canonical_json
+from autoopt.core.store import write_atomic
 from autoopt.errors import StorageError
 from autoopt.measure.peaks import kept_peaks
-from autoopt.records import Host, canonical_json
-from autoopt.store import write_atomic
 
 SCHEMA = 1
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from autoopt.core.records import digest
+from autoopt.core.store import Artifact, Store
 from autoopt.errors import BadData, TrialError, UsageError
 from autoopt.measure.files import INDEX, array_name
-from autoopt.records import digest
-from autoopt.store import Artifact, Store
-from autoopt.workload import SplitName, Workload
+from autoopt.workloads.contract import SplitName, Workload
 
 KIND = "cases"
 VERSION = 2

@@ -11,18 +11,18 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from autoopt.core.process import Child
+from autoopt.core.records import Host, canonical_json
+from autoopt.core.store import write_atomic
 from autoopt.errors import StorageError
-from autoopt.macs import OPS_PER_MAC, Peaks
+from autoopt.inference.roofline import OPS_PER_MAC, Peaks
+from autoopt.inference.runtimes.openvino import precisions
 from autoopt.measure.host import current_host, usable_memory_bytes
 from autoopt.measure.launcher import LOCK, LOCK_WAIT_S, THREAD_VARIABLES
 from autoopt.measure.lock import host_lock
-from autoopt.process import Child
-from autoopt.records import Host, canonical_json
-from autoopt.runtimes.openvino import precisions
-from autoopt.store import write_atomic
 
 SCHEMA = 1
-CHILD = "autoopt.measure.peaks_child"
+CHILD = "autoopt.measure.peaks_process"
 STAGE = "peaks"
 TIMEOUT_S = 120.0
 """For the first import from a slow disk; on a warm one it is a matter of five seconds."""

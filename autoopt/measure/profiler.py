@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from autoopt.infer import Pipeline
+from autoopt.core.process import serve
+from autoopt.core.records import Scalar
+from autoopt.inference.pipeline import Pipeline
+from autoopt.inference.runtimes import runtime
+from autoopt.inference.runtimes.base import Session
 from autoopt.measure.worker import check_outputs, first_tile
-from autoopt.process import serve
-from autoopt.records import Scalar
-from autoopt.runtimes import runtime
-from autoopt.runtimes.base import Session
 
 WARMUP_CALLS = 3
 

@@ -8,14 +8,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from autoopt.infer import Pipeline
+from autoopt.core.process import Child
+from autoopt.core.records import Scalar
+from autoopt.core.store import Artifact
+from autoopt.inference.pipeline import Pipeline
+from autoopt.inference.runtimes.layers import PRECISIONS, Layer, over_calls
 from autoopt.measure.launcher import LOCK, LOCK_WAIT_S, THREAD_VARIABLES
 from autoopt.measure.lock import host_lock
 from autoopt.measure.subject import Subject
-from autoopt.process import Child
-from autoopt.records import Scalar
-from autoopt.runtimes.layers import PRECISIONS, Layer, over_calls
-from autoopt.store import Artifact
 
 PROFILER = "autoopt.measure.profiler"
 STAGE = "profile"

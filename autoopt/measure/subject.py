@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autoopt.infer import Pipeline
+from autoopt.core.records import Scalar
+from autoopt.core.store import Artifact
+from autoopt.inference.pipeline import Pipeline
 from autoopt.measure.timing import Plan
-from autoopt.records import Scalar
-from autoopt.store import Artifact
-from autoopt.workload import Latency
+from autoopt.workloads.contract import Latency
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from autoopt import stats
+from autoopt.core import stats
 
 LONG_TURN = 8.0
 """How many times longer than planned dropping calls, or timing the least number of them, may take."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from autoopt import stats
+from autoopt.core import stats
 from autoopt.measure.timing import Plan, Turn
 
 Clear = Callable[[stats.LogRatio], bool]

@@ -20,15 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from autoopt import stats
+from autoopt.core import stats
+from autoopt.core.process import serve
+from autoopt.core.records import Scalar
 from autoopt.errors import BadData, Numeric, TrialError
-from autoopt.infer import Pipeline, predict
+from autoopt.inference.pipeline import Pipeline, predict
+from autoopt.inference.runtimes import runtime
+from autoopt.inference.runtimes.base import Session
 from autoopt.measure.files import array_name, case_affine, case_ids, case_image
 from autoopt.measure.timing import Plan, settle, take_turn
-from autoopt.process import serve
-from autoopt.records import Scalar
-from autoopt.runtimes import runtime
-from autoopt.runtimes.base import Session
 
 
 class Worker:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from autoopt.errors import WeightsError, WorkloadError
 from autoopt.nets import low_rank, resolution
 from autoopt.nets.surgery import resize, sizes
-from autoopt.weights import load_weights
-from autoopt.workload import Workload
+from autoopt.nets.weights import load_weights
+from autoopt.workloads.contract import Workload
 
 if TYPE_CHECKING:
     import torch

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoopt.errors import Numeric
-from autoopt.learning import laid_out, loss_of, rate_at
-from autoopt.nets.simulation import as_integers
-from autoopt.nets.views import answer, views_of
-from autoopt.samples import Examples
-from autoopt.workload import Case, Workload
+from autoopt.nets.batches import Examples
+from autoopt.nets.fake_quantization import as_integers
+from autoopt.nets.teacher_cache import answer, views_of
+from autoopt.nets.training_step import laid_out, loss_of, rate_at
+from autoopt.workloads.contract import Case, Workload
 
 if TYPE_CHECKING:
     import torch

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from autoopt.nets.atoms import KEPT, Atoms, Axes, argument, free, nodes_in, shape_of
+from autoopt.nets.channel_sets import KEPT, Atoms, Axes, argument, free, nodes_in, shape_of
 
 Rule = Callable[[Atoms, Any], Any]
 RULES: dict[str, Rule] = {}

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from autoopt.nets.atoms import KEPT, Atoms, Axes, free, nodes_in, shape_of
+from autoopt.nets.channel_sets import KEPT, Atoms, Axes, free, nodes_in, shape_of
 from autoopt.nets.rules import called
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def groups(model: torch.nn.Module, batch: torch.Tensor) -> list[Group]:
     """
     import torch
 
-    from autoopt.refusals import quiet, refusals_of
+    from autoopt.nets.exporter_errors import quiet, refusals_of
 
     with quiet(), refusals_of("torch.export"):
         program = torch.export.export(model, (batch,), strict=False)

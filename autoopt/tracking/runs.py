@@ -10,11 +10,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from autoopt import __version__
-from autoopt.limits import violations
-from autoopt.picture import front_picture
-from autoopt.records import Status, StudyCard, TrialRecord, finite
-from autoopt.results import StudyResult, held
-from autoopt.tracking.front import csv_text, front_csv, front_json, front_markdown
+from autoopt.core.records import Status, StudyCard, TrialRecord, finite
+from autoopt.report.front_picture import front_picture
+from autoopt.report.tables import csv_text, front_csv, front_json, front_markdown
+from autoopt.study.limits import violations
+from autoopt.study.result import StudyResult, held
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Param, RunTag
@@ -31,7 +31,7 @@ def study_tags(card: StudyCard) -> dict[str, str]:
     versions = {"autoopt": __version__, **card.host.versions}
     return {
         STUDY: card.name,
-        "autoopt.workload": card.workload,
+        "autoopt.workloads.contract": card.workload,
         "autoopt.demo": _flag(card.demo),
         "autoopt.host": card.host.fingerprint,
         "autoopt.cpu": card.host.cpu,

@@ -15,11 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autoopt.core.records import Status, StudyCard, TrialRecord, digest
 from autoopt.errors import TrackingError
-from autoopt.limits import judge
-from autoopt.naming import describe
-from autoopt.records import Status, StudyCard, TrialRecord, digest
-from autoopt.results import StudyResult
+from autoopt.study.limits import judge
+from autoopt.study.result import StudyResult
+from autoopt.study.short_names import describe
 from autoopt.tracking import runs
 from autoopt.tracking.server import connect, is_server, shown, tracking_errors
 

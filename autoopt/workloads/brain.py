@@ -19,15 +19,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from autoopt.core.parameters import Parameter
+from autoopt.core.records import digest
 from autoopt.errors import BadData, DataError
-from autoopt.infer import Pipeline
-from autoopt.parameters import Parameter
-from autoopt.records import digest
-from autoopt.workload import IGNORED, SPLITS, Case, Recipe, Sample, SplitName, Workload
-from autoopt.workloads import attention
+from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.brain_augment import augment
-from autoopt.workloads.resunet import DIVISOR, build_resunet
-from autoopt.workloads.table import (
+from autoopt.workloads.contract import IGNORED, SPLITS, Case, Recipe, Sample, SplitName, Workload
+from autoopt.workloads.data.table import (
     FRACTIONS,
     MANIFEST,
     Row,
@@ -38,7 +36,9 @@ from autoopt.workloads.table import (
     raise_problems,
     read_table,
 )
-from autoopt.workloads.volumes import check_same_grid, header_problems, read_header, read_mask, read_volume
+from autoopt.workloads.data.volumes import check_same_grid, header_problems, read_header, read_mask, read_volume
+from autoopt.workloads.networks import attention
+from autoopt.workloads.networks.resunet import DIVISOR, build_resunet
 
 if TYPE_CHECKING:
     import torch
@@ -114,7 +114,7 @@ def workload(data: Path, width: int = WIDTH, spacing_mm: float = SPACING_MM, net
 
 def write_demo(folder: Path) -> None:
     """Fill `folder` with the synthetic heads, unless they are there."""
-    from autoopt.workloads import brain_demo
+    from autoopt.workloads.demo import brain_demo
 
     brain_demo.write(folder)
 

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from autoopt.workload import IGNORED, Sample
+from autoopt.workloads.contract import IGNORED, Sample
 
 LARGEST_TURN = 0.25
 """Radians about each axis; a head may lie askew, but not on its side."""

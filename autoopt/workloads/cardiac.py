@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from autoopt.core.parameters import Parameter
 from autoopt.errors import BadData, DataError
-from autoopt.infer import Pipeline
-from autoopt.parameters import Parameter
-from autoopt.workload import IGNORED, SPLITS, Case, Recipe, Sample, SplitName, Workload
-from autoopt.workloads.table import (
+from autoopt.inference.pipeline import Pipeline
+from autoopt.workloads.contract import IGNORED, SPLITS, Case, Recipe, Sample, SplitName, Workload
+from autoopt.workloads.data.table import (
     MANIFEST,
     Row,
     build_splits,
@@ -29,7 +29,7 @@ from autoopt.workloads.table import (
     raise_problems,
     read_table,
 )
-from autoopt.workloads.unet import build_unet
+from autoopt.workloads.networks.unet import build_unet
 
 if TYPE_CHECKING:
     import torch
@@ -108,7 +108,7 @@ def recipe(base: int) -> Recipe:
 
 def write_demo(folder: Path) -> None:
     """Fill `folder` with the synthetic stacks, unless they are there."""
-    from autoopt.workloads import cardiac_demo
+    from autoopt.workloads.demo import cardiac_demo
 
     cardiac_demo.write(folder)
 

@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from autoopt.core.parameters import Parameter
 from autoopt.errors import DataError
-from autoopt.infer import Pipeline
-from autoopt.parameters import Parameter
-from autoopt.workload import SPLITS, Case, Recipe, Sample, SplitName, Workload
-from autoopt.workloads import attention, classifiers
-from autoopt.workloads.folder import picture_size, read_rgb
-from autoopt.workloads.table import (
+from autoopt.inference.pipeline import Pipeline
+from autoopt.workloads.contract import SPLITS, Case, Recipe, Sample, SplitName, Workload
+from autoopt.workloads.data.folder import picture_size, read_rgb
+from autoopt.workloads.data.table import (
     MANIFEST,
     Row,
     assign_splits,
@@ -33,6 +32,7 @@ from autoopt.workloads.table import (
     raise_problems,
     read_table,
 )
+from autoopt.workloads.networks import attention, classifiers
 
 if TYPE_CHECKING:
     import torch
@@ -107,7 +107,7 @@ def workload(data: Path, net: str = NET) -> Workload:
 
 def write_demo(folder: Path) -> None:
     """Fill `folder` with the synthetic patches, unless they are there."""
-    from autoopt.workloads import dfu_demo
+    from autoopt.workloads.demo import dfu_demo
 
     dfu_demo.write(folder)
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autoopt.core.parameters import Parameter
 from autoopt.errors import BadData
-from autoopt.infer import Pipeline
-from autoopt.parameters import Parameter
-from autoopt.workload import Recipe, Sample, Workload
-from autoopt.workloads import attention
-from autoopt.workloads.folder import load_folder, read_grey, read_rgb
+from autoopt.inference.pipeline import Pipeline
+from autoopt.workloads.contract import Recipe, Sample, Workload
+from autoopt.workloads.data.folder import load_folder, read_grey, read_rgb
+from autoopt.workloads.networks import attention
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +55,7 @@ def workload(data: Path, net: str = NET) -> Workload:
 
 def write_demo(folder: Path) -> None:
     """Fill `folder` with the synthetic tiles, unless they are there."""
-    from autoopt.workloads import histo_demo
+    from autoopt.workloads.demo import histo_demo
 
     histo_demo.write(folder)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from autoopt.core.store import write_atomic
 from autoopt.errors import UsageError
-from autoopt.store import write_atomic
 
 TEMPLATE = '''\
 """A workload of your own. It runs as it is, on invented blobs; change what is marked CHANGE, in any order.

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from autoopt.compress import quantize
 from autoopt.compress.accuracy_control import held_out, score
-from autoopt.graphs import caller
+from autoopt.core.records import Scalar
+from autoopt.core.store import Artifact, Store
+from autoopt.inference.graphs import caller
 from autoopt.measure.host import current_host
-from autoopt.records import Scalar
-from autoopt.store import Artifact, Store
-from autoopt.workload import IGNORED
+from autoopt.workloads.contract import IGNORED
 from tests import tiny
 
 
@@ -29,7 +29,7 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     import torch
     from safetensors.torch import load_file, save_file
 
-    from autoopt.export import export, load_source
+    from autoopt.compress.export import export, load_source
 
     root = tmp_path_factory.mktemp("fragile")
     workload, path = tiny.workload(), tiny.weights(root / "w.safetensors")

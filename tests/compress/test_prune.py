@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from autoopt.compress import prune  # noqa: E402
+from autoopt.core.records import Scalar  # noqa: E402
 from autoopt.measure.host import current_host  # noqa: E402
 from autoopt.nets.files import read_net  # noqa: E402
-from autoopt.records import Scalar  # noqa: E402
 from tests import tiny  # noqa: E402
 
 CRITERIA = prune.PARAMETERS["criterion"].allowed or ()

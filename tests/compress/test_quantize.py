@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from autoopt.compress import quantize
+from autoopt.core.records import Host, Scalar
+from autoopt.core.store import Artifact
 from autoopt.errors import BadData, Numeric, Unsupported
-from autoopt.graphs import caller
-from autoopt.records import Host, Scalar
-from autoopt.store import Artifact
-from autoopt.workload import Case, Sample
+from autoopt.inference.graphs import caller
+from autoopt.workloads.contract import Case, Sample
 from tests import tiny
 
 
@@ -173,7 +173,7 @@ def test_an_answer_that_is_not_finite_fails(
 ) -> None:
     """A quantized graph that answers with NaN is never used."""
     answers = iter((np.ones((1, 2, 4, 4)), np.full((1, 2, 4, 4), np.nan)))
-    monkeypatch.setattr("autoopt.graphs.caller", lambda folder: lambda tile: next(answers))
+    monkeypatch.setattr("autoopt.inference.graphs.caller", lambda folder: lambda tile: next(answers))
     with pytest.raises(Numeric, match="finite numbers, 32 are not"):
         quantize.difference(sources["onnx"].path, tmp_path, np.zeros(tiny.PIPELINE.input_shape, np.float32))
 
@@ -211,7 +211,7 @@ def test_networks_that_attend_have_their_own_settings(sources: dict[str, Artifac
     import torch
 
     from autoopt.compress import quantize_nncf
-    from autoopt.workloads import attention
+    from autoopt.workloads.networks import attention
 
     pytest.importorskip("monai")
     torch.manual_seed(0)

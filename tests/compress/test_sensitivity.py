@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt import layer_ranking
 from autoopt.compress import quantize, sensitivity
+from autoopt.compress.maker import Maker
 from autoopt.compress.sensitivity import MOST_GROUPS, Rank, grouped, kept
+from autoopt.core.store import Store
 from autoopt.errors import Unsupported
-from autoopt.layer_ranking import LayerRanking
-from autoopt.make import Maker
 from autoopt.measure.host import current_host
-from autoopt.store import Store
-from autoopt.workload import load_workload
+from autoopt.report import layer_ranking
+from autoopt.report.layer_ranking import LayerRanking
+from autoopt.workloads.contract import load_workload
 from tests import tiny
 
 NAMES = st.lists(

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoopt.core.records import Host, Scalar
 from autoopt.errors import Unsupported
-from autoopt.records import Host, Scalar
-from autoopt.runtimes import RUNTIMES, runtime
+from autoopt.inference.runtimes import RUNTIMES, runtime
 
 HOST = Host(cpu="test", arch="x86_64", cores=2, memory_bytes=8 << 30, isa=("avx2",), system="Linux")
 BIG_HOST = replace(HOST, cores=64, isa=("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16"))

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoopt.compress import NET_STEPS, STEPS, graph_step, graph_steps, net_step, step
-from autoopt.parameters import Parameter
-from autoopt.records import Host, Scalar, canonical_json
-from autoopt.store import Artifact, file_digest
+from autoopt.core.parameters import Parameter
+from autoopt.core.records import Host, Scalar, canonical_json
+from autoopt.core.store import Artifact, file_digest
 from tests import tiny
 
 HEAVY = ("torch", "onnxruntime", "openvino", "nncf", "onnx", "monai", "scipy")

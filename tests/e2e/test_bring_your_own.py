@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoopt.records import Status
-from autoopt.study import read_study
+from autoopt.core.records import Status
+from autoopt.study.storage import read_study
 from tests.e2e.helpers import run
 from tests.workloads.test_models import bundle, onnx_file
 

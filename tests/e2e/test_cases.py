@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import autoopt
-from autoopt.records import Status
+from autoopt.core.records import Status
 from tests import tiny
 from tests.e2e.quick import LEAST
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import autoopt
+from autoopt.core.records import Status, TrialRecord
 from autoopt.errors import SpaceError
 from autoopt.measure.host import current_host
-from autoopt.records import Status, TrialRecord
-from autoopt.space import load_space
+from autoopt.study.space import load_space
 from tests import tiny
 from tests.e2e.quick import LEAST
 

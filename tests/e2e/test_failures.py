@@ -11,13 +11,13 @@ from typing import Any
 import mlflow
 import pytest
 
-from autoopt import loop
-from autoopt.bench import Bench
-from autoopt.evaluate import evaluate
-from autoopt.loop import SearchResult
-from autoopt.records import Configuration, Status, TrialRecord
-from autoopt.request import Request
-from autoopt.runtimes import fake
+from autoopt.core.records import Configuration, Status, TrialRecord
+from autoopt.inference.runtimes import fake
+from autoopt.study import loop
+from autoopt.study.loop import SearchResult
+from autoopt.study.request import Request
+from autoopt.study.trial.bench import Bench
+from autoopt.study.trial.evaluate import evaluate
 from autoopt.tracking import Tracker
 from tests import tiny
 from tests.e2e.quick import LEAST

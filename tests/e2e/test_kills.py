@@ -15,14 +15,14 @@ import mlflow
 import psutil
 import pytest
 
+from autoopt.core.records import Scalar, Status, TrialRecord
+from autoopt.core.store import Store
 from autoopt.errors import NoStudy, OutOfMemory
 from autoopt.measure.launcher import WORKER, Resident, Seat, Workers
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Plan
-from autoopt.records import Scalar, Status, TrialRecord
-from autoopt.store import Store
-from autoopt.study import read_study
+from autoopt.study.storage import read_study
 from tests import tiny
 from tests.e2e.helpers import project
 

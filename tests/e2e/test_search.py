@@ -14,8 +14,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from autoopt.records import Status
-from autoopt.study import read_study
+from autoopt.core.records import Status
+from autoopt.study.storage import read_study
 from tests import tiny
 from tests.e2e.helpers import SPACE, project, run, start
 

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from autoopt.core.records import Host, Scalar
+from autoopt.core.store import Artifact, Store
 from autoopt.errors import BadData, Crash, DataError, Numeric, OutOfMemory, Timeout, TrialError, Unsupported
-from autoopt.infer import Pipeline
+from autoopt.inference.pipeline import Pipeline
 from autoopt.measure import launcher
 from autoopt.measure.files import case_ids
 from autoopt.measure.launcher import CAP, LOCK, Measuring, Resident, Workers, measure, predictions, together
@@ -25,9 +27,7 @@ from autoopt.measure.pack import pack_cases
 from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Plan, Turn
 from autoopt.measure.worker import peak_rss_bytes
-from autoopt.records import Host, Scalar
-from autoopt.store import Artifact, Store
-from autoopt.workload import Case, Sample, Workload
+from autoopt.workloads.contract import Case, Sample, Workload
 from tests import tiny
 
 HOST = Host(cpu="test", arch="x86_64", cores=2, memory_bytes=8 << 30, isa=(), system="Linux")
@@ -170,7 +170,7 @@ def test_the_worker_imports_only_what_it_needs() -> None:
     code = (
         "import sys, autoopt.measure.worker; "
         "print([m for m in ('torch', 'openvino', 'onnxruntime', 'nncf', 'optuna', 'mlflow', 'yaml', 'typer', "
-        "'autoopt.workload', 'autoopt.store') if m in sys.modules])"
+        "'autoopt.workload', 'autoopt.core.store') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

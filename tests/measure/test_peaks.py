@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from autoopt.core.records import Host
 from autoopt.errors import BusyError, StorageError
-from autoopt.macs import Peaks
+from autoopt.inference.roofline import Peaks
+from autoopt.inference.runtimes.shared import has_f16
 from autoopt.measure import peaks as measuring
 from autoopt.measure.host import current_host
 from autoopt.measure.launcher import LOCK
 from autoopt.measure.lock import host_lock
 from autoopt.measure.peaks import array_bytes, keep_peaks, last_level_bytes, load_peaks, measure_peaks, peaks_path
-from autoopt.measure.peaks_child import fastest
-from autoopt.records import Host
-from autoopt.runtimes.shared import has_f16
+from autoopt.measure.peaks_process import fastest
 
 PEAKS = Peaks(1e11, None, None, 2e11, 1e10, threads=1, foreign_share=0.25)
 

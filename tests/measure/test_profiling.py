@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
+from autoopt.core.store import Artifact, Store
 from autoopt.errors import Timeout, Unsupported
+from autoopt.inference.runtimes import runtime
+from autoopt.inference.runtimes.layers import Layer, over_calls, precision_of
 from autoopt.measure import profiling
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.profiling import Profile, profile, profile_all
 from autoopt.measure.subject import Subject
-from autoopt.runtimes import runtime
-from autoopt.runtimes.layers import Layer, over_calls, precision_of
-from autoopt.store import Artifact, Store
 from tests import tiny
 
 

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from autoopt import stats
+from autoopt.core import stats
 from autoopt.measure.timing import Plan, Turn
 from autoopt.measure.turns import play, ratio_of
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from autoopt.compress import training  # noqa: E402
+from autoopt.compress import training_settings  # noqa: E402
 from autoopt.errors import Numeric  # noqa: E402
-from autoopt.nets import recovery, simulation  # noqa: E402
+from autoopt.nets import fake_quantization, recovery  # noqa: E402
 from autoopt.nets.files import read_net  # noqa: E402
-from autoopt.workload import IGNORED, Case, Sample  # noqa: E402
+from autoopt.workloads.contract import IGNORED, Case, Sample  # noqa: E402
 from tests import tiny  # noqa: E402
 
 PLAN = recovery.Recovery(steps=40, batch=4, learning_rate=2e-2)
@@ -181,7 +181,7 @@ def test_trained_as_integers_it_is_in_float_again(teacher: torch.nn.Module) -> N
     student = copy.deepcopy(teacher)
     batch = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 3, 16, 16))).float()
     names, whole = list(student.state_dict()), student(batch)
-    with simulation.as_integers(student):
+    with fake_quantization.as_integers(student):
         rounded = student(batch)
         student.requires_grad_(True)
         student(batch).sum().backward()
@@ -202,7 +202,7 @@ def test_rounding_is_to_a_step_of_the_range(seed: int, shift: float) -> None:
         layer.weight.copy_(torch.randn(4, 6, generator=random))
     given_to: list[torch.Tensor] = []
     weight, value = layer.weight.detach().clone(), torch.randn(5, 6, generator=random) + shift
-    with simulation.as_integers(layer):
+    with fake_quantization.as_integers(layer):
         layer.register_forward_pre_hook(lambda module, inputs: given_to.append(inputs[0]))
         layer(value)
         step = weight.abs().amax(dim=1, keepdim=True) / 63
@@ -214,7 +214,7 @@ def test_rounding_is_to_a_step_of_the_range(seed: int, shift: float) -> None:
 def test_an_outlier_answers_for_the_steps_of_all() -> None:
     """The largest input sets the size of a step: what the others lose by that is its gradient."""
     value = torch.tensor([[0.3, 0.1, 0.2, 40.0]], requires_grad=True)
-    with simulation.as_integers(layer := torch.nn.SiLU()):
+    with fake_quantization.as_integers(layer := torch.nn.SiLU()):
         given_to: list[torch.Tensor] = []
         layer.register_forward_pre_hook(lambda module, inputs: given_to.append(inputs[0]))
         layer(value)
@@ -227,7 +227,7 @@ def test_an_outlier_answers_for_the_steps_of_all() -> None:
 def test_ranges_grow_at_once_and_shrink_slowly() -> None:
     """A value that was in range stays so for a while: a quantizer counts the largest it has seen."""
     given_to: list[torch.Tensor] = []
-    with simulation.as_integers(layer := torch.nn.SiLU()):
+    with fake_quantization.as_integers(layer := torch.nn.SiLU()):
         layer.register_forward_pre_hook(lambda module, inputs: given_to.append(inputs[0]))
         for largest in (10.0, 1000.0, 10.0):
             layer(torch.tensor([0.5, largest]))
@@ -243,7 +243,7 @@ def test_what_a_quantizer_computes_within_a_layer_is_not_rounded() -> None:
     parts, image = torch.nn.Sequential(torch.nn.BatchNorm2d(1), torch.nn.ReLU()).eval(), torch.rand(1, 1, 2, 2)
     image[0, 0, 0, 0] = 1000.0
     whole = parts(image)
-    with simulation.as_integers(parts):
+    with fake_quantization.as_integers(parts):
         assert torch.equal(parts(image), whole)
 
 
@@ -278,7 +278,7 @@ def test_a_network_that_integers_hurt_learns_to_bear_them(teacher: torch.nn.Modu
     answers = recovery.Answers(hurt, tiny.workload(), 3)
 
     def rounded(model: torch.nn.Module) -> float:
-        with simulation.as_integers(model):
+        with fake_quantization.as_integers(model):
             return answers.distance(model)
 
     before = rounded(copy.deepcopy(hurt))
@@ -290,11 +290,11 @@ def test_a_network_that_integers_hurt_learns_to_bear_them(teacher: torch.nn.Modu
 def test_rate_and_batch_are_those_of_the_recipe_or_of_the_step() -> None:
     """Without a rate a step learns as fast as the workload's own training, with one as fast as that; its batch too."""
     workload, settings = tiny.workload(), {"steps": 10, "batch": 2, "training_precision": "f32"}
-    assert training.plan_of(settings, workload).learning_rate == workload.recipe.learning_rate
-    assert training.plan_of({**settings, "learning_rate": 0.25}, workload).learning_rate == 0.25
+    assert training_settings.plan_of(settings, workload).learning_rate == workload.recipe.learning_rate
+    assert training_settings.plan_of({**settings, "learning_rate": 0.25}, workload).learning_rate == 0.25
     wide = replace(workload, recipe=replace(workload.recipe, batch=16))
-    assert training.plan_of(settings, wide).batch == 2
-    assert training.plan_of({**settings, "batch": None}, wide).batch == 16
+    assert training_settings.plan_of(settings, wide).batch == 2
+    assert training_settings.plan_of({**settings, "batch": None}, wide).batch == 16
 
 
 def test_steps_may_be_counted_in_epochs() -> None:
@@ -302,9 +302,9 @@ def test_steps_may_be_counted_in_epochs() -> None:
     workload, settings = tiny.workload(), {"steps": 9, "unit": "epochs", "training_precision": "f32"}
     learnt, held = recovery.parted(workload.splits.train)
     assert (len(learnt), len(held)) == (2, 1)
-    asked = {batch: training.plan_of({**settings, "batch": batch}, workload).steps for batch in (2, 4)}
+    asked = {batch: training_settings.plan_of({**settings, "batch": batch}, workload).steps for batch in (2, 4)}
     assert asked == {2: 9, 4: 5}
-    assert training.plan_of({**settings, "unit": "steps", "batch": 4}, workload).steps == 9
+    assert training_settings.plan_of({**settings, "unit": "steps", "batch": 4}, workload).steps == 9
 
 
 def test_the_hold_out_is_looked_at_in_batches() -> None:

@@ -9,13 +9,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from autoopt.compress import coarsen  # noqa: E402
+from autoopt.compress import reduce_resolution  # noqa: E402
 from autoopt.errors import Unsupported, WeightsError  # noqa: E402
 from autoopt.measure.host import current_host  # noqa: E402
 from autoopt.nets import resolution  # noqa: E402
 from autoopt.nets.files import STRUCTURE, read_net, write_net  # noqa: E402
-from autoopt.workload import load_workload  # noqa: E402
-from autoopt.workloads import families  # noqa: E402
+from autoopt.workloads.contract import load_workload  # noqa: E402
+from autoopt.workloads.networks import families  # noqa: E402
 from tests import tiny  # noqa: E402
 
 
@@ -89,9 +89,9 @@ def test_a_vision_transformer_keeps_its_positions(tmp_path: Path) -> None:
     ]
     grid = [size // 16 for size in workload.pipeline.tile]
     assert not others and table.shape[1] == grid[0] * grid[1]
-    settings = coarsen.canonical({"factor": 2, "steps": 0}, {"name": "torch"}, current_host())
+    settings = reduce_resolution.canonical({"factor": 2, "steps": 0}, {"name": "torch"}, current_host())
     assert settings is not None
-    changed = coarsen.change(settings, model, copy.deepcopy(model), workload)
+    changed = reduce_resolution.change(settings, model, copy.deepcopy(model), workload)
     blocks = table.reshape(grid[0] // 2, 2, grid[1] // 2, 2, -1).mean(dim=(1, 3)).reshape(1, -1, table.shape[2])
     torch.testing.assert_close(changed.model.get_parameter(name), blocks)
     assert changed.report["tables"] == [name]
@@ -118,10 +118,10 @@ def test_a_network_that_cannot_take_smaller_tiles_is_refused(tmp_path: Path) -> 
     workload = load_workload(families.SOURCE, None, tmp_path, {"net": "UNETR 3D"})
     assert workload.build is not None
     model = workload.build().eval().requires_grad_(False)
-    settings = coarsen.canonical({"factor": 2, "steps": 0}, {"name": "torch"}, current_host())
+    settings = reduce_resolution.canonical({"factor": 2, "steps": 0}, {"name": "torch"}, current_host())
     assert settings is not None
     with pytest.raises(Unsupported, match=r"tiles of \[16, 16, 16\], it refuses: "):
-        coarsen.change(settings, model, model, workload)
+        reduce_resolution.change(settings, model, model, workload)
 
 
 def test_a_stored_network_of_another_workload_is_refused(model: torch.nn.Module, tmp_path: Path) -> None:

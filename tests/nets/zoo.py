@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from autoopt.workloads import attention, classifiers
+from autoopt.workloads.networks import attention, classifiers
 
 Net = tuple[Callable[[], nn.Module], tuple[int, ...]]
 

@@ -11,14 +11,14 @@ import nibabel
 import numpy as np
 import pytest
 
+from autoopt.core.records import Host
 from autoopt.errors import BadData, DataError
-from autoopt.infer import predict
-from autoopt.records import Host
-from autoopt.space import load_space
-from autoopt.workload import IGNORED, Sample, check_workload
+from autoopt.inference.pipeline import predict
+from autoopt.study.space import load_space
 from autoopt.workloads import brain
 from autoopt.workloads.brain_augment import augment
-from autoopt.workloads.resunet import build_resunet
+from autoopt.workloads.contract import IGNORED, Sample, check_workload
+from autoopt.workloads.networks.resunet import build_resunet
 
 SHAPE = (24, 28, 12)
 LPS = np.diag([-4.0, -4.0, 8.0, 1.0])

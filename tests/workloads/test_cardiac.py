@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from autoopt.errors import BadData, DataError
-from autoopt.workload import IGNORED, check_workload
 from autoopt.workloads import cardiac
-from autoopt.workloads.unet import DIVISOR
+from autoopt.workloads.contract import IGNORED, check_workload
+from autoopt.workloads.networks.unet import DIVISOR
 
 SHAPE = (3, 20, 24)
 """Slices, height and width of the test stacks."""
@@ -158,7 +158,7 @@ def test_the_whole_stack_comes_back(tmp_path: Path) -> None:
     shape, steps = (2, 200, 120), np.array([0.0, 0.3, 0.6, 0.9], np.float32)
     label = np.random.default_rng(1).integers(0, 4, shape).astype(np.uint8)
 
-    from autoopt.infer import predict
+    from autoopt.inference.pipeline import predict
 
     def run(tile: np.ndarray) -> np.ndarray:
         values = tile[:, 0] * cardiac.PIPELINE.std[0] + cardiac.PIPELINE.mean[0]

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from autoopt.errors import BadData, DataError
-from autoopt.training import shrink_factors
-from autoopt.workload import SPLITS, Sample, check_workload
+from autoopt.nets.baseline import shrink_factors
 from autoopt.workloads import dfu
+from autoopt.workloads.contract import SPLITS, Sample, check_workload
 
 
 def write_data(folder: Path, manifest: bool = True) -> Path:

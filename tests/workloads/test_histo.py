@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from autoopt.core.records import digest
 from autoopt.errors import BadData, DataError
-from autoopt.records import digest
-from autoopt.workload import check_workload
 from autoopt.workloads import histo
-from autoopt.workloads.folder import load_folder, read_grey, read_rgb
+from autoopt.workloads.contract import check_workload
+from autoopt.workloads.data.folder import load_folder, read_grey, read_rgb
 
 SIZE = (12, 10)
 """Height and width of the test tiles."""

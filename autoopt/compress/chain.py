@@ -1,0 +1,56 @@
+"""From a configuration to an artifact: one stage after the other, each made once, each timed and announced."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from autoopt.compress import NET_STEPS, graph_steps, net_step
+from autoopt.compress.maker import Maker
+from autoopt.core.records import Configuration
+from autoopt.core.store import Artifact
+from autoopt.inference.pipeline import Pipeline
+from autoopt.inference.runtimes import runtime
+
+
+def make(configuration: Configuration, maker: Maker, pipeline: Pipeline, stages: Stages) -> list[Artifact]:
+    """The artifacts of a configuration, from the first change of the network to what is measured. Raises TrialError."""
+    settings = configuration.section("runtime") or {}
+    chain: list[Artifact] = []
+    for name in NET_STEPS:
+        for part in net_step(name).parts(configuration.section(name) or {}):
+            with stages("make", name):
+                chain.append(maker.net(name, part, chain[-1] if chain else None, pipeline))
+    with stages("make", "export"):
+        executes, precision = runtime(str(settings["name"])), str(settings.get("precision", "f32"))
+        chain.append(maker.export(executes.FORMAT, precision, pipeline, chain[-1] if chain else None))
+    for name in graph_steps():
+        step_settings = configuration.section(name)
+        if step_settings is not None:
+            with stages("make", name):
+                chain.append(maker.step(name, step_settings, chain[-1], pipeline))
+    if pipeline.takes_pixels:
+        with stages("make", "surround"):
+            chain.append(maker.surround(chain[-1], pipeline))
+    return chain
+
+
+class Stages:
+    """Where a trial is and where its time went: seconds by kind (make, measure, score)."""
+
+    def __init__(self, on_stage: Callable[[str], None]) -> None:
+        self._on_stage = on_stage
+        self.current = ""
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, kind: str, name: str) -> Iterator[None]:
+        """Time the block as part of `kind` and announce `name`."""
+        self.current = name
+        self._on_stage(name)
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[kind] = self.seconds.get(kind, 0.0) + time.perf_counter() - began

@@ -1,0 +1,363 @@
+"""Making artifacts: the parent's side of the maker process (make_child.py), which holds torch and the compressors.
+
+The parent knows the key of an artifact before it exists: the digest of its settings, its parent, the workload,
+the version of the code and of the libraries that make it. What the store has is never made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import inspect
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from autoopt import errors, nets
+from autoopt.compress import NET_STEPS, export, fuse_pre_post, selectors, sensitivity
+from autoopt.compress import step as step_module
+from autoopt.compress.known_failures import Quarantine
+from autoopt.compress.sensitivity import Rank
+from autoopt.core import memory
+from autoopt.core.process import Child
+from autoopt.core.records import Host, Scalar, digest
+from autoopt.core.store import KIND, MANIFEST, Artifact, Store, file_digest
+from autoopt.errors import TrialError, WorkloadError
+from autoopt.inference import graphs
+from autoopt.inference.pipeline import Pipeline
+from autoopt.measure.launcher import LOCK, LOCK_WAIT_S
+from autoopt.measure.lock import host_lock
+from autoopt.workloads.contract import Workload
+
+TRAINING_TIMEOUT_S = 7200.0
+TIMEOUTS_S: Mapping[str, float] = {
+    "check": 300.0, "export": 300.0, "quantize": 900.0, **dict.fromkeys(NET_STEPS, TRAINING_TIMEOUT_S)
+}  # fmt: skip
+"""Seconds that a stage may take by default: all that changes a network trains it."""
+OTHER_TIMEOUT_S = 900.0
+
+
+class Maker:
+    """Makes the artifacts of one workload with one set of weights; use it as a context manager.
+
+    `made` and `reused` count artifacts by stage: made in the child, or found in the store; what failed twice is in
+    `quarantine`, which others may use for parts of their own. `timeout_s`
+    replaces limits of `TIMEOUTS_S`, in seconds; `memory_bytes` is what a stage may hold where it is not
+    `memory.limit_bytes`. `child` is one that `warm_child` started.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        weights: Path,
+        store: Store,
+        host: Host,
+        *,
+        timeout_s: Mapping[str, float] | None = None,
+        memory_bytes: Mapping[str, int] | None = None,
+        child: Child | None = None,
+    ) -> None:
+        if workload.origin is None:
+            raise WorkloadError(
+                f"{workload.name} must come from load_workload: the maker process loads it again by its origin"
+            )
+        self._origin = workload.origin
+        self._weights = weights.resolve()
+        self._store = store
+        self._host = host
+        self._timeouts_s = {**TIMEOUTS_S, **(timeout_s or {})}
+        self._memory_bytes = dict(memory_bytes or {})
+        self._pipeline = workload.pipeline
+        self._identity = _identity(workload)
+        self._data_digest = workload.data_digest
+        self._recipe = workload.recipe.identity()
+        self._weights_digest = file_digest(weights)
+        self._child = child or warm_child(host)
+        self._warming = True
+        self._checking = False
+        self._begun: str | None = None
+        self.quarantine = Quarantine()
+        self._verified: set[str] = set()
+        self.made: Counter[str] = Counter()
+        self.reused: Counter[str] = Counter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the maker process."""
+        self._child.close()
+
+    def begin_check(self) -> None:
+        """Let the child import its libraries, build the model and load the weights while the parent goes on."""
+        if not self._checking:
+            self._warmed_up()
+            self._child.send(self._request({"job": "check"}), stage="check")
+            self._checking = True
+
+    def check(self) -> None:
+        """Build the model and load the weights once. Raises WeightsError or WorkloadError when they do not fit."""
+        self.begin_check()
+        self._receive("check")
+
+    def call_s(self) -> float | None:
+        """About how many seconds a call of the network takes in PyTorch here; None for a finished graph.
+
+        Raises WeightsError or WorkloadError when network and weights do not fit.
+        """
+        self._send("check", {"job": "time"})
+        seconds: float | None = self._receive("check")["seconds"]
+        return seconds
+
+    def begin_export(self, graph_format: str, precision: str = "f32") -> None:
+        """Let the child begin what `export` will ask for while the parent goes on; nothing where the store has it."""
+        made_by = self._export_identity(graph_format, precision, self._pipeline)
+        key = digest(made_by)
+        if graph_format != "openvino" and self._begun is None and self._store.get(KIND, key) is None:
+            job = {"job": "export", "source": None, "pipeline": self._pipeline.to_json()}
+            self._send("export", {**job, "key": key, "made_by": made_by})
+            self._begun = key
+
+    def net(
+        self, name: str, part: Mapping[str, Scalar], parent: Artifact | None, pipeline: Pipeline | None = None
+    ) -> Artifact:
+        """The network that step `name` makes of `parent`, or of the workload's own, with a part of its settings.
+
+        Raises TrialError.
+        """
+        module, pipeline = step_module(name), replace(pipeline or self._pipeline, in_graph="none")
+        made_by = {
+            "stage": name,
+            "settings": dict(part),
+            "parent": self._weights_digest if parent is None else parent.key,
+            "weights": self._weights_digest,  # of the teacher
+            "workload": {**self._identity, "pipeline": pipeline.to_json(), "data": self._data_digest},
+            "recipe": self._recipe,
+            "version": [module.VERSION, nets.VERSION],
+            "versions": _versions(module.DISTRIBUTIONS),
+        }
+        job = {"job": "net", "source": None if parent is None else parent.key, "pipeline": pipeline.to_json()}
+        return self._find(name, made_by) or self._make(name, made_by, job)
+
+    def export(
+        self,
+        graph_format: str,
+        precision: str = "f32",
+        pipeline: Pipeline | None = None,
+        net: Artifact | None = None,
+    ) -> Artifact:
+        """The model as graph files of `graph_format` (torch, onnx, openvino, fake), with the tile of `pipeline`.
+
+        The workload's own pipeline and network are the default; `in_graph` has no effect here, see `surround`. Raises
+        TrialError.
+        """
+        pipeline = replace(pipeline or self._pipeline, in_graph="none")
+        made_by = self._export_identity(graph_format, precision, pipeline, net)
+        found = self._find("export", made_by)
+        if found is not None:
+            return found
+        source = self.export("onnx", "f32", pipeline, net) if graph_format == "openvino" else None
+        job = {
+            "job": "export", "source": None if source is None else source.key, "net": None if net is None else net.key,
+            "pipeline": pipeline.to_json(),
+        }  # fmt: skip
+        return self._make("export", made_by, job)
+
+    def step(
+        self, name: str, settings: Mapping[str, Scalar], source: Artifact, pipeline: Pipeline | None = None
+    ) -> Artifact:
+        """The artifact that step `name` makes of `source` with its canonical `settings`. Raises TrialError."""
+        module, pipeline = step_module(name), replace(pipeline or self._pipeline, in_graph="none")
+        keep = int(settings.get("keep_float") or 0)
+        if keep and graphs.format_of(source.path) != "fake":
+            settings = self._kept_in_float(settings, keep, source, pipeline)
+        made_by = {
+            "stage": name,
+            "settings": dict(settings),
+            "parent": source.key,
+            "workload": {**self._identity, "pipeline": pipeline.to_json(), "data": self._data_digest},
+            "version": module.VERSION,
+            "versions": _versions(module.DISTRIBUTIONS),
+        }
+        job = {"job": "step", "source": source.key, "pipeline": pipeline.to_json()}
+        return self._find(name, made_by) or self._make(name, made_by, job)
+
+    def ranking(self, source: Artifact, weight_bits: Scalar, pipeline: Pipeline | None = None) -> list[Rank]:
+        """The groups of layers of a float graph, those first that are worth keeping in float. Raises TrialError."""
+        pipeline = replace(pipeline or self._pipeline, in_graph="none")
+        made_by = {
+            "stage": sensitivity.STAGE,
+            "settings": {"weight_bits": weight_bits},
+            "parent": source.key,
+            "host": self._host.fingerprint,  # its milliseconds decide
+            "workload": {**self._identity, "pipeline": pipeline.to_json(), "data": self._data_digest},
+            "version": sensitivity.VERSION,
+            "versions": _versions(sensitivity.DISTRIBUTIONS),
+        }
+        job = {"job": "rank", "source": source.key, "pipeline": pipeline.to_json()}
+        found = self._find(sensitivity.STAGE, made_by)
+        if found is None:
+            with host_lock(LOCK, timeout_s=LOCK_WAIT_S):  # its calls are timed
+                found = self._make(sensitivity.STAGE, made_by, job)
+        return sensitivity.read(found)
+
+    def _kept_in_float(
+        self, settings: Mapping[str, Scalar], count: int, source: Artifact, pipeline: Pipeline
+    ) -> dict[str, Scalar]:
+        """The settings with the first groups of the ranking among the ignored layers."""
+        layers = sensitivity.kept(self.ranking(source, settings.get("weight_bits"), pipeline), count)
+        others = {name: value for name, value in settings.items() if name != "keep_float"}
+        return {**others, "ignored_layers": selectors.canonical(f"{settings.get('ignored_layers') or ''},{layers}")}
+
+    def surround(self, source: Artifact, pipeline: Pipeline) -> Artifact:
+        """`source` with what `pipeline.in_graph` names inside its graph: the last thing done to it. Raises TrialError.
+
+        It is `source` itself where nothing is.
+        """
+        if not pipeline.takes_pixels:
+            return source
+        made_by = {
+            "stage": fuse_pre_post.STAGE,
+            "settings": {"in_graph": pipeline.in_graph},
+            "parent": source.key,
+            "workload": {"pipeline": replace(pipeline, overlap=0.0).to_json()},
+            "version": fuse_pre_post.VERSION,
+            "versions": _versions(fuse_pre_post.DISTRIBUTIONS[graphs.format_of(source.path)]),
+        }
+        job = {"job": "surround", "source": source.key, "pipeline": pipeline.to_json()}
+        return self._find(fuse_pre_post.STAGE, made_by) or self._make(fuse_pre_post.STAGE, made_by, job)
+
+    def _export_identity(
+        self, graph_format: str, precision: str, pipeline: Pipeline, net: Artifact | None = None
+    ) -> dict[str, Any]:
+        parent = self._weights_digest if net is None else net.key
+        if graph_format == "openvino":
+            parent = digest(self._export_identity("onnx", "f32", pipeline, net))
+        return {
+            "stage": "export",
+            "settings": {"format": graph_format, "precision": export.precision_of(graph_format, precision)},
+            "parent": parent,
+            "workload": {**self._identity, "pipeline": replace(pipeline, overlap=0.0).to_json()},
+            "version": export.VERSION,
+            "versions": _versions(export.DISTRIBUTIONS.get(graph_format, ())),
+        }
+
+    def _find(self, stage: str, made_by: Mapping[str, Any]) -> Artifact | None:
+        key = digest(made_by)
+        artifact = None if key == self._begun else self._store.get(KIND, key)
+        if artifact is None:
+            return None
+        if key not in self._verified:
+            self._store.verify(artifact)
+            self._verified.add(key)
+        elif not all((artifact.path / name).is_file() for name in artifact.files):
+            (artifact.path / MANIFEST).unlink(missing_ok=True)  # a file vanished since: it counts as not made
+            return None
+        self.reused[stage] += 1
+        return artifact
+
+    def _make(self, stage: str, made_by: dict[str, Any], job: dict[str, Any]) -> Artifact:
+        key = digest(made_by)
+        self.quarantine.check(key)
+        try:
+            if key != self._begun:
+                self._send(stage, {**job, "key": key, "made_by": made_by})
+            self._begun = None
+            self._receive(stage)
+        except TrialError as error:
+            self.quarantine.note(key, error)
+            raise
+        artifact = self._store.get(KIND, key)
+        assert artifact is not None
+        self._verified.add(key)
+        self.made[stage] += 1
+        return artifact
+
+    def _send(self, stage: str, job: Mapping[str, Any]) -> None:
+        if self._checking:
+            self.check()
+        self._warmed_up()
+        if self._begun is not None:  # nobody asked for it in the end; what was wrong with it will be said when one does
+            self._begun = None
+            with contextlib.suppress(TrialError):
+                self._receive("export")
+        self._child.send(self._request(job), stage=stage)
+
+    def _warmed_up(self) -> None:
+        if self._warming:
+            self._warming = False
+            self._wait("check")
+
+    def _request(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            **job,
+            "origin": asdict(self._origin),
+            "weights": str(self._weights),
+            "store": str(self._store.root.resolve()),
+            "threads": self._host.cores,
+        }
+
+    def _receive(self, stage: str) -> dict[str, Any]:
+        self._checking = False
+        reply = self._wait(stage)
+        if "usage" in reply:
+            kind = getattr(errors, reply["usage"]["kind"])
+            raise kind(*reply["usage"]["problems"])
+        return reply
+
+    def _wait(self, stage: str) -> dict[str, Any]:
+        timeout_s = self._timeouts_s.get(stage, OTHER_TIMEOUT_S)
+        most = self._memory_bytes.get(stage, memory.limit_bytes(self._host.memory_bytes))
+        return self._child.receive(stage=stage, timeout_s=timeout_s, memory_bytes=most)
+
+
+def warm_child(host: Host) -> Child:
+    """A maker process that imports its libraries while the parent reads data: for a `Maker`, or to be closed."""
+    child = Child("autoopt.compress.maker_process", environment=_thread_limits(host.cores))
+    child.send({"job": "warm"}, stage="check")
+    return child
+
+
+def _identity(workload: Workload) -> dict[str, Any]:
+    """What of the workload decides its graph: name, options, and the file that builds the model."""
+    assert workload.origin is not None
+    options = dict(workload.origin.options)
+    if workload.graph is not None:
+        return {"name": workload.name, "options": options, "code": file_digest(workload.graph)}
+    build: Any = workload.build
+    arguments: list[str] = []
+    while isinstance(build, partial):
+        arguments.append(repr((build.args, sorted(build.keywords.items()))))
+        build = build.func
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(build))
+    except TypeError:  # a callable object, not a function: its class has the source
+        file = inspect.getsourcefile(type(build))
+    code = None if file is None or not Path(file).is_file() else file_digest(Path(file))
+    return {"name": workload.name, "options": options, "code": code, "arguments": arguments}
+
+
+def _versions(distributions: tuple[str, ...]) -> dict[str, str | None]:
+    """Installed versions; a package that is not there counts as such, and whoever needs it says so."""
+    versions: dict[str, str | None] = {}
+    for name in distributions:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def _thread_limits(cores: int) -> dict[str, str]:
+    """Environment that keeps the libraries of the maker, and their calibration runs, to `cores` threads."""
+    return {name: str(cores) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ORT_INTRA_OP_NUM_THREADS")}

@@ -1,0 +1,179 @@
+"""The maker process: the one long-lived child that holds torch and the compressors. Its parent's side is make.py.
+
+It answers one job at a time, and keeps the workload and its network between them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoopt.compress import export, fuse_pre_post, graph_step, net_step, sensitivity
+from autoopt.core.process import serve
+from autoopt.core.records import digest
+from autoopt.core.store import KIND, Artifact, Store
+from autoopt.errors import Unsupported, UsageError
+from autoopt.inference import roofline
+from autoopt.inference.pipeline import Pipeline
+from autoopt.nets.files import FORMAT, read_net, write_net
+from autoopt.workloads.contract import Origin, Workload
+
+if TYPE_CHECKING:
+    from autoopt.compress.export import Source
+
+WARM = ("torch", "torch.export", "monai.networks.nets")
+"""What a maker process imports before it knows its workload."""
+TIMED_CALLS = 4
+"""Of which the fastest counts: the first one allocates."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is to be made: a stage with its settings, of `parent`, or of the stored network `net`."""
+
+    request: Mapping[str, Any]
+    workload: Workload
+    weights: Path
+    stage: str
+    settings: Mapping[str, Any]
+    parent: Artifact | None
+    net: Artifact | None
+
+
+class Jobs:
+    """Answers jobs."""
+
+    def __init__(self) -> None:
+        self._workloads: dict[str, Workload] = {}
+        self._sources: dict[str, Source] = {}
+
+    def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Do one job. Usage errors go back as data, because only trial errors cross the border by themselves."""
+        try:
+            return self._answer(request)
+        except UsageError as error:
+            return {"usage": {"kind": type(error).__name__, "problems": list(error.problems)}}
+        finally:
+            _give_memory_back()
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        if request["job"] == "warm":
+            for name in WARM:
+                with contextlib.suppress(ImportError):  # whoever needs it says so
+                    importlib.import_module(name)
+            return {}
+        workload = self._workload(request["origin"])
+        if "pipeline" in request:
+            workload = replace(workload, pipeline=Pipeline.from_json(request["pipeline"]))
+        weights = Path(request["weights"])
+        if request["job"] in ("check", "time"):
+            source = self._source(request, workload)
+            return {"seconds": _call_s(source, workload)} if request["job"] == "time" else {}
+        store, made_by = Store(Path(request["store"])), request["made_by"]
+        parent, net = (None if request.get(key) is None else store.get(KIND, request[key]) for key in ("source", "net"))
+        job = _Job(request, workload, weights, made_by["stage"], made_by["settings"], parent, net)
+        build = {
+            "net": self._net, "export": self._export, "rank": _rank, "step": _step, "surround": _surround,
+        }[request["job"]]  # fmt: skip
+        store.put(KIND, request["key"], made_by, partial(build, job))
+        return {}
+
+    def _net(self, job: _Job, folder: Path) -> Mapping[str, Any]:
+        teacher = self._source(job.request, job.workload).model
+        model = read_net(job.workload, job.weights, None if job.parent is None else job.parent.path)
+        assert teacher is not None  # `read_net` refuses a finished graph
+        changed = net_step(job.stage).change(job.settings, model, teacher, job.workload)
+        write_net(changed.model, folder)
+        return {**changed.report, "format": FORMAT}
+
+    def _export(self, job: _Job, folder: Path) -> Mapping[str, Any]:
+        graph_format, source = job.settings["format"], None
+        if job.net is not None:
+            source = export.load_source(job.workload, job.weights, job.net.path)
+        elif graph_format != "fake":
+            source = self._source(job.request, job.workload)
+        onnx_folder = None if job.parent is None else job.parent.path
+        report = export.export(
+            graph_format, job.settings["precision"], job.workload, job.weights, folder,
+            source=source, onnx_folder=onnx_folder,
+        )  # fmt: skip
+        return {**report, "cost": _cost(folder, job.workload.pipeline)}
+
+    def _workload(self, origin: Mapping[str, Any]) -> Workload:
+        key = digest(origin)
+        if key not in self._workloads:
+            self._workloads[key] = Origin(**origin).load()
+        return self._workloads[key]
+
+    def _source(self, request: Mapping[str, Any], workload: Workload) -> Source:
+        key = digest([request["origin"], request["weights"], list(workload.pipeline.tile)])
+        if key not in self._sources:
+            import torch
+
+            torch.set_num_threads(int(request["threads"]))
+            self._sources[key] = export.load_source(workload, Path(request["weights"]))
+        return self._sources[key]
+
+
+def _call_s(source: Source, workload: Workload) -> float | None:
+    """The least time of some calls of the network; None for a finished graph."""
+    import torch
+
+    if source.model is None:
+        return None
+    batch, seconds = torch.zeros(workload.pipeline.input_shape), []
+    with torch.no_grad():
+        for _ in range(TIMED_CALLS):
+            began = time.perf_counter()
+            source.model(batch)
+            seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def _rank(job: _Job, folder: Path) -> Mapping[str, Any]:
+    assert job.parent is not None
+    began = time.perf_counter()
+    ranks = sensitivity.rank(job.parent.path, job.workload, job.settings["weight_bits"])
+    return {**sensitivity.write(ranks, folder), "seconds": time.perf_counter() - began}
+
+
+def _step(job: _Job, folder: Path) -> Mapping[str, Any]:
+    assert job.parent is not None
+    report = graph_step(job.stage).apply(job.settings, job.parent, job.workload, folder)
+    return {**report, "cost": _cost(folder, job.workload.pipeline)}
+
+
+def _surround(job: _Job, folder: Path) -> Mapping[str, Any]:
+    assert job.parent is not None
+    tile = export.training_tile(job.workload)
+    report = fuse_pre_post.surround(job.parent.path, job.workload.pipeline, tile, folder)
+    return {**report, "cost": _cost(folder, job.workload.pipeline)}
+
+
+def _cost(folder: Path, pipeline: Pipeline) -> dict[str, int] | None:
+    """Arithmetic and traffic of one call of the graph in `folder`; None of a format that is not counted."""
+    try:
+        return asdict(roofline.cost(folder, pipeline.input_shape))
+    except Unsupported:
+        return None
+
+
+def _give_memory_back() -> None:
+    """Compressors leave cycles and a fragmented heap: without this the maker grows with every job."""
+    gc.collect()
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # not glibc
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+if __name__ == "__main__":
+    serve(Jobs())

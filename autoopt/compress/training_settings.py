@@ -1,0 +1,152 @@
+"""What all steps that train a network again have in common: their settings, and how a changed network is trained."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from autoopt.core.parameters import Parameter
+from autoopt.core.records import Host, Scalar
+from autoopt.errors import Numeric
+from autoopt.nets.training_step import has_bf16
+
+if TYPE_CHECKING:
+    import torch
+
+    from autoopt.nets.recovery import Recovery
+    from autoopt.workloads.contract import Workload
+
+UNITS = ("steps", "epochs")
+
+PARAMETERS: Mapping[str, Parameter] = {
+    "batch": Parameter(
+        "integer",
+        None,
+        "examples a training step; by default that of the workload's recipe",
+        low=2,
+        high=256,
+        nullable=True,
+    ),
+    "unit": Parameter(
+        "choice", "steps", "what `steps` counts: steps, or epochs (each of all examples to learn from)", UNITS
+    ),
+    "seconds": Parameter(
+        "number",
+        None,
+        "each training ends at the next look at the hold-out once it took as long",
+        low=1.0,
+        high=1e6,
+        nullable=True,
+    ),
+    "learning_rate": Parameter(
+        "number",
+        None,
+        "the highest of the training; by default that of the workload's recipe",
+        low=1e-6,
+        high=1.0,
+        nullable=True,
+    ),
+    "as_int8": Parameter(
+        "flag",
+        False,
+        "train with weights and inputs rounded as integers of eight bits, so that the quantizer loses less",
+    ),
+    "training_precision": Parameter(
+        "choice", "auto", "auto is bf16 where the CPU has it, which trains faster", ("auto", "f32", "bf16")
+    ),
+}
+
+
+TRAINING_ONLY = ("unit", "seconds", "learning_rate", "as_int8", "training_precision")
+"""What has no effect without steps."""
+
+
+def canonical(
+    step: Mapping[str, Parameter],
+    switch: str,
+    settings: Mapping[str, Scalar],
+    runtime: Mapping[str, Scalar],
+    host: Host,
+) -> dict[str, Scalar] | None:
+    """The `settings` of a step with these parameters, defaults filled in; None where `switch` is off.
+
+    With the precision of this host; without what only training needs where there are no steps.
+    """
+    known = {name: settings.get(name, parameter.default) for name, parameter in step.items()}
+    if not known[switch] or runtime.get("name") == "fake":
+        return None
+    if not known["steps"]:
+        return {name: value for name, value in known.items() if name not in TRAINING_ONLY}
+    if known["unit"] == UNITS[0]:  # as before there were others: what is made with it keeps its key
+        del known["unit"]
+    if known["training_precision"] == "auto":
+        known["training_precision"] = "bf16" if has_bf16(host.isa) else "f32"
+    return known
+
+
+def steps_of(settings: Mapping[str, Scalar], workload: Workload) -> int:
+    """The training steps that settings ask for. An epoch is all cases that are not held out."""
+    from autoopt.nets.recovery import parted
+
+    count = int(settings.get("steps") or 0)
+    if settings.get("unit") != "epochs":
+        return count
+    return math.ceil(count * len(parted(workload.splits.train)[0]) / batch_of(settings, workload))
+
+
+def batch_of(settings: Mapping[str, Scalar], workload: Workload) -> int:
+    """The examples of a training step."""
+    return int(settings.get("batch") or workload.recipe.batch)
+
+
+def plan_of(settings: Mapping[str, Scalar], workload: Workload) -> Recovery:
+    """The training that the settings of a step ask for."""
+    from autoopt.nets.recovery import Recovery
+
+    return Recovery(
+        steps=steps_of(settings, workload),
+        batch=batch_of(settings, workload),
+        learning_rate=float(settings.get("learning_rate") or workload.recipe.learning_rate),
+        bf16=settings.get("training_precision") == "bf16",
+        as_integers=bool(settings.get("as_int8")),
+        seconds=float(settings.get("seconds") or math.inf),
+    )
+
+
+class Before:
+    """A network as it was before a step changed it, with the clock of the step: the change is trained beside it."""
+
+    def __init__(self, model: torch.nn.Module, workload: Workload) -> None:
+        import torch
+
+        from autoopt.nets.files import size_of
+
+        self._began = time.perf_counter()
+        self._workload = workload
+        self.batch = torch.zeros(workload.pipeline.input_shape)
+        self._before, self.shape = size_of(model, self.batch), tuple(model(self.batch).shape)
+
+    def train(self, settings: Mapping[str, Scalar], model: torch.nn.Module, teacher: torch.nn.Module) -> dict[str, Any]:
+        """Train the changed `model` from its `teacher`: what was done, and what is left of its size.
+
+        Raises Numeric where its answer has another shape or is not finite.
+        """
+        import torch
+
+        from autoopt.nets import recovery
+        from autoopt.nets.files import size_of
+
+        if (shape := tuple(model(self.batch).shape)) != self.shape:
+            raise Numeric(f"the changed network must answer with shape {self.shape}, it gives {shape}")
+        report = recovery.recover(model, teacher, self._workload, plan_of(settings, self._workload))
+        if not torch.isfinite(model(self.batch)).all():
+            raise Numeric("the trained network must answer with finite numbers, it does not")
+        before, after, whole = self._before, size_of(model, self.batch), size_of(teacher, self.batch)
+        return {
+            "parameters": after.parameters, "parameters_before": before.parameters,
+            "parameters_left": after.parameters / whole.parameters,
+            "macs": after.macs, "macs_before": before.macs, "macs_left": after.macs / max(1, whole.macs),
+            "recovery": report, "seconds": time.perf_counter() - self._began,
+        }  # fmt: skip

@@ -1,0 +1,1 @@
+"""Values and plain mathematics that all other rooms speak."""

@@ -1,0 +1,226 @@
+"""The content-addressed store: folders named by what made them, complete or absent, verified when asked.
+
+store/KIND/KEY/artifact.json   {"schema", "kind", "key", "made_by", "files": {name: {"sha256", "bytes"}}, "report"}
+store/KIND/KEY/...             the files
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoopt.core.records import canonical_json, digest
+from autoopt.errors import StorageError
+
+SCHEMA = 1
+KIND = "model"
+"""The kind of all artifacts that the maker process makes."""
+MANIFEST = "artifact.json"
+LEFT_BEHIND_S = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A folder of files and what is known of it; `report` is what its maker measured while making it."""
+
+    kind: str
+    key: str
+    path: Path
+    files: Mapping[str, Mapping[str, Any]]
+    made_by: Mapping[str, Any]
+    report: Mapping[str, Any]
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of all files but the manifest: what a deployment copies."""
+        return sum(int(item["bytes"]) for item in self.files.values())
+
+    @property
+    def content(self) -> str:
+        """A digest of what the files hold, whatever made them."""
+        return digest({name: item["sha256"] for name, item in self.files.items()})
+
+
+class Store:
+    """Artifacts below `root`, one folder each."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def get(self, kind: str, key: str) -> Artifact | None:
+        """The artifact, or None; it counts as used now. Raises StorageError for a manifest that cannot be read."""
+        artifact = self._read(kind, key)
+        if artifact is not None:
+            with contextlib.suppress(OSError):  # a store that may only be read is still a store
+                os.utime(artifact.path)
+        return artifact
+
+    def put(
+        self, kind: str, key: str, made_by: Mapping[str, Any], build: Callable[[Path], Mapping[str, Any]]
+    ) -> Artifact:
+        """Let `build` fill a temporary folder, then give it its name in one step; its report is kept.
+
+        Whatever `build` raises leaves nothing behind; a full disk is a StorageError. Two processes may put
+        the same key: the first one wins, both get the same artifact.
+        """
+        with _naming_full_disk(self.root):
+            return self._put(kind, key, made_by, build)
+
+    def _put(
+        self, kind: str, key: str, made_by: Mapping[str, Any], build: Callable[[Path], Mapping[str, Any]]
+    ) -> Artifact:
+        final = self.root / kind / key
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{key[:12]}-", dir=final.parent))
+        try:
+            report = dict(build(temporary))
+            files = {
+                str(path.relative_to(temporary)): {"sha256": file_digest(path), "bytes": path.stat().st_size}
+                for path in sorted(temporary.rglob("*"))
+                if path.is_file()
+            }
+            manifest = {"schema": SCHEMA, "kind": kind, "key": key, "made_by": made_by, "files": files}
+            manifest["report"] = report
+            write_atomic(temporary / MANIFEST, canonical_json(manifest).encode())
+            for name in files:
+                _fsync(temporary / name)
+            os.chmod(temporary, 0o755)  # mkdtemp lets nobody else in
+            if final.is_dir() and not (final / MANIFEST).exists():
+                _remove(final)  # what somebody deleted in part
+            _rename_folder(temporary, final)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        artifact = self.get(kind, key)
+        assert artifact is not None
+        return artifact
+
+    def verify(self, artifact: Artifact) -> None:
+        """Raise StorageError naming the first file that is missing or altered."""
+        remedy = f"delete {artifact.path} and run the command again"
+        for name, expected in artifact.files.items():
+            path = artifact.path / name
+            if not path.is_file():
+                raise StorageError(f"{path} is missing: {remedy}")
+            if file_digest(path) != expected["sha256"]:
+                raise StorageError(f"{path} was altered since it was made: {remedy}")
+
+    def artifacts(self) -> Iterator[Artifact]:
+        """All complete artifacts."""
+        for manifest in sorted(self.root.glob(f"*/[!.]*/{MANIFEST}")):
+            artifact = self._read(manifest.parent.parent.name, manifest.parent.name)
+            if artifact is not None:
+                yield artifact
+
+    def collect(self, keep: set[str], max_bytes: int) -> list[Artifact]:
+        """Remove the longest unused artifacts whose keys are not in `keep` until `max_bytes` are left; say which.
+
+        What a killed process left half-made goes too, once it is a day old.
+        """
+        for left in self.root.glob("*/.*"):
+            if left.is_dir() and left.stat().st_mtime < time.time() - LEFT_BEHIND_S:
+                shutil.rmtree(left, ignore_errors=True)
+        removable = sorted((a for a in self.artifacts() if a.key not in keep), key=lambda a: a.path.stat().st_mtime)
+        total = sum(artifact.size_bytes for artifact in self.artifacts())
+        removed = []
+        for artifact in removable:
+            if total <= max_bytes:
+                break
+            _remove(artifact.path)
+            total -= artifact.size_bytes
+            removed.append(artifact)
+        return removed
+
+    def _read(self, kind: str, key: str) -> Artifact | None:
+        path = self.root / kind / key
+        try:
+            manifest = json.loads((path / MANIFEST).read_bytes())
+            schema, files = manifest["schema"], manifest["files"]
+            artifact = Artifact(kind, key, path, files, manifest["made_by"], manifest["report"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(f"{path / MANIFEST} was damaged: delete {path} and run the command again") from error
+        if schema != SCHEMA:
+            raise StorageError(f"{path} has artifact schema {schema}, this version reads {SCHEMA}: delete it")
+        return artifact
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write `data` under a temporary name, flush it to the disk, then rename: complete or not there."""
+    with _naming_full_disk(path.parent):
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def writable_folder(path: Path) -> Path:
+    """`path`, made if need be. Raises StorageError when nothing can be written there."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise StorageError(
+            f"{path} must be a folder this user can write to ({error.strerror}): choose another with --home"
+        ) from error
+    return path
+
+
+def _remove(folder: Path) -> None:
+    """Take the folder its name first: killed half-way, nothing incomplete is left under it."""
+    doomed = Path(tempfile.mkdtemp(prefix=".removed-", dir=folder.parent))
+    with contextlib.suppress(FileNotFoundError):  # another process was faster
+        os.rename(folder, doomed / folder.name)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _rename_folder(source: Path, final: Path) -> None:
+    try:
+        os.rename(source, final)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+    _fsync(final.parent)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _naming_full_disk(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "free some space, then run the command again"
+            raise StorageError(f"no room left on the disk of {path}: {remedy}") from error
+        raise

@@ -1,0 +1,1 @@
+"""Pick, bundle, load, predict."""

@@ -1,0 +1,76 @@
+"""The runtime contract: open, run, effective, profile, close. The harness holds the clock, a runtime only runs.
+
+A runtime is a module with the members of `Runtime`; its heavy library is imported inside `open`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from autoopt.core.parameters import Parameter
+from autoopt.core.records import Host, Scalar
+from autoopt.inference.runtimes.layers import Layer
+
+
+class Session(Protocol):
+    """A loaded model, ready to run."""
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        """One call: float32 (n, channels, *spatial) in, float32 (n, classes[, *spatial]) out.
+
+        A graph that does parts of its pipeline itself takes uint8 (n, *spatial, channels), and with `in_graph` both
+        gives uint8 (n, *spatial).
+        """
+        ...
+
+    def effective(self) -> dict[str, Scalar]:
+        """What really runs, read back from the library after at least one call.
+
+        Keys every runtime gives: `precision`, `threads`, `streams`, `kernels` (a short, sorted
+        "name:count" list of executed kernel types, or None where the library does not tell),
+        `low_precision_share` (fraction of execution time in INT8/BF16/F16 kernels, or None).
+        """
+        ...
+
+    def profile(self, batch: np.ndarray, calls: int) -> list[Layer]:
+        """The executed layers in order, each with the p25 of its seconds over `calls` calls with `batch`.
+
+        It may run a second, profiled copy of the model: the times of `run` are not touched by it.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the model."""
+        ...
+
+
+class Runtime(Protocol):
+    """A runtime module."""
+
+    NAME: str
+    FORMAT: str
+    """What `export` must produce for it: "torch", "onnx", "openvino" or "fake"."""
+    DISTRIBUTION: str | None
+    """The package that must be installed, as pip calls it."""
+    PARAMETERS: Mapping[str, Parameter]
+    """The settings of the `runtime` section that this runtime knows, besides `name`."""
+
+    def precisions(self, host: Host) -> tuple[str, ...]:
+        """The precisions with kernels of their own on this host: "f32" always, "bf16" / "f16" where real."""
+        ...
+
+    def canonical(self, settings: Mapping[str, Scalar], host: Host) -> dict[str, Scalar]:
+        """`settings` with only what has an effect here: threads no more than the host's cores,
+        a precision the host has (else f32), no settings of other runtimes. Pure, idempotent."""
+        ...
+
+    def open(self, folder: Path, settings: Mapping[str, Scalar]) -> Session:
+        """Load the artifact in `folder` with the canonical `settings`.
+
+        Raises Unsupported when the library refuses the model or a setting.
+        """
+        ...

@@ -1,0 +1,175 @@
+"""OpenVINO on the CPU plugin, every setting that decides speed or accuracy pinned and read back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoopt.core.parameters import Parameter
+from autoopt.core.records import Host, Scalar
+from autoopt.inference.runtimes.layers import Layer, over_calls, precision_of
+from autoopt.inference.runtimes.shared import (
+    PRECISION,
+    STREAMS,
+    THREADS,
+    has_bf16,
+    has_f16,
+    listing,
+    model_file,
+    refusals,
+    share,
+    whole,
+)
+from autoopt.inference.runtimes.shared import canonical as canonical_settings
+
+NAME = "openvino"
+FORMAT = "openvino"
+DISTRIBUTION: str | None = "openvino"
+PARAMETERS: Mapping[str, Parameter] = {"precision": PRECISION, "threads": THREADS, "streams": STREAMS}
+MODEL = "model.xml"
+_NAMES = {"f32": "f32", "float32": "f32", "bf16": "bf16", "bfloat16": "bf16", "f16": "f16", "float16": "f16"}
+_LOW_PRECISION = ("_i8", "_u8", "_bf16", "_f16")
+_CONVERSIONS = frozenset({"Reorder", "Convert", "FakeQuantize", "Quantize", "Dequantize"})
+_PLUMBING = _CONVERSIONS | {"Transpose", "Reshape"}
+"""Operations that do no work of the network where the plugin inserted them."""
+_COUNTED_NAME = re.compile(r"[A-Z][A-Za-z]*_\d+")
+"""What a node is called that the plugin's transformations made, such as Multiply_5967 of a dequantization."""
+_PROFILED_CALLS = 3
+
+
+def precisions(host: Host) -> tuple[str, ...]:
+    """f32, and bf16 / f16 where the CPU plugin has kernels; on arm64 it has none for bf16."""
+    bf16 = has_bf16(host) and host.arch.lower() not in ("aarch64", "arm64")
+    return ("f32", *(["bf16"] if bf16 else []), *(["f16"] if has_f16(host) else []))
+
+
+def canonical(settings: Mapping[str, Scalar], host: Host) -> dict[str, Scalar]:
+    """See `runtimes.base.Runtime`; streams are no more than the threads."""
+    return canonical_settings(settings, host, PARAMETERS, precisions(host))
+
+
+def open(folder: Path, settings: Mapping[str, Scalar]) -> Session:  # noqa: A001 - the contract's name
+    """Compile model.xml. Raises Unsupported when the library refuses it."""
+    return Session(folder, settings)
+
+
+class Session:
+    """A compiled model and one request."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, Scalar]) -> None:
+        self._path = model_file(folder, MODEL)
+        # Without the hint, hosts with AMX or AVX512-BF16 silently run float models in bf16.
+        self._properties: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": str(settings.get("precision", "f32")),
+            "INFERENCE_NUM_THREADS": whole(settings.get("threads")),
+            "NUM_STREAMS": whole(settings.get("streams")),
+        }
+        with refusals("OpenVINO", folder):
+            self._model: Any = self._compile({})
+            self._request: Any = self._model.create_infer_request()
+        self._batch: np.ndarray | None = None
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        """See `runtimes.base.Session`."""
+        self._batch = batch
+        self._request.infer({0: batch}, share_inputs=True)
+        result: np.ndarray = self._request.get_output_tensor(0).data.copy()
+        return result
+
+    def effective(self) -> dict[str, Scalar]:
+        """What the plugin made of the settings, and the executed kernel types from a second, profiled model."""
+        precision = self._model.get_property("INFERENCE_PRECISION_HINT")
+        name = precision.get_type_name() if hasattr(precision, "get_type_name") else str(precision)
+        calls = (
+            [] if self._batch is None else _executed(self._compile({"PERF_COUNT": True}), self._batch, _PROFILED_CALLS)
+        )
+        kernels = [_kernel(node) for node in calls[-1]] if calls else []
+        executed = [node for nodes in calls for node in nodes]
+        times = [(node.real_time.total_seconds(), _kernel(node).endswith(_LOW_PRECISION)) for node in executed]
+        return {
+            "precision": _NAMES.get(name, name),
+            "threads": int(self._model.get_property("INFERENCE_NUM_THREADS")),
+            "streams": int(self._model.get_property("NUM_STREAMS")),
+            "kernels": listing(kernels),
+            "low_precision_share": share(times),
+        }
+
+    def profile(self, batch: np.ndarray, calls: int) -> list[Layer]:
+        """See `runtimes.base.Session`: a second, profiled model, and what it tells of its fused layers."""
+        compiled = self._compile({"PERF_COUNT": True})
+        executed = _executed(compiled, batch, calls + 1)[1:]  # the first call packs weights
+        facts = {
+            node.get_friendly_name(): {key: value.astype(str) for key, value in node.get_rt_info().items()}
+            for node in compiled.get_runtime_model().get_ordered_ops()
+        }
+        types = self._types()
+        layers = over_calls(
+            [_layer(node, facts.get(node.node_name, {}), types) for node in nodes] for nodes in executed
+        )
+        return sorted(layers, key=lambda layer: int(facts.get(layer.name, {}).get("execOrder") or 0))
+
+    def close(self) -> None:
+        """Release the model."""
+        self._request = self._model = None
+
+    def _compile(self, extra: Mapping[str, Any]) -> Any:
+        import openvino
+
+        core = openvino.Core()
+        return core.compile_model(core.read_model(self._path), "CPU", {**self._properties, **extra})
+
+    def _types(self) -> dict[str, str]:
+        """The operation of every node of the artifact, by name."""
+        import openvino
+
+        model = openvino.Core().read_model(self._path)
+        return {node.get_friendly_name(): node.get_type_name() for node in model.get_ordered_ops()}
+
+
+def _executed(compiled: Any, batch: np.ndarray, calls: int) -> list[list[Any]]:
+    """The nodes that ran, with their times, of each of a few calls of a model with performance counters."""
+    request = compiled.create_infer_request()
+    result = []
+    for _ in range(calls):
+        request.infer({0: batch}, share_inputs=True)
+        result.append([node for node in request.profiling_info if node.status == node.Status.EXECUTED])
+    return result
+
+
+def _kernel(node: Any) -> str:
+    return str(node.exec_type).lower()  # it writes I8 and i8
+
+
+def _layer(node: Any, facts: Mapping[str, str], types: Mapping[str, str]) -> Layer:
+    kernel, name = _kernel(node), str(node.node_name)
+    origins = tuple(item for item in facts.get("originalLayersNames", "").split(",") if item)
+    precision = precision_of([kernel.rpartition("_")[2], facts.get("runtimePrecision", "")])
+    kind = str(node.node_type)
+    conversion = _is_conversion(kind, origins or (name,), types)
+    if conversion and kind == "Subgraph":  # of one or more quantizers: say so
+        kind = next((types[item] for item in origins if types.get(item) in _CONVERSIONS), kind)
+    return Layer(name, kind, kernel, precision, node.real_time.total_seconds(), conversion, origins)
+
+
+def _is_conversion(kind: str, origins: Sequence[str], types: Mapping[str, str]) -> bool:
+    """Whether a node only changes format or layout: by its type, or because nothing else was fused in it.
+
+    A quantizer may run as a `Subgraph`; a `Transpose` of the network's own is work, an inserted one is not.
+    """
+    if kind in _CONVERSIONS:
+        return True
+    if kind in _PLUMBING:
+        return not any(name in types for name in origins)
+    if kind != "Subgraph":
+        return False
+    made = [types.get(name, "") for name in origins]
+    quantizers = any(kind in _CONVERSIONS for kind in made) or all(_COUNTED_NAME.fullmatch(name) for name in origins)
+    return quantizers and all(
+        kind in _PLUMBING or (not kind and _COUNTED_NAME.fullmatch(name) is not None)
+        for kind, name in zip(made, origins, strict=True)
+    )

@@ -1,0 +1,269 @@
+"""Metrics: numbers of one compared case, or of a whole split.
+
+Those of a split are scikit-learn's. Dice, IoU and surface distances are counted here, because MONAI's need torch, which
+the process that scores does not load; the tests hold them to MONAI's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import numpy as np
+
+from autoopt.workloads.contract import IGNORED, Task
+
+CALIBRATION_BINS = 15
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One case's reference and prediction, uint8 label maps of one shape, or 0 / 1 with a last axis of labels.
+
+    `spacing_mm` is the size of a voxel, None where the image has no affine. A classification's label is 0-d, or
+    (labels,) of 0 / 1. Voxels whose reference is `IGNORED` count nowhere.
+    """
+
+    reference: np.ndarray
+    prediction: np.ndarray
+    labels: int
+    multilabel: bool
+    spacing_mm: tuple[float, ...] | None = None
+
+    @cached_property
+    def counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Voxels per label: in both, in the reference, in the prediction; int64 (labels,) each."""
+        known = self.reference != IGNORED
+        if self.multilabel:
+            axes = tuple(range(self.reference.ndim - 1))
+            reference, prediction = (self.reference == 1) & known, (self.prediction == 1) & known
+            both = (reference & prediction).sum(axes)
+            return both, reference.sum(axes), prediction.sum(axes)
+        reference, prediction = self.reference[known], self.prediction[known]
+        pairs = reference.astype(np.int64) * self.labels + prediction
+        table = np.bincount(pairs, minlength=self.labels**2).reshape(self.labels, self.labels)
+        return np.diag(table), table.sum(axis=1), table.sum(axis=0)
+
+    @property
+    def foreground(self) -> range:
+        """The labels but the background; several labels at once have none."""
+        return range(0 if self.multilabel else 1, self.labels)
+
+    def masks(self, label: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where the label is in the reference and in the prediction, not where the reference is `IGNORED`."""
+        known = self.reference != IGNORED
+        if self.multilabel:
+            known = known[..., label]
+            return (self.reference[..., label] == 1) & known, (self.prediction[..., label] == 1) & known
+        return (self.reference == label) & known, (self.prediction == label) & known
+
+
+CaseFunction = Callable[[Compared], float | None]
+"""One case's score; None when it is not defined, such as Dice of a label that is in neither."""
+
+SplitFunction = Callable[[np.ndarray, np.ndarray], float]
+"""One score from all cases' references and predicted probabilities, where a case alone has none.
+
+References are (cases,) labels, or (cases, labels) of 0 / 1; probabilities (cases, labels)."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number of each case, aggregated over them, or of the whole split."""
+
+    task: Task
+    description: str
+    of_case: CaseFunction | None = None
+    of_split: SplitFunction | None = None
+    larger_is_better: bool = True
+
+
+def dice(compared: Compared) -> list[float | None]:
+    """Dice (1945) of every label; None where it is in neither."""
+    both, reference, prediction = compared.counts
+    sizes = reference + prediction
+    return [float(2 * hit / size) if size else None for hit, size in zip(both, sizes, strict=True)]
+
+
+def iou(compared: Compared) -> list[float | None]:
+    """Intersection over union (Jaccard 1901) of every label; None where it is in neither."""
+    both, reference, prediction = compared.counts
+    unions = reference + prediction - both
+    return [float(hit / union) if union else None for hit, union in zip(both, unions, strict=True)]
+
+
+def hd95(compared: Compared, millimetres: bool) -> float | None:
+    """The mean over the foreground labels of the 95th percentile of surface distances, the larger of both directions.
+
+    The robust Hausdorff distance as in Huttenlocher et al. 1993. A label that is in one of the two only is the
+    diagonal of the image away. In voxels, or in mm where the affine tells the size of one.
+    """
+    spacing = compared.spacing_mm if millimetres else None
+    return _mean([_surface_distance(*compared.masks(label), spacing) for label in compared.foreground])
+
+
+def surface_dice(compared: Compared, tolerance: float, millimetres: bool) -> float | None:
+    """The mean over the foreground labels of the normalised surface distance (Nikolov et al. 2021), 1 at best.
+
+    The share of both surfaces' voxels that have the other surface within `tolerance`, in voxels or in mm. 0 for a label
+    that is in one of the two only.
+    """
+    spacing = compared.spacing_mm if millimetres else None
+    values: list[float | None] = []
+    for label in compared.foreground:
+        masks = compared.masks(label)
+        if masks[0].any() and masks[1].any():
+            values.append(float(np.mean(np.concatenate(_surface_distances(*masks, spacing)) <= tolerance)))
+        else:
+            values.append(0.0 if masks[0].any() or masks[1].any() else None)
+    return _mean(values)
+
+
+def volume_difference(compared: Compared) -> float | None:
+    """The mean over the foreground labels of |predicted - reference volume| / reference volume."""
+    _, reference, prediction = compared.counts
+    return _mean(
+        [abs(float(prediction[label] - reference[label])) / float(reference[label]) if reference[label] else None
+         for label in compared.foreground]
+    )  # fmt: skip
+
+
+def right(compared: Compared) -> float | None:
+    """Whether the class is right; of several labels at once, the share of them that are."""
+    return float(np.mean(compared.reference == compared.prediction))
+
+
+def macro_f1(references: np.ndarray, chances: np.ndarray) -> float:
+    """The mean over the classes that occur or are predicted of F1 (scikit-learn)."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(references, _chosen(references, chances), average="macro", zero_division=np.nan))
+
+
+def auroc(references: np.ndarray, chances: np.ndarray) -> float:
+    """The mean over the classes of the area under the ROC curve, one class against the rest (scikit-learn).
+
+    NaN where no class has both cases in it and cases out of it.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    labels = np.arange(chances.shape[1])
+    truth = references == 1 if references.ndim == 2 else references[:, np.newaxis] == labels
+    mixed = [label for label in labels if truth[:, label].any() and not truth[:, label].all()]
+    return float(roc_auc_score(truth[:, mixed], chances[:, mixed], average="macro")) if mixed else float("nan")
+
+
+def mcc(references: np.ndarray, chances: np.ndarray) -> float:
+    """Matthews' correlation coefficient for any number of classes (scikit-learn); 0 where one side is constant.
+
+    Of several labels at once, that of all their decisions.
+    """
+    from sklearn.metrics import matthews_corrcoef
+
+    return float(matthews_corrcoef(np.ravel(references), np.ravel(_chosen(references, chances))))
+
+
+def ece(references: np.ndarray, chances: np.ndarray) -> float:
+    """The expected calibration error (Guo et al. 2017) of the predicted class, in `CALIBRATION_BINS` equal bins.
+
+    Of several labels at once, that of all their decisions.
+    """
+    if references.ndim == 2:
+        certainty = np.maximum(chances, 1 - chances).ravel()
+        hit = ((chances > 0.5) == (references == 1)).ravel()
+    else:
+        certainty, hit = chances.max(axis=1), chances.argmax(axis=1) == references
+    bins = np.minimum((certainty * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    gaps = [abs(float(hit[bins == index].mean() - certainty[bins == index].mean())) * float((bins == index).mean())
+            for index in np.unique(bins)]  # fmt: skip
+    return float(sum(gaps))
+
+
+METRICS: dict[str, Metric] = {
+    "dice_macro": Metric("segmentation", "mean Dice of all labels", lambda case: _mean(dice(case))),
+    "dice_foreground": Metric(
+        "segmentation", "mean Dice of the labels but the background",
+        lambda case: _mean([dice(case)[label] for label in case.foreground]),
+    ),
+    "iou_macro": Metric("segmentation", "mean intersection over union of all labels", lambda case: _mean(iou(case))),
+    "iou_foreground": Metric(
+        "segmentation", "mean intersection over union of the labels but the background",
+        lambda case: _mean([iou(case)[label] for label in case.foreground]),
+    ),
+    "hd95_mm": Metric(
+        "segmentation", "95th percentile Hausdorff distance of the labels but the background in mm",
+        partial(hd95, millimetres=True), larger_is_better=False,
+    ),
+    "hd95_px": Metric(
+        "segmentation", "95th percentile Hausdorff distance of the labels but the background in voxels",
+        partial(hd95, millimetres=False), larger_is_better=False,
+    ),
+    "volume_difference": Metric(
+        "segmentation", "volume difference of the labels but the background as a fraction of the reference",
+        volume_difference, larger_is_better=False,
+    ),
+    "accuracy": Metric("classification", "share of right classes", right),
+    "macro_f1": Metric("classification", "mean F1 of the classes", of_split=macro_f1),
+    "auroc": Metric("classification", "mean area under the ROC curve, one class against the rest", of_split=auroc),
+    "mcc": Metric("classification", "Matthews' correlation coefficient", of_split=mcc),
+    "ece": Metric("classification", "expected calibration error", of_split=ece, larger_is_better=False),
+}  # fmt: skip
+"""Name to metric. There is one more for every label and every tolerance of a surface: see `metric_named`."""
+MORE_OF_SEGMENTATION = ("dice_LABEL", "nsd_2mm", "nsd_1px")
+"""Examples of those that are made from their name."""
+
+
+def metric_named(name: str, labels: Sequence[str]) -> Metric | None:
+    """The metric called `name`; None when there is none.
+
+    `dice_LABEL` is Dice of one of `labels`, `nsd_2mm` or `nsd_1.5px` the normalised surface distance at a tolerance.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    label = name.removeprefix("dice_")
+    if name.startswith("dice_") and label in labels:
+        index = list(labels).index(label)
+        return Metric("segmentation", f"Dice of {label}", lambda case: dice(case)[index])
+    if match := re.fullmatch(r"nsd_(\d+(?:\.\d+)?)(mm|px)", name):
+        tolerance, unit = float(match[1]), match[2]
+        return Metric(
+            "segmentation",
+            f"normalised surface distance of the labels but the background at {tolerance:g} {unit}",
+            partial(surface_dice, tolerance=tolerance, millimetres=unit == "mm"),
+        )
+    return None
+
+
+def _surface_distance(reference: np.ndarray, prediction: np.ndarray, spacing: tuple[float, ...] | None) -> float | None:
+    if not reference.any() and not prediction.any():
+        return None
+    if not reference.any() or not prediction.any():
+        return float(np.linalg.norm(np.array(reference.shape) * (spacing or 1.0)))
+    return float(max(np.percentile(distances, 95) for distances in _surface_distances(reference, prediction, spacing)))
+
+
+def _surface_distances(
+    reference: np.ndarray, prediction: np.ndarray, spacing: tuple[float, ...] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far each voxel of one's surface is from the other's, in voxels or in units of `spacing`; neither is empty."""
+    from scipy import ndimage
+
+    spacing = spacing or (1.0,) * reference.ndim
+    # Only the box around both matters, with a margin so that its faces are no surfaces.
+    either = np.argwhere(reference | prediction)
+    box = tuple(slice(max(0, low - 1), high + 2) for low, high in zip(either.min(0), either.max(0), strict=True))
+    one, other = (mask & ~ndimage.binary_erosion(mask, border_value=0) for mask in (reference[box], prediction[box]))
+    to_other = ndimage.distance_transform_edt(~other, sampling=spacing)[one]
+    to_one = ndimage.distance_transform_edt(~one, sampling=spacing)[other]
+    return np.asarray(to_other), np.asarray(to_one)
+
+
+def _chosen(references: np.ndarray, chances: np.ndarray) -> np.ndarray:
+    return chances > 0.5 if references.ndim == 2 else chances.argmax(axis=1)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    defined = [value for value in values if value is not None]
+    return float(np.mean(defined)) if defined else None

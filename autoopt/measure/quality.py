@@ -1,0 +1,185 @@
+"""Quality: predictions and references to per-case scores and one aggregate, named by its rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from autoopt.core import stats
+from autoopt.core.records import DISAGREEMENT, CaseScore, Quality
+from autoopt.errors import BadData, Numeric, TrialError, WorkloadError
+from autoopt.inference import grid
+from autoopt.measure.metrics import METRICS, MORE_OF_SEGMENTATION, Compared, Metric, SplitFunction, metric_named
+from autoopt.workloads.contract import IGNORED, Case, Sample, SplitName, Workload
+
+RULE = "mean over groups of the mean over cases"
+
+
+def score(
+    workload: Workload,
+    split: SplitName,
+    predictions: Sequence[np.ndarray],
+    source: Sequence[np.ndarray] | None = None,
+    only: Sequence[int] | None = None,
+) -> Quality:
+    """The quality of `predictions`, one per case of the split in its order, as `Pipeline.finish` gives them.
+
+    With those of the `source` model beside them, the share in which they differ is one metric more. `only` are the
+    indices of the cases that were predicted, all without it: then metrics of a whole split, and those that are defined
+    for none of the cases, are left out. Raises Numeric for a prediction of a wrong shape, with NaN or an unknown label,
+    BadData for a case that cannot be read, WorkloadError for metrics that the task does not have.
+    """
+    metrics = chosen_metrics(workload)
+    every = workload.splits[split]
+    cases = every if only is None else tuple(every[index] for index in only)
+    if only is not None:
+        metrics = {name: metric for name, metric in metrics.items() if metric.of_case is not None}
+        source = None if source is None else [source[index] for index in only]
+    if len(predictions) != len(cases):
+        raise Numeric(f"{split} needs one prediction for each of its {len(cases)} cases, got {len(predictions)}")
+    scores: list[dict[str, float | None]] = []
+    references, chances = [], []
+    for case, prediction in zip(cases, predictions, strict=True):  # one at a time: volumes are large
+        sample = _sample(workload, case)
+        reference = np.asarray(sample.reference)
+        checked = _checked(workload, case, reference, prediction)
+        compared = _compared(workload, sample, checked)
+        scores.append({name: item.of_case(compared) for name, item in metrics.items() if item.of_case is not None})
+        if source is not None:
+            scores[-1][DISAGREEMENT] = _disagreement(workload, checked, source[len(scores) - 1])
+        if workload.task == "classification":
+            references.append(reference)
+            chances.append(checked)
+    values, pseudo = {}, {}
+    for name, metric in metrics.items():
+        if metric.of_split is not None:
+            values[name] = metric.of_split(np.array(references), np.array(chances))
+            if not np.isfinite(values[name]):
+                raise BadData(f"{name} is not defined on {split}: its {len(cases)} cases are all of one class")
+            pseudo[name] = _pseudo_values(metric.of_split, values[name], references, chances, cases)
+        elif only is None or any(item[name] is not None for item in scores):
+            values[name] = _aggregate(name, [item[name] for item in scores], cases)
+    if source is not None:
+        values[DISAGREEMENT] = _aggregate(DISAGREEMENT, [item[DISAGREEMENT] for item in scores], cases)
+    return Quality(
+        split=split,
+        primary=workload.metrics[0],
+        rule=RULE,
+        values=values,
+        cases=tuple(
+            CaseScore(case.id, case.group, item, dict(case.tags)) for case, item in zip(cases, scores, strict=True)
+        ),
+        undefined={name: sum(item[name] is None for item in scores) for name in (scores[0] if scores else ())},
+        pseudo={name: item for name, item in pseudo.items() if item},
+    )
+
+
+def chosen_metrics(workload: Workload) -> Mapping[str, Metric]:
+    """The workload's metrics by name. Raises WorkloadError for what is not one, or a primary one to minimise."""
+    fitting = [name for name, metric in METRICS.items() if metric.task == workload.task]
+    found = {name: metric_named(name, workload.labels) for name in workload.metrics}
+    if workload.task == "segmentation":
+        fitting += MORE_OF_SEGMENTATION
+    problems = [
+        f"{workload.name}: metric {name!r} is not one of a {workload.task} task: use {', '.join(fitting)}"
+        for name, metric in found.items()
+        if metric is None or metric.task != workload.task
+    ]
+    primary = found[workload.metrics[0]]
+    if primary is not None and not primary.larger_is_better:
+        problems.append(
+            f"{workload.name}: the first metric must be one where more is better, {workload.metrics[0]} is not"
+        )
+    if problems:
+        raise WorkloadError(*problems)
+    return {name: metric for name, metric in found.items() if metric is not None}
+
+
+def _sample(workload: Workload, case: Case) -> Sample:
+    try:
+        sample = case.read()
+        reference = np.asarray(sample.reference)
+    except TrialError:
+        raise
+    except Exception as error:  # the workload's own code: name the case, keep its traceback as the cause
+        raise BadData(f"case {case.id} of {workload.name} cannot be read: {type(error).__name__}: {error}") from error
+    problem = reference_problem(workload, reference)
+    if problem is not None:
+        raise BadData(f"case {case.id} of {workload.name} {problem}")
+    return sample
+
+
+def reference_problem(workload: Workload, reference: np.ndarray) -> str | None:
+    """What is wrong with the values of a reference, as the end of a sentence, or None."""
+    labels, several = len(workload.labels), workload.pipeline.activation == "sigmoid"
+    most = 1 if several else labels - 1
+    wanted = f"must have whole numbers from 0 to {most}, or {IGNORED} to be left out, for its reference"
+    if reference.dtype.kind not in "bui" or reference.size == 0:
+        return f"{wanted}, got {reference.dtype} {reference.shape}"
+    if several and (reference.ndim == 0 or reference.shape[-1] != labels):
+        return f"must have a last axis of {labels} labels in its reference, got shape {reference.shape}"
+    known = reference[reference != IGNORED]
+    if known.size and (known.min() < 0 or known.max() > most):
+        return f"{wanted}, got {reference.dtype} {reference.shape} from {known.min()} to {known.max()}"
+    return None
+
+
+def _checked(workload: Workload, case: Case, reference: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    prediction, labels = np.asarray(prediction), len(workload.labels)
+    expected = reference.shape if workload.task == "segmentation" else (labels,)
+    if prediction.shape != expected:
+        raise Numeric(f"the prediction of case {case.id} must have shape {expected}, it has {prediction.shape}")
+    if not np.isfinite(prediction).all():
+        raise Numeric(f"the prediction of case {case.id} must be finite numbers, it has NaN or infinity")
+    if workload.task == "segmentation" and (prediction.min() < 0 or prediction.max() >= labels):
+        raise Numeric(
+            f"the prediction of case {case.id} must have labels from 0 to {labels - 1}, "
+            f"it has {prediction.min()} to {prediction.max()}"
+        )
+    return prediction
+
+
+def _compared(workload: Workload, sample: Sample, prediction: np.ndarray) -> Compared:
+    several = workload.pipeline.activation == "sigmoid"
+    if workload.task == "classification":
+        prediction = (prediction > workload.pipeline.threshold) if several else np.asarray(prediction.argmax())
+    spacing = None if sample.affine is None else grid.spacing_of(sample.affine)
+    reference = np.asarray(sample.reference)
+    return Compared(reference, prediction.astype(np.uint8), len(workload.labels), several, spacing)
+
+
+def _disagreement(workload: Workload, prediction: np.ndarray, source: np.ndarray) -> float:
+    """The share of voxels with another label than the source model gives; of a classification that of decisions."""
+    if workload.task == "segmentation":
+        return float(np.mean(prediction != source))
+    if workload.pipeline.activation == "sigmoid":
+        threshold = workload.pipeline.threshold
+        return float(np.mean((prediction > threshold) != (source > threshold)))
+    return float(prediction.argmax() != source.argmax())
+
+
+def _pseudo_values(
+    metric: SplitFunction,
+    whole: float,
+    references: Sequence[np.ndarray],
+    chances: Sequence[np.ndarray],
+    cases: Sequence[Case],
+) -> dict[str, float]:
+    """n times the metric less n - 1 times that without the group, for each of n groups; none where one is undefined."""
+    owners = np.array([case.group for case in cases])
+    groups = list(dict.fromkeys(case.group for case in cases))
+    found = {}
+    for group in groups if len(groups) > 1 else ():
+        kept = np.flatnonzero(owners != group).tolist()
+        without = metric(np.array([references[index] for index in kept]), np.array([chances[index] for index in kept]))
+        if not np.isfinite(without):  # a class is in one group only
+            return {}
+        found[group] = len(groups) * whole - (len(groups) - 1) * without
+    return found
+
+
+def _aggregate(name: str, values: Sequence[float | None], cases: Sequence[Case]) -> float:
+    if all(value is None for value in values):
+        raise BadData(f"{name} is not defined for any of the {len(values)} cases: their labels are all empty")
+    return stats.mean_over_groups(values, [case.group for case in cases])

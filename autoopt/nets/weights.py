@@ -1,0 +1,165 @@
+"""Weights on disk: safetensors named by digest, with what made them in the header; other formats are only read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoopt.core.records import canonical_json
+from autoopt.core.store import file_digest, write_atomic
+from autoopt.errors import WeightsError
+from autoopt.workloads.contract import Workload
+
+if TYPE_CHECKING:
+    import torch
+
+SCHEMA = 1
+HEADER_KEY = "autoopt"
+"""All of ours is one entry: the file format does not keep the order of several, and the digest needs it."""
+LONGEST_HEADER_BYTES = 100_000_000
+"""The limit of the safetensors format."""
+MOST_NAMES = 3
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """What the header of our own weights says: whose they are and how good they were (`val`, by metric)."""
+
+    workload: str
+    data_digest: str
+    recipe: Mapping[str, Any]
+    demo: bool = False
+    val: Mapping[str, float] = field(default_factory=dict)
+    test: Mapping[str, float] = field(default_factory=dict)
+
+
+def save_weights(model: torch.nn.Module, folder: Path, info: WeightsInfo, *, half: bool = False) -> Path:
+    """Write the model's weights to `folder`, all or nothing; the name is the workload and the file's digest.
+
+    With `half`, tensors of two or more dimensions are stored as float16. Equal weights and info make equal files.
+    """
+    import torch
+    from safetensors.torch import save
+
+    # A copy of each: some networks have one weight under two names, which the format refuses to share.
+    tensors = {
+        name: (value.to(torch.float16) if half and _is_halved(value) else value).detach().cpu().clone().contiguous()
+        for name, value in model.state_dict().items()
+    }
+    data = save(tensors, {HEADER_KEY: canonical_json({"schema": SCHEMA, **asdict(info)})})
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{info.workload}-{hashlib.sha256(data).hexdigest()[:12]}.safetensors"
+    write_atomic(path, data)
+    return path
+
+
+def round_to_half(model: torch.nn.Module) -> None:
+    """Round the weights that `save_weights(half=True)` rounds, in place, so that scores are those of the file."""
+    import torch
+
+    with torch.no_grad():
+        for value in model.state_dict().values():
+            if _is_halved(value):
+                value.copy_(value.to(torch.float16).to(value.dtype))
+
+
+def find_weights(workload: Workload, home: Path) -> Path | None:
+    """The workload's own weights, else the best on val, then the newest, that were trained for this workload and data.
+
+    Reads headers only and needs no torch. Files that are not ours are passed over.
+    """
+    if workload.weights is not None:
+        return workload.weights
+    fitting: list[tuple[float, float, Path]] = []
+    for path in sorted((home / "weights").glob("*.safetensors")):
+        info = read_info(path)
+        if info is not None and info.workload == workload.name and info.data_digest == workload.data_digest:
+            fitting.append((info.val.get(workload.metrics[0], 0.0), path.stat().st_mtime, path))
+    return max(fitting)[2] if fitting else None
+
+
+def read_info(path: Path) -> WeightsInfo | None:
+    """What the header of a safetensors file says, or None when it is not ours."""
+    try:
+        with path.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            header = json.loads(stream.read(min(length, LONGEST_HEADER_BYTES)))
+            fields = json.loads(header["__metadata__"][HEADER_KEY])
+    except (OSError, struct.error, ValueError, KeyError, TypeError):
+        return None
+    if not isinstance(fields, dict) or fields.pop("schema", None) != SCHEMA:
+        return None
+    return WeightsInfo(**fields)
+
+
+def weights_digest(path: Path) -> str:
+    """SHA-256 of the weights file. Raises WeightsError when it cannot be read."""
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise WeightsError(f"the weights file {path} must be readable: {error.strerror}") from error
+
+
+def load_weights(model: torch.nn.Module, path: Path) -> None:
+    """Put the weights of `path` into the model: safetensors, or a state dict in .pt / .pth, as the model's dtypes.
+
+    Nothing in the file is executed. Raises WeightsError naming what is missing, unexpected or of another shape.
+    """
+    found, wanted = _read(path), model.state_dict()
+    # Counts of batches seen are not weights; old checkpoints lack them.
+    missing = [name for name in wanted if name not in found and not name.endswith("num_batches_tracked")]
+    unexpected = [name for name in found if name not in wanted]
+    misshapen = [
+        f"{name} {tuple(found[name].shape)} instead of {tuple(value.shape)}"
+        for name, value in wanted.items()
+        if name in found and found[name].shape != value.shape
+    ]
+    faults = [
+        f"{len(names)} {what}: {_first(names)}"
+        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
+        if names
+    ]
+    if faults:
+        raise WeightsError(
+            f"the weights {path} must fit the model, they do not: {'; '.join(faults)}. "
+            "Name the file that was trained for this workload with --weights"
+        )
+    model.load_state_dict({name: found.get(name, value) for name, value in wanted.items()})
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    import pickle
+
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(
+            f"the weights {path} must be a safetensors file or a PyTorch state dict, they cannot be read: {reason}"
+        ) from error
+    for key in ("state_dict", "model"):  # of Lightning and others; of MONAI
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+        raise WeightsError(f"the weights {path} must hold a state dict of tensors, they hold a {type(found).__name__}")
+    return found
+
+
+def _is_halved(value: torch.Tensor) -> bool:
+    return value.is_floating_point() and value.ndim >= 2
+
+
+def _first(names: Sequence[str]) -> str:
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

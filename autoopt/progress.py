@@ -1,0 +1,148 @@
+"""What the commands show while they work: how far they are, what is best so far, what is left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from autoopt.core.records import TrialRecord
+from autoopt.study.result import StudyResult
+from autoopt.study.short_names import describe
+from autoopt.terminal import console_of, duration
+
+if TYPE_CHECKING:
+    from autoopt.compress.matrix import Cell
+    from autoopt.nets.baseline import TrainProgress
+    from autoopt.study import loop
+
+
+class _Bar:
+    """A progress bar on stderr, shown while its `with` block runs; each has a task and columns of its own."""
+
+    def __init__(self, *columns: ProgressColumn, total: int | None, **fields: Any) -> None:
+        self._console = console_of(stderr=True)
+        self._progress = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._task = self._progress.add_task("", total=total, **fields)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._progress.stop()
+
+
+def _field(name: str, width: int = 0) -> TextColumn:
+    """A field of the task as it is: names in brackets are no markup."""
+    return TextColumn(f"{{task.fields[{name}]:<{width}}}", markup=False)
+
+
+class SearchBar(_Bar):
+    """The progress of a search: stage, best so far, front size, time left; no terminal: a line per trial."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            SpinnerColumn(), _field("stage", width=8), BarColumn(bar_width=24), MofNCompleteColumn(),
+            TimeElapsedColumn(), _field("left"), _field("best"),
+            total=None, stage="start", left="", best="",
+        )  # fmt: skip
+
+    def __call__(self, progress: loop.Progress) -> None:
+        """Show one event of the search."""
+        left = "" if progress.seconds_left is None else f"{duration(progress.seconds_left)} left"
+        done = len(progress.result.records)
+        self._progress.update(
+            self._task,
+            total=progress.budget,
+            completed=done,
+            stage=progress.stage,
+            left=left,
+            best=_best(progress.result),
+        )
+        if progress.record is not None:
+            text = f"{_trial_line(progress.record, progress.result)}"
+            if not self._console.is_terminal:
+                text = f"{done}/{progress.budget} {text}{f' ({left})' if left else ''}"
+            self._progress.console.print(text, markup=False)
+
+
+class StageLine:
+    """The stages of one replayed trial, a line each."""
+
+    def __init__(self) -> None:
+        self._console = console_of(stderr=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Nothing to close."""
+
+    def __call__(self, stage: str) -> None:
+        """Show that `stage` begins."""
+        self._console.print(f"  {stage} ...")
+
+
+class MatrixBar(_Bar):
+    """The progress of a matrix: cells done, the one that came last, what failed."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__(
+            SpinnerColumn(), TextColumn("cells"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
+            TimeRemainingColumn(), _field("text"), total=total, text="",
+        )  # fmt: skip
+
+    def __call__(self, cell: Cell) -> None:
+        """Show that `cell` is done."""
+        speed_up = "" if cell.speed_up is None else f" {cell.speed_up:.2f}x"
+        text = f"{cell.net}, {cell.technique}, {cell.runtime}: {cell.status}{speed_up}"
+        self._progress.update(self._task, advance=1, text=text)
+        if not self._console.is_terminal:
+            self._console.print(text, markup=False)
+
+
+class TrainBar(_Bar):
+    """The progress of a training: epoch, loss, score on val, time left."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            SpinnerColumn(), TextColumn("epoch"), MofNCompleteColumn(), BarColumn(bar_width=24), TimeElapsedColumn(),
+            _field("text"), total=None, text="",
+        )  # fmt: skip
+        self._epoch = -1
+
+    def __call__(self, progress: TrainProgress) -> None:
+        """Show one event of the training."""
+        text = progress.describe()
+        self._progress.update(self._task, total=progress.epochs, completed=progress.epoch, text=text)
+        if not self._console.is_terminal and progress.epoch != self._epoch:
+            self._epoch = progress.epoch
+            self._console.print(f"epoch {progress.epoch}/{progress.epochs} {text}", markup=False)
+
+
+def _trial_line(record: TrialRecord, result: StudyResult) -> str:
+    name = f"#{record.number} {record.label or describe(record.configuration)}"
+    if record.failure is not None:
+        return f"{name}: failed in {record.failure.stage}: {record.failure.cause}: {record.failure.message}"
+    numbers = result.headline(record)
+    text = f"{name}: {numbers['latency_p25_ms']:.2f} ms, {result.card.primary} {numbers[result.card.primary]:.4f}"
+    return f"{text}, breaks {', '.join(record.violated)}" if record.violated else text
+
+
+def _best(result: StudyResult) -> str:
+    if not result.front:
+        return "no front yet"
+    fastest = result.headline(result.front[0])
+    speedup = fastest.get("speedup_vs_torch_f32")
+    times = "" if speedup is None else f" ({speedup:.1f}x torch f32)"
+    return f"best {fastest['latency_p25_ms']:.2f} ms{times}, front {len(result.front)}"

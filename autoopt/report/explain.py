@@ -1,0 +1,152 @@
+"""One stored trial, profiled layer by layer beside its float twin: where its time goes and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from autoopt.compress.chain import Stages, make
+from autoopt.compress.maker import Maker
+from autoopt.core.records import Scalar, TrialRecord
+from autoopt.core.store import KIND
+from autoopt.errors import BadData, DataError, UsageError
+from autoopt.measure.pack import pack_cases
+from autoopt.measure.profiling import profile_all
+from autoopt.measure.subject import Subject
+from autoopt.report.diagnosis import Explanation, Side, explained
+from autoopt.study.replay import find_trial, prepare_as_before
+from autoopt.study.request import Prepared
+from autoopt.study.result import StudyResult
+from autoopt.study.space import configured
+
+
+def explain_trial(
+    trial: str,
+    *,
+    against: str | None = None,
+    study: str | None = None,
+    home: Path = Path("mlruns"),
+    storage: str | None = None,
+    timeout_s: float = 300.0,
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> Explanation:
+    """Profile a stored trial, and the trial `against` it, on this host; say why the one is faster or slower.
+
+    Without `against` its float twin is taken (see `float_twin`), if there is one. Nothing is added to the study.
+    Raises UsageError when a trial was never measured, or workload, weights or data are not what they were.
+    """
+    result, record = find_trial(trial, study, home, storage)
+    if against is None:
+        other = float_twin(result, record)
+    else:
+        # The study of the first trial, unless the second names its own: that must be the same one.
+        named, other = find_trial(against, None if "/" in against else result.card.name, home, storage)
+        if named.card.name != result.card.name:
+            raise UsageError(f"both trials must be of one study, got {result.card.name} and {named.card.name}")
+        if other.number == record.number:
+            raise UsageError(f"a trial is compared with another one, got #{record.number} twice")
+    records = [record] if other is None else [record, other]
+    for item in records:
+        _check_measured(item)
+    prepared = prepare_as_before(result.card, home)
+    subjects = _subjects(records, prepared, on_stage)
+    on_stage("profile")
+    profiles = profile_all(subjects, timeout_s=timeout_s)
+    sides = [Side(item, profile, result.card.latency) for item, profile in zip(records, profiles, strict=True)]
+    notes = _notes(result, prepared, subjects)
+    return explained(result, sides[0], sides[1] if len(sides) > 1 else None, notes)
+
+
+def float_twin(study: StudyResult, record: TrialRecord) -> TrialRecord | None:
+    """The measured trial without `quantize` that is most like `record`: of its runtime and threads.
+
+    Else the study's OpenVINO FP32, else its reference; None where all of these are `record` itself or not there.
+    """
+    settings = _settings(record)
+    twins = [
+        other
+        for other in study.records
+        if _is_measured(other)
+        and other.number != record.number
+        and other.configuration.section("quantize") is None
+        and all(_settings(other).get(name) == settings.get(name) for name in ("runtime.name", "runtime.threads"))
+    ]
+    # A trial in float is explained against FP32: among its twins the precision it shares with them says nothing.
+    if record.configuration.section("quantize") is None:
+        twins = [other for other in twins if _settings(other).get("runtime.precision") == "f32"]
+        if settings.get("runtime.precision") == "f32":
+            twins = []
+    if twins:
+        return max(twins, key=lambda other: (_alike(settings, _settings(other)), -other.number))
+    for other in (study.openvino_f32, study.reference):
+        if other is not None and _is_measured(other) and other.number != record.number:
+            return other
+    return None
+
+
+def _settings(record: TrialRecord) -> dict[str, Scalar]:
+    return {
+        f"{name}.{key}": value
+        for name, section in record.configuration.sections().items()
+        if section is not None and name != "quantize"
+        for key, value in section.items()
+    }
+
+
+def _alike(one: Mapping[str, Scalar], other: Mapping[str, Scalar]) -> int:
+    return sum(name in other and other[name] == value for name, value in one.items())
+
+
+def _is_measured(record: TrialRecord) -> bool:
+    return record.measurement is not None and bool(record.artifacts)
+
+
+def _check_measured(record: TrialRecord) -> None:
+    if not _is_measured(record):
+        failure = record.failure
+        why = f": it failed in {failure.stage} ({failure.message})" if failure is not None else ""
+        raise UsageError(f"only a trial that was measured can be explained, #{record.number} was not{why}")
+
+
+def _subjects(records: list[TrialRecord], prepared: Prepared, on_stage: Callable[[str], None]) -> list[Subject]:
+    """What of each trial is profiled: its artifact, from the store or made again as it was made."""
+    try:
+        cases = pack_cases(prepared.workload, "val", prepared.store)
+    except BadData as error:
+        raise DataError(error.message) from error
+    subjects = []
+    with ExitStack() as held:
+        maker: Maker | None = None
+        for record in records:
+            pipeline = configured(prepared.workload.pipeline, record.configuration)
+            artifact = prepared.store.get(KIND, record.artifacts[-1])
+            if artifact is not None:
+                prepared.store.verify(artifact)
+            else:
+                maker = maker or held.enter_context(
+                    Maker(prepared.workload, prepared.weights, prepared.store, prepared.host)
+                )
+                artifact = make(record.configuration, maker, pipeline, Stages(on_stage))[-1]
+            settings = record.configuration.section("runtime") or {}
+            subjects.append(Subject(artifact, settings, pipeline, cases))
+    return subjects
+
+
+def _notes(study: StudyResult, prepared: Prepared, subjects: list[Subject]) -> tuple[str, ...]:
+    notes = []
+    if prepared.host.fingerprint != study.card.host.fingerprint:
+        notes.append(
+            f"this host ({prepared.host.fingerprint}) is not the one of the study ({study.card.host.fingerprint}): "
+            "the recorded latencies are of the other one"
+        )
+    if len({subject.pipeline.tile for subject in subjects}) > 1:
+        tiles = " and ".join("x".join(map(str, subject.pipeline.tile)) for subject in subjects)
+        notes.append(f"the trials cut tiles of {tiles}: their calls do not do the same work")
+    if len({subject.pipeline.in_graph for subject in subjects}) > 1:
+        notes.append("the trials leave different work to the pipeline: only one of their calls normalises or decides")
+    if study.card.latency == "tile":
+        notes.append("the study times a tile from pixels to answer, here the network call alone is profiled")
+    if study.card.latency == "case":
+        notes.append("the study times whole cases, here a single network call on the first tile is profiled")
+    return tuple(notes)

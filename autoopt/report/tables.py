@@ -1,0 +1,129 @@
+"""The front of a study as JSON, CSV and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from autoopt.core.records import TrialRecord
+from autoopt.study.result import StudyResult, held
+from autoopt.study.short_names import describe
+
+
+def front_json(result: StudyResult) -> dict[str, Any]:
+    """The front as plain JSON: study, limits, members with configuration and headline numbers."""
+    card = result.card
+    return {
+        "study": card.name,
+        "workload": card.workload,
+        "demo": card.demo,
+        "host": {"fingerprint": card.host.fingerprint, "cpu": card.host.cpu},
+        "limits": dict(card.limits),
+        "objectives": list(card.objectives),
+        "trials": len(result.records),
+        "front": [
+            {
+                "trial": record.number,
+                "label": record.label,
+                "configuration": record.configuration.sections(),
+                "tied_with": result.ties[record.number] if result.ties[record.number] != record.number else None,
+                "held_on_test": held(record, result),
+                **result.headline(record),
+            }
+            for record in result.front
+        ],
+    }
+
+
+def front_csv(result: StudyResult) -> str:
+    """The front as CSV: one row a member, flat configuration and headline numbers; `demo` in every row."""
+    rows = [
+        {"trial": r.number, "demo": result.card.demo, **r.configuration.flat(), **result.headline(r)}
+        for r in result.front
+    ]
+    names = list(dict.fromkeys(name for row in rows for name in row)) or ["trial"]
+    return csv_text(names, ([row.get(name) for name in names] for row in rows))
+
+
+def front_markdown(result: StudyResult) -> str:
+    """The front as a Markdown table with the references below it: speed-ups, drop, memory, size."""
+    card = result.card
+    limits = ", ".join(f"{name} <= {value:g}" for name, value in sorted(card.limits.items())) or "none"
+    header = columns(result)
+    members = [*front_rows(result), *reference_rows(result)]
+    lines = [
+        f"### Pareto front of {card.title}",
+        "",
+        f"study {card.name}, {len(result.records)} trials, limits: {limits}; {card.host.cpu}, {card.host.cores} cores",
+        "",
+        f"| {' | '.join(header)} |",
+        f"| --- | --- {'| ---: ' * (len(header) - 2)}|",
+        *(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |" for cells in members),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as CSV; None is an empty cell."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def columns(result: StudyResult) -> tuple[str, ...]:
+    """The header of the rows of `front_rows` and `reference_rows`."""
+    return ("trial", "configuration", *(title or result.card.primary for title, _, _ in _COLUMNS))
+
+
+def front_rows(result: StudyResult) -> list[list[str]]:
+    """The members of the front as formatted cells, fastest first."""
+    return [_cells(result, record, describe(record.configuration)) for record in result.front]
+
+
+def reference_rows(result: StudyResult) -> list[list[str]]:
+    """The yardsticks that are not on the front themselves, as formatted cells."""
+    shown = {record.number for record in result.front}
+    rows = []
+    for record in (result.reference, result.openvino_f32):
+        if record is not None and record.number not in shown:
+            shown.add(record.number)
+            rows.append(_cells(result, record, f"{record.label} (reference)"))
+    return rows
+
+
+_COLUMNS = (
+    ("p25 ms", "latency_p25_ms", "{:.2f}"),
+    ("95 %", "latency_{}_ms", "{:.1f}"),
+    ("x PyTorch f32", "speedup_vs_torch_f32", "{:.2f}"),
+    ("x OpenVINO f32", "speedup_vs_openvino_f32", "{:.2f}"),
+    ("", "", "{:.4f}"),  # the primary metric, by its own name
+    ("drop", "drop", "{:+.4f}"),
+    ("at most", "drop_upper", "{:+.4f}"),
+    ("on test", "test_drop", "{:+.4f}"),
+    ("on front", "front_chance", "{:.0%}"),
+    ("peak MB", "peak_rss_mb", "{:.0f}"),
+    ("size MB", "size_mb", "{:.2f}"),
+)
+"""Title, headline number and format of the numeric columns; {} in a number stands for low and high."""
+
+
+def _cells(result: StudyResult, record: TrialRecord, name: str) -> list[str]:
+    numbers = result.headline(record)
+    values = [_cell(numbers, key or result.card.primary, text) for _, key, text in _COLUMNS]
+    if held(record, result) is False:
+        name = f"{name} (did not hold on test)"
+    tie = result.ties.get(record.number)
+    if tie is not None and tie != record.number:
+        name = f"{name} (tied with #{tie})"
+    return [f"#{record.number}", name, *values]
+
+
+def _cell(numbers: Mapping[str, float], key: str, text: str) -> str:
+    if "{}" not in key:
+        return text.format(numbers[key]) if key in numbers else "-"
+    low, high = key.format("low"), key.format("high")
+    return f"{text.format(numbers[low])}-{text.format(numbers[high])}" if low in numbers and high in numbers else "-"

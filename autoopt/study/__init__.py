@@ -1,0 +1,1 @@
+"""What to try, one trial, and what the study knows."""

@@ -1,0 +1,332 @@
+"""The search: proposes, has trials run, stores and announces them until told to stop. Its world comes as arguments."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from autoopt.core.records import Measurement, Quality, Status, TrialRecord, digest
+from autoopt.errors import NoStudy, TrialError, UsageError
+from autoopt.measure.lock import host_lock
+from autoopt.measure.timing import Plan
+from autoopt.study.limits import unknown_of
+from autoopt.study.plan import seconds_left
+from autoopt.study.request import Prepared, Request, prepare
+from autoopt.study.result import StudyResult
+from autoopt.study.runner import Evaluate, LocalRunner, Runner
+from autoopt.study.sink import Sink, opened
+from autoopt.study.storage import Proposal, Study, check_storage, open_study, read_study
+from autoopt.study.trial.confirm import AT_ONCE
+from autoopt.study.trial.evaluate import evaluate
+
+Attempt = tuple[Proposal, int]
+Clock = Callable[[], float]
+"""Seconds since some moment; never goes back."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a search decides by, besides its budget, its time and its limits.
+
+    `failures_in_a_row` failed trials end it: something is wrong with the host, not with a configuration. Of the time
+    that measuring takes, `recheck_share` is kept for measuring contested trials again. A trial whose host was busy is
+    measured `tries` times before its numbers are kept and called noisy.
+    """
+
+    failures_in_a_row: int = 10
+    recheck_share: float = 0.2
+    tries: int = 3
+
+
+USUAL = Rules()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a listener is told at every stage of every trial: enough to draw a progress bar.
+
+    `stage` is the stage that begins, `record` the trial that just ended (else None), `result` the
+    study so far, `seconds_left` an estimate or None while nothing is known.
+    """
+
+    stage: str
+    budget: int
+    result: StudyResult
+    record: TrialRecord | None = None
+    seconds_left: float | None = None
+
+
+Listener = Callable[[Progress], None]
+
+
+def silent(progress: Progress) -> None:
+    """A listener that does nothing."""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found and what it cost.
+
+    `stopped` says why it ended. `made` and `reused` count artifacts by stage, in this command.
+    `seconds` is the wall time of this command by kind: make, measure, score, rest and total;
+    `first_trial_s` the time from the call to the first finished trial, None when none ran.
+    """
+
+    study: StudyResult
+    stopped: str
+    exhaustive: bool
+    made: Mapping[str, int] = field(default_factory=dict)
+    reused: Mapping[str, int] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    first_trial_s: float | None = None
+
+    @property
+    def front(self) -> tuple[TrialRecord, ...]:
+        """The complete, feasible trials that no other dominates, fastest first."""
+        return self.study.front
+
+    @property
+    def records(self) -> tuple[TrialRecord, ...]:
+        """All trials of the study, by number."""
+        return self.study.judged
+
+
+def search(
+    request: Request,
+    *,
+    sinks: Sequence[Sink] = (),
+    evaluate: Evaluate = evaluate,
+    clock: Clock = time.perf_counter,
+    plan: Plan | None = None,
+    listener: Listener = silent,
+    rules: Rules = USUAL,
+    runner: Runner | None = None,
+) -> SearchResult:
+    """Run the search that `request` describes, or continue it, and return what the study knows.
+
+    Every trial is in the study storage and in all `sinks` when this returns. Trials are run by `evaluate`, each
+    measured as long as `plan` says, in processes of this host, unless a `runner` is given. Raises UsageError for bad
+    input and BusyError when another process searches the same study.
+    """
+    began = clock()
+    with ExitStack() as held:
+        runner = held.enter_context(runner or LocalRunner(evaluate, plan))
+        prepared = prepare(request)
+        held.enter_context(host_lock(f"study-{digest([prepared.storage_url, prepared.card.name])[:16]}", timeout_s=0))
+        before = _study_so_far(prepared)
+        _check_guards(before, prepared.card.limits)
+        loop = Loop(
+            runner, sinks,
+            budget=request.budget, time_s=request.time_s, rules=rules, clock=clock, began=began, listener=listener,
+            estimate_s=partial(seconds_left, prepared), before=before,
+        )  # fmt: skip
+        to_do = len(before.records) < request.budget or bool(before.unconfirmed)
+        if to_do:
+            runner.open(prepared, before, loop.on_stage)
+        for sink in sinks:  # before there is a study: what does not fit leaves no empty one behind
+            sink.check()
+        if to_do:
+            runner.check()
+        study = held.enter_context(open_study(prepared.storage_url, prepared.card, prepared.space))
+        held.enter_context(opened(sinks, study.result))
+        return loop.run(study) if to_do else loop.rest(study)
+
+
+def _study_so_far(prepared: Prepared) -> StudyResult:
+    """The study as it is stored, without records when it is new. Raises StorageError."""
+    check_storage(prepared.storage_url)
+    try:
+        return read_study(prepared.storage_url, prepared.card.name)
+    except NoStudy:
+        return StudyResult(prepared.card, ())
+
+
+def _check_guards(before: StudyResult, limits: Mapping[str, float]) -> None:
+    """Raise UsageError when stored trials tell nothing of a guard: they would pass unseen."""
+    scored = [record for record in before.records if record.quality is not None]
+    missing = sorted({name for record in scored for name in unknown_of(record, before.reference, limits)})
+    if missing:
+        raise UsageError(
+            f"study {before.card.name} was searched without the guard {', '.join(missing)}, and its trials tell "
+            "nothing of it: begin another study with --study NAME"
+        )
+
+
+class Loop:
+    """The loop of one search: what is proposed is run, stored and announced, until a rule ends it.
+
+    `estimate_s` says from the records how many seconds the rest takes; `began` is when the search was asked for, by
+    `clock`; `before` is the study until `run` has it.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        sinks: Sequence[Sink],
+        *,
+        budget: int,
+        before: StudyResult,
+        time_s: float | None = None,
+        rules: Rules = USUAL,
+        clock: Clock = time.perf_counter,
+        began: float | None = None,
+        listener: Listener = silent,
+        estimate_s: Callable[[Sequence[TrialRecord]], float] = lambda records: 0.0,
+    ) -> None:
+        self._runner = runner
+        self._sinks = sinks
+        self._budget = budget
+        self._result = before
+        self._time_s = time_s
+        self._rules = rules
+        self._clock = clock
+        self._began = clock() if began is None else began
+        self._listener = listener
+        self._estimate_s = estimate_s
+        self._new: list[TrialRecord] = []
+        self._spent: list[Mapping[str, float]] = []
+        self._first_trial_s: float | None = None
+        self._ends_at: float | None = None
+        """When the last trial will be done, as estimated after the last one that was."""
+
+    def run(self, study: Study) -> SearchResult:
+        """Spend the budget, then measure again what is contested, and score the front on test."""
+        stopped = self._spend(study)
+        self._recheck(study)
+        self._confirm(study)
+        self.on_stage("report")
+        return self._finish(study, stopped)
+
+    def rest(self, study: Study) -> SearchResult:
+        """What `run` returns where no budget is left and nothing is to be confirmed."""
+        return self._finish(study, "the budget was already spent")
+
+    def on_stage(self, stage: str) -> None:
+        """Tell the listener that `stage` begins."""
+        self._listener(Progress(stage, self._budget, self._result, None, self._seconds_left()))
+
+    def _spend(self, study: Study) -> str:
+        """Trial after trial until something says stop; returns what did."""
+        again: deque[Attempt] = deque()
+        for proposal, tries in _attempts(study.proposals(self._budget), again):
+            if self._out_of_time():
+                return "the time is up"
+            self._result = study.result
+            record = self._runner.run(proposal, study.result)
+            self._spent.append(record.seconds)
+            if record.measurement is not None and record.measurement.contended:
+                if tries < self._rules.tries:
+                    study.postpone(proposal)
+                    again.append((proposal, tries + 1))
+                    continue
+                record = replace(record, notes=(*record.notes, f"noisy: {tries} times {record.measurement.contended}"))
+            self._keep(study, proposal, record)
+            count = self._rules.failures_in_a_row
+            last = self._new[-count:]
+            if len(last) == count and all(item.status is Status.FAILED for item in last):
+                return f"{count} trials in a row failed"
+        if len(study.records) < self._budget:
+            exhaustive = study.exhaustive(self._budget)
+            return "every point of the space was tried" if exhaustive else "nothing new is left to try"
+        return "the budget is spent"
+
+    def _keep(self, study: Study, proposal: Proposal, record: TrialRecord) -> None:
+        """Store the record, hand it to the sinks, tell the listener."""
+        self.on_stage("store")
+        record = study.tell(proposal, record)
+        self._new.append(record)
+        self._result = study.result
+        now = self._clock()
+        if self._first_trial_s is None:
+            self._first_trial_s = now - self._began
+        self._ends_at = now + self._estimate_s(study.records)
+        for sink in self._sinks:
+            sink.trial(record, study.result)
+        self._listener(Progress("store", self._budget, study.result, record, self._seconds_left()))
+
+    def _recheck(self, study: Study) -> None:
+        """Measure contested trials side by side, for a share of the time that measuring took."""
+        measured_s = sum(record.seconds.get("measure", 0.0) for record in self._new)
+        share, began = self._rules.recheck_share, self._clock()
+        most_s = share / (1 - share) * measured_s
+        while self._clock() - began < most_s and not self._out_of_time(whole=True):
+            records = study.result.contested[:AT_ONCE]
+            if not records:
+                return
+            try:
+                found = self._runner.compare(records)
+            except TrialError as error:
+                for record in records:
+                    self._add(study, record, note=f"could not be measured again: {error.message}")
+                return
+            for record, more in zip(records, found, strict=True):
+                self._add(study, record, more=more)
+
+    def _confirm(self, study: Study) -> None:
+        """Score the reference and the front on test, each once."""
+        for record in study.result.unconfirmed:
+            try:
+                self._add(study, record, test=self._runner.confirm(record))
+            except TrialError as error:
+                self._add(study, record, note=f"could not be confirmed on test: {error.message}")
+
+    def _add(
+        self,
+        study: Study,
+        record: TrialRecord,
+        *,
+        more: Measurement | None = None,
+        test: Quality | None = None,
+        note: str = "",
+    ) -> None:
+        added = study.add(record.number, more=more, test=test, note=note)
+        self._result = study.result
+        for sink in self._sinks:
+            sink.trial(added, study.result)
+
+    def _finish(self, study: Study, stopped: str) -> SearchResult:
+        for sink in self._sinks:
+            sink.changed(study.result)
+        spent = [*self._spent, self._runner.later_s]  # also of tries that were put off
+        kinds = {kind: sum(seconds.get(kind, 0.0) for seconds in spent) for kind in ("make", "measure", "score")}
+        total = self._clock() - self._began
+        return SearchResult(
+            study.result,
+            stopped,
+            study.exhaustive(self._budget),
+            self._runner.made,
+            self._runner.reused,
+            {**kinds, "rest": total - sum(kinds.values()), "total": total},
+            self._first_trial_s,
+        )
+
+    def _out_of_time(self, *, whole: bool = False) -> bool:
+        """Whether the time for new trials is over, or (`whole`) all of it: a share is kept for the contested ones."""
+        share = 1.0 if whole else 1.0 - self._rules.recheck_share
+        return self._time_s is not None and self._clock() - self._began >= self._time_s * share
+
+    def _seconds_left(self) -> float | None:
+        if self._ends_at is None:
+            return None
+        end = self._ends_at if self._time_s is None else min(self._ends_at, self._began + self._time_s)
+        return max(0.0, end - self._clock())
+
+
+def _attempts(proposals: Iterator[Proposal], again: deque[Attempt]) -> Iterator[Attempt]:
+    """New proposals and, after at least one other trial, those that were put into `again`, with the number of the try.
+
+    Seeds are tried again at once: what all others are compared with cannot wait for them.
+    """
+    for proposal in proposals:
+        waiting = len(again)
+        yield proposal, 1
+        while again and again[-1][0].origin == "seed":
+            yield again.pop()
+        for _ in range(waiting):
+            yield again.popleft()
+    while again:
+        yield again.popleft()

@@ -1,0 +1,101 @@
+"""One stored trial, run again alone from its record, beside what it gave the first time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from autoopt.core.records import StudyCard, TrialRecord
+from autoopt.errors import StorageError, UsageError, WeightsError
+from autoopt.study.request import Prepared, Request, default_storage, prepare
+from autoopt.study.result import SETTLED, StudyResult
+from autoopt.study.storage import read_study
+from autoopt.study.trial.bench import open_bench
+from autoopt.study.trial.evaluate import evaluate
+from autoopt.workloads.contract import Latency
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The stored record and the fresh one; `notes` name what differs between then and now."""
+
+    study: StudyResult
+    before: TrialRecord
+    after: TrialRecord
+    notes: tuple[str, ...]
+
+
+def parse_trial(trial: str) -> tuple[str | None, int]:
+    """`NUMBER`, `#NUMBER` or `STUDY/NUMBER` as (study or None, number). Raises UsageError."""
+    study, _, number = trial.rpartition("/")
+    digits = number.removeprefix("#")
+    if not digits.isascii() or not digits.isdigit():
+        raise UsageError(f"a trial is named by its number, such as 12, or STUDY/12, got {trial!r}")
+    return study or None, int(digits)
+
+
+def find_trial(trial: str, study: str | None, home: Path, storage: str | None) -> tuple[StudyResult, TrialRecord]:
+    """The study and the record that `trial` names. Raises UsageError or StorageError."""
+    named, number = parse_trial(trial)
+    result = read_study(storage or default_storage(home), study or named)
+    record = result.by_number(number)
+    if record is None:
+        last = max((item.number for item in result.records), default=-1)
+        raise StorageError(f"study {result.card.name} has no trial {number}: its trials are 0 to {last}")
+    return result, record
+
+
+def replay_trial(
+    trial: str,
+    *,
+    study: str | None = None,
+    home: Path = Path("mlruns"),
+    storage: str | None = None,
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> Replay:
+    """Evaluate the configuration of a stored trial again, on this host, with the weights and data of its study.
+
+    Nothing is added to the study. Raises UsageError when workload, weights or data are not what they were.
+    """
+    result, before = find_trial(trial, study, home, storage)
+    prepared = prepare_as_before(result.card, home)
+    with open_bench(prepared, on_stage=on_stage) as bench:
+        bench.maker.check()
+        after = evaluate(before.configuration, bench, origin="replay", label=before.label)
+    notes = _notes(result.card, prepared, before, after)
+    return Replay(result, before, after.with_number(before.number), notes)
+
+
+def prepare_as_before(card: StudyCard, home: Path) -> Prepared:
+    """The workload, weights and space of a stored study, loaded again. Raises UsageError when they changed."""
+    data, weights = card.origin.get("data"), card.origin.get("weights")
+    prepared = prepare(
+        Request(
+            workload=str(card.origin.get("source") or card.workload),
+            options=card.origin.get("options") or {},
+            data=None if data is None else Path(str(data)),
+            weights=None if weights is None or card.demo else Path(str(weights)),
+            home=home,
+        )
+    )
+    if prepared.card.weights_digest != card.weights_digest:
+        raise WeightsError(f"the weights {prepared.weights} are not those that study {card.name} was made with")
+    if prepared.card.data_digest != card.data_digest:
+        raise UsageError(f"the data {data or 'of the demo'} changed since study {card.name} was made")
+    # What was timed follows from the space of the study, which is not needed otherwise.
+    return replace(prepared, card=card, workload=replace(prepared.workload, latency=cast(Latency, card.latency)))
+
+
+def _notes(card: StudyCard, prepared: Prepared, before: TrialRecord, after: TrialRecord) -> tuple[str, ...]:
+    notes = []
+    if prepared.host.fingerprint != card.host.fingerprint:
+        notes.append(f"this host ({prepared.host.fingerprint}) is not the one of the study ({card.host.fingerprint})")
+    if before.artifacts and after.artifacts and before.artifacts != after.artifacts:
+        notes.append("the artifacts were made anew: library versions, data or weights changed")
+    if before.measurement and after.measurement:
+        then, now = before.measurement.effective, after.measurement.effective
+        changed = [name for name in SETTLED if then.get(name) != now.get(name)]
+        notes += [f"effective {name} was {then.get(name)}, now it is {now.get(name)}" for name in changed]
+    return tuple(notes)

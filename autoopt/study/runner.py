@@ -1,0 +1,185 @@
+"""What runs trials for a search: the loop says which, a runner says what came out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cached_property
+from typing import Protocol, Self
+
+from autoopt.compress.chain import Stages
+from autoopt.compress.maker import warm_child
+from autoopt.core.process import Child
+from autoopt.core.records import Configuration, Measurement, Quality, TrialRecord
+from autoopt.core.store import Artifact
+from autoopt.measure.host import current_host
+from autoopt.measure.pack import pack_cases
+from autoopt.measure.timing import Plan
+from autoopt.study.request import Prepared
+from autoopt.study.result import StudyResult
+from autoopt.study.space import seeds
+from autoopt.study.storage import Proposal
+from autoopt.study.trial.bench import Bench, open_bench
+from autoopt.study.trial.confirm import head_to_head, on_test
+from autoopt.study.trial.evaluate import StopRule, evaluate
+from autoopt.study.trial.screening import Screening, screening_of
+
+OnStage = Callable[[str], None]
+
+
+class Evaluate(Protocol):
+    """The signature of `evaluate.evaluate`."""
+
+    def __call__(
+        self,
+        configuration: Configuration,
+        bench: Bench,
+        *,
+        stop: StopRule | None = None,
+        screening: Screening = ...,
+        origin: str = ...,
+        label: str = ...,
+    ) -> TrialRecord:
+        """One configuration, made, measured and scored."""
+        ...
+
+
+class Runner(Protocol):
+    """Runs the trials of one study, for the length of a `with` block.
+
+    `made` and `reused` count artifacts by stage, `later_s` is the wall time by kind (make, measure, score) of `compare`
+    and `confirm`.
+    """
+
+    def __enter__(self) -> Self:
+        """Begin what takes long and needs no request."""
+        ...
+
+    def __exit__(self, *exc_info: object) -> None:
+        """End all processes."""
+        ...
+
+    def open(self, prepared: Prepared, before: StudyResult, on_stage: OnStage) -> None:
+        """Get ready for the trials of a study that stands at `before`; `on_stage` is told each stage as it begins.
+
+        Raises UsageError when no trial could run.
+        """
+        ...
+
+    def check(self) -> None:
+        """Wait until the model is loaded. Raises WeightsError or WorkloadError when it does not fit its weights."""
+        ...
+
+    def run(self, proposal: Proposal, study: StudyResult) -> TrialRecord:
+        """Evaluate a proposal in a study that stands at `study`."""
+        ...
+
+    def compare(self, records: Sequence[TrialRecord]) -> list[Measurement]:
+        """Measure trials again, side by side: one more process of each, in their order. Raises TrialError."""
+        ...
+
+    def confirm(self, record: TrialRecord) -> Quality:
+        """The quality on test of what a trial measured. Raises TrialError."""
+        ...
+
+    @property
+    def made(self) -> Mapping[str, int]:
+        """Artifacts that were made, by stage."""
+        ...
+
+    @property
+    def reused(self) -> Mapping[str, int]:
+        """Artifacts that were found in the store, by stage."""
+        ...
+
+    @property
+    def later_s(self) -> Mapping[str, float]:
+        """Seconds by kind that `compare` and `confirm` took."""
+        ...
+
+
+class LocalRunner:
+    """Runs trials in processes of this host: see `Runner`.
+
+    `evaluate` is the trial, one page; `plan` says how long each is measured, None for the usual.
+    """
+
+    def __init__(self, evaluate: Evaluate = evaluate, plan: Plan | None = None) -> None:
+        self._evaluate = evaluate
+        self._plan = plan or Plan()
+        self._held = ExitStack()
+        self._child: Child | None = None
+        self._prepared: Prepared | None = None
+        self._bench: Bench | None = None
+        self._stages = Stages(lambda stage: None)
+
+    def __enter__(self) -> Self:
+        # It imports torch, which takes seconds, while demo data are drawn and files are checked.
+        self._child = self._held.enter_context(warm_child(current_host()))
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._held.close()
+
+    def open(self, prepared: Prepared, before: StudyResult, on_stage: OnStage) -> None:
+        """See `Runner`."""
+        quantile = before.quantile or prepared.card.calibration.get("quantile", self._plan.quantile)
+        self._prepared, self._stages = prepared, Stages(on_stage)
+        opening = open_bench(
+            prepared, on_stage=on_stage, child=self._child, plan=replace(self._plan, quantile=quantile),
+            level_s=before.level_s,
+        )  # fmt: skip
+        self._bench = self._held.enter_context(opening)
+
+    def check(self) -> None:
+        """See `Runner`; the first seed is exported while the caller goes on."""
+        bench, prepared = self._open()
+        bench.maker.check()
+        bench.begin(seeds(prepared.space)[0].configuration)
+
+    def run(self, proposal: Proposal, study: StudyResult) -> TrialRecord:
+        """See `Runner`."""
+        bench, _ = self._open()
+        reference = None if study.reference is None else study.reference.quality
+        return self._evaluate(
+            proposal.configuration,
+            bench,
+            stop=StopRule(study.verdict, study.clear),
+            screening=screening_of(bench.workload.splits[bench.split], reference, study.card.limits.get("drop")),
+            origin=proposal.origin,
+            label=proposal.label,
+        )
+
+    def compare(self, records: Sequence[TrialRecord]) -> list[Measurement]:
+        """See `Runner`."""
+        return head_to_head(records, self._open()[0], self._stages)
+
+    def confirm(self, record: TrialRecord) -> Quality:
+        """See `Runner`."""
+        return on_test(record, self._open()[0], self._stages, self._test_cases)
+
+    @property
+    def made(self) -> Mapping[str, int]:
+        """See `Runner`."""
+        return {} if self._bench is None else dict(self._bench.maker.made)
+
+    @property
+    def reused(self) -> Mapping[str, int]:
+        """See `Runner`."""
+        return {} if self._bench is None else dict(self._bench.maker.reused)
+
+    @property
+    def later_s(self) -> Mapping[str, float]:
+        """See `Runner`."""
+        return self._stages.seconds
+
+    @cached_property
+    def _test_cases(self) -> Artifact:
+        bench, prepared = self._open()
+        return pack_cases(bench.workload, "test", prepared.store)
+
+    def _open(self) -> tuple[Bench, Prepared]:
+        if self._bench is None or self._prepared is None:
+            raise ValueError("a runner must be opened with a prepared request before it runs trials")
+        return self._bench, self._prepared

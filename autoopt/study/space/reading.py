@@ -1,0 +1,257 @@
+"""A space file (YAML) into a `Space`: checked whole, every problem at once, each with its path in the file.
+
+    schema: 1
+    description: what this space is for
+    quantize:                      one section per compression step; null or absent: the step is off
+      scheme: [null, int8]         a list is a choice
+      preset: mixed                a scalar is fixed
+      calibration_cases: {low: 16, high: 64, step: 16}      low and high are a range
+    runtime:
+      name: [openvino, torch]
+      threads: auto                powers of two up to the cores of this host, and the cores
+
+A setting that the file leaves out has its default.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoopt.compress import NET_STEPS, STEPS, step
+from autoopt.core.parameters import Parameter
+from autoopt.core.records import Host, Scalar
+from autoopt.errors import SpaceError, TrialError
+from autoopt.inference.runtimes import RUNTIMES, runtime
+from autoopt.study.space.dimension import Dimension
+from autoopt.study.space.pipeline import PARAMETERS, PIPELINE, problems, sample_image
+from autoopt.study.space.points import RUNTIME, Space
+from autoopt.study.space.values import dimension_of
+from autoopt.workloads.contract import Workload
+
+SCHEMA = 1
+AUTO = "auto"
+_ABOUT = ("schema", "description")
+
+
+def shipped_spaces() -> dict[str, str]:
+    """The spaces that come with autoopt: name to description."""
+    return {path.stem: _description(_parse(path, path.name)) for path in sorted(_shipped())}
+
+
+def load_space(source: str | Path, host: Host, workload: Workload | None = None) -> Space:
+    """The space in the file `source`, or the shipped one of that name, expanded for `host` and `workload`.
+
+    A finished graph has no PyTorch: that runtime is left out. Raises SpaceError with everything that is wrong
+    with the file.
+    """
+    path = _locate(source)
+    document = _parse(path, str(path))
+    if not isinstance(document, Mapping):
+        got = _kind(document)
+        raise SpaceError(f"{path}: a space must be a mapping of sections ({_listed(_sections())}), got {got}")
+    reader = _Reader(str(path), host, workload)
+    dimensions = tuple(reader.dimensions(document))
+    if reader.problems:
+        raise SpaceError(*reader.problems)
+    pipeline = None if workload is None else workload.pipeline
+    return Space(path.stem, dimensions, host, _description(document), pipeline, reader.without, reader.image)
+
+
+class _Reader:
+    """Reads one document; collects what is wrong instead of stopping at the first."""
+
+    def __init__(self, file: str, host: Host, workload: Workload | None) -> None:
+        self.problems: list[str] = []
+        self.image: np.ndarray | None = None
+        self.without = ("torch",) if workload is not None and workload.graph is not None else ()
+        self._file = file
+        self._host = host
+        self._workload = workload
+
+    def dimensions(self, document: Mapping[Any, Any]) -> Iterator[Dimension]:
+        for key in document:
+            allowed = (*_sections(), *_ABOUT)
+            if key not in allowed:
+                self._problem(str(key), f"is not a section, allowed are {_listed(allowed)}", key, allowed)
+        if document.get("schema", SCHEMA) != SCHEMA:
+            self._problem("schema", f"must be {SCHEMA}, got {document['schema']!r}: this version reads no other")
+        yield from self._pipeline(document.get(PIPELINE))
+        for name in STEPS:
+            yield from self._step(name, document.get(name))
+        yield from self._runtime(document.get(RUNTIME))
+
+    def _pipeline(self, section: Any) -> Iterator[Dimension]:
+        if section is None:
+            return
+        if not isinstance(section, Mapping):
+            self._problem(PIPELINE, f"must be a mapping of settings ({_listed(PARAMETERS)}), got {_kind(section)}")
+            return
+        if self._workload is not None:
+            try:
+                self.image = sample_image(section, self._workload)
+            except TrialError as error:
+                self._problem(f"{PIPELINE}.in_graph", f"needs a look at a training image: {error.message}")
+                return
+            self.problems += [f"{self._file}: {text}" for text in problems(section, self._workload, self.image)]
+        yield from self._settings(PIPELINE, section, PARAMETERS)
+
+    def _step(self, name: str, section: Any) -> Iterator[Dimension]:
+        parameters = step(name).PARAMETERS
+        if section is None and name in NET_STEPS:
+            return
+        if section is None:
+            section = {step(name).SWITCH: None}
+        if not isinstance(section, Mapping):
+            wanted = f"a mapping of settings ({_listed(parameters)}) or null (off)"
+            self._problem(name, f"must be {wanted}, got {_kind(section)}")
+            return
+        if name in NET_STEPS and self._workload is not None and self._workload.build is None:
+            why = f"{self._workload.name} is a finished graph, there is no network to change"
+            self._problem(name, f"must be left out: {why}")
+            return
+        yield from self._settings(name, section, parameters)
+
+    def _runtime(self, section: Any) -> Iterator[Dimension]:
+        choice = Parameter("choice", "", "the runtime that executes the model", allowed=tuple(RUNTIMES))
+        if not isinstance(section, Mapping) or "name" not in section:
+            got = "nothing" if section is None else f"no name in {_kind(section)}"
+            self._problem(f"{RUNTIME}.name", f"must be {choice.describe()}, or a list of them, got {got}")
+            section = section if isinstance(section, Mapping) else {}
+        given = section.get("name")
+        if self.without and isinstance(given, list):
+            given = [name for name in given if name not in self.without]
+            section = {**section, "name": given}
+        names = [name for name in (given if isinstance(given, list) else [given]) if name in tuple(RUNTIMES)]
+        parameters = {"name": choice} if "name" in section else {}
+        for name in names or list(RUNTIMES):
+            for key, parameter in runtime(name).PARAMETERS.items():
+                known = parameters.get(key)
+                parameters[key] = parameter if known is None else _union(known, parameter)
+        elsewhere = {key: name for name in RUNTIMES for key in runtime(name).PARAMETERS if key not in parameters}
+        yield from self._settings(RUNTIME, section, parameters, elsewhere)
+
+    def _settings(
+        self,
+        section: str,
+        given: Mapping[Any, Any],
+        parameters: Mapping[str, Parameter],
+        elsewhere: Mapping[str, str] | None = None,
+    ) -> Iterator[Dimension]:
+        for key in given:
+            if elsewhere is not None and key in elsewhere:
+                text = f"is a setting of {elsewhere[key]}, which {section}.name does not list"
+                self._problem(f"{section}.{key}", text)
+            elif key not in parameters and not (section == RUNTIME and key == "name"):
+                allowed = f"is not a setting of {section}, allowed are {_listed(parameters)}"
+                self._problem(f"{section}.{key}", allowed, key, parameters)
+        for key, parameter in parameters.items():
+            value = given.get(key, parameter.default)
+            if (section, key, value) == (RUNTIME, "threads", AUTO):
+                value = thread_choices(self._host.cores)
+            dimension, problems = dimension_of(f"{section}.{key}", parameter, value)
+            for path, text in problems:
+                self._problem(path, text)
+            if dimension is not None:
+                yield dimension
+
+    def _problem(self, path: str, text: str, got: Any = None, known: Iterable[str] = ()) -> None:
+        close = difflib.get_close_matches(str(got), list(known), n=1)
+        self.problems.append(f"{self._file}: {path}: {text}{f' (did you mean {close[0]}?)' if close else ''}")
+
+
+def thread_choices(cores: int) -> list[Scalar]:
+    """The powers of two up to `cores`, and `cores`."""
+    powers = [2**exponent for exponent in range(cores.bit_length()) if 2**exponent < cores]
+    return [*powers, cores]
+
+
+def _union(a: Parameter, b: Parameter) -> Parameter:
+    """What at least one of two runtimes takes; canonicalisation gives each of them its own part."""
+    low = None if a.low is None or b.low is None else min(a.low, b.low)
+    high = None if a.high is None or b.high is None else max(a.high, b.high)
+    allowed = tuple(dict.fromkeys((*a.allowed, *b.allowed)))
+    return Parameter(a.kind, a.default, a.help, allowed, low, high, a.nullable or b.nullable)
+
+
+def _locate(source: str | Path) -> Path:
+    shipped = {path.stem: path for path in _shipped()}
+    if isinstance(source, str) and source in shipped:
+        return shipped[source]
+    path = Path(source)
+    if path.is_file():
+        return path
+    if path.exists():
+        raise SpaceError(f"{path}: a space must be a YAML file, this is a folder")
+    close = difflib.get_close_matches(str(source), list(shipped), n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    names = _listed(sorted(shipped))
+    raise SpaceError(f"there is no space {source}{hint}: give a YAML file or one of the shipped spaces, {names}")
+
+
+def _shipped() -> list[Path]:
+    package = Path(__file__).resolve().parents[2]
+    # A wheel carries the folder inside the package; a source tree has it beside the package.
+    inside, beside = package / "search_spaces", package.parent / "search_spaces"
+    return list((inside if inside.is_dir() else beside).glob("*.yaml"))
+
+
+def _parse(path: Path, name: str) -> Any:
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        repeated = list(_repeated(root, ""))
+        if repeated:
+            again = "must be given once, it is there again"
+            raise SpaceError(*(f"{name}: {where}: {again} in line {line}" for where, line in repeated))
+        return yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SpaceError(f"{name}: the space file must be readable text: {reason}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise SpaceError(f"{name}: {where}the file must be YAML: {problem}") from error
+
+
+def _repeated(node: Any, path: str) -> Iterator[tuple[str, int]]:
+    """Keys that a mapping of the YAML tree holds twice: the parser would keep the last and say nothing."""
+    import yaml
+
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        where = f"{path}.{key.value}".lstrip(".")
+        if str(key.value) in seen:
+            yield where, key.start_mark.line + 1
+        seen.add(str(key.value))
+        yield from _repeated(value, where)
+
+
+def _description(document: Any) -> str:
+    """The description in one line; empty for a document that has none."""
+    return " ".join(str(document.get("description", "")).split()) if isinstance(document, Mapping) else ""
+
+
+def _sections() -> tuple[str, ...]:
+    return (PIPELINE, *STEPS, RUNTIME)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, list):
+        return "a list"
+    return "a mapping" if isinstance(value, Mapping) else repr(value)

@@ -1,0 +1,109 @@
+"""The seeds: the points that are tried before any search, because every other number is read against them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from autoopt.compress import STEPS, step
+from autoopt.core.records import Configuration, Scalar
+from autoopt.inference.runtimes import runtime
+from autoopt.study.space.pipeline import PARAMETERS as PIPELINE_PARAMETERS
+from autoopt.study.space.pipeline import PIPELINE
+from autoopt.study.space.points import RUNTIME, Space
+
+REFERENCE = "torch"
+"""The runtime of the reference of every speed-up and every drop, tried even where the space leaves it out."""
+FAKE = "fake"
+ORDER = ("openvino", "onnxruntime")
+"""Which runtimes come first: the best yardstick first. The others follow in the order of the space."""
+EXACT = "f32"
+QUANTIZE, SCHEME = "quantize", "int8"
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A configuration to try first; `raw` is a point of the space that means it, None where it is outside."""
+
+    label: str
+    configuration: Configuration
+    raw: Mapping[str, Scalar] | None
+
+
+def seeds(space: Space) -> tuple[Seed, ...]:
+    """The seeds of a space, in the order they are tried, no configuration twice.
+
+    First "torch f32", then for every runtime of the space its own f32, its bf16 and f16 where this host
+    and the space have them, and plain int8 where the space quantizes. Threads are the most that the
+    space allows. A space of the fake runtime alone needs no torch: "fake f32" is its first; a finished graph has
+    none either: the first f32 is its reference.
+    """
+    names = _runtimes(space)
+    found: dict[str, Seed] = {}
+    candidates = _candidates(space, names)
+    if names != [FAKE] and REFERENCE not in space.without:
+        reference = (f"{REFERENCE} {EXACT}", _settings(space, REFERENCE, EXACT))
+        candidates = iter([reference, *candidates])
+    for label, settings in candidates:
+        configuration = space.canonical(settings)
+        if configuration.digest not in found:
+            found[configuration.digest] = Seed(label, configuration, space.raw_for(configuration))
+    return tuple(found.values())
+
+
+def _candidates(space: Space, names: list[str]) -> Iterator[tuple[str, dict[str, Scalar]]]:
+    precisions = _values(space, f"{RUNTIME}.precision")
+    schemes = _values(space, f"{QUANTIZE}.{step(QUANTIZE).SWITCH}")
+    for name in names:
+        real = runtime(name).precisions(space.host)
+        yield f"{name} {EXACT}", _settings(space, name, EXACT)
+        for precision in precisions:
+            if precision != EXACT and precision in real:
+                yield f"{name} {precision}", _settings(space, name, str(precision))
+        if SCHEME in schemes:
+            plain = _settings(space, name, EXACT, quantize=True)
+            if space.canonical(plain).section(QUANTIZE) is not None:
+                yield f"{name} {SCHEME}", plain
+
+
+def _runtimes(space: Space) -> list[str]:
+    names = [str(name) for name in _values(space, f"{RUNTIME}.name")]
+    return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
+def _settings(space: Space, name: str, precision: str, *, quantize: bool = False) -> dict[str, Scalar]:
+    """Defaults, or the nearest that the space has, on the runtime `name` with the most threads."""
+    known: dict[str, Scalar] = {"name": name, "precision": precision, "threads": _most_threads(space)}
+    point: dict[str, Scalar] = {}
+    for dimension in space.dimensions:
+        if dimension.section == RUNTIME:
+            parameter = runtime(name).PARAMETERS.get(dimension.key)
+            wanted = parameter.default if parameter is not None else None
+        else:
+            parameters = PIPELINE_PARAMETERS if dimension.section == PIPELINE else step(dimension.section).PARAMETERS
+            wanted = parameters[dimension.key].default
+        # Everything is compared with the workload as it is, also where the space has only other pipelines.
+        point[dimension.name] = wanted if dimension.section == PIPELINE else dimension.nearest(wanted)
+    # A seed may lie outside the space, so these are not the nearest but the very values.
+    parameters = runtime(name).PARAMETERS
+    for key, parameter in parameters.items():
+        point.setdefault(f"{RUNTIME}.{key}", parameter.default)
+    point |= {f"{RUNTIME}.{key}": value for key, value in known.items() if key == "name" or key in parameters}
+    for step_name in STEPS:
+        point[f"{step_name}.{step(step_name).SWITCH}"] = SCHEME if quantize and step_name == QUANTIZE else None
+    return point
+
+
+def _most_threads(space: Space) -> int:
+    dimension = space.dimension(f"{RUNTIME}.threads")
+    if dimension is None:
+        return space.host.cores
+    if not dimension.choices:
+        return int(dimension.high or space.host.cores)
+    numbers = [value for value in dimension.choices if isinstance(value, int) and not isinstance(value, bool)]
+    return max(numbers, default=space.host.cores)
+
+
+def _values(space: Space, name: str) -> tuple[Scalar, ...]:
+    dimension = space.dimension(name)
+    return () if dimension is None else tuple(dimension.choices)

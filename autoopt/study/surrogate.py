@@ -1,0 +1,226 @@
+"""The study's own model of a space: Gaussian processes over canonical points, and the points worth most by it.
+
+A space of compressions is small and discrete, so nothing is drawn from densities: every candidate is looked at, and
+the one comes next whose expected gain of hypervolume is largest (EHVI: Emmerich, Giannakoglou, Naujoks 2006; here by
+Monte Carlo), times the chance that it keeps the limits and does not fail. Two models judge: a wary one, to which a
+point that differs in a whole step is far from all that is known, and a bold one, which adds up what settings did
+elsewhere. The first finds what nobody expects, the second combines what was good.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoopt.core.pareto import front
+from autoopt.core.records import Scalar
+
+LENGTHS = (0.05, 0.2, 0.6, 1.5, 4.0)
+"""How much of the correlation a setting costs when it differs; which one fits best is decided by the likelihood."""
+MIDDLE = 2
+"""Where a fit begins; it goes to neighbours while that is likelier."""
+SWEEPS = 3
+NOISES = (1e-4, 1e-2, 1e-1)
+"""Variances of what is measured, as a share of that of the values."""
+PRODUCT = (0.0,)
+SHARES = (0.1, 0.5, 0.9)
+"""How much of what settings do they do each by themselves, whatever the others are: seconds multiply, losses add up."""
+MODELS = ((False, PRODUCT), (True, SHARES))
+"""The wary and the bold one: whether settings that vary only together are merged, and the shares that may fit."""
+DRAWS = 32
+"""Of each model."""
+WORST = 0.1
+"""How far beyond the worst value that was told, as a share of the range of all, a gain still counts."""
+
+
+_ABSENT = "(absent)"
+
+
+class Features:
+    """Configurations as rows of numbers: two rows differ in a column by 0 to 1, and wholly where one lacks it.
+
+    `merged`: settings that vary only together, as most of a step that is on or off, are one column.
+    """
+
+    def __init__(self, points: Sequence[Mapping[str, Scalar]]) -> None:
+        names = sorted({name for point in points for name in point})
+        self._names = [name for name in names if len({point.get(name, _ABSENT) for point in points}) > 1]
+        self._ranks: dict[str, dict[Scalar, float]] = {}
+        for name in self._names:
+            values = {point[name] for point in points if name in point}
+            numbers = [item for item in values if isinstance(item, int | float) and not isinstance(item, bool)]
+            if len(numbers) > 2 and len(numbers) >= len(values) - 1:  # at most None besides
+                ordered = sorted(numbers)
+                self._ranks[name] = {item: place / (len(ordered) - 1) for place, item in enumerate(ordered)}
+        parted: dict[tuple[int, ...], str] = {}
+        for name in (*self._ranks, *self._names):  # of two that vary together, the one whose distances say more
+            codes: dict[Scalar, int] = {}
+            parts = tuple(codes.setdefault(point.get(name, _ABSENT), len(codes)) for point in points)
+            parted.setdefault(parts, name)
+        self._merged = sorted(parted.values())
+
+    def apart(
+        self, one: Sequence[Mapping[str, Scalar]], other: Sequence[Mapping[str, Scalar]], *, merged: bool = False
+    ) -> np.ndarray:
+        """How far the points of `one` and `other` differ in each column: (columns, len(one), len(other))."""
+        names = self._merged if merged else self._names
+        found = np.empty((len(names), len(one), len(other)))
+        for place, name in enumerate(names):
+            left, right = ([point.get(name, _ABSENT) for point in points] for points in (one, other))
+            ranks = self._ranks.get(name, {})
+            codes: dict[Scalar, int] = {}
+            a, b = (np.array([codes.setdefault(item, len(codes)) for item in items]) for items in (left, right))
+            differ = (a[:, None] != b[None, :]).astype(float)
+            if ranks:
+                x, y = (np.array([ranks.get(item, np.nan) for item in items]) for items in (left, right))
+                between = np.abs(x[:, None] - y[None, :])
+                differ = np.where(np.isnan(between), differ, between)
+            found[place] = differ
+        return found
+
+
+@dataclass(frozen=True)
+class Process:
+    """A Gaussian process that was fitted to values: its kernel, and what follows for other points.
+
+    The kernel is that of all settings together, a product, and to a `share` the mean of those of single ones (Duvenaud,
+    Nickisch, Rasmussen 2011).
+    """
+
+    lengths: np.ndarray
+    share: float
+    mean: float
+    scale: float
+    _weights: np.ndarray
+    _half: np.ndarray
+
+    @classmethod
+    def fitted(cls, apart: np.ndarray, values: np.ndarray, shares: Sequence[float] = PRODUCT) -> Process:
+        """Fitted to `values` (n,) of points that differ by `apart` (columns, n, n), with one of these `shares`."""
+        mean, scale = float(values.mean()), float(values.std()) or 1.0
+        standard = (values - mean) / scale
+        at, share, noise = [MIDDLE] * len(apart), shares[len(shares) // 2], NOISES[1]
+        alone = np.exp(-LENGTHS[MIDDLE] * apart)
+        total, mixed = LENGTHS[MIDDLE] * apart.sum(axis=0), alone.mean(axis=0)
+        best = _likelihood(_kernel(total, mixed, share), noise, standard)
+        for _ in range(SWEEPS):
+            for place, column in enumerate(apart):
+                for other in (at[place] - 1, at[place] + 1):
+                    if 0 <= other < len(LENGTHS):
+                        changed = np.exp(-LENGTHS[other] * column)
+                        tried = total + (LENGTHS[other] - LENGTHS[at[place]]) * column
+                        tried_mixed = mixed + (changed - alone[place]) / len(apart)
+                        score = _likelihood(_kernel(tried, tried_mixed, share), noise, standard)
+                        if score > best:
+                            best, total, mixed = score, tried, tried_mixed
+                            at[place], alone[place] = other, changed
+                            break
+            for part, variance in itertools.product(shares, NOISES):
+                score = _likelihood(_kernel(total, mixed, part), variance, standard)
+                if score > best:
+                    best, share, noise = score, part, variance
+        half = np.linalg.cholesky(_kernel(total, mixed, share) + noise * np.eye(len(values)))
+        weights = np.linalg.solve(half.T, np.linalg.solve(half, standard))
+        return cls(np.array([LENGTHS[place] for place in at]), share, mean, scale, weights, half)
+
+    def predict(self, apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Means and standard deviations of points that differ from the fitted ones by (columns, m, n)."""
+        alone = np.exp(-self.lengths[:, None, None] * apart)
+        kernel = _kernel(np.tensordot(self.lengths, apart, axes=1), alone.mean(axis=0), self.share)
+        solved = np.linalg.solve(self._half, kernel.T)
+        variance = np.maximum(1.0 - (solved**2).sum(axis=0), 1e-9)
+        return self.mean + self.scale * (kernel @ self._weights), self.scale * np.sqrt(variance)
+
+
+def best_candidate(
+    told: Sequence[Mapping[str, Scalar]],
+    values: np.ndarray,
+    excess: np.ndarray,
+    failed: Sequence[Mapping[str, Scalar]],
+    candidates: Sequence[Mapping[str, Scalar]],
+    rng: np.random.Generator,
+) -> int:
+    """The place of the candidate that is worth most to try.
+
+    `values` (n, objectives) are minimised and belong to the points `told`; `excess` (n, limits) is above 0 where a
+    limit is broken; `failed` gave no values.
+    """
+    features = Features([*told, *failed, *candidates])
+    apart, beyond = features.apart(told, told), features.apart(candidates, told)
+    worth = np.ones(len(candidates))
+    for column in excess.T:
+        if (column > 0).any():
+            mean, deviation = Process.fitted(apart, np.clip(column, *_clip(column))).predict(beyond)
+            worth *= _below_zero(mean, deviation)
+    if failed:
+        every = [*told, *failed]
+        success = np.array([-1.0] * len(told) + [1.0] * len(failed))
+        process = Process.fitted(features.apart(every, every), success)
+        worth *= _below_zero(*process.predict(features.apart(candidates, every)))
+    kept = values[(excess <= 0).all(axis=1)] if excess.size else values
+    kept = kept if len(kept) else values
+    gain = np.zeros(len(candidates))
+    for merged, shares in MODELS:
+        apart, beyond = features.apart(told, told, merged=merged), features.apart(candidates, told, merged=merged)
+        draws = []
+        for column in values.T:
+            mean, deviation = Process.fitted(apart, column, shares).predict(beyond)
+            draws.append(mean + deviation * rng.standard_normal((DRAWS, 1)))
+        gain += _gains(kept, values, np.stack(draws, axis=-1), rng)
+    return int(np.argmax((gain + 1e-12) * worth))
+
+
+def _gains(known: np.ndarray, told: np.ndarray, draws: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What each candidate adds to the hypervolume of `known`, on average over draws (draws, candidates, objectives).
+
+    The corner is that of all that was `told`, also what broke a limit: what keeps the limits may lie between.
+    With more than two objectives: what it adds to the best of a random direction (Knowles 2006, ParEGO).
+    """
+    low, high = told.min(axis=0), told.max(axis=0)
+    span = np.where(high > low, high - low, 1.0)
+    scaled, drawn = (known - low) / span, (draws - low) / span
+    if known.shape[1] != 2:
+        weights = rng.dirichlet(np.ones(known.shape[1]))
+        best = (scaled * weights).max(axis=1).min()
+        better: np.ndarray = np.maximum(best - (drawn * weights).max(axis=2), 0.0).mean(axis=0)
+        return better
+    edge = scaled[front(scaled)]
+    edge = edge[np.argsort(edge[:, 0])]
+    corner = 1.0 + WORST
+    starts = np.concatenate([[-np.inf], edge[:, 0]])
+    ends = np.concatenate([edge[:, 0], [corner]])
+    heights = np.concatenate([[corner], edge[:, 1]])
+    total = np.zeros(drawn.shape[:2])
+    for start, end, height in zip(starts, ends, heights, strict=True):
+        width = np.maximum(np.minimum(end, corner) - np.maximum(start, drawn[..., 0]), 0.0)
+        total += width * np.maximum(height - drawn[..., 1], 0.0)
+    mean: np.ndarray = total.mean(axis=0)
+    return mean
+
+
+def _kernel(total: np.ndarray, mixed: np.ndarray, share: float) -> np.ndarray:
+    """From the distances in all columns together (m, n) and the mean of the kernels of single ones."""
+    kernel: np.ndarray = (1 - share) * np.exp(-total) + share * mixed
+    return kernel
+
+
+def _likelihood(kernel: np.ndarray, noise: float, values: np.ndarray) -> float:
+    half = np.linalg.cholesky(kernel + noise * np.eye(len(values)))
+    fit = np.linalg.solve(half, values)
+    return float(-0.5 * fit @ fit - np.log(np.diag(half)).sum())
+
+
+def _below_zero(mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """The chance of a normal value to be at most 0, by a logistic approximation."""
+    chance: np.ndarray = 1 / (1 + np.exp(np.clip(1.702 * mean / deviation, -60, 60)))
+    return chance
+
+
+def _clip(column: np.ndarray) -> tuple[float, float]:
+    """How far a limit is broken matters less than that it is: what is far away must not decide the scale."""
+    within = -float(column[column <= 0].min(initial=0.0))
+    reach = within or float(np.abs(column).max())
+    return -reach, 3 * reach

@@ -1,0 +1,1 @@
+"""One trial: a configuration goes in, a record comes out."""

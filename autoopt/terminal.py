@@ -1,0 +1,280 @@
+"""What the commands print: tables, numbers with their units. Only formatting lives here."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from autoopt.compress import sensitivity
+from autoopt.compress.matrix import FAILED, REFUSED, SAME, WORKS
+from autoopt.core.records import Scalar, Status, TrialRecord
+from autoopt.deploy.pick import nothing_fits
+from autoopt.report.matrix_text import as_markdown
+from autoopt.report.tables import columns, front_rows, reference_rows
+from autoopt.study.request import command_arguments
+from autoopt.study.result import StudyResult, held
+
+if TYPE_CHECKING:
+    from autoopt.compress.matrix import Cell
+    from autoopt.doctor import Check
+    from autoopt.measure.noise import Noise
+    from autoopt.nets.baseline import TrainResult
+    from autoopt.report.diagnosis import Explanation
+    from autoopt.report.layer_ranking import LayerRanking
+    from autoopt.study.loop import SearchResult
+    from autoopt.study.plan import Plan
+    from autoopt.study.replay import Replay
+
+
+def console_of(*, stderr: bool = False) -> Console:
+    """The terminal, or whatever takes the output."""
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def search_result(result: SearchResult, *, home: Path, storage: str | None, tracking_uri: str | None) -> None:
+    """The front, where the time went, and the next commands."""
+    console = console_of()
+    front(result.study)
+    counts = {status: sum(record.status is status for record in result.records) for status in Status}
+    tally = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    console.print(f"{len(result.records)} trials ({tally}); {result.stopped}.", markup=False)
+    _certainty(console, result.study)
+    if result.exhaustive:
+        console.print("The canonical space is not larger than the budget: the search is exhaustive.")
+    _failures(console, result.records)
+    if result.made or result.reused:
+        made, reused = _counts(result.made), _counts(result.reused)
+        console.print(f"Artifacts made: {made}; reused: {reused}.", markup=False)
+    total = result.seconds.get("total", 0.0)
+    shares = [f"{kind} {duration(seconds)}" for kind, seconds in result.seconds.items() if kind != "total"]
+    console.print(f"Time: {duration(total)} = {' + '.join(shares)}.", markup=False)
+    _next_commands(console, result.study, home=home, storage=storage, tracking_uri=tracking_uri)
+
+
+def front(result: StudyResult) -> None:
+    """The front as a table with speed-ups, drop, memory and size; the reference below it."""
+    console = console_of()
+    if not result.front:
+        console.print(nothing_fits(result), markup=False)
+        return
+    table = Table(title=f"Pareto front of {result.card.title}: study {result.card.name}", title_justify="left")
+    for index, name in enumerate(columns(result)):
+        table.add_column(name, justify="left" if index < 2 else "right", no_wrap=index != 1, overflow="fold")
+    for cells in front_rows(result):
+        table.add_row(*cells)
+    table.add_section()
+    for cells in reference_rows(result):
+        table.add_row(*cells, style="dim")
+    Console(highlight=False, width=max(console.width, 180) if not console.is_terminal else None).print(table)
+
+
+def plan(planned: Plan) -> None:
+    """What a search would do and cost."""
+    console = console_of()
+    card = planned.card
+    basis = "from this study so far" if planned.measured_here else "a guess: no trial was measured here yet"
+    size = f"{planned.count.n}" if planned.count.exact else f"at least {planned.count.n}"
+    lines = [
+        f"study        {card.name} ({card.title})",
+        f"space        {size} canonical points of {planned.raw_size:.0f}: the rest has no effect on this host",
+        f"search       {'exhaustive' if planned.exhaustive else 'seeds, then the sampler'}",
+        f"seeds        {', '.join(planned.seeds)}",
+        f"trials       {planned.trials_done} done, {planned.trials_to_run} to run",
+        f"artifacts    about {_counts(planned.artifacts)}, each made once",
+        f"time         about {duration(planned.seconds)} ({basis})",
+        f"disk         about {planned.disk_bytes / 1e6:.0f} MB",
+    ]
+    console.print("\n".join(lines), markup=False)
+
+
+def ranking(found: LayerRanking) -> None:
+    """Which layers to keep in float first."""
+    table = Table(title=found.title, title_justify="left")
+    for name in ("keep_float", "group", "layers", "noise recovered", "ms lost", "in all"):
+        table.add_column(name, justify="left" if name == "group" else "right")
+    for place, (group, layers, recovered, cost_ms, so_far_ms) in enumerate(sensitivity.table(found.ranks), start=1):
+        table.add_row(
+            str(place), group, str(layers), f"{100 * recovered:.1f} %", f"{cost_ms:+.2f}", f"{so_far_ms:+.2f}"
+        )
+    console = console_of()
+    console.print(table, markup=False)
+    console.print(f"A call with all of them in integers takes {1e3 * found.ranks[0].call_s:.2f} ms.", markup=False)
+
+
+def matrix(cells: Sequence[Cell]) -> None:
+    """The matrix as tables, with what it means."""
+    console = console_of()
+    console.print("Small networks with random weights and invented images: what works here, not what it loses.")
+    console.print(
+        "x: over the float network in the same runtime; dB: signal over the distance from what PyTorch answers.\n"
+    )
+    console.print(as_markdown(cells), markup=False)
+    counts = {status: sum(cell.status == status for cell in cells) for status in (WORKS, SAME, REFUSED, FAILED)}
+    console.print(f"{len(cells)} cells: {_counts(counts)}.", markup=False)
+
+
+def replay(replayed: Replay) -> None:
+    """A trial's numbers then and now, and their difference."""
+    console = console_of()
+    before, after = replayed.before, replayed.after
+    console.print(f"trial #{before.number} of {replayed.study.card.name} ({replayed.study.card.title})", markup=False)
+    console.print(f"  {before.configuration}", markup=False)
+    then, now = replayed.study.headline(before), replayed.study.headline(after)
+    table = Table()
+    for name in ("number", "then", "now", "difference"):
+        table.add_column(name, justify="left" if name == "number" else "right")
+    for name in dict.fromkeys([*then, *now]):
+        a, b = then.get(name), now.get(name)
+        change = "" if a is None or b is None else _change(name, a, b)
+        table.add_row(name, "" if a is None else f"{a:.4g}", "" if b is None else f"{b:.4g}", change)
+    console.print(table)
+    for record, when in ((before, "then"), (after, "now")):
+        if record.failure is not None:
+            console.print(
+                f"{when}: failed in {record.failure.stage}: {record.failure.cause}: {record.failure.message}",
+                markup=False,
+            )
+    for note in replayed.notes:
+        console.print(f"note: {note}", markup=False)
+
+
+def explanation(explained: Explanation) -> None:
+    """Why a trial is faster or slower: sentences, totals, the slowest layers."""
+    from autoopt.report.explain_text import explain_text
+
+    console = console_of()
+    width = console.width if console.is_terminal else None
+    console.print("\n".join(explain_text(explained, width=width)), markup=False)
+
+
+def train_result(
+    trained: TrainResult, *, source: str, data: Path | None, options: Mapping[str, Scalar] | None = None
+) -> None:
+    """The scores of a trained baseline, and the next command."""
+    console = console_of()
+    what = " (demo data)" if data is None else ""
+    for quality in (trained.val, trained.test):
+        values = ", ".join(f"{name} {value:.4f}" for name, value in quality.values.items())
+        console.print(f"{quality.split:<5}{what} {values} ({quality.rule}, {len(quality.cases)} cases)", markup=False)
+    console.print(f"wrote {trained.path} after {duration(trained.seconds)}", markup=False)
+    option, path = ("--weights", trained.path) if data is None else ("--data", data)
+    arguments = command_arguments(source, f"{option} {shlex.quote(str(path))}", options or {})
+    console.print(f"next: autoopt search {arguments} --budget 50", markup=False)
+
+
+def checks(results: Sequence[Check]) -> None:
+    """The outcome of every check of `autoopt doctor`."""
+    words = {True: "ok", False: "FAILED", None: "-"}
+    console = console_of()
+    width = max(len(check.name) for check in results)
+    for check in results:
+        console.print(f"{words[check.ok]:<7}{check.name:<{width + 2}}{check.detail}", markup=False)
+
+
+def noise(found: Noise) -> None:
+    """The outcome of an A/A test."""
+    console = console_of()
+    console.print(
+        f"A/A test: {found.processes} fresh processes of one model differ by {found.sigma:.1%} (standard deviation); "
+        f"two trials are told apart from a difference of {found.floor:.1%}.",
+        markup=False,
+    )
+    estimators = ", ".join(f"{name} {rms:.1%}" for name, rms in found.estimators.items())
+    console.print(f"False difference by estimator (root mean square): {estimators}.", markup=False)
+    console.print(f"Latencies are compared by their p{100 * found.quantile:g}.", markup=False)
+
+
+def workloads() -> None:
+    """The built-in workloads, a line each."""
+    import importlib
+
+    from autoopt.workloads.contract import BUILT_IN
+
+    for name, module in sorted(BUILT_IN.items()):
+        workload = importlib.import_module(module)
+        console_of().print(f"{name:<10}{workload.SUMMARY}", markup=False)
+        for option, parameter in workload.OPTIONS.items():
+            text = f"--option {option}={parameter.default}: {parameter.help} ({parameter.describe()})"
+            console_of().print(f"{'':<10}{text}", markup=False)
+    console_of().print("your own: `autoopt init my_model.py`, or --model (see docs/workloads.md)", markup=False)
+
+
+def spaces() -> None:
+    """The shipped search spaces, with their size on this host."""
+    from autoopt.measure.host import current_host
+    from autoopt.study.space import load_space, shipped_spaces
+
+    for name, description in sorted(shipped_spaces().items()):
+        count = load_space(name, current_host()).count()
+        points = f"{'' if count.exact else 'at least '}{count.n} points here"
+        console_of().print(f"{name:<12}{points:<20}{description}", markup=False)
+
+
+def _certainty(console: Console, study: StudyResult) -> None:
+    """What the intervals of the table rest on, and what did not keep its promise."""
+    if study.level_s is not None:
+        console.print(
+            f"Fresh processes of one model differ by {study.sigma:.1%} here: that is in every interval. "
+            "`on front` is the chance to be there, given the noise.",
+            markup=False,
+        )
+    broken = [record for record in study.front if held(record, study) is False]
+    if broken:
+        numbers = ", ".join(f"#{record.number}" for record in broken)
+        console.print(
+            f"Did not hold on test: {numbers} lost more there than the limit that it kept on val.", markup=False
+        )
+    noisy = [record for record in study.judged if any(note.startswith("noisy") for note in record.notes)]
+    if noisy:
+        console.print(f"Noisy, the host was busy: {', '.join(f'#{record.number}' for record in noisy)}.", markup=False)
+
+
+def _failures(console: Console, records: Sequence[TrialRecord]) -> None:
+    causes: dict[str, int] = {}
+    for record in records:
+        if record.failure is not None:
+            causes[f"{record.failure.cause} in {record.failure.stage}"] = (
+                causes.get(f"{record.failure.cause} in {record.failure.stage}", 0) + 1
+            )
+    if causes:
+        console.print(
+            "Failed: " + ", ".join(f"{count} x {cause}" for cause, count in sorted(causes.items())) + ".", markup=False
+        )
+
+
+def _next_commands(
+    console: Console, study: StudyResult, *, home: Path, storage: str | None, tracking_uri: str | None
+) -> None:
+    flags = ("" if home == Path("mlruns") else f" --home {shlex.quote(str(home))}") + (
+        "" if storage is None else f" --storage {shlex.quote(storage)}"
+    )
+    uri = tracking_uri or f"sqlite:///{home / 'mlflow.db'}"
+    commands = [f"mlflow ui --backend-store-uri {uri}"] if tracking_uri is None else [f"open {uri}"]
+    if study.front:
+        commands.append(f"autoopt replay {study.card.name}/{study.front[0].number}{flags}")
+        commands.append(f"autoopt pull --study {study.card.name} --pick balanced -o deploy/{flags}")
+    console.print("Next:", *(f"  {command}" for command in commands), sep="\n", markup=False)
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {stage}" for stage, count in sorted(counts.items())) or "none"
+
+
+def _change(name: str, before: float, after: float) -> str:
+    if name.endswith(("_ms", "_mb", "_per_s", "_per_call")) or name.startswith("speedup"):
+        return f"{(after / before - 1) * 100:+.1f} %" if before else ""
+    return f"{after - before:+.4f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"

@@ -1,0 +1,1 @@
+"""Readers of data: folders of pictures, volumes, tables, archives."""

@@ -1,0 +1,142 @@
+"""The transforms and the inferer of a MONAI bundle as settings of our pipeline. What has no equal here is refused.
+
+Each transform has a function in `bundle_transforms` that reads its arguments; arguments it does not know, transforms
+without a function and values that mean something else are problems, all reported at once with where they are.
+Differences that are let pass: resampling is anti-aliased here, windows are spread evenly, what is smaller than one is
+mirrored at its edges, components touch by faces.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from autoopt.errors import WorkloadError
+from autoopt.workloads.models.bundle_config import SEPARATOR, SPECIAL, TARGET, Config, shown
+from autoopt.workloads.models.bundle_step import Settings, Step
+from autoopt.workloads.models.bundle_transforms import FUNCTIONS
+
+HARMLESS = {*SPECIAL, "keys", "allow_missing_keys", "lazy", "dtype", "align_corners", "padding_mode", "_disabled_"}
+"""Arguments that change nothing here."""
+IGNORED = {
+    "LoadImage", "EnsureChannelFirst", "AddChannel", "AsChannelFirst", "EnsureType", "CastToType", "ToTensor",
+    "ToDevice", "Identity", "DeleteItems", "SelectItems", "Invert", "SaveImage",
+}  # fmt: skip
+"""Transforms that the data reader or the pipeline does in any case, or that only concern files."""
+
+
+def read_settings(
+    config: Config, *, channels: int, classes: int, dimensions: int, dropped: Collection[str] = ()
+) -> Settings:
+    """What the bundle's preprocessing, inferer and postprocessing mean here, for images of that many axes.
+
+    `dropped` names transforms (`CropForeground`) and arguments (`SlidingWindowInferer.mode`) that may be left out.
+    Raises WorkloadError with everything that has no equal.
+    """
+    dropped = {re.sub(r"^(\w+)d(?=\.|$)", r"\1", name) for name in dropped}
+    settings = Settings(gain=[1.0] * channels, offset=[0.0] * channels)
+    problems: list[str] = []
+    for part in ("preprocessing", "inferer", "postprocessing"):
+        where = config.find(part, f"validate{SEPARATOR}{part}")
+        if where is None:
+            continue
+        try:
+            steps = _components(config, where)
+        except WorkloadError as error:
+            problems += error.problems
+            continue
+        key = _image_key(config, steps) if part == "preprocessing" else "pred"
+        for place, item in steps:
+            step = Step(config, _name(item), place, item, key, channels, classes, dimensions, settings)
+            if part == "inferer" or _concerns(step, problems):
+                problems += _read_step(step, dropped)
+    problems += _end(settings)
+    if problems:
+        raise WorkloadError(*(f"{config.path}: {text}" if str(config.path) not in text else text for text in problems))
+    return settings
+
+
+def _end(settings: Settings) -> list[str]:
+    """Write what was gathered into the fields; what does not go together."""
+    fields = settings.fields
+    problems = []
+    if settings.argmax:
+        if "threshold" in fields:
+            problems.append("AsDiscreted has an argmax and a threshold, only one can decide")
+        fields["activation"] = "softmax"  # the largest logit has the largest probability, whatever the activation
+    elif "threshold" in fields and fields.get("activation") != "sigmoid":
+        problems.append("AsDiscreted.threshold must come after a sigmoid")
+    if any(factor <= 0 for factor in settings.gain):
+        return [*problems, "the intensities must be scaled by a number above 0"]
+    fields["scale"] = 1.0
+    fields["std"] = tuple(1 / factor for factor in settings.gain)
+    fields["mean"] = tuple(-shift / factor for shift, factor in zip(settings.offset, settings.gain, strict=True))
+    if fields.get("fit") == "resize" and settings.tile not in (None, fields["size"]):
+        problems.append(f"a sliding window of {settings.tile} over images resized to {fields['size']} has no equal")
+    settings.tile = fields.pop("size", settings.tile)
+    return problems
+
+
+def _components(config: Config, where: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """The transforms at a key: those of a Compose (or a list) one by one."""
+    where, found = config.follow(where)
+    if isinstance(found, Mapping) and (_name(found) == "Compose" or (TARGET not in found and "transforms" in found)):
+        return _components(config, f"{where}{SEPARATOR}transforms")
+    if isinstance(found, list):
+        return [item for index in range(len(found)) for item in _components(config, f"{where}{SEPARATOR}{index}")]
+    if not isinstance(found, Mapping) or not isinstance(found.get(TARGET), str):
+        raise WorkloadError(
+            f"{shown(where)} must be a transform with {TARGET}, or a list of them, it is {str(found)[:80]}"
+        )
+    disabled = found.get("_disabled_", False)
+    if not isinstance(disabled, bool) and str(disabled).lower() not in ("true", "false"):
+        _, disabled = config.follow(f"{where}{SEPARATOR}_disabled_")
+    return [] if str(disabled).lower() == "true" else [(where, found)]
+
+
+def _name(item: Mapping[str, Any]) -> str:
+    """ScaleIntensityRange of monai.transforms.ScaleIntensityRanged and its other spellings."""
+    return re.sub(r"(Dict|D|d)$", "", str(item.get(TARGET)).rpartition(".")[2])
+
+
+def _image_key(config: Config, steps: list[tuple[str, Mapping[str, Any]]]) -> str:
+    """What the bundle calls the image: what it loads first."""
+    for where, item in steps:
+        if _name(item) == "LoadImage" and "keys" in item:
+            keys = config.plain(f"{where}{SEPARATOR}keys")
+            return str(keys[0] if isinstance(keys, list) else keys)
+    return "image"
+
+
+def _concerns(step: Step, problems: list[str]) -> bool:
+    """Whether the transform changes the image or the prediction, not only a label or a second image."""
+    if step.name in IGNORED:
+        return False
+    try:
+        keys = step.get("keys")
+    except WorkloadError as error:
+        problems += error.problems
+        return False
+    return keys is None or step.key in (keys if isinstance(keys, list) else [keys])
+
+
+def _read_step(step: Step, dropped: Collection[str]) -> list[str]:
+    if step.name in dropped:
+        return []
+    how = "; if the answers may differ by that, --option ignore="
+    function = FUNCTIONS.get(step.name)
+    target = str(step.given[TARGET])
+    if function is None or (not target.startswith("monai.") and "." in target):
+        return [f"{shown(step.where)}: {target} has no equal here{how}{step.name}"]
+    try:
+        function(step)
+    except WorkloadError as error:
+        return list(error.problems)
+    except (ValueError, TypeError) as error:
+        return [f"{shown(step.where)}: {target} cannot be followed: {error}"]
+    for argument in step.given:
+        if argument not in step.used | HARMLESS:
+            step.refuse(argument, step.given[argument], "has no equal here")
+    return [f"{shown(step.where)}: {target} with {why}{how}{step.name}.{argument}"
+            for argument, why in step.refused.items() if f"{step.name}.{argument}" not in dropped]  # fmt: skip

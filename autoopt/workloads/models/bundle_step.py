@@ -1,0 +1,77 @@
+"""One transform of a MONAI bundle, and what the transforms so far came to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoopt.workloads.models.bundle_config import SEPARATOR, Config
+
+PER_KEY = {"mode", "argmax", "threshold", "to_onehot", "rounding", "sigmoid", "softmax", "other"}
+"""Arguments of which a transform of several keys may have one each."""
+
+
+@dataclass
+class Settings:
+    """What a bundle says: fields of the pipeline and the size of a call.
+
+    Intensities become `gain * value + offset` per channel, after `clip` and `intensity`.
+    """
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    tile: tuple[int | None, ...] | None = None
+    gain: list[float] = field(default_factory=list)
+    offset: list[float] = field(default_factory=list)
+    argmax: bool = False
+
+    def apply(self, gain: list[float], offset: list[float]) -> None:
+        """Another gain and offset after those that are there."""
+        self.offset = [old * factor + shift for old, factor, shift in zip(self.offset, gain, offset, strict=True)]
+        self.gain = [old * factor for old, factor in zip(self.gain, gain, strict=True)]
+
+
+@dataclass
+class Step:
+    """One transform: its name without the d, where it stands, and its arguments by name."""
+
+    config: Config
+    name: str
+    where: str
+    given: Mapping[str, Any]
+    key: str
+    channels: int
+    classes: int
+    dimensions: int
+    settings: Settings
+    refused: dict[str, str] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+
+    def get(self, argument: str, default: Any = None) -> Any:
+        """The argument as plain data; of one value per key that of our key."""
+        self.used.add(argument)
+        if argument not in self.given:
+            return default
+        value = self.config.plain(f"{self.where}{SEPARATOR}{argument}")
+        keys = self.config.plain(f"{self.where}{SEPARATOR}keys") if "keys" in self.given else ""
+        if isinstance(value, list) and isinstance(keys, list) and len(keys) == len(value) and argument in PER_KEY:
+            return value[keys.index(self.key)]
+        return value
+
+    def only(self, argument: str, allowed: Collection[Any], default: Any) -> None:
+        """Refuse the argument unless it has one of the values."""
+        value = self.get(argument, default)
+        if not any(value == item and type(value) is type(item) for item in allowed):
+            self.refuse(argument, value, f"has no equal here, it must be {' or '.join(map(str, allowed))}")
+
+    def refuse(self, argument: str, value: Any, why: str) -> None:
+        """Note that the argument has no equal here with this value."""
+        self.refused[argument] = f"{argument}={str(value)[:80]} {why}"
+
+    def numbers(self, argument: str, count: int, default: Any = None) -> list[float]:
+        """The argument as that many numbers; one number stands for all. Raises ValueError."""
+        value = self.get(argument, default)
+        values = list(value) if isinstance(value, list | tuple) else [value] * count
+        if len(values) != count or any(isinstance(item, bool) or not isinstance(item, int | float) for item in values):
+            raise ValueError(f"{argument} must be one number or {count}, it is {value}")
+        return [float(item) for item in values]

@@ -1,0 +1,179 @@
+"""A MONAI bundle as a workload: `--model FOLDER` with configs/inference.json, configs/metadata.json, models/model.pt.
+
+The network, the inferer and the transforms are read from the configuration as plain data; nothing that it names is
+run unless it is trusted (`bundle_config`), and its weights are only read. A network with a single answer gets a
+background beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoopt.core.parameters import Parameter
+from autoopt.core.records import Scalar
+from autoopt.core.store import file_digest
+from autoopt.errors import WorkloadError
+from autoopt.inference.pipeline import Pipeline
+from autoopt.workloads.contract import Workload
+from autoopt.workloads.data.dataset import Dataset
+from autoopt.workloads.models import sources
+from autoopt.workloads.models.bundle_config import (
+    HOW_TO_TRUST,
+    TARGET,
+    Config,
+    build_network,
+    check_network,
+    find_network,
+    read_config,
+    shown,
+)
+from autoopt.workloads.models.bundle_settings import read_settings
+from autoopt.workloads.models.bundle_step import Settings
+from autoopt.workloads.models.sources import Shape
+
+if TYPE_CHECKING:
+    import torch
+
+OPTIONS: Mapping[str, Parameter] = {
+    **sources.OPTIONS,
+    "trust": Parameter("flag", False, "run any code that the bundle's configuration names"),
+    "ignore": Parameter("text", None, "transforms, or TRANSFORM.ARGUMENT, that may be left out", nullable=True),
+}
+WEIGHTS = ("model.pt", "model.safetensors")
+CHANNELS = ("in_channels", "n_input_channels", "img_channels")
+CLASSES = ("out_channels", "num_classes")
+"""What MONAI's networks call their first and last width."""
+INTENSITY = ("intensity", "scale", "mean", "std")
+"""Options of which one replaces all that the bundle says of intensities."""
+
+
+def matches(model: str) -> bool:
+    """Whether `model` is a folder, as bundles are."""
+    return Path(model).is_dir()
+
+
+def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
+    """The bundle in the folder on the cases in `data`. Raises WorkloadError or DataError with what does not fit."""
+    folder, trusted = Path(model).resolve(), bool(options.get("trust"))
+    config = read_config(folder, trusted=trusted)
+    channels, classes = _widths(config, _definition(config))
+    named = _labels(config, classes)
+    if "labels" not in options and named:
+        options = {**options, "labels": ",".join(named)}
+    dataset = sources.dataset_of(data, options)
+    settings = read_settings(
+        config,
+        channels=channels or dataset.channels,
+        classes=len(dataset.labels),
+        dimensions=dataset.dimensions,
+        dropped=sources.split(str(options.get("ignore") or "")),
+    )
+    threshold = _single_threshold(settings, classes, dataset)
+    shape = Shape(channels, 2 if threshold is not None else classes, None if "tile" in options else settings.tile)
+    pipeline = _pipeline(dataset, shape, settings, options, str(config.path))
+    # The digest is for whoever compares builders: the same folder with another configuration is another model.
+    maker = partial(build, str(folder), trusted, digest=file_digest(config.path))
+    if threshold is not None:
+        maker = partial(build_binary, str(folder), trusted, threshold, digest=file_digest(config.path))
+    return sources.workload_of(dataset, pipeline, options, folder.name, build=maker, weights=_weights(folder))
+
+
+def build_binary(folder: str, trust: bool, threshold: float, *, digest: str) -> torch.nn.Module:
+    """The bundle's network, its single answer made into two logits: that of a background wins below the threshold."""
+    import torch
+
+    net = build_network(folder, trust)
+    kind: Any = type(net)
+    line = math.log(threshold / (1 - threshold))
+
+    class Binary(kind):  # type: ignore[misc]  # a subclass, not a wrapper: weights keep their names
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = super().forward(image)
+            return torch.cat([torch.full_like(logits, line), logits], dim=1)
+
+    Binary.__name__ = Binary.__qualname__ = kind.__name__
+    net.__class__ = Binary
+    return net
+
+
+def build(folder: str, trust: bool, *, digest: str) -> torch.nn.Module:
+    """The bundle's network with fresh weights. `digest` is that of its configuration: another one, another model."""
+    return build_network(folder, trust)
+
+
+def _definition(config: Config) -> Mapping[str, Any]:
+    """The plain definition of the network; with trust only what is written, because nothing is run to look at it."""
+    key = find_network(config)
+    if config.trusted:
+        written = config.content.get(key)
+        return written if isinstance(written, Mapping) else {}
+    definition = config.plain(key)
+    where = f"{config.path}: {shown(key)}"
+    if not isinstance(definition, Mapping) or TARGET not in definition:
+        raise WorkloadError(f"{where} must have a {TARGET}, it is {str(definition)[:80]}; {HOW_TO_TRUST}")
+    check_network(definition, where)
+    return definition
+
+
+def _widths(config: Config, definition: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """Channels in and classes out: the network's own arguments, else what the metadata say."""
+    formats = config.metadata.get("network_data_format")
+    found = []
+    for names, side, name in ((CHANNELS, "inputs", "image"), (CLASSES, "outputs", "pred")):
+        said = _inside(formats, side, name, "num_channels")
+        values = [*(definition.get(argument) for argument in names), said]
+        found.append(next((value for value in values if isinstance(value, int) and value > 0), None))
+    return found[0], found[1]
+
+
+def _labels(config: Config, classes: int | None) -> list[str]:
+    """The names of the answer's channels; a single one is a foreground, and its background is added."""
+    channels = _inside(config.metadata, "network_data_format", "outputs", "pred", "channel_def")
+    if not isinstance(channels, Mapping) or not all(str(index) in channels for index in range(len(channels))):
+        return []
+    names = [str(channels[str(index)]).strip().replace(",", " ") for index in range(len(channels))]
+    names = ["background", *names] if names and len(names) == 1 else names
+    fits = classes is None or len(names) == max(classes, 2)
+    return names if fits and len(set(names)) == len(names) else []
+
+
+def _inside(value: Any, *names: str) -> Any:
+    for name in names:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _single_threshold(settings: Settings, classes: int | None, dataset: Dataset) -> float | None:
+    """Where a network with one answer draws the line, if it has one and the data have a background and one label."""
+    if classes != 1 or dataset.multilabel:
+        return None
+    if settings.fields.get("activation") != "sigmoid":
+        raise WorkloadError("a network with one output must be followed by a sigmoid (Activationsd), this one is not")
+    settings.fields["activation"] = "softmax"
+    return float(settings.fields.pop("threshold", 0.5))
+
+
+def _pipeline(
+    dataset: Dataset, shape: Shape, settings: Settings, options: Mapping[str, Scalar], source: str
+) -> Pipeline:
+    """The pipeline of data, options and bundle; what an option says counts more than the bundle."""
+    fields = dict(settings.fields)
+    if any(name in options for name in INTENSITY):
+        fields = {name: value for name, value in fields.items() if name not in (*INTENSITY, "percentiles", "clip")}
+    fields = {name: value for name, value in fields.items() if name not in options}
+    activation = fields.pop("activation", None)
+    options = options if activation is None else {**options, "activation": activation}
+    pipeline = sources.pipeline_of(dataset, shape, options, source)
+    try:
+        return sources.checked(replace(pipeline, **fields), dataset, source)
+    except ValueError as error:
+        raise WorkloadError(f"{source}: {error}") from error
+
+
+def _weights(folder: Path) -> Path | None:
+    return next((folder / "models" / name for name in WEIGHTS if (folder / "models" / name).is_file()), None)

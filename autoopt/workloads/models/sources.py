@@ -1,0 +1,177 @@
+"""What somebody's model needs beside itself: options of the command line and a data folder made into a Workload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from autoopt.core.parameters import Parameter
+from autoopt.core.records import Scalar
+from autoopt.errors import WorkloadError
+from autoopt.inference.pipeline import Pipeline
+from autoopt.workloads.contract import Latency, Recipe, Task, Workload
+from autoopt.workloads.data.dataset import Dataset, read_dataset
+
+OPTIONS: Mapping[str, Parameter] = {
+    "task": Parameter("choice", "segmentation", "what the model answers", allowed=("segmentation", "classification")),
+    "name": Parameter("text", None, "what the study is called; null: the name of the file", nullable=True),
+    "labels": Parameter("text", None, "names of the classes in order, such as background,tumour", nullable=True),
+    "tile": Parameter("text", None, "size of one network call, such as 224x224", nullable=True),
+    "overlap": Parameter("number", 0.25, "share that neighbouring tiles have in common", low=0.0, high=0.9),
+    "scale": Parameter("number", None, "what images are divided by; null: 255 for 8-bit pictures, 65535 for 16 bits, "
+                       "1 else", nullable=True),
+    "mean": Parameter("text", "0", "subtracted after the scale: one number, or one per channel"),
+    "std": Parameter("text", "1", "divided by after the mean: one number, or one per channel"),
+    "intensity": Parameter("choice", "fixed", "percentile and zscore normalise each image by itself",
+                           allowed=("fixed", "percentile", "zscore")),
+    "fit": Parameter("choice", None, "how images become calls; null: tile for a segmentation, resize for a "
+                     "classification", allowed=("tile", "resize", "center"), nullable=True),
+    "orientation": Parameter("text", None, "three letters such as RAS: how 3D images are turned", nullable=True),
+    "spacing_mm": Parameter("text", None, "voxel size that the network sees, such as 1x1x1", nullable=True),
+    "activation": Parameter("choice", None, "sigmoid: several labels at once; null: by the data",
+                            allowed=("softmax", "sigmoid"), nullable=True),
+    "metrics": Parameter("text", None, "comma-separated, the primary one first", nullable=True),
+    "latency": Parameter("choice", "call", "what is timed: a network call or a whole case", allowed=("call", "case")),
+}  # fmt: skip
+"""The options that every kind of model has."""
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "segmentation": ("dice_foreground", "iou_foreground"),
+    "classification": ("accuracy", "macro_f1", "auroc", "mcc", "ece"),
+}
+RECIPE = Recipe(epochs=10, batch=4, learning_rate=1e-3, weight_decay=1e-2)
+"""For a model that is trained here after all: no augmentation, because nobody knows what may be done to the images."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a model says of itself; None where it does not. `tile` may lack some sizes."""
+
+    channels: int | None = None
+    classes: int | None = None
+    tile: tuple[int | None, ...] | None = None
+
+
+def task_of(options: Mapping[str, Scalar]) -> Task:
+    """The task of the options. Raises WorkloadError when it is not given."""
+    if "task" not in options:
+        raise WorkloadError("a model needs --task segmentation or --task classification")
+    return cast(Task, options["task"])
+
+
+def dataset_of(data: Path, options: Mapping[str, Scalar]) -> Dataset:
+    """The data folder, read for the task of the options."""
+    task_of(options)
+    labels = options.get("labels")
+    return read_dataset(data, cast(Task, options["task"]), None if labels is None else split(str(labels)))
+
+
+def pipeline_of(dataset: Dataset, shape: Shape, options: Mapping[str, Scalar], source: str) -> Pipeline:
+    """The pipeline that options, model and data agree on. Raises WorkloadError with what they do not agree on."""
+    task = cast(Task, options["task"])
+    channels = shape.channels or dataset.channels
+    activation = str(options.get("activation") or ("sigmoid" if dataset.multilabel else "softmax"))
+    problems = []
+    if channels != dataset.channels:
+        problems.append(f"{source} takes {channels} channel(s), the images have {dataset.channels}")
+    if shape.classes is not None and shape.classes != len(dataset.labels):
+        problems.append(
+            f"{source} answers {shape.classes} classes, the data have {len(dataset.labels)}: "
+            f"{', '.join(dataset.labels)}; name all of them with --option labels=A,B"
+        )
+    if dataset.multilabel != (activation == "sigmoid"):
+        which = "several labels" if dataset.multilabel else "one label"
+        problems.append(f"the data have {which} per place, --option activation={activation} does not fit them")
+    try:
+        tile = _tile(dataset, shape, options, source)
+    except WorkloadError as error:
+        raise WorkloadError(*problems, *error.problems) from error
+    if problems:
+        raise WorkloadError(*problems)
+    spacing = options.get("spacing_mm")
+    try:
+        pipeline = Pipeline(
+            task=task,
+            classes=len(dataset.labels),
+            channels=channels,
+            tile=tile,
+            overlap=float(cast(float, options.get("overlap", 0.25))),
+            scale=float(cast(float, options.get("scale") or dataset.value_range)),
+            mean=_numbers(str(options.get("mean", "0")), channels, "mean"),
+            std=_numbers(str(options.get("std", "1")), channels, "std"),
+            intensity=cast(Any, options.get("intensity", "fixed")),
+            fit=cast(Any, options.get("fit") or ("tile" if task == "segmentation" else "resize")),
+            orientation=cast("str | None", options.get("orientation")),
+            spacing_mm=None if spacing is None else tuple(float(item) for item in str(spacing).split("x")),
+            activation=cast(Any, activation),
+        )
+    except ValueError as error:
+        raise WorkloadError(f"the options of {source} do not work: {error}") from error
+    return checked(pipeline, dataset, source)
+
+
+def checked(pipeline: Pipeline, dataset: Dataset, source: str) -> Pipeline:
+    """The pipeline, if the images have what it needs. Raises WorkloadError."""
+    if pipeline.needs_affine and not dataset.has_affine:
+        raise WorkloadError(
+            f"{source} turns or resamples images (orientation, spacing_mm), which needs images with an affine, such as "
+            "NIfTI; some of the data have none"
+        )
+    return pipeline
+
+
+def workload_of(
+    dataset: Dataset, pipeline: Pipeline, options: Mapping[str, Scalar], name: str, **model: Any
+) -> Workload:
+    """The workload of a model (`build`, or `graph`, and `weights`) on a data folder."""
+    task = cast(Task, options["task"])
+    metrics = options.get("metrics")
+    return Workload(
+        name=str(options.get("name") or name),
+        task=task,
+        labels=dataset.labels,
+        pipeline=pipeline,
+        splits=dataset.splits,
+        metrics=METRICS[task] if metrics is None else tuple(split(str(metrics))),
+        recipe=RECIPE,
+        data_digest=dataset.digest,
+        latency=cast(Latency, options.get("latency", "call")),
+        **model,
+    )
+
+
+def split(text: str) -> tuple[str, ...]:
+    """The comma-separated parts of a text."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _tile(dataset: Dataset, shape: Shape, options: Mapping[str, Scalar], source: str) -> tuple[int, ...]:
+    """The size of a call: the option's, else the model's, else the one that all images have."""
+    known = shape.tile or (None,) * dataset.dimensions
+    if len(known) != dataset.dimensions:
+        raise WorkloadError(f"{source} takes {len(known)}D images, the data are {dataset.dimensions}D")
+    asked = options.get("tile")
+    if asked is not None:
+        if not all(size.isdigit() and int(size) > 0 for size in str(asked).split("x")):
+            raise WorkloadError(f"--option tile must be sizes such as 224x224, got {asked!r}")
+        tile = tuple(int(size) for size in str(asked).split("x"))
+        if len(tile) != len(known) or any(have not in (None, want) for have, want in zip(known, tile, strict=True)):
+            fixed = "x".join("any" if size is None else str(size) for size in known)
+            raise WorkloadError(f"--option tile={asked} does not fit {source}, which takes {fixed}")
+        return tile
+    if None not in known:
+        return tuple(int(cast(int, size)) for size in known)
+    if len(dataset.sizes) == 1:
+        return tuple(have or size for have, size in zip(known, dataset.sizes[0], strict=True))
+    sizes = ", ".join("x".join(map(str, size)) for size in dataset.sizes)
+    raise WorkloadError(
+        f"{source} takes images of any size and the data have several ({sizes}): give --option tile=HxW"
+    )
+
+
+def _numbers(text: str, count: int, name: str) -> tuple[float, ...]:
+    values = tuple(float(part) for part in split(text))
+    if len(values) not in (1, count):
+        raise ValueError(f"{name} must be one number or {count}, got {text!r}")
+    return values if len(values) == count else values * count

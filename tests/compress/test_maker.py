@@ -1,0 +1,222 @@
+"""The maker: what is made once is not made again, and whatever happens in the child reaches the parent as itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autoopt.compress.export import Source
+from autoopt.compress.maker import Maker
+from autoopt.compress.maker_process import Jobs, _call_s
+from autoopt.core.records import Host, Scalar
+from autoopt.core.store import Store
+from autoopt.errors import StorageError, Timeout, Unsupported, WeightsError, WorkloadError
+from autoopt.inference.graphs import caller
+from autoopt.workloads.contract import Workload, load_workload
+from tests import tiny
+
+for library in ("torch", "onnx", "onnxruntime", "openvino", "nncf"):
+    pytest.importorskip(library)
+
+HOST = Host("a cpu", "x86_64", 2, 8 << 30, ("avx2",), "Linux")
+QUANTIZE: dict[str, Scalar] = {
+    "scheme": "int8",
+    "tool": "onnxruntime",
+    "range_estimator": "minmax",
+    "calibration_cases": 2,
+    "activations": "u8",
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def workload(home: Path) -> Workload:
+    return load_workload(tiny.SOURCE, None, home)
+
+
+@pytest.fixture(scope="module")
+def weights(home: Path) -> Path:
+    return tiny.weights(home / "tiny.safetensors")
+
+
+@pytest.fixture(scope="module")
+def maker(home: Path, workload: Workload, weights: Path) -> Iterator[Maker]:
+    with Maker(workload, weights, Store(home / "store"), HOST) as maker:
+        yield maker
+
+
+def test_every_artifact_is_made_once(maker: Maker, home: Path, workload: Workload, weights: Path) -> None:
+    """Three requests for two quantizations export twice and quantize twice; another maker only reuses."""
+    maker.check()
+    maker.made.clear()
+    maker.reused.clear()
+    openvino = maker.export("openvino", "f32")
+    onnx = maker.export("onnx", "bf16")
+    first = maker.step("quantize", QUANTIZE, onnx)
+    other = maker.step("quantize", {**QUANTIZE, "activations": "s8"}, onnx)
+    again = maker.step("quantize", QUANTIZE, onnx)
+    assert first == again != other
+    assert {"model.xml", "model.bin"} == set(openvino.files) and {"model.onnx"} == set(onnx.files)
+    assert first.made_by["parent"] == onnx.key and first.report["quantized_layers"] == 2
+    assert (maker.made, maker.reused) == ({"export": 2, "quantize": 2}, {"export": 1, "quantize": 1})
+    with Maker(workload, weights, Store(home / "store"), HOST) as fresh:
+        assert fresh.export("openvino").key == openvino.key
+        assert fresh.step("quantize", QUANTIZE, onnx).key == first.key
+        assert (fresh.made, fresh.reused) == ({}, {"export": 1, "quantize": 1})
+
+
+def test_steps_on_the_network_follow_each_other(maker: Maker, workload: Workload) -> None:
+    """A coarse network is pruned and quantized as it is: the graph answers whole tiles with less arithmetic."""
+    training: dict[str, Scalar] = {"steps": 0, "batch": 2}
+    coarse = maker.net("coarsen", {"factor": 2, **training}, None)
+    cut: dict[str, Scalar] = {
+        "from": 0.0, "ratio": 0.5, "criterion": "l1", "allocation": "layer", "multiple": 1, "weights": "kept",
+        **training,
+    }  # fmt: skip
+    pruned = maker.net("prune", cut, coarse)
+    exported = maker.export("onnx", net=pruned)
+    integers = maker.step("quantize", QUANTIZE, exported)
+    assert pruned.made_by["parent"] == coarse.key and exported.made_by["parent"] == pruned.key
+    assert caller(integers.path)(np.zeros(workload.pipeline.input_shape, np.float32)).shape == (1, 2, *tiny.TILE)
+    rows, columns = tiny.TILE
+    enlarging = 2 * rows * (columns // 2) * (rows // 2 + columns)  # the answer, by a product along each axis
+    whole = coarse.report["macs_before"]
+    assert [net.report["macs"] - enlarging for net in (coarse, pruned)] == [whole / 4, whole / 8]
+    assert exported.report["cost"]["macs"] == pruned.report["macs"]
+
+
+def test_what_was_begun_is_made_once(home: Path, workload: Workload, weights: Path) -> None:
+    """An export that was begun ahead is made once and counted, also when something else is asked for first."""
+    with Maker(workload, weights, Store(home / "begun"), HOST) as maker:
+        maker.begin_export("fake")
+        maker.begin_export("onnx")  # one at a time
+        assert maker.export("fake").made_by["settings"]["format"] == "fake"
+        assert (maker.made, maker.reused) == ({"export": 1}, {})
+        maker.begin_export("onnx")
+        assert maker.step("quantize", {"scheme": "int8"}, maker.export("fake")).report
+        assert set(maker.export("onnx").files) == {"model.onnx"}
+        maker.begin_export("onnx")
+        assert maker.export("onnx") == maker.export("onnx")
+
+
+def test_a_graph_is_surrounded_last(home: Path, weights: Path) -> None:
+    """What the graph does of the pipeline changes no export and no quantization, and is put around each once."""
+    workload = load_workload(tiny.PIXELS_SOURCE, None, home)
+    inside = replace(workload.pipeline, in_graph="both")
+    with Maker(workload, weights, Store(home / "store"), HOST) as maker:
+        plain = maker.export("fake")
+        quantized = maker.step("quantize", QUANTIZE, plain)
+        maker.made.clear()
+        assert maker.export("fake", pipeline=inside) == plain
+        assert maker.step("quantize", QUANTIZE, plain, inside) == quantized
+        assert maker.surround(plain, workload.pipeline) == plain
+        surrounded = maker.surround(quantized, inside)
+        assert maker.made == {"in_graph": 1}
+        assert surrounded.made_by["parent"] == quantized.key
+        assert maker.surround(quantized, inside) == surrounded != maker.surround(plain, inside)
+
+
+def test_keys_change_with_what_matters_only(home: Path, workload: Workload, weights: Path) -> None:
+    """Other data is another quantization but the same export; other weights or another pipeline are other exports."""
+
+    def keys(workload: Workload, weights: Path) -> tuple[str, str]:
+        with Maker(workload, weights, Store(home / "keys"), HOST) as maker:
+            exported = maker.export("fake")
+            return exported.key, maker.step("quantize", {"scheme": "int8"}, exported).key
+
+    other_weights = home / "other.safetensors"
+    other_weights.write_bytes(weights.read_bytes() + b" ")
+    base = keys(workload, weights)
+    other_data = keys(replace(workload, data_digest="other"), weights)
+    assert keys(workload, weights) == base
+    assert other_data[0] == base[0] and other_data[1] != base[1]
+    assert keys(workload, other_weights)[0] != base[0]
+    assert keys(replace(workload, pipeline=replace(workload.pipeline, scale=2.0)), weights)[0] != base[0]
+
+
+def test_another_recipe_trains_another_network(home: Path, workload: Workload, weights: Path) -> None:
+    """How a workload is trained is part of what is trained again, and of nothing else."""
+
+    def keys(workload: Workload) -> tuple[str, str]:
+        with Maker(workload, weights, Store(home / "recipes"), HOST) as maker:
+            coarse = maker.net("coarsen", {"factor": 2, "steps": 0, "batch": 2}, None)
+            return coarse.key, maker.export("fake").key
+
+    base, other = keys(workload), keys(replace(workload, recipe=replace(workload.recipe, learning_rate=0.5)))
+    assert base[0] != other[0] and base[1] == other[1]
+
+
+def test_a_call_is_timed_where_there_is_a_network(maker: Maker, workload: Workload) -> None:
+    """What trainings will cost follows from a call of the network; a finished graph has none to train."""
+    seconds = maker.call_s()
+    assert seconds is not None and seconds > 0
+    assert _call_s(Source(None, {}, {}), workload) is None
+
+
+def test_a_failure_is_remembered(maker: Maker) -> None:
+    """What failed fails at once the second time, with the same cause, and counts as nothing made."""
+    onnx = maker.export("onnx")
+    bad = {**QUANTIZE, "ignored_layers": "name:nowhere"}
+    made = dict(maker.made)
+    with pytest.raises(Unsupported, match=r"^'name:nowhere' selects no layer") as first:
+        maker.step("quantize", bad, onnx)
+    with pytest.raises(Unsupported, match=r"^failed before: 'name:nowhere'") as second:
+        maker.step("quantize", bad, onnx)
+    assert (first.value.stage, second.value.stage) == ("quantize", "quantize")
+    assert "Traceback" in second.value.log_tail
+    assert dict(maker.made) == made
+
+
+def test_weights_that_do_not_fit_are_a_usage_error(home: Path, workload: Workload) -> None:
+    """The check in the child raises WeightsError in the parent, before any trial."""
+    import torch
+    from safetensors.torch import save_file
+
+    path = home / "foreign.safetensors"
+    save_file({"other.weight": torch.zeros(3)}, path)
+    with Maker(workload, path, Store(home / "store"), HOST) as maker, pytest.raises(WeightsError):
+        maker.check()
+
+
+def test_a_stage_has_a_limit(home: Path, workload: Workload, weights: Path) -> None:
+    """A stage that takes longer than its limit fails that stage, and leaves no child and nothing half-written."""
+    store = Store(home / "slow")
+    with Maker(workload, weights, store, HOST, timeout_s={"export": 0.01}) as maker:
+        with pytest.raises(Timeout, match=r"export took longer than its limit of 0\.01 s"):
+            maker.export("onnx")
+        assert maker.made == {}
+    assert list(store.artifacts()) == []
+
+
+def test_an_altered_artifact_is_refused(home: Path, workload: Workload, weights: Path) -> None:
+    """A file of the store that was changed since it was made is not used again."""
+    store = Store(home / "altered")
+    with Maker(workload, weights, store, HOST) as maker:
+        path = maker.export("fake").path / "fake.json"
+    os.chmod(path, 0o644)
+    path.write_text('{"classes": 3}')
+    with Maker(workload, weights, store, HOST) as maker, pytest.raises(StorageError, match="was altered"):
+        maker.export("fake")
+
+
+def test_a_workload_made_by_hand_is_refused(home: Path, weights: Path) -> None:
+    """Without an origin the child could not load the workload again."""
+    with pytest.raises(WorkloadError, match="must come from load_workload"):
+        Maker(tiny.workload(), weights, Store(home / "store"), HOST)
+
+
+def test_the_child_loads_a_workload_once(home: Path, workload: Workload, weights: Path) -> None:
+    """Between jobs the child keeps the workload it has loaded."""
+    assert workload.origin is not None
+    jobs = Jobs()
+    origin = {"source": workload.origin.source, "data": None, "home": workload.origin.home}
+    assert jobs._workload(origin) is jobs._workload(dict(origin))

@@ -1,0 +1,437 @@
+"""The rules of a search, each in an invented world: when it stops, what it tries again, what it looks at twice."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoopt.core.records import Configuration, Status, StudyCard, TrialRecord
+from autoopt.errors import Crash, NoStudy, TrackingError, UsageError, WeightsError
+from autoopt.study.loop import Attempt, Loop, Progress, Rules, SearchResult, _attempts, search
+from autoopt.study.request import Request
+from autoopt.study.result import StudyResult
+from autoopt.study.sink import opened
+from autoopt.study.space import Space
+from autoopt.study.storage import Proposal, Study, read_study
+from autoopt.study.trial.confirm import AT_ONCE
+from tests import tiny
+from tests.worlds import World, card_of, settings_of, space_of, study_of
+
+
+class Notes:
+    """A sink that keeps what it is told; `has` are the trials that it claims to have already."""
+
+    def __init__(self, has: set[int] | None = None, refuses: Exception | None = None) -> None:
+        self.has, self.refuses = has or set(), refuses
+        self.trials: list[tuple[int, int]] = []
+        self.fronts: list[list[int]] = []
+        self.states: list[str] = []
+
+    def check(self) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+
+    def open(self, card: StudyCard) -> set[int]:
+        self.states.append(f"open {card.name}")
+        return self.has
+
+    def trial(self, record: TrialRecord, study: StudyResult) -> None:
+        self.trials.append((record.number, len(study.records)))
+
+    def changed(self, study: StudyResult) -> None:
+        self.fronts.append([member.number for member in study.front])
+
+    def close(self, state: str) -> None:
+        self.states.append(state)
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Space:
+    return space_of(tmp_path)
+
+
+def run(
+    study: Study, world: World, *, budget: int, sinks: Sequence[Notes] = (), rules: Rules | None = None, **named: Any
+) -> SearchResult:
+    loop = Loop(
+        world, sinks,
+        budget=budget, before=study.result, clock=world.clock, rules=rules or Rules(recheck_share=0.0), **named,
+    )  # fmt: skip
+    return loop.run(study)
+
+
+def test_the_budget_is_spent_exactly(space: Space) -> None:
+    """A search ends when the study has as many trials as the budget says, each run once."""
+    study, world = study_of(space), World()
+    result = run(study, world, budget=15)
+    assert len(world.questions("run")) == len(result.records) == 15
+    assert result.stopped == "the budget is spent"
+    assert not result.exhaustive
+
+
+def test_a_small_space_is_tried_whole(tmp_path: Path) -> None:
+    """Where the space is not larger than the budget every point is tried, and that is why the search ends."""
+    study = study_of(space_of(tmp_path, SPACE_OF_THREE))
+    result = run(study, World(), budget=50)
+    assert (len(result.records), result.exhaustive) == (3, True)
+    assert result.stopped == "every point of the space was tried"
+
+
+SPACE_OF_THREE = "runtime: {name: fake, precision: f32, threads: 1, latency_ms: [10, 20, 30], error: 0.0}"
+
+
+def test_seeds_come_first(space: Space) -> None:
+    """The seeds of the space are run before anything else, the reference first of all."""
+    world = World()
+    result = run(study_of(space), world, budget=4)
+    assert world.questions("run")[0] == "fake f32"
+    assert [record.origin == "seed" for record in result.records] == [True, False, False, False]
+
+
+def test_time_ends_a_search_and_a_share_of_it_is_kept(space: Space) -> None:
+    """No trial begins after 80 % of the time: the rest is kept for contested trials. The last one is finished."""
+    world = World(trial_s=10.0)
+    result = run(study_of(space), world, budget=48, time_s=100.0, rules=Rules(recheck_share=0.2))
+    assert result.stopped == "the time is up"
+    assert len(world.questions("run")) == 8  # they begin at 0, 10, ... 70
+
+
+def test_without_a_limit_of_time_none_ends_a_search(space: Space) -> None:
+    """However long trials take, without --time the budget alone counts."""
+    assert len(run(study_of(space), World(trial_s=1e6), budget=5).records) == 5
+
+
+def test_ten_failures_in_a_row_end_a_search(space: Space) -> None:
+    """When ten trials in a row fail something is wrong with the host: nothing more is tried, all are recorded."""
+    study, world = study_of(space), World(fails=lambda proposal: proposal.origin != "seed")
+    result = run(study, world, budget=30)
+    assert result.stopped == "10 trials in a row failed"
+    assert [record.status for record in result.records] == [Status.COMPLETE, *[Status.FAILED] * 10]
+
+
+def test_nine_failures_in_a_row_do_not(space: Space) -> None:
+    """A trial that works begins the count anew."""
+    turns = iter([False, *[True] * 9, False, *[True] * 9, False, *[True] * 9])
+    result = run(study_of(space), World(fails=lambda proposal: next(turns)), budget=30)
+    assert result.stopped == "the budget is spent"
+
+
+def test_failures_of_an_earlier_command_do_not_count(space: Space) -> None:
+    """The rule looks at the trials of this command: whoever starts again has looked at the host."""
+    study = study_of(space)
+    for _ in range(2):
+        world = World(fails=lambda proposal: True)
+        stopped = run(study, world, budget=48).stopped
+        assert (stopped, len(world.questions("run"))) == ("10 trials in a row failed", 10)
+
+
+def proposal(name: str, origin: str = "sampler") -> Proposal:
+    return Proposal(Configuration.of({"runtime": {"name": name}}), None, origin, name)
+
+
+def order(proposals: list[Proposal], busy: dict[str, int]) -> list[str]:
+    """The attempts in their order, when the first `busy[label]` tries of a proposal meet a busy host."""
+    again: deque[Attempt] = deque()
+    tried = []
+    for item, tries in _attempts(iter(proposals), again):
+        tried.append(f"{item.label}{tries}")
+        if tries <= busy.get(item.label, 0):
+            again.append((item, tries + 1))
+    return tried
+
+
+def test_a_contended_trial_waits_for_another_one() -> None:
+    """What met a busy host is tried again after the next trial, and after the last one whatever is left."""
+    assert order([proposal("a"), proposal("b"), proposal("c")], {"a": 2}) == ["a1", "b1", "a2", "c1", "a3"]
+    assert order([proposal("a"), proposal("b")], {"b": 2}) == ["a1", "b1", "b2", "b3"]
+
+
+def test_a_contended_seed_is_tried_again_at_once() -> None:
+    """Seeds do not wait: all others are compared with them."""
+    assert order([proposal("a", "seed"), proposal("b")], {"a": 2, "b": 1}) == ["a1", "a2", "a3", "b1", "b2"]
+
+
+def busy_second(space: Space, tries: int) -> tuple[SearchResult, World, str]:
+    """A search whose second trial meets a busy host so many times; the result, its world, the digest of that trial."""
+    second = run(study_of(space), World(), budget=2).records[1].configuration.digest
+    world = World(busy={second: tries})
+    return run(study_of(space), world, budget=6), world, second
+
+
+def test_a_contended_trial_is_put_off_and_taken_up_again(space: Space) -> None:
+    """The numbers of a busy host are dropped; the trial is run again later and counts once."""
+    result, world, second = busy_second(space, 1)
+    asked = world.questions("run")
+    assert [index for index, name in enumerate(asked) if name == second] == [1, 3]
+    assert len(asked) == 7 and len(result.records) == 6
+    (record,) = [record for record in result.records if record.configuration.digest == second]
+    assert record.measurement is not None and record.measurement.contended == ""
+    assert not record.notes
+    assert result.seconds["measure"] == pytest.approx(7 * 8.0)  # the dropped try took time as well
+
+
+def test_a_host_that_stays_busy_is_said(space: Space) -> None:
+    """After three tries the numbers are kept, with a note that they are noisy and why."""
+    result, world, second = busy_second(space, 99)
+    assert world.questions("run").count(second) == 3
+    (record,) = [record for record in result.records if record.configuration.digest == second]
+    assert record.notes == ("noisy: 3 times others computed",)
+    assert len(result.records) == 6
+
+
+CONTESTED = "runtime: {name: fake, precision: f32, threads: 1, latency_ms: [100, 30, 30.2, 30.4, 30.6], error: 0.0}"
+"""Four points whose latencies no measurement of one process tells apart, and a slow one."""
+
+
+def contested(tmp_path: Path, world: World, **named: Any) -> SearchResult:
+    study = study_of(space_of(tmp_path, CONTESTED))
+    return run(study, world, budget=5, rules=Rules(recheck_share=0.2), **named)
+
+
+def test_contested_trials_are_measured_side_by_side(tmp_path: Path) -> None:
+    """Trials that the noise does not tell apart get further processes, a few at a time; these join their samples."""
+    world = World()
+    result = contested(tmp_path, world)
+    compared = world.questions("compare")
+    assert compared and all(1 <= len(numbers) <= AT_ONCE for numbers in compared)
+    slow = next(record for record in result.records if settings_of(record)["latency_ms"] == 100)
+    for record in result.records:
+        again = sum(record.number in numbers for numbers in compared)
+        assert record.measurement is not None and record.measurement.processes == 1 + again
+        assert record.number == slow.number or again >= 1
+    assert not any(slow.number in numbers for numbers in compared[1:])  # the reference had one process only
+
+
+def test_rechecks_keep_to_their_share_of_the_time(tmp_path: Path) -> None:
+    """Of all time that measuring takes, a fifth goes to contested trials, and the last comparison is finished."""
+    world = World(compare_s=4.0)
+    contested(tmp_path, world)  # five trials that were measured for 8 s each: 10 s are a fifth of the whole
+    assert len(world.questions("compare")) == 3
+
+
+def test_rechecks_end_with_the_time_of_the_search(tmp_path: Path) -> None:
+    """The kept share of --time is not exceeded by a new comparison."""
+    world = World(compare_s=4.0)
+    contested(tmp_path, world, time_s=62.6)  # trials end at 50 s, comparisons may begin until 62.6 s
+    assert len(world.questions("compare")) == 3
+    world = World(compare_s=4.0)
+    contested(tmp_path, world, time_s=57.0)
+    assert len(world.questions("compare")) == 2
+
+
+def test_without_contested_trials_nothing_is_measured_again(tmp_path: Path) -> None:
+    """Trials that were measured often enough, or are told apart, are left alone; time is not spent for its own sake."""
+    study, world = study_of(space_of(tmp_path, SPACE_OF_THREE)), World()
+    run(study, world, budget=3, rules=Rules(recheck_share=0.9))
+    before = len(world.questions("compare"))
+    assert before >= 1  # a front measured in one process each
+    run(study, world, budget=3, rules=Rules(recheck_share=0.9))
+    assert len(world.questions("compare")) == before
+
+
+def test_a_comparison_that_fails_is_noted(tmp_path: Path) -> None:
+    """When trials cannot be measured again each says so, and the search goes on to confirm."""
+    world = World(compare_error=Crash("it died", stage="measure"))
+    result = contested(tmp_path, world)
+    (numbers,) = world.questions("compare")
+    noted = {record.number for record in result.records if "could not be measured again: it died" in record.notes}
+    assert noted == set(numbers)
+    assert world.questions("confirm")
+
+
+def test_the_front_is_confirmed_on_test_exactly_once(space: Space) -> None:
+    """The reference and every member of the front are scored on test, each once, also over two commands."""
+    study, world = study_of(space), World()
+    first = run(study, world, budget=12)
+    members = {record.number for record in first.front} | {0}
+    assert sorted(world.questions("confirm")) == sorted(members)
+    for record in first.records:
+        assert (record.test is not None) == (record.number in members)
+    assert first.study.reference is not None and first.study.reference.test is not None
+    assert first.study.reference.test.value == pytest.approx(0.88)
+
+    again = run(study, world, budget=20)
+    asked = world.questions("confirm")
+    assert len(asked) == len(set(asked))
+    assert {record.number for record in again.front} <= set(asked)
+
+
+def test_a_confirmation_that_fails_is_noted(space: Space) -> None:
+    """What cannot be scored on test says why, keeps what it had, and is tried again by the next command."""
+    study = study_of(space)
+    result = run(study, World(confirm_error=Crash("it died", stage="score")), budget=6)
+    note = "could not be confirmed on test: it died"
+    assert all(note in record.notes and record.test is None for record in result.front)
+    assert all(record.test is not None for record in run(study, World(), budget=6).front)
+
+
+def test_a_second_command_goes_on(space: Space) -> None:
+    """A search that is continued keeps the trials it has, repeats none, and runs what is missing of the budget."""
+    study = study_of(space)
+    first = run(study, World(), budget=5)
+    world = World()
+    second = run(study, world, budget=9)
+    assert len(world.questions("run")) == 4
+    assert [record.configuration for record in second.records[:5]] == [r.configuration for r in first.records]
+    assert len({record.configuration.digest for record in second.records}) == 9
+
+
+def test_every_trial_sees_the_study_before_it(space: Space) -> None:
+    """A trial is run knowing all trials that were told before, and no other."""
+    world = World()
+    run(study_of(space), world, budget=5)
+    assert [len(study.records) for study in world.studies] == [0, 1, 2, 3, 4]
+
+
+def test_sinks_hear_of_everything(space: Space) -> None:
+    """Each sink gets every trial as it ends, again when it was confirmed, and the front at the end."""
+    study, notes = study_of(space), Notes()
+    result = run(study, World(), budget=6, sinks=[notes])
+    assert notes.trials[:6] == [(number, number + 1) for number in range(6)]
+    assert sorted(number for number, _ in notes.trials[6:]) == sorted({0, *(r.number for r in result.front)})
+    assert notes.fronts == [[record.number for record in result.front]]
+
+
+def test_a_sink_gets_what_it_misses(space: Space) -> None:
+    """A sink that lost trials when a search was killed gets those, and only those, when the next one begins."""
+    study, notes = study_of(space), Notes(has={0, 2})
+    run(study, World(), budget=4)
+    with opened([notes], study.result):
+        assert notes.states == ["open s"]
+    assert notes.trials == [(1, 4), (3, 4)]
+    assert notes.states == ["open s", "finished"]
+
+
+def test_sinks_know_how_a_search_ended(space: Space) -> None:
+    """An error inside, and Ctrl-C, close every sink as interrupted and pass on."""
+    notes, others = Notes(), Notes()
+    with pytest.raises(KeyboardInterrupt), opened([notes, others], study_of(space).result):
+        raise KeyboardInterrupt
+    assert notes.states == others.states == ["open s", "interrupted"]
+
+
+def test_the_listener_is_told_stage_record_and_time_left(space: Space) -> None:
+    """Every trial is told once with the study that has it; the time left counts down between two estimates."""
+    told: list[Progress] = []
+    study = study_of(space)
+    run(study, World(), budget=4, listener=told.append, estimate_s=lambda records: 10.0 * (4 - len(records)))
+    ended = [progress for progress in told if progress.record is not None]
+    assert [progress.record.number for progress in ended if progress.record] == [0, 1, 2, 3]
+    assert [len(progress.result.records) for progress in ended] == [1, 2, 3, 4]
+    assert [progress.seconds_left for progress in ended] == [30.0, 20.0, 10.0, 0.0]
+    assert told[0].seconds_left is None and told[0].stage == "store"
+    assert told[2].seconds_left == 20.0  # the second trial took ten of the thirty seconds
+    assert told[-1].stage == "report"
+    assert {progress.budget for progress in told} == {4}
+
+
+def test_the_time_left_is_at_most_the_time_of_the_search(space: Space) -> None:
+    """With --time nobody waits longer than that, whatever is estimated; and never less than nothing."""
+    told: list[Progress] = []
+    run(study_of(space), World(), budget=3, listener=told.append, time_s=100.0, estimate_s=lambda records: 1e6)
+    assert [progress.seconds_left for progress in told if progress.record is not None] == [90.0, 80.0, 70.0]
+    told.clear()
+    run(study_of(space), World(), budget=2, listener=told.append, estimate_s=lambda records: 1.0)
+    assert min(left for progress in told if (left := progress.seconds_left) is not None) == 0.0
+
+
+def test_what_a_search_cost_is_told(space: Space) -> None:
+    """Seconds by kind add up to the whole; artifacts are the runner's; the first trial has its time."""
+    world = World(later_s={"measure": 5.0, "score": 2.0})
+    result = run(study_of(space), world, budget=3, began=world.clock() - 4.0)
+    assert result.seconds == {"make": 3.0, "measure": 29.0, "score": 5.0, "rest": -3.0, "total": 34.0}
+    assert result.first_trial_s == 14.0
+    assert (result.made, result.reused) == ({"export": 1}, {"export": 3})
+
+
+# The whole of `search`: what is loaded and checked around the loop, in which order.
+
+
+@pytest.fixture
+def request_of(tmp_path: Path) -> Callable[..., Request]:
+    weights = tiny.weights(tmp_path / "tiny.safetensors")
+    space = tmp_path / "space.yaml"
+    space.write_text(SPACE_OF_THREE)
+
+    def made(**named: Any) -> Request:
+        return Request(
+            workload=tiny.SOURCE, weights=weights, space=str(space), home=tmp_path / "home", **{"budget": 3, **named}
+        )
+
+    return made
+
+
+def storage(request: Request) -> str:
+    return f"sqlite:///{request.home / 'study.db'}"
+
+
+def test_a_search_opens_runs_and_closes(request_of: Callable[..., Request]) -> None:
+    """The runner is opened before sinks and study, checked, asked, and left at the end; the study is stored."""
+    world, notes = World(), Notes()
+    result = search(request_of(), sinks=[notes], runner=world, clock=world.clock)
+    assert [kind for kind, _ in world.asked[:4]] == ["enter", "open", "check", "run"]
+    assert world.asked[-1] == ("exit", None)
+    assert notes.states[-1] == "finished"
+    assert read_study(storage(request_of()), None).records == result.study.records
+
+
+def test_a_spent_budget_opens_nothing(request_of: Callable[..., Request]) -> None:
+    """Where nothing is left to run or to confirm the runner is not opened, and the front is brought up to date."""
+    search(request_of(), runner=World())
+    world, notes = World(), Notes(has={0, 1, 2})
+    result = search(request_of(), sinks=[notes], runner=world)
+    assert [kind for kind, _ in world.asked] == ["enter", "exit"]
+    assert result.stopped == "the budget was already spent"
+    assert len(result.records) == 3 and result.front
+    assert len(notes.fronts) == 1 and notes.trials == []
+
+
+def test_what_was_not_confirmed_is_confirmed_later(request_of: Callable[..., Request]) -> None:
+    """A budget that is spent does not keep a front from being confirmed when that failed before."""
+    search(request_of(), runner=World(confirm_error=Crash("it died", stage="score")))
+    world = World()
+    result = search(request_of(), runner=world)
+    assert world.questions("run") == [] and world.questions("confirm")
+    assert all(record.test is not None for record in result.front)
+
+
+@pytest.mark.parametrize(
+    ("world", "sink", "error"),
+    [
+        (World(check_error=WeightsError("they do not fit")), Notes(), WeightsError),
+        (World(), Notes(refuses=TrackingError("nobody answers")), TrackingError),
+    ],
+    ids=["weights", "sink"],
+)
+def test_what_does_not_fit_leaves_no_study_behind(
+    request_of: Callable[..., Request], world: World, sink: Notes, error: type[Exception]
+) -> None:
+    """Weights that do not fit and a sink that cannot be used are found before anything is stored."""
+    with pytest.raises(error):
+        search(request_of(), sinks=[sink], runner=world)
+    assert world.asked[-1] == ("exit", None)
+    assert sink.states == []
+    with pytest.raises(NoStudy):
+        read_study(storage(request_of()), None)
+
+
+def test_a_guard_that_stored_trials_tell_nothing_of_is_refused(request_of: Callable[..., Request]) -> None:
+    """A later command cannot ask for a guard that was not scored: its trials would pass it unseen."""
+    search(request_of(), runner=World())
+    with pytest.raises(UsageError, match="without the guard disagreement"):
+        search(request_of(guards={"disagreement": 0.1}), runner=World())
+    search(request_of(guards={"worst_decile": 0.1}), runner=World())
+
+
+def test_the_card_of_a_search_is_that_of_its_study(space: Space) -> None:
+    """A loop that never ran a trial still says how the study stands."""
+    study = study_of(space)
+    told: list[Progress] = []
+    loop = Loop(World(), [], budget=3, before=StudyResult(card_of(space), ()), listener=told.append)
+    assert loop.rest(study).stopped == "the budget was already spent"
+    loop.on_stage("load")
+    assert told[0].stage == "load" and told[0].result.card.name == "s"

@@ -1,0 +1,156 @@
+"""A study as a value: reference, front, limits and headline numbers follow from the records alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoopt.compress import step
+from autoopt.core.records import (
+    CaseScore,
+    Configuration,
+    Failure,
+    Host,
+    Measurement,
+    Quality,
+    Scalar,
+    Status,
+    StudyCard,
+    TrialRecord,
+)
+from autoopt.study import result as results
+from autoopt.study.result import StudyResult
+from autoopt.study.short_names import describe
+
+HOST = Host("a cpu", "x86_64", 2, 8_000_000_000, ("avx2",), "Linux", {})
+CARD = StudyCard("s", "tiny", True, "dice_macro", "d", "w", "{}", ("latency", "quality"), 0, HOST, {"drop": 0.05})
+
+
+def record(number: int, latency_s: float, value: float, **changes: object) -> TrialRecord:
+    measurement = Measurement(
+        (((latency_s,) * 4,),), ((),), (latency_s,), 0.1, 0.2, 10**8, 4 * 10**6, {}, HOST.fingerprint
+    )
+    cases = (CaseScore("c", "g", {"dice_macro": value}),)
+    quality = Quality("val", "dice_macro", "mean", {"dice_macro": value, "iou": value / 2}, cases)
+    configuration = Configuration.of({"runtime": {"name": "fake", "number": number}})
+    made = TrialRecord(configuration, Status.COMPLETE, number, measurement=measurement, quality=quality)
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def failed(number: int) -> TrialRecord:
+    crash = Failure("crash", "measure", "it crashed")
+    return record(number, 1, 1, status=Status.FAILED, measurement=None, quality=None, failure=crash)
+
+
+REFERENCE = record(0, 0.040, 0.90, origin="seed", label="torch f32")
+OPENVINO = record(1, 0.020, 0.90, origin="seed", label="openvino f32")
+STUDY = StudyResult(
+    CARD,
+    (
+        REFERENCE,
+        OPENVINO,
+        record(2, 0.010, 0.89),
+        failed(3),
+        record(4, 0.005, 0.80),  # too bad
+        record(5, 0.015, 0.88),  # dominated by 2
+        record(6, 0.010, 0.89),  # the equal of 2
+    ),
+)
+
+
+def test_front_is_complete_feasible_and_not_dominated() -> None:
+    """The front holds the best feasible trials with their equals, fastest first; the reference is dominated."""
+    assert [member.number for member in STUDY.front] == [2, 6, 1]
+    assert [member.number for member in STUDY.complete] == [0, 1, 2, 5, 6]
+    infeasible = STUDY.by_number(4)
+    assert infeasible is not None and infeasible.status is Status.INFEASIBLE
+    assert infeasible.violated == {"drop": pytest.approx(0.05)}
+    assert STUDY.by_number(3) == failed(3)
+    assert STUDY.by_number(99) is None
+
+
+def test_limits_may_change_later() -> None:
+    """Other limits judge the same records anew, in both directions."""
+    loose = replace(STUDY, card=replace(CARD, limits={}))
+    assert [member.number for member in loose.front] == [4, 2, 6, 1]
+    strict = replace(STUDY, card=replace(CARD, limits={"drop": 0.0, "latency_s": 0.030}))
+    assert [member.number for member in strict.front] == [1]
+    assert strict.judged[0].violated == {"latency_s": pytest.approx(0.010)}
+    again = replace(strict, records=strict.judged, card=loose.card)
+    assert again.front == loose.front
+
+
+def test_reference_falls_back_to_a_seed() -> None:
+    """Without PyTorch FP32 the first seed with a quality is the reference; without seeds there is none."""
+    assert STUDY.reference == REFERENCE
+    broken = replace(failed(0), origin="seed", label="torch f32")
+    assert StudyResult(CARD, (broken, OPENVINO)).reference == OPENVINO
+    alone = StudyResult(CARD, (record(2, 0.010, 0.10),))
+    assert alone.reference is None
+    assert [member.number for member in alone.front] == [2], "nothing to have lost quality against"
+    assert StudyResult(CARD, ()).front == ()
+
+
+def test_headline_numbers() -> None:
+    """Headline numbers carry their unit, compare with both yardsticks and leave out what was not measured."""
+    numbers = STUDY.headline(STUDY.records[2])
+    expected = {
+        "latency_p25_ms": 10, "throughput_per_s": 100, "speedup_vs_torch_f32": 4, "speedup_vs_openvino_f32": 2,
+        "drop": 0.01, "dice_macro": 0.89, "iou": 0.445, "size_mb": 4, "peak_rss_mb": 100, "first_call_ms": 200,
+    }  # fmt: skip
+    assert {name: numbers[name] for name in expected} == pytest.approx(expected)
+    assert STUDY.headline(failed(3)) == {}
+    without = StudyResult(CARD, (OPENVINO,)).headline(OPENVINO)
+    assert "speedup_vs_torch_f32" not in without, "a speed-up over PyTorch needs PyTorch"
+    assert (without["speedup_vs_openvino_f32"], without["drop"]) == (1, 0)
+
+
+def test_points_are_minimised() -> None:
+    """Quality enters with its sign turned, the others as they are."""
+    every = replace(STUDY, card=replace(CARD, objectives=tuple(results.OBJECTIVES)))
+    points = every.points((REFERENCE,))
+    assert np.allclose(points, [[0.040, -0.90, 1e8, 4e6]])
+    with pytest.raises(ValueError, match="trial 3 has no measurement"):
+        every.points((failed(3),))
+
+
+@given(st.permutations(STUDY.records))
+def test_order_of_records_does_not_matter(records: list[TrialRecord]) -> None:
+    """The front is a set: it does not depend on the order in which the records came."""
+    assert StudyResult(CARD, tuple(records)).front == STUDY.front
+
+
+def test_short_names() -> None:
+    """A configuration has a short name: the runtime first, then the steps that are on, then how it runs."""
+    runtime: dict[str, Scalar] = {"name": "openvino", "precision": "bf16", "threads": 2, "streams": 1}
+    plain = describe(Configuration.of({"runtime": runtime, "quantize": None}))
+    quantized = describe(Configuration.of({"runtime": runtime, "quantize": {"scheme": "int8", "preset": "mixed"}}))
+    assert plain.startswith("openvino ") and "bf16" in plain and "2 threads" in plain
+    assert quantized.startswith("openvino int8 mixed")
+    assert "int8" not in plain
+    settings = step("prune").canonical({"ratio": 0.5, "criterion": "fpgm"}, {"name": "openvino"}, CARD.host)
+    pruned = describe(Configuration.of({"runtime": runtime, "prune": settings, "quantize": None}))
+    assert pruned.startswith("openvino prune 0.5 criterion=fpgm bf16")
+
+
+def beside(number: int, latency_s: float, slowdown: float = 1.0) -> TrialRecord:
+    """A trial measured in turn with a reference of 20 ms, on a host that is so much slower meanwhile."""
+    made = record(number, latency_s * slowdown, 0.9)
+    assert made.measurement is not None
+    reference = (((0.02 * slowdown,) * 4,),)
+    measured = replace(made.measurement, reference_s=reference, residents=("r",), level_s=0.02 * slowdown)
+    return replace(made, measurement=measured)
+
+
+def test_a_host_that_is_busy_at_first_does_not_set_the_level() -> None:
+    """All latencies of a study are those of the usual host, also of the first trials, whose host was busy."""
+    study = StudyResult(CARD, (beside(0, 0.05, slowdown=3.0), *(beside(number, 0.01) for number in range(1, 7))))
+    assert study.level_s == pytest.approx(0.02)
+    latencies = [study.headline(trial)["latency_p25_ms"] for trial in study.judged]
+    assert latencies == pytest.approx([50.0] + [10.0] * 6)
+    later = replace(study, records=(*study.records, *(beside(number, 0.01, slowdown=2.0) for number in range(7, 20))))
+    assert later.level_s == pytest.approx(0.02)

@@ -1,0 +1,240 @@
+"""The study: what is proposed, what is stored, what a second command finds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+
+from autoopt.core.records import CaseScore, Failure, Host, Measurement, Quality, Status, StudyCard, TrialRecord
+from autoopt.errors import BusyError, StorageError
+from autoopt.study.space import Space, load_space
+from autoopt.study.storage import Proposal, Study, open_study, read_study
+
+HOST = Host("cpu", "x86_64", 2, 8_000_000_000, ("avx2",), "Linux", {"python": "3.11"})
+SPACE = """
+runtime:
+  name: fake
+  precision: f32
+  threads: [1, 2]
+  latency_ms: [1, 2, 3, 4, 5, 6]
+  error: [0.0, 0.01, 0.02, 0.1]
+"""
+
+
+def card(space: Space, name: str = "s", **changes: object) -> StudyCard:
+    fields = {
+        "name": name,
+        "workload": "tiny",
+        "demo": True,
+        "primary": "dice_macro",
+        "data_digest": "d",
+        "weights_digest": "w",
+        "space": space.text,
+        "objectives": ("latency", "quality"),
+        "seed": 0,
+        "host": HOST,
+        "limits": {"drop": 0.05},
+    }
+    return StudyCard(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Space:
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE)
+    return load_space(path, HOST)
+
+
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'study.db'}"
+
+
+def answer(proposal: Proposal) -> TrialRecord:
+    """The record of a world that does exactly what the fake runtime's settings say."""
+    settings = proposal.configuration.section("runtime") or {}
+    latency_s, error = float(settings["latency_ms"] or 0) / 1e3, float(settings["error"] or 0)
+    measurement = Measurement((((latency_s,) * 5,),), ((),), (latency_s,), 0.1, 0.1, 10**6, 10**5, {}, HOST.fingerprint)
+    value = 0.9 - error
+    quality = Quality("val", "dice_macro", "mean", {"dice_macro": value}, (CaseScore("c", "g", {"dice_macro": value}),))
+    return TrialRecord(
+        proposal.configuration, Status.COMPLETE, origin=proposal.origin, label=proposal.label,
+        measurement=measurement, quality=quality,
+    )  # fmt: skip
+
+
+def spend(study: Study, budget: int) -> list[TrialRecord]:
+    return [study.tell(proposal, answer(proposal)) for proposal in study.proposals(budget)]
+
+
+def test_no_configuration_is_evaluated_twice_and_the_budget_is_spent_exactly(space: Space, tmp_path: Path) -> None:
+    """A sampled study has as many distinct configurations as its budget says."""
+    with open_study(url(tmp_path), card(space), space) as study:
+        assert not study.exhaustive(30)
+        records = spend(study, 30)
+
+    assert len(records) == 30
+    assert len({record.configuration.digest for record in records}) == 30
+    assert [record.number for record in records] == list(range(30))
+
+
+def test_a_space_within_the_budget_is_tried_completely(space: Space, tmp_path: Path) -> None:
+    """When the canonical space is not larger than the budget, every point is tried once, and then it ends."""
+    with open_study(url(tmp_path), card(space), space) as study:
+        assert study.exhaustive(100)
+        records = spend(study, 100)
+
+    assert len(records) == space.count().n == 48
+
+
+def test_a_second_command_continues_where_the_first_stopped(space: Space, tmp_path: Path) -> None:
+    """Records come back equal, numbers go on, nothing is proposed again."""
+    with open_study(url(tmp_path), card(space), space) as study:
+        first = spend(study, 12)
+    with open_study(url(tmp_path), card(space), space) as study:
+        assert study.records == first
+        second = spend(study, 20)
+
+    assert [record.number for record in second] == list(range(12, 20))
+    assert not {r.configuration.digest for r in first} & {r.configuration.digest for r in second}
+
+
+def test_samples_beside_a_reference_take_the_place_of_lone_ones(space: Space, tmp_path: Path) -> None:
+    """A trial that was measured alone, because the reference could not run then, is what the later comparison says."""
+    with open_study(url(tmp_path), card(space), space) as study:
+        alone, *_ = spend(study, 1)
+        assert alone.measurement is not None
+        beside = replace(alone.measurement, turns_s=(((0.2,) * 3,),), reference_s=(((0.1,) * 3,),), residents=("r",))
+        assert study.add(alone.number, more=beside).measurement == beside
+        assert study.add(alone.number, more=alone.measurement).measurement == beside
+    with open_study(url(tmp_path), card(space), space) as study:
+        assert study.records[0].measurement == beside
+
+
+def test_seeds_come_first_and_are_labelled(space: Space, tmp_path: Path) -> None:
+    """The first proposal is the reference seed, even outside the sampler's turn."""
+    with open_study(url(tmp_path), card(space), space) as study:
+        first = next(study.proposals(5))
+
+    assert (first.origin, first.label) == ("seed", "fake f32")
+
+
+def test_limits_make_trials_infeasible_but_keep_their_values(space: Space, tmp_path: Path) -> None:
+    """A trial that loses more than the limit is stored as infeasible with its excess, and is not on the front."""
+    with open_study(url(tmp_path), card(space), space) as study:
+        records = spend(study, 48)
+        front = study.result.front
+
+    bad = [record for record in records if (record.configuration.section("runtime") or {})["error"] == 0.1]
+    assert bad
+    for record in bad:
+        assert record.status is Status.INFEASIBLE
+        assert record.violated["drop"] == pytest.approx(0.05)
+        assert record.quality is not None
+    assert front
+    assert not {record.number for record in bad} & {record.number for record in front}
+
+
+def test_other_limits_judge_the_same_trials_anew(space: Space, tmp_path: Path) -> None:
+    """Limits are not part of a study: a second command may ask for more or less without repeating anything."""
+    with open_study(url(tmp_path), card(space), space) as study:
+        spend(study, 48)
+    with open_study(url(tmp_path), card(space, limits={"drop": 0.005}), space) as study:
+        complete = study.result.complete
+
+    assert {(r.configuration.section("runtime") or {})["error"] for r in complete} == {0}
+
+
+def test_a_failed_trial_is_stored_with_its_cause_and_counts(space: Space, tmp_path: Path) -> None:
+    """A failure reaches the storage as a trial like any other and is not proposed again."""
+    with open_study(url(tmp_path), card(space), space) as study:
+        for proposal in study.proposals(3):
+            failure = Failure("crash", "measure", "died with signal SIGSEGV", "tail")
+            study.tell(proposal, TrialRecord(proposal.configuration, Status.FAILED, failure=failure))
+    stored = read_study(url(tmp_path), "s")
+
+    assert [record.status for record in stored.records] == [Status.FAILED] * 3
+    assert stored.records[0].failure == Failure("crash", "measure", "died with signal SIGSEGV", "tail")
+    assert stored.front == ()
+
+
+def test_the_sampler_learns_from_what_was_told(tmp_path: Path) -> None:
+    """After thirty trials the sampler proposes better points than a uniform draw does."""
+    path = tmp_path / "space.yaml"
+    path.write_text(
+        "runtime:\n  name: fake\n  threads: 1\n  latency_ms: {low: 1, high: 400}\n  error: {low: 0.0, high: 0.9}\n"
+    )
+    space = load_space(path, HOST)
+    with open_study(url(tmp_path), card(space, limits={}), space) as study:
+        records = spend(study, 60)
+
+    late = [
+        math.log((r.configuration.section("runtime") or {})["latency_ms"])
+        + 10 * (r.configuration.section("runtime") or {})["error"]
+        for r in records[40:]
+    ]  # type: ignore[arg-type, operator]
+    uniform_mean = (math.log(400) - 1) + 10 * 0.45
+    assert sum(late) / len(late) < 0.8 * uniform_mean
+
+
+def test_another_study_under_the_same_name_is_refused(space: Space, tmp_path: Path) -> None:
+    """A study never mixes weights, data, spaces or hosts; the message names what differs."""
+    with open_study(url(tmp_path), card(space), space):
+        pass
+    with (
+        pytest.raises(StorageError, match="another weights"),
+        open_study(url(tmp_path), card(space, weights_digest="other"), space),
+    ):
+        pass
+
+
+def test_a_storage_that_cannot_be_reached_is_one_clear_error(space: Space) -> None:
+    """A server that is not there is named, without its password."""
+    bad = "postgresql://user:secret@127.0.0.1:1/db"
+    with pytest.raises(StorageError, match="cannot be used") as caught, open_study(bad, card(space), space):
+        pass
+
+    assert "secret" not in str(caught.value)
+
+
+def test_a_search_alive_on_another_machine_is_not_joined(
+    space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two machines never write one study: the second one says who holds it."""
+    with _elsewhere(monkeypatch):
+        held = open_study(url(tmp_path), card(space), space)
+        held.__enter__()
+    try:
+        with pytest.raises(BusyError, match="elsewhere"), open_study(url(tmp_path), card(space), space):
+            pass
+    finally:
+        held.__exit__(None, None, None)
+    with open_study(url(tmp_path), card(space), space) as study:
+        assert study.records == []
+
+
+@contextmanager
+def _elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setattr("socket.gethostname", lambda: "elsewhere")
+        yield
+
+
+def test_a_study_of_another_version_is_refused_in_words(space: Space, tmp_path: Path) -> None:
+    """A card with fields that this version does not know is named with its study; other studies stay readable."""
+    with open_study(url(tmp_path), card(space), space) as study:
+        spend(study, 3)
+    with open_study(url(tmp_path), card(space, name="other"), space) as study:
+        spend(study, 3)
+    later = optuna.load_study(study_name="s", storage=url(tmp_path))
+    later.set_user_attr("autoopt:card", {**later.user_attrs["autoopt:card"], "later": 1})
+    with pytest.raises(StorageError, match=r"study s was written by another version of autoopt .*later"):
+        read_study(url(tmp_path), "s")
+    with pytest.raises(StorageError, match="another version"), open_study(url(tmp_path), card(space), space):
+        pass
+    assert read_study(url(tmp_path), None).card.name == "other"

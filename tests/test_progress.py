@@ -1,0 +1,56 @@
+"""What the commands show while they work."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from autoopt import progress
+from autoopt.compress.matrix import REFUSED, WORKS, Cell
+from autoopt.nets.baseline import TrainProgress
+
+CELLS = (
+    Cell("A", "CNN", "INT8", "openvino", WORKS, "", 1.75, 31.0),
+    Cell("A", "CNN", "[red]", "torch", REFUSED, "it cannot"),
+)
+EPOCHS = (
+    TrainProgress(1, 3, 0.5, 1.0, "dice_macro"),
+    TrainProgress(1, 3, 0.4, 2.0, "dice_macro"),
+    TrainProgress(2, 3, 0.25, 3.0, "dice_macro", 0.75, 0.8),
+)
+
+
+def watched(bar: progress.MatrixBar | progress.TrainBar, events: tuple[Cell, ...] | tuple[TrainProgress, ...]) -> None:
+    with bar:
+        for event in events:
+            bar(event)  # type: ignore[arg-type]
+
+
+def test_without_a_terminal_there_is_a_line_for_each_cell_and_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+    """A log has what was done, once, as plain text, on standard error: names in brackets are no markup."""
+    watched(progress.MatrixBar(2), CELLS)
+    watched(progress.TrainBar(), EPOCHS)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "A, INT8, openvino: works 1.75x",
+        "A, [red], torch: refused",
+        "epoch 1/3 loss 0.5000",
+        "epoch 2/3 loss 0.2500, val dice_macro 0.7500 (best 0.8000)",
+    ]
+
+
+def test_on_a_terminal_a_bar_counts_and_says_what_came_last(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bar shows how many of how many are done, the newest cell, and the loss and score of a training."""
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "160")
+    watched(progress.MatrixBar(2), CELLS)
+    matrix = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
+    assert "2/2" in matrix and "A, [red], torch: refused" in matrix
+    watched(progress.TrainBar(), EPOCHS)
+    training = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
+    assert "2/3" in training and "loss 0.2500, val dice_macro 0.7500 (best 0.8000)" in training
