@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoopt.core.records import Scalar
+from autoopt.core.configuration import Scalar
 from autoopt.study.request import Request, check_data_argument, default_storage
 
 if TYPE_CHECKING:
@@ -60,11 +60,23 @@ def search(
     from autoopt.tracking import Tracker, default_tracking_uri, warm_up_in_background
 
     request = Request(
-        workload=workload, options=options or {}, budget=budget, time_s=time_s, data=_path(data),
-        weights=_path(weights), space=None if space is None else str(space), objectives=tuple(objectives),
-        max_drop=max_drop, max_latency_s=max_latency_s, guards=guards or {}, study=study, storage=storage,
-        tracking_uri=tracking_uri, seed=seed, home=Path(home),
-    )  # fmt: skip
+        workload=workload,
+        options=options or {},
+        budget=budget,
+        time_s=time_s,
+        data=_path(data),
+        weights=_path(weights),
+        space=None if space is None else str(space),
+        objectives=tuple(objectives),
+        max_drop=max_drop,
+        max_latency_s=max_latency_s,
+        guards=guards or {},
+        study=study,
+        storage=storage,
+        tracking_uri=tracking_uri,
+        seed=seed,
+        home=Path(home),
+    )
     warm_up_in_background()  # importing MLflow takes seconds
     tracker = Tracker(tracking_uri or default_tracking_uri(request.home), request.home)
     return loop.search(request, sinks=(tracker, *sinks), listener=listener or loop.silent, plan=plan)
@@ -89,10 +101,18 @@ def plan(
     from autoopt.study.request import prepare
 
     request = Request(
-        workload=workload, options=options or {}, budget=budget, data=_path(data), weights=_path(weights),
-        space=None if space is None else str(space), objectives=tuple(objectives), study=study, storage=storage,
-        seed=seed, home=Path(home),
-    )  # fmt: skip
+        workload=workload,
+        options=options or {},
+        budget=budget,
+        data=_path(data),
+        weights=_path(weights),
+        space=None if space is None else str(space),
+        objectives=tuple(objectives),
+        study=study,
+        storage=storage,
+        seed=seed,
+        home=Path(home),
+    )
     return planning.plan_search(prepare(request))
 
 

@@ -14,7 +14,7 @@ import typer
 from autoopt.errors import AutooptError, UsageError
 
 if TYPE_CHECKING:
-    from autoopt.core.records import Scalar
+    from autoopt.core.configuration import Scalar
     from autoopt.measure.timing import Plan
     from autoopt.study.loop import SearchResult
 
@@ -89,11 +89,25 @@ def search(
     source, options = _source(workload, model, task, option, trust_bundle)
     with progress.SearchBar() as bar:
         result = api.search(
-            source, options=options, budget=budget, time_s=_duration(time, "--time"), data=data, weights=weights,
-            space=space, objectives=_names(objectives), max_drop=max_drop,
-            max_latency_s=_duration(max_latency, "--max-latency"), guards=_guards(guard), study=study, storage=storage,
-            tracking_uri=tracking_uri, seed=seed, home=home, listener=bar, plan=context.obj,
-        )  # fmt: skip
+            source,
+            options=options,
+            budget=budget,
+            time_s=_duration(time, "--time"),
+            data=data,
+            weights=weights,
+            space=space,
+            objectives=_names(objectives),
+            max_drop=max_drop,
+            max_latency_s=_duration(max_latency, "--max-latency"),
+            guards=_guards(guard),
+            study=study,
+            storage=storage,
+            tracking_uri=tracking_uri,
+            seed=seed,
+            home=home,
+            listener=bar,
+            plan=context.obj,
+        )
     terminal.search_result(result, home=home, storage=storage, tracking_uri=tracking_uri)
     _exit_if_nothing_fits(result)
 
@@ -125,9 +139,18 @@ def plan(
 
     source, options = _source(workload, model, task, option, trust_bundle)
     planned = api.plan(
-        source, options=options, budget=budget, data=data, weights=weights, space=space, objectives=_names(objectives),
-        study=study, storage=storage, seed=seed, home=home,
-    )  # fmt: skip
+        source,
+        options=options,
+        budget=budget,
+        data=data,
+        weights=weights,
+        space=space,
+        objectives=_names(objectives),
+        study=study,
+        storage=storage,
+        seed=seed,
+        home=home,
+    )
     terminal.plan(planned)
 
 
@@ -212,9 +235,15 @@ def pull(
     from autoopt import api
 
     folder, explanation = api.pull(
-        out, workload=workload, study=study, max_latency_s=_duration(max_latency, "--max-latency"),
-        max_drop=max_drop, pick=pick, storage=storage, home=home,
-    )  # fmt: skip
+        out,
+        workload=workload,
+        study=study,
+        max_latency_s=_duration(max_latency, "--max-latency"),
+        max_drop=max_drop,
+        pick=pick,
+        storage=storage,
+        home=home,
+    )
     typer.echo(explanation)
     typer.echo(f"wrote {folder}: load it with autoopt.load({str(folder)!r})")
 

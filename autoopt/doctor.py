@@ -16,8 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from autoopt.core.host import Host
 from autoopt.core.process import Child, serve
-from autoopt.core.records import Host
 from autoopt.core.store import Store
 from autoopt.errors import AutooptError, TrialError, UsageError
 from autoopt.inference.runtimes import RUNTIMES, runtime

@@ -52,10 +52,18 @@ class SearchBar(_Bar):
 
     def __init__(self) -> None:
         super().__init__(
-            SpinnerColumn(), _field("stage", width=8), BarColumn(bar_width=24), MofNCompleteColumn(),
-            TimeElapsedColumn(), _field("left"), _field("best"),
-            total=None, stage="start", left="", best="",
-        )  # fmt: skip
+            SpinnerColumn(),
+            _field("stage", width=8),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            _field("left"),
+            _field("best"),
+            total=None,
+            stage="start",
+            left="",
+            best="",
+        )
 
     def __call__(self, progress: loop.Progress) -> None:
         """Show one event of the search."""
@@ -98,9 +106,16 @@ class MatrixBar(_Bar):
 
     def __init__(self, total: int) -> None:
         super().__init__(
-            SpinnerColumn(), TextColumn("cells"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
-            TimeRemainingColumn(), _field("text"), total=total, text="",
-        )  # fmt: skip
+            SpinnerColumn(),
+            TextColumn("cells"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            _field("text"),
+            total=total,
+            text="",
+        )
 
     def __call__(self, cell: Cell) -> None:
         """Show that `cell` is done."""
@@ -116,9 +131,15 @@ class TrainBar(_Bar):
 
     def __init__(self) -> None:
         super().__init__(
-            SpinnerColumn(), TextColumn("epoch"), MofNCompleteColumn(), BarColumn(bar_width=24), TimeElapsedColumn(),
-            _field("text"), total=None, text="",
-        )  # fmt: skip
+            SpinnerColumn(),
+            TextColumn("epoch"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            _field("text"),
+            total=None,
+            text="",
+        )
         self._epoch = -1
 
     def __call__(self, progress: TrainProgress) -> None:

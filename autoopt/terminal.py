@@ -12,7 +12,8 @@ from rich.table import Table
 
 from autoopt.compress import sensitivity
 from autoopt.compress.matrix import FAILED, REFUSED, SAME, WORKS
-from autoopt.core.records import Scalar, Status, TrialRecord
+from autoopt.core.configuration import Scalar
+from autoopt.core.records import Status, TrialRecord
 from autoopt.deploy.pick import nothing_fits
 from autoopt.report.matrix_text import as_markdown
 from autoopt.report.tables import columns, front_rows, reference_rows

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from autoopt.core import stats
-from autoopt.core.records import Measurement, joined
+from autoopt.core.measurement import Measurement, joined
 from autoopt.measure.host import current_host
 from autoopt.measure.launcher import Resident, measure
 from autoopt.measure.timing import Plan

@@ -76,9 +76,24 @@ def _ours(resident: Resident, bench: Bench, seconds: float) -> float:
 def _theirs(subject: Subject, threads: int, seconds: float) -> float:
     """The median that benchmark_app prints."""
     command = [
-        str(APP), "-m", str(subject.artifact.path / "model.xml"), "-d", "CPU", "-api", "sync", "-hint", "none",
-        "-nthreads", str(threads), "-nstreams", "1", "-infer_precision", "f32", "-t", str(max(1, round(seconds))),
-    ]  # fmt: skip
+        str(APP),
+        "-m",
+        str(subject.artifact.path / "model.xml"),
+        "-d",
+        "CPU",
+        "-api",
+        "sync",
+        "-hint",
+        "none",
+        "-nthreads",
+        str(threads),
+        "-nstreams",
+        "1",
+        "-infer_precision",
+        "f32",
+        "-t",
+        str(max(1, round(seconds))),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     found = re.search(r"Median:\s*([\d.]+) ms", done.stdout)
     if found is None:

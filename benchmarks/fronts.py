@@ -50,10 +50,12 @@ def fastest(study: StudyResult, drop: float) -> TrialRecord | None:
     whole = points(study)
     numbers = {record.number: study.headline(record) for record in study.judged if record.number in whole}
     found = [
-        record for record in study.judged
-        if record.number in whole and numbers[record.number]["drop"] <= drop
+        record
+        for record in study.judged
+        if record.number in whole
+        and numbers[record.number]["drop"] <= drop
         and numbers[record.number].get("test_drop", 0.0) <= drop
-    ]  # fmt: skip
+    ]
     return min(found, key=lambda record: numbers[record.number]["latency_p25_ms"], default=None)
 
 
@@ -67,11 +69,16 @@ def describe(study: StudyResult) -> None:
             shown = ", ".join(
                 f"{name} {numbers[name]:.4g}"
                 for name in (
-                    "latency_p25_ms", "speedup_vs_torch_f32", "speedup_vs_openvino_f32", "drop", "drop_upper",
-                    "test_drop", "size_mb",
+                    "latency_p25_ms",
+                    "speedup_vs_torch_f32",
+                    "speedup_vs_openvino_f32",
+                    "drop",
+                    "drop_upper",
+                    "test_drop",
+                    "size_mb",
                 )
                 if name in numbers
-            )  # fmt: skip
+            )
             print(f"  drop of at most {drop}: #{record.number} {shown}\n    {record.configuration}")
 
 

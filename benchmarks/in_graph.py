@@ -19,7 +19,7 @@ from typing import Any
 from autoopt.compress import quantize
 from autoopt.compress.maker import Maker
 from autoopt.core import stats
-from autoopt.core.records import Measurement, joined
+from autoopt.core.measurement import Measurement, joined
 from autoopt.core.store import Store
 from autoopt.inference.pipeline import IN_GRAPH
 from autoopt.inference.runtimes import runtime
@@ -97,10 +97,14 @@ def _measured(workload: Workload, weights: Path, home: Path, processes: int) -> 
             for way, measured in zip(IN_GRAPH, found, strict=True):
                 ratio = stats.paired_ratio(measured.turns_s, found[0].turns_s)
                 yield {
-                    "net": workload.name, "kind": f"{name} {'int8' if quantized else 'f32'}", "in_graph": way,
-                    "p25_ms": measured.raw_p25_s * 1e3, "ratio": ratio.ratio, "error": ratio.error,
+                    "net": workload.name,
+                    "kind": f"{name} {'int8' if quantized else 'f32'}",
+                    "in_graph": way,
+                    "p25_ms": measured.raw_p25_s * 1e3,
+                    "ratio": ratio.ratio,
+                    "error": ratio.error,
                     "processes": [round(value, 4) for value in ratio.values],
-                }  # fmt: skip
+                }
 
 
 def _joined(taken: list[list[Measurement]]) -> list[Measurement]:

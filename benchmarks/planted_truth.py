@@ -21,7 +21,12 @@ import numpy as np
 
 from autoopt import few
 from autoopt.core import pareto
-from autoopt.core.records import CaseScore, Configuration, Host, Measurement, Quality, Status, StudyCard, TrialRecord
+from autoopt.core.card import StudyCard
+from autoopt.core.configuration import Configuration
+from autoopt.core.host import Host
+from autoopt.core.measurement import Measurement
+from autoopt.core.records import Status, TrialRecord
+from autoopt.core.scores import CaseScore, Quality
 from autoopt.measure.launcher import CAP
 from autoopt.measure.timing import Plan, Turn
 from autoopt.measure.turns import play
@@ -90,9 +95,19 @@ class Search:
         noise = noise_of([self._process(Truth(REFERENCE_S, 0.0), None) for _ in range(PROCESSES)])  # doctor --noise
         self.plan = replace(PLAN, quantile=noise.quantile)
         card = StudyCard(
-            "s", "planted", True, "dice", "d", "w", "{}", ("latency", "quality"), seed, HOST, {"drop": MARGIN},
+            "s",
+            "planted",
+            True,
+            "dice",
+            "d",
+            "w",
+            "{}",
+            ("latency", "quality"),
+            seed,
+            HOST,
+            {"drop": MARGIN},
             calibration={"sigma": noise.sigma, "quantile": noise.quantile},
-        )  # fmt: skip
+        )
         self.result = StudyResult(card, ())
         self.stopped: dict[int, str] = {}
         for number, truth in enumerate((Truth(REFERENCE_S, 0.0), *truths)):
@@ -101,10 +116,13 @@ class Search:
     def _try(self, number: int, truth: Truth) -> None:
         is_reference = number == 0
         record = TrialRecord(
-            Configuration.of({"runtime": {"name": "fake", "number": number}}), Status.COMPLETE, number,
-            "seed" if is_reference else "sampler", "torch f32" if is_reference else "",
+            Configuration.of({"runtime": {"name": "fake", "number": number}}),
+            Status.COMPLETE,
+            number,
+            "seed" if is_reference else "sampler",
+            "torch f32" if is_reference else "",
             quality=self._quality(truth),
-        )  # fmt: skip
+        )
         measured: Measurement | None = None
         while True:
             measured = self._process(truth, measured)
@@ -125,13 +143,28 @@ class Search:
         self.level_s = self.level_s or float(np.quantile(np.concatenate(reference), 0.25))
         if before is None:
             return Measurement(
-                (calls,), ((),), (0.0,), 0.0, 0.0, 1, 1, {}, HOST.fingerprint, reference_s=(reference,),
-                residents=("r",), level_s=self.level_s, quantile=plan.quantile,
-            )  # fmt: skip
+                (calls,),
+                ((),),
+                (0.0,),
+                0.0,
+                0.0,
+                1,
+                1,
+                {},
+                HOST.fingerprint,
+                reference_s=(reference,),
+                residents=("r",),
+                level_s=self.level_s,
+                quantile=plan.quantile,
+            )
         return replace(
-            before, turns_s=(*before.turns_s, calls), reference_s=(*before.reference_s, reference),
-            warmups_s=(*before.warmups_s, ()), cpu_s=(*before.cpu_s, 0.0), residents=(*before.residents, "r"),
-        )  # fmt: skip
+            before,
+            turns_s=(*before.turns_s, calls),
+            reference_s=(*before.reference_s, reference),
+            warmups_s=(*before.warmups_s, ()),
+            cpu_s=(*before.cpu_s, 0.0),
+            residents=(*before.residents, "r"),
+        )
 
     def _quality(self, truth: Truth) -> Quality:
         noise = truth.spread * self.rng.normal(size=PATIENTS) if truth.loss != 0 else 0.0
@@ -141,10 +174,20 @@ class Search:
 TRUTHS = tuple(
     Truth(latency, loss)
     for latency, loss in (
-        (0.0150, 0.0010), (0.0100, 0.0025), (0.0070, 0.0045), (0.0050, 0.0070), (0.0160, 0.0030), (0.0110, 0.0050),
-        (0.0080, 0.0065), (0.0051, 0.0200), (0.0040, 0.0400), (0.0120, 0.0045), (0.0300, 0.0012), (0.0250, 0.0060),
+        (0.0150, 0.0010),
+        (0.0100, 0.0025),
+        (0.0070, 0.0045),
+        (0.0050, 0.0070),
+        (0.0160, 0.0030),
+        (0.0110, 0.0050),
+        (0.0080, 0.0065),
+        (0.0051, 0.0200),
+        (0.0040, 0.0400),
+        (0.0120, 0.0045),
+        (0.0300, 0.0012),
+        (0.0250, 0.0060),
     )
-)  # fmt: skip
+)
 """Latencies and losses of a study: four on the front, two beyond the margin, the rest dominated."""
 
 
@@ -186,11 +229,15 @@ def _fronts(repetitions: int) -> list[Outcome]:
     members = repetitions * len(true_front)
     return [
         ("true members of the front that were missed", missed / members, "at most 0.05", missed <= 0.05 * members),
-        ("members that are neither on the true front nor tied with it", extra / members, "at most 0.02",
-         extra <= 0.02 * members),
+        (
+            "members that are neither on the true front nor tied with it",
+            extra / members,
+            "at most 0.02",
+            extra <= 0.02 * members,
+        ),
         ("early stops that were wrong", wrong / max(1, stopped), "under 0.01", wrong < 0.01 * max(1, stopped)),
         ("processes per trial", processes / repetitions / (len(TRUTHS) + 1), "information", True),
-    ]  # fmt: skip
+    ]
 
 
 def _near(number: int, true_front: set[int], search: Search) -> bool:
@@ -223,12 +270,20 @@ def _pairs(repetitions: int) -> list[Outcome]:
         tied += uncertainty.same_speed(first, same, sigma)
         accepted += records[4].status is Status.COMPLETE
     return [
-        (f"a planted difference of 5 % is found with {MORE} processes", found / repetitions, "at least 0.80",
-         found >= 0.80 * repetitions),
+        (
+            f"a planted difference of 5 % is found with {MORE} processes",
+            found / repetitions,
+            "at least 0.80",
+            found >= 0.80 * repetitions,
+        ),
         ("a planted zero difference is a tie", tied / repetitions, "at least 0.95", tied >= 0.95 * repetitions),
-        ("a planted loss of 0.02 with a margin of 0.01 is accepted", accepted / repetitions, "under 0.05",
-         accepted < 0.05 * repetitions),
-    ]  # fmt: skip
+        (
+            "a planted loss of 0.02 with a margin of 0.01 is accepted",
+            accepted / repetitions,
+            "under 0.05",
+            accepted < 0.05 * repetitions,
+        ),
+    ]
 
 
 MORE = 10
@@ -260,10 +315,14 @@ def _few_cases(repetitions: int) -> list[Outcome]:
         stops = few.loses_too_much(part, before, MARGIN)
         stopped, wrong, lost = stopped + stops, wrong + (stops and not loses), lost + loses
     return [
-        (f"trials stopped after {few.FEW} of {SCORED} cases that all cases would have let through",
-         wrong / max(1, stopped), "under 0.01", wrong < 0.01 * max(1, stopped)),
+        (
+            f"trials stopped after {few.FEW} of {SCORED} cases that all cases would have let through",
+            wrong / max(1, stopped),
+            "under 0.01",
+            wrong < 0.01 * max(1, stopped),
+        ),
         ("trials that lose too much that the few stopped", (stopped - wrong) / max(1, lost), "information", True),
-    ]  # fmt: skip
+    ]
 
 
 SCORED = 79

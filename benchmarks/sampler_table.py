@@ -21,8 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
+from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
 from autoopt.core.pareto import hypervolume
-from autoopt.core.records import Host, Scalar
 from autoopt.study.samplers import DEFAULT, SAMPLERS, STARTUP_TRIALS, at_random, optuna_sampler
 from autoopt.study.space import Space, load_space, seeds
 
@@ -56,9 +57,8 @@ def read_table(path: Path) -> Table:
     stored = json.loads(path.read_text())
     space = load_space(GRID, Host(**{**stored["host"], "isa": tuple(stored["host"]["isa"])}))
     values = {
-        digest: None if seconds is None else (math.log(seconds), -dice)
-        for digest, seconds, dice in stored["trials"]
-    }  # fmt: skip
+        digest: None if seconds is None else (math.log(seconds), -dice) for digest, seconds, dice in stored["trials"]
+    }
     missing = [found for _, found in space.points() if found.digest not in values]
     if missing:
         raise SystemExit(f"{path} must have all points of {GRID}, it lacks {len(missing)}: measure them and --store")
@@ -80,9 +80,11 @@ def store_table(home: Path, study: str | None, path: Path) -> None:
         seconds = OBJECTIVES["latency"].read(record) if scored else None
         trials.append([record.configuration.digest, seconds, record.quality.value if record.quality else None])
     document = {
-        "host": asdict(result.card.host), "torch_s": OBJECTIVES["latency"].read(reference),
-        "dice": reference.quality.value, "trials": sorted(trials, key=str),
-    }  # fmt: skip
+        "host": asdict(result.card.host),
+        "torch_s": OBJECTIVES["latency"].read(reference),
+        "dice": reference.quality.value,
+        "trials": sorted(trials, key=str),
+    }
     write_atomic(path, (json.dumps(document, indent=0) + "\n").encode())
     print(f"{len(trials)} trials in {path}")
 

@@ -25,7 +25,8 @@ import psutil
 
 import autoopt
 from autoopt.compress import STEPS
-from autoopt.core.records import Status, TrialRecord, digest
+from autoopt.core.configuration import digest
+from autoopt.core.records import Status, TrialRecord
 from autoopt.inference.runtimes import runtime
 from autoopt.measure.host import current_host
 

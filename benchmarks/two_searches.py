@@ -80,10 +80,13 @@ def compare(first: StudyResult, second: StudyResult) -> dict[str, Any]:
         for side, study in zip(sides, (first, second), strict=True)
     ]
     return {
-        "both": len(both), "agree": agree, "lines": lines, "fastest_agree": agreeing(*fastest),
+        "both": len(both),
+        "agree": agree,
+        "lines": lines,
+        "fastest_agree": agreeing(*fastest),
         "fastest": [[item.ratio, *item.interval()] for item in fastest],
         "front": [[record.configuration.digest for record in study.front] for study in (first, second)],
-    }  # fmt: skip
+    }
 
 
 def agreeing(one: LogRatio, other: LogRatio) -> bool:

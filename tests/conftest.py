@@ -7,8 +7,8 @@ import os
 import pytest
 from hypothesis import settings
 
+from autoopt.core.host import Host
 from autoopt.core.process import QUIET
-from autoopt.core.records import Host
 
 os.environ.update({name: value for name, value in QUIET.items() if not name.startswith("PYTHON")})
 

@@ -218,11 +218,13 @@ def test_a_disk_without_room_is_refused(run: Run, tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("search", "--workload", tiny.SOURCE), ("sensitivity", "--workload", tiny.SOURCE),
-        ("train", "--workload", tiny.SOURCE, "--demo"), ("matrix", "--quick"),
+        ("search", "--workload", tiny.SOURCE),
+        ("sensitivity", "--workload", tiny.SOURCE),
+        ("train", "--workload", tiny.SOURCE, "--demo"),
+        ("matrix", "--quick"),
     ],
     ids=lambda words: words[0],
-)  # fmt: skip
+)
 def test_a_home_that_cannot_be_written_is_refused(run: Run, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """A home that is a file is named, by every command that would write there."""
     home = tmp_path / "home"
@@ -240,9 +242,18 @@ def test_a_server_that_is_not_there_is_refused(run: Run, tmp_path: Path, option:
     uri = f"postgresql://me@127.0.0.1:{port}/db" if option == "--storage" else f"http://127.0.0.1:{port}"
     weights = tiny.weights(tmp_path / "w.safetensors")
     code, _, err = run(
-        "search", "--workload", tiny.SOURCE, "--weights", str(weights), "--space", "quick", option, uri,
-        "--home", str(tmp_path / "home"),
-    )  # fmt: skip
+        "search",
+        "--workload",
+        tiny.SOURCE,
+        "--weights",
+        str(weights),
+        "--space",
+        "quick",
+        option,
+        uri,
+        "--home",
+        str(tmp_path / "home"),
+    )
 
     assert code == 2
     assert str(port) in err

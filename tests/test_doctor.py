@@ -13,17 +13,33 @@ import optuna
 import pytest
 
 from autoopt import doctor
+from autoopt.core.host import Host
 from autoopt.core.process import Child
-from autoopt.core.records import Host
 from autoopt.core.store import Store
 from autoopt.doctor import Check, checks
 from autoopt.measure.host import current_host
 from autoopt.study.request import default_storage
 
 NAMES = (
-    "versions", "runtime torch", "runtime onnxruntime", "runtime openvino", "CPU", "CPU f32", "CPU bf16", "CPU f16",
-    "CPU int8", "cores", "memory", "noise", "home folder", "disk", "store", "study storage", "tracking", "lock folder",
-)  # fmt: skip
+    "versions",
+    "runtime torch",
+    "runtime onnxruntime",
+    "runtime openvino",
+    "CPU",
+    "CPU f32",
+    "CPU bf16",
+    "CPU f16",
+    "CPU int8",
+    "cores",
+    "memory",
+    "noise",
+    "home folder",
+    "disk",
+    "store",
+    "study storage",
+    "tracking",
+    "lock folder",
+)
 
 
 @pytest.fixture

@@ -11,20 +11,38 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "autoopt"
 
-ROOMS = (
-    "core", "inference", "workloads", "measure", "nets", "compress", "study", "deploy", "report", "tracking",
-)  # fmt: skip
+ROOMS = ("core", "inference", "workloads", "measure", "nets", "compress", "study", "deploy", "report", "tracking")
 """The folders of the package: a file imports from its own folder and from those before it, besides `errors.py`."""
 FACE = ("__init__", "__main__", "api", "cli", "doctor", "errors", "progress", "terminal", "testing")
 """The files beside the folders: they may import from all, and nothing but `errors` may be imported by a folder."""
 
 HEAVY = frozenset(
     {
-        "PIL", "matplotlib", "mlflow", "monai", "nibabel", "nncf", "onnx", "onnxruntime", "onnxscript", "openvino",
-        "optuna", "pandas", "psutil", "pydantic", "rich", "safetensors", "scipy", "sklearn", "sqlalchemy", "torch",
-        "torchvision", "typer", "yaml",
+        "PIL",
+        "matplotlib",
+        "mlflow",
+        "monai",
+        "nibabel",
+        "nncf",
+        "onnx",
+        "onnxruntime",
+        "onnxscript",
+        "openvino",
+        "optuna",
+        "pandas",
+        "psutil",
+        "pydantic",
+        "rich",
+        "safetensors",
+        "scipy",
+        "sklearn",
+        "sqlalchemy",
+        "torch",
+        "torchvision",
+        "typer",
+        "yaml",
     }
-)  # fmt: skip
+)
 ALLOWED: dict[str, frozenset[str]] = {
     "core.stats": frozenset({"scipy"}),
     "inference.postprocess": frozenset({"scipy"}),

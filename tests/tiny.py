@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autoopt.core.records import digest
+from autoopt.core.configuration import digest
 from autoopt.core.store import Artifact, Store
 from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.contract import Case, Recipe, Sample, Splits, Workload

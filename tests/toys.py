@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 from autoopt.compress import STEPS
+from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
-from autoopt.core.records import Host, Scalar
 from autoopt.inference.runtimes import RUNTIMES
 
 THREADS = Parameter("integer", 1, "threads", low=1, high=64)

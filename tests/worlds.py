@@ -10,18 +10,12 @@ from typing import Any, Self
 
 import optuna
 
-from autoopt.core.records import (
-    CaseScore,
-    Configuration,
-    Failure,
-    Host,
-    Measurement,
-    Quality,
-    Scalar,
-    Status,
-    StudyCard,
-    TrialRecord,
-)
+from autoopt.core.card import StudyCard
+from autoopt.core.configuration import Configuration, Scalar
+from autoopt.core.host import Host
+from autoopt.core.measurement import Measurement
+from autoopt.core.records import Failure, Status, TrialRecord
+from autoopt.core.scores import CaseScore, Quality
 from autoopt.errors import TrialError
 from autoopt.study.request import Prepared
 from autoopt.study.result import StudyResult
@@ -62,10 +56,18 @@ def space_of(folder: Path, text: str = SPACE) -> Space:
 
 def card_of(space: Space, name: str = "s", **changes: object) -> StudyCard:
     fields = {
-        "name": name, "workload": "tiny", "demo": True, "primary": "dice_macro", "data_digest": "d",
-        "weights_digest": "w", "space": space.text, "objectives": ("latency", "quality"), "seed": 0, "host": HOST,
+        "name": name,
+        "workload": "tiny",
+        "demo": True,
+        "primary": "dice_macro",
+        "data_digest": "d",
+        "weights_digest": "w",
+        "space": space.text,
+        "objectives": ("latency", "quality"),
+        "seed": 0,
+        "host": HOST,
         "limits": {"drop": 0.05},
-    }  # fmt: skip
+    }
     return StudyCard(**{**fields, **changes})  # type: ignore[arg-type]
 
 
@@ -84,11 +86,20 @@ def measured(latency_s: float, *, contended: str = "", processes: int = 1, sprea
     turns = tuple(latency_s * (1 + spread * (index % 3 - 1)) for index in range(6))
     beside = tuple(REFERENCE_S * (1 + spread * (index % 3 - 1)) for index in range(6))
     return Measurement(
-        turns_s=((turns, turns),) * processes, warmups_s=((),) * processes, cpu_s=(latency_s,) * processes,
-        load_s=0.1, first_call_s=0.1, peak_rss_bytes=10**6, artifact_bytes=10**5, effective={},
-        host=HOST.fingerprint, reference_s=((beside, beside),) * processes, residents=("r",) * processes,
-        level_s=REFERENCE_S, contended=contended,
-    )  # fmt: skip
+        turns_s=((turns, turns),) * processes,
+        warmups_s=((),) * processes,
+        cpu_s=(latency_s,) * processes,
+        load_s=0.1,
+        first_call_s=0.1,
+        peak_rss_bytes=10**6,
+        artifact_bytes=10**5,
+        effective={},
+        host=HOST.fingerprint,
+        reference_s=((beside, beside),) * processes,
+        residents=("r",) * processes,
+        level_s=REFERENCE_S,
+        contended=contended,
+    )
 
 
 def scored(value: float, split: str = "val") -> Quality:

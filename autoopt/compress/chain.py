@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from autoopt.compress import NET_STEPS, graph_steps, net_step
 from autoopt.compress.maker import Maker
-from autoopt.core.records import Configuration
+from autoopt.core.configuration import Configuration
 from autoopt.core.store import Artifact
 from autoopt.inference.pipeline import Pipeline
 from autoopt.inference.runtimes import runtime

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from autoopt.compress import training_settings
 from autoopt.compress.base import Changed
+from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
-from autoopt.core.records import Host, Scalar
 from autoopt.errors import Unsupported
 from autoopt.workloads.contract import Workload
 

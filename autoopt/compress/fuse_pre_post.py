@@ -26,8 +26,11 @@ STAGE = "in_graph"
 VERSION = 2
 """Raised when the code changes what it makes; part of the artifact's key."""
 DISTRIBUTIONS: Mapping[str, tuple[str, ...]] = {
-    "torch": ("torch",), "onnx": ("onnx",), "openvino": ("openvino",), "fake": ()
-}  # fmt: skip
+    "torch": ("torch",),
+    "onnx": ("onnx",),
+    "openvino": ("openvino",),
+    "fake": (),
+}
 """The packages whose versions change what is made, by format."""
 TOLERANCE = 1e-3
 """The largest error of logits that is let through: root mean square, as a fraction of theirs."""

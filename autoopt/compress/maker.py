@@ -24,8 +24,9 @@ from autoopt.compress import step as step_module
 from autoopt.compress.known_failures import Quarantine
 from autoopt.compress.sensitivity import Rank
 from autoopt.core import memory
+from autoopt.core.configuration import Scalar, digest
+from autoopt.core.host import Host
 from autoopt.core.process import Child
-from autoopt.core.records import Host, Scalar, digest
 from autoopt.core.store import KIND, MANIFEST, Artifact, Store, file_digest
 from autoopt.errors import TrialError, WorkloadError
 from autoopt.inference import graphs
@@ -36,8 +37,11 @@ from autoopt.workloads.contract import Workload
 
 TRAINING_TIMEOUT_S = 7200.0
 TIMEOUTS_S: Mapping[str, float] = {
-    "check": 300.0, "export": 300.0, "quantize": 900.0, **dict.fromkeys(NET_STEPS, TRAINING_TIMEOUT_S)
-}  # fmt: skip
+    "check": 300.0,
+    "export": 300.0,
+    "quantize": 900.0,
+    **dict.fromkeys(NET_STEPS, TRAINING_TIMEOUT_S),
+}
 """Seconds that a stage may take by default: all that changes a network trains it."""
 OTHER_TIMEOUT_S = 900.0
 
@@ -168,9 +172,11 @@ class Maker:
             return found
         source = self.export("onnx", "f32", pipeline, net) if graph_format == "openvino" else None
         job = {
-            "job": "export", "source": None if source is None else source.key, "net": None if net is None else net.key,
+            "job": "export",
+            "source": None if source is None else source.key,
+            "net": None if net is None else net.key,
             "pipeline": pipeline.to_json(),
-        }  # fmt: skip
+        }
         return self._make("export", made_by, job)
 
     def step(

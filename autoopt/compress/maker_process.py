@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoopt.compress import export, fuse_pre_post, graph_step, net_step, sensitivity
+from autoopt.core.configuration import digest
 from autoopt.core.process import serve
-from autoopt.core.records import digest
 from autoopt.core.store import KIND, Artifact, Store
 from autoopt.errors import Unsupported, UsageError
 from autoopt.inference import roofline
@@ -81,9 +81,9 @@ class Jobs:
         store, made_by = Store(Path(request["store"])), request["made_by"]
         parent, net = (None if request.get(key) is None else store.get(KIND, request[key]) for key in ("source", "net"))
         job = _Job(request, workload, weights, made_by["stage"], made_by["settings"], parent, net)
-        build = {
-            "net": self._net, "export": self._export, "rank": _rank, "step": _step, "surround": _surround,
-        }[request["job"]]  # fmt: skip
+        build = {"net": self._net, "export": self._export, "rank": _rank, "step": _step, "surround": _surround}[
+            request["job"]
+        ]
         store.put(KIND, request["key"], made_by, partial(build, job))
         return {}
 
@@ -103,9 +103,14 @@ class Jobs:
             source = self._source(job.request, job.workload)
         onnx_folder = None if job.parent is None else job.parent.path
         report = export.export(
-            graph_format, job.settings["precision"], job.workload, job.weights, folder,
-            source=source, onnx_folder=onnx_folder,
-        )  # fmt: skip
+            graph_format,
+            job.settings["precision"],
+            job.workload,
+            job.weights,
+            folder,
+            source=source,
+            onnx_folder=onnx_folder,
+        )
         return {**report, "cost": _cost(folder, job.workload.pipeline)}
 
     def _workload(self, origin: Mapping[str, Any]) -> Workload:

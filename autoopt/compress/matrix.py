@@ -18,8 +18,9 @@ from autoopt.compress import NET_STEPS, STEPS, step
 from autoopt.compress.chain import Stages, make
 from autoopt.compress.known_failures import FAILED_BEFORE
 from autoopt.compress.maker import Maker
+from autoopt.core.configuration import Configuration, Scalar, canonical_json
+from autoopt.core.host import Host
 from autoopt.core.process import Child
-from autoopt.core.records import Configuration, Host, Scalar, canonical_json
 from autoopt.core.store import Store, writable_folder
 from autoopt.errors import Crash, TrialError, Unsupported
 from autoopt.inference.runtimes import runtime
@@ -159,9 +160,11 @@ class _Row:
             raise Crash(f"the float network must run in {name} to be compared with, it does not")
         answers = self._folder / "answers.npy"
         job = {
-            "artifact": subject, "batches": str(self._batches), "answers": str(answers),
+            "artifact": subject,
+            "batches": str(self._batches),
+            "answers": str(answers),
             "twin": self._float[name] if self._timed and not is_float else None,
-        }  # fmt: skip
+        }
         with host_lock(LOCK, timeout_s=LOCK_WAIT_S) if self._timed else nullcontext():
             seconds = self._children[name].call(job, stage="measure", timeout_s=TIMEOUT_S)["seconds"]
         found = np.load(answers, allow_pickle=False)

@@ -14,8 +14,9 @@ import numpy as np
 
 from autoopt.compress import training_settings
 from autoopt.compress.base import Changed
+from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter, numbers
-from autoopt.core.records import Host, Scalar
 from autoopt.errors import Unsupported
 from autoopt.workloads.contract import Workload
 
@@ -30,36 +31,54 @@ VERSION = 3
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai")
 PARAMETERS: Mapping[str, Parameter] = {
     "ratio": Parameter(
-        "number", None, "the share of channels (and of attention heads) that goes; at 0.5 a quarter of weights stays",
-        low=0.0, high=0.99, nullable=True,
+        "number",
+        None,
+        "the share of channels (and of attention heads) that goes; at 0.5 a quarter of weights stays",
+        low=0.0,
+        high=0.99,
+        nullable=True,
     ),
     "rungs": Parameter(
-        "numbers", "0.3,0.5,0.65,0.75,0.85,0.92,0.96",
+        "numbers",
+        "0.3,0.5,0.65,0.75,0.85,0.92,0.96",
         "ratios on the way: each is cut from the one below and recovered",
-        low=0.01, high=0.99, nullable=True,
+        low=0.01,
+        high=0.99,
+        nullable=True,
     ),
     "criterion": Parameter(
-        "choice", "l1", "what matters least: weights by size (l1, l2), scale of norms, nearness to the geometric "
-        "median, change of the loss, or chance as a control", ("l1", "l2", "norm_scale", "fpgm", "taylor", "random"),
+        "choice",
+        "l1",
+        "what matters least: weights by size (l1, l2), scale of norms, nearness to the geometric "
+        "median, change of the loss, or chance as a control",
+        ("l1", "l2", "norm_scale", "fpgm", "taylor", "random"),
     ),
     "allocation": Parameter(
-        "choice", "layer", "the same share of every layer, the lowest scores of all, or these weighted by what each "
-        "layer's loss does to the answer", ("layer", "global", "sensitivity"),
+        "choice",
+        "layer",
+        "the same share of every layer, the lowest scores of all, or these weighted by what each "
+        "layer's loss does to the answer",
+        ("layer", "global", "sensitivity"),
     ),
     "multiple": Parameter(
         "choice", 1, "what is left of a layer is a multiple of this: kernels care", (1, 4, 8, 16, 32)
     ),
     "weights": Parameter(
-        "choice", "kept", "fresh: cut at once, begun anew and trained for as long: the control of what is kept",
+        "choice",
+        "kept",
+        "fresh: cut at once, begun anew and trained for as long: the control of what is kept",
         ("kept", "fresh"),
     ),
     "steps": Parameter("integer", 120, "training steps after each cut; 0: batch norms only", low=0, high=100_000),
     "grow": Parameter(
-        "number", 0.0, "steps grow with (1 / (1 - ratio)) to this power: a small network learns cheaply, and needs it",
-        low=0.0, high=2.0,
+        "number",
+        0.0,
+        "steps grow with (1 / (1 - ratio)) to this power: a small network learns cheaply, and needs it",
+        low=0.0,
+        high=2.0,
     ),
     **training_settings.PARAMETERS,
-}  # fmt: skip
+}
 TRIED_TILES = 4
 """Tiles on which gradients and the sensitivity of layers are looked at."""
 LEAST_WEIGHT = 1e-3

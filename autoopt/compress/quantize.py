@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from autoopt.compress import selectors
+from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
-from autoopt.core.records import Host, Scalar
 from autoopt.core.store import Artifact
 from autoopt.errors import BadData, Numeric, Unsupported
 from autoopt.inference import graphs
@@ -195,9 +196,12 @@ def _weights_alone(
     began = time.perf_counter()
     report = compress_weights(settings, source.path, folder)
     return {
-        "format": graphs.format_of(folder), "tool": "nncf", **report,
-        **difference(source.path, folder, calibration_tiles(workload, 1)[0]), "seconds": time.perf_counter() - began,
-    }  # fmt: skip
+        "format": graphs.format_of(folder),
+        "tool": "nncf",
+        **report,
+        **difference(source.path, folder, calibration_tiles(workload, 1)[0]),
+        "seconds": time.perf_counter() - began,
+    }
 
 
 def calibration_tiles(workload: Workload, count: int) -> list[np.ndarray]:

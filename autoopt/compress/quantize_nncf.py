@@ -11,7 +11,7 @@ import numpy as np
 
 from autoopt.compress import accuracy_control
 from autoopt.compress.selectors import select
-from autoopt.core.records import Scalar
+from autoopt.core.configuration import Scalar
 from autoopt.errors import Unsupported
 from autoopt.inference import graphs
 from autoopt.workloads.contract import Workload

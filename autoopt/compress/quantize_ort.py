@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from autoopt.compress.selectors import select
-from autoopt.core.records import Scalar
+from autoopt.core.configuration import Scalar
 from autoopt.inference import graphs
 
 PERCENTILE = 99.99

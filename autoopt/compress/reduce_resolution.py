@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from autoopt.compress import training_settings
 from autoopt.compress.base import Changed
+from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
-from autoopt.core.records import Host, Scalar
 from autoopt.errors import Unsupported
 from autoopt.workloads.contract import Workload
 
@@ -24,12 +25,16 @@ VERSION = 4
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai")
 PARAMETERS: Mapping[str, Parameter] = {
     "factor": Parameter(
-        "integer", None, "blocks of so many pixels along each axis become one; the answer is enlarged again",
-        low=2, high=8, nullable=True,
+        "integer",
+        None,
+        "blocks of so many pixels along each axis become one; the answer is enlarged again",
+        low=2,
+        high=8,
+        nullable=True,
     ),
     "steps": Parameter("integer", 120, "training steps afterwards; 0: batch norms only", low=0, high=100_000),
     **training_settings.PARAMETERS,
-}  # fmt: skip
+}
 
 
 def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], host: Host) -> dict[str, Scalar] | None:

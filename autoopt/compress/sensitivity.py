@@ -18,8 +18,8 @@ import numpy as np
 
 from autoopt.compress import quantize
 from autoopt.compress.quantize_nncf import quantized
+from autoopt.core.configuration import Scalar
 from autoopt.core.quick_timing import least_seconds
-from autoopt.core.records import Scalar
 from autoopt.core.store import Artifact
 from autoopt.errors import Unsupported
 from autoopt.inference import graphs

@@ -7,8 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
-from autoopt.core.records import Host, Scalar
 from autoopt.errors import Numeric
 from autoopt.nets.training_step import has_bf16
 
@@ -145,8 +146,12 @@ class Before:
             raise Numeric("the trained network must answer with finite numbers, it does not")
         before, after, whole = self._before, size_of(model, self.batch), size_of(teacher, self.batch)
         return {
-            "parameters": after.parameters, "parameters_before": before.parameters,
+            "parameters": after.parameters,
+            "parameters_before": before.parameters,
             "parameters_left": after.parameters / whole.parameters,
-            "macs": after.macs, "macs_before": before.macs, "macs_left": after.macs / max(1, whole.macs),
-            "recovery": report, "seconds": time.perf_counter() - self._began,
-        }  # fmt: skip
+            "macs": after.macs,
+            "macs_before": before.macs,
+            "macs_left": after.macs / max(1, whole.macs),
+            "recovery": report,
+            "seconds": time.perf_counter() - self._began,
+        }

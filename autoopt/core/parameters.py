@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from autoopt.core.records import Scalar
+from autoopt.core.configuration import Scalar
 
 Kind = Literal["choice", "integer", "number", "flag", "text", "numbers"]
 """`numbers` is a text: numbers with commas between them."""

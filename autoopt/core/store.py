@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoopt.core.records import canonical_json, digest
+from autoopt.core.configuration import canonical_json, digest
 from autoopt.errors import StorageError
 
 SCHEMA = 1

@@ -24,7 +24,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from autoopt.core.records import Scalar
+from autoopt.core.configuration import Scalar
 from autoopt.core.store import Artifact, file_digest, write_atomic
 from autoopt.errors import BundleError, TrialError
 from autoopt.inference.pipeline import Pipeline, predict

@@ -12,7 +12,9 @@ import numpy as np
 
 from autoopt import __version__
 from autoopt.core import pareto
-from autoopt.core.records import Measurement, Quality, Status, TrialRecord
+from autoopt.core.measurement import Measurement
+from autoopt.core.records import Status, TrialRecord
+from autoopt.core.scores import Quality
 from autoopt.core.store import KIND, Store
 from autoopt.deploy.bundle import write_bundle
 from autoopt.errors import BundleError, NothingFits, UsageError

@@ -366,16 +366,15 @@ def with_tile(pipeline: Pipeline, tile: str | None, overlap: float | None) -> Pi
     """The pipeline with another tile, such as 96x96x64, or overlap; None keeps its own. Raises ValueError."""
     sizes = pipeline.tile if tile is None else tuple(int(size) for size in tile.split("x"))
     if len(sizes) != len(pipeline.tile):
-        raise ValueError(f"the tile must have {len(pipeline.tile)} sizes, such as {'x'.join(map(str, pipeline.tile))}, "
-                         f"got {tile}")  # fmt: skip
+        raise ValueError(
+            f"the tile must have {len(pipeline.tile)} sizes, such as {'x'.join(map(str, pipeline.tile))}, got {tile}"
+        )
     return replace(pipeline, tile=sizes, overlap=pipeline.overlap if overlap is None else overlap)
 
 
 def _problems(pipeline: Pipeline) -> Iterator[str]:
     """Everything about the pipeline that cannot work, a clause each."""
-    choices = {
-        "task": TASKS, "intensity": INTENSITIES, "fit": FITS, "activation": ACTIVATIONS, "in_graph": IN_GRAPH
-    }  # fmt: skip
+    choices = {"task": TASKS, "intensity": INTENSITIES, "fit": FITS, "activation": ACTIVATIONS, "in_graph": IN_GRAPH}
     for name, allowed in choices.items():
         if getattr(pipeline, name) not in allowed:
             yield f"{name} must be one of {', '.join(allowed)}, got {getattr(pipeline, name)!r}"

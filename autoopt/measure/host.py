@@ -15,15 +15,24 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from autoopt.core.records import Host
+from autoopt.core.host import Host
 
 DISTRIBUTIONS = ("openvino", "onnxruntime", "torch", "nncf", "numpy")
 """The packages whose versions decide what runs and how fast."""
 
 X86_FLAGS = (
-    "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16",
-    "amx_tile", "amx_int8", "amx_bf16", "amx_fp16", "avx_ne_convert",
-)  # fmt: skip
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_int8",
+    "amx_bf16",
+    "amx_fp16",
+    "avx_ne_convert",
+)
 ARM_FLAGS = ("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve")
 _MAC_FLAGS = {
     "hw.optional.avx2_0": "avx2",

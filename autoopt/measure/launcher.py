@@ -22,8 +22,10 @@ from typing import Any, Self
 import numpy as np
 
 from autoopt.core import memory, stats
+from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
+from autoopt.core.measurement import Measurement
 from autoopt.core.process import Child
-from autoopt.core.records import Host, Measurement, Scalar
 from autoopt.errors import Crash, OutOfMemory, TrialError
 from autoopt.measure import energy, host_load
 from autoopt.measure.files import array_name, case_ids

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autoopt.core import stats
-from autoopt.core.records import Host, Measurement, Scalar
+from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
+from autoopt.core.measurement import Measurement
 from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Turn
 

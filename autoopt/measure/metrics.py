@@ -125,9 +125,11 @@ def volume_difference(compared: Compared) -> float | None:
     """The mean over the foreground labels of |predicted - reference volume| / reference volume."""
     _, reference, prediction = compared.counts
     return _mean(
-        [abs(float(prediction[label] - reference[label])) / float(reference[label]) if reference[label] else None
-         for label in compared.foreground]
-    )  # fmt: skip
+        [
+            abs(float(prediction[label] - reference[label])) / float(reference[label]) if reference[label] else None
+            for label in compared.foreground
+        ]
+    )
 
 
 def right(compared: Compared) -> float | None:
@@ -176,40 +178,50 @@ def ece(references: np.ndarray, chances: np.ndarray) -> float:
     else:
         certainty, hit = chances.max(axis=1), chances.argmax(axis=1) == references
     bins = np.minimum((certainty * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
-    gaps = [abs(float(hit[bins == index].mean() - certainty[bins == index].mean())) * float((bins == index).mean())
-            for index in np.unique(bins)]  # fmt: skip
+    gaps = [
+        abs(float(hit[bins == index].mean() - certainty[bins == index].mean())) * float((bins == index).mean())
+        for index in np.unique(bins)
+    ]
     return float(sum(gaps))
 
 
 METRICS: dict[str, Metric] = {
     "dice_macro": Metric("segmentation", "mean Dice of all labels", lambda case: _mean(dice(case))),
     "dice_foreground": Metric(
-        "segmentation", "mean Dice of the labels but the background",
+        "segmentation",
+        "mean Dice of the labels but the background",
         lambda case: _mean([dice(case)[label] for label in case.foreground]),
     ),
     "iou_macro": Metric("segmentation", "mean intersection over union of all labels", lambda case: _mean(iou(case))),
     "iou_foreground": Metric(
-        "segmentation", "mean intersection over union of the labels but the background",
+        "segmentation",
+        "mean intersection over union of the labels but the background",
         lambda case: _mean([iou(case)[label] for label in case.foreground]),
     ),
     "hd95_mm": Metric(
-        "segmentation", "95th percentile Hausdorff distance of the labels but the background in mm",
-        partial(hd95, millimetres=True), larger_is_better=False,
+        "segmentation",
+        "95th percentile Hausdorff distance of the labels but the background in mm",
+        partial(hd95, millimetres=True),
+        larger_is_better=False,
     ),
     "hd95_px": Metric(
-        "segmentation", "95th percentile Hausdorff distance of the labels but the background in voxels",
-        partial(hd95, millimetres=False), larger_is_better=False,
+        "segmentation",
+        "95th percentile Hausdorff distance of the labels but the background in voxels",
+        partial(hd95, millimetres=False),
+        larger_is_better=False,
     ),
     "volume_difference": Metric(
-        "segmentation", "volume difference of the labels but the background as a fraction of the reference",
-        volume_difference, larger_is_better=False,
+        "segmentation",
+        "volume difference of the labels but the background as a fraction of the reference",
+        volume_difference,
+        larger_is_better=False,
     ),
     "accuracy": Metric("classification", "share of right classes", right),
     "macro_f1": Metric("classification", "mean F1 of the classes", of_split=macro_f1),
     "auroc": Metric("classification", "mean area under the ROC curve, one class against the rest", of_split=auroc),
     "mcc": Metric("classification", "Matthews' correlation coefficient", of_split=mcc),
     "ece": Metric("classification", "expected calibration error", of_split=ece, larger_is_better=False),
-}  # fmt: skip
+}
 """Name to metric. There is one more for every label and every tolerance of a surface: see `metric_named`."""
 MORE_OF_SEGMENTATION = ("dice_LABEL", "nsd_2mm", "nsd_1px")
 """Examples of those that are made from their name."""

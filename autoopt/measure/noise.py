@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autoopt.core.records import Host, canonical_json
+from autoopt.core.configuration import canonical_json
+from autoopt.core.host import Host
 from autoopt.core.store import write_atomic
 from autoopt.errors import StorageError
 from autoopt.measure.peaks import kept_peaks

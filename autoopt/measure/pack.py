@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from autoopt.core.records import digest
+from autoopt.core.configuration import digest
 from autoopt.core.store import Artifact, Store
 from autoopt.errors import BadData, TrialError, UsageError
 from autoopt.measure.files import INDEX, array_name

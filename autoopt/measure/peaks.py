@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from autoopt.core.configuration import canonical_json
+from autoopt.core.host import Host
 from autoopt.core.process import Child
-from autoopt.core.records import Host, canonical_json
 from autoopt.core.store import write_atomic
 from autoopt.errors import StorageError
 from autoopt.inference.roofline import OPS_PER_MAC, Peaks

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from autoopt.core.configuration import Scalar
 from autoopt.core.process import serve
-from autoopt.core.records import Scalar
 from autoopt.inference.pipeline import Pipeline
 from autoopt.inference.runtimes import runtime
 from autoopt.inference.runtimes.base import Session

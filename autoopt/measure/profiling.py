@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from autoopt.core.configuration import Scalar
 from autoopt.core.process import Child
-from autoopt.core.records import Scalar
 from autoopt.core.store import Artifact
 from autoopt.inference.pipeline import Pipeline
 from autoopt.inference.runtimes.layers import PRECISIONS, Layer, over_calls

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from autoopt.core import stats
-from autoopt.core.records import DISAGREEMENT, CaseScore, Quality
+from autoopt.core.scores import DISAGREEMENT, CaseScore, Quality
 from autoopt.errors import BadData, Numeric, TrialError, WorkloadError
 from autoopt.inference import grid
 from autoopt.measure.metrics import METRICS, MORE_OF_SEGMENTATION, Compared, Metric, SplitFunction, metric_named

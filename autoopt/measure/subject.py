@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autoopt.core.records import Scalar
+from autoopt.core.configuration import Scalar
 from autoopt.core.store import Artifact
 from autoopt.inference.pipeline import Pipeline
 from autoopt.measure.timing import Plan

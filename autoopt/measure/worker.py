@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from autoopt.core import stats
+from autoopt.core.configuration import Scalar
 from autoopt.core.process import serve
-from autoopt.core.records import Scalar
 from autoopt.errors import BadData, Numeric, TrialError
 from autoopt.inference.pipeline import Pipeline, predict
 from autoopt.inference.runtimes import runtime
@@ -43,8 +43,13 @@ class Worker:
 
     def __call__(self, job: dict[str, Any]) -> Mapping[str, Any]:
         """Do one job. Raises Unsupported, Numeric or BadData."""
-        jobs = {"import": self._import, "open": self._open, "turn": self._turn, "predict": self._predict,
-                "end": self._end}  # fmt: skip
+        jobs = {
+            "import": self._import,
+            "open": self._open,
+            "turn": self._turn,
+            "predict": self._predict,
+            "end": self._end,
+        }
         return jobs[job["do"]](job)
 
     def _import(self, job: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autoopt.core.records import Quality
+from autoopt.core.scores import Quality
 from autoopt.errors import Numeric, WorkloadError
 from autoopt.inference.pipeline import predict
 from autoopt.measure.quality import score
@@ -106,9 +106,14 @@ def train(
             val = evaluate(trainer.model, workload, "val")
         test = evaluate(trainer.model, workload, "test")
         recipe = {
-            **workload.recipe.identity(), "version": RECIPE_VERSION, "seed": seed, "threads": threads,
-            "steps": trainer.steps_done, "of_steps": trainer.total_steps, "half": half,
-        }  # fmt: skip
+            **workload.recipe.identity(),
+            "version": RECIPE_VERSION,
+            "seed": seed,
+            "threads": threads,
+            "steps": trainer.steps_done,
+            "of_steps": trainer.total_steps,
+            "half": half,
+        }
         info = WeightsInfo(
             workload.name, workload.data_digest, recipe, workload.demo, dict(val.values), dict(test.values)
         )

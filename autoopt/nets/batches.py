@@ -28,9 +28,15 @@ class Examples:
         self._cases, self._pipeline, self._augment = cases, pipeline, augment
         # What is standardised already is only normalised and cut.
         self._cutter = replace(
-            pipeline, tile=tile or pipeline.tile, intensity="fixed", clip=None, orientation=None, spacing_mm=None,
-            fit="tile", sliced=False,
-        )  # fmt: skip
+            pipeline,
+            tile=tile or pipeline.tile,
+            intensity="fixed",
+            clip=None,
+            orientation=None,
+            spacing_mm=None,
+            fit="tile",
+            sliced=False,
+        )
         self._kept: dict[tuple[int, int], Sample] = {}
         self._kept_bytes = 0
 

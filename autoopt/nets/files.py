@@ -53,9 +53,11 @@ def write_net(model: torch.nn.Module, folder: Path) -> None:
         {name: value.detach().clone().contiguous() for name, value in model.state_dict().items()}, folder / WEIGHTS
     )
     structure = {
-        "schema": SCHEMA, "coarse": resolution.factor_of(model), "factored": low_rank.specs(model),
+        "schema": SCHEMA,
+        "coarse": resolution.factor_of(model),
+        "factored": low_rank.specs(model),
         "sizes": sizes(model),
-    }  # fmt: skip
+    }
     (folder / STRUCTURE).write_text(json.dumps(structure, indent=1, sort_keys=True) + "\n")
 
 

@@ -30,10 +30,12 @@ KINDS = (
     Kind("monai.networks.blocks.selfattention.SABlock", ("qkv", "to_q", "to_k", "to_v"), "out_proj"),
     Kind("monai.networks.blocks.crossattention.CrossAttentionBlock", ("to_q", "to_k", "to_v"), "out_proj"),
     Kind(
-        "monai.networks.nets.swin_unetr.WindowAttention", ("qkv",), "proj",
+        "monai.networks.nets.swin_unetr.WindowAttention",
+        ("qkv",),
+        "proj",
         counts=(("relative_position_bias_table", 1),),
     ),
-)  # fmt: skip
+)
 
 
 def head_groups(model: torch.nn.Module) -> list[Group]:

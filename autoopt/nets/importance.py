@@ -84,7 +84,7 @@ def removed(
     `even`: that share in each group; otherwise the lowest scores of all groups go, each group's scores times its
     `weight`. What is left of a group is a multiple of `multiple`, where it has as many (heads are whole anyway), and
     never nothing.
-    """  # fmt: skip
+    """
     keeps = [len(group) * left for group in groups]
     if not even:
         keeps = _competing(groups, scores, left, weight or [1.0] * len(groups))

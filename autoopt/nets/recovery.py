@@ -107,9 +107,14 @@ def recover(student: torch.nn.Module, teacher: torch.nn.Module, workload: Worklo
             student.load_state_dict(kept)
     student.eval().requires_grad_(False)
     return {
-        "steps": done, "of_steps": plan.steps, "held_out_cases": len(held), "loss_before": first, "loss_after": best,
-        "norms_renewed": renewed, "seconds": time.monotonic() - began,
-    }  # fmt: skip
+        "steps": done,
+        "of_steps": plan.steps,
+        "held_out_cases": len(held),
+        "loss_before": first,
+        "loss_after": best,
+        "norms_renewed": renewed,
+        "seconds": time.monotonic() - began,
+    }
 
 
 def parted(cases: Sequence[Case]) -> tuple[list[Case], list[Case]]:

@@ -357,12 +357,29 @@ def _parted(atoms: Atoms, node: Any) -> list[Axes]:
 
 
 @rule(
-    "max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d",
-    "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d", "upsample_nearest1d",
-    "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d",
-    "upsample_trilinear3d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d", "max_pool2d_with_indices",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+    "upsample_nearest1d",
+    "upsample_nearest2d",
+    "upsample_nearest3d",
+    "upsample_linear1d",
+    "upsample_bilinear2d",
+    "upsample_bicubic2d",
+    "upsample_trilinear3d",
+    "_upsample_nearest_exact2d",
+    "_upsample_nearest_exact3d",
+    "max_pool2d_with_indices",
     "max_pool3d_with_indices",
-)  # fmt: skip
+)
 def _pooled(atoms: Atoms, node: Any) -> Any:
     image = atoms.of(node.args[0])
     axes: Axes = [image[0], image[1], *[None] * (len(image) - 2)]
@@ -395,7 +412,22 @@ def _reduced(atoms: Atoms, node: Any) -> Axes | None:
     return [None if i in places else axis for i, axis in enumerate(axes) if kept or i not in places]
 
 
-@rule("softmax", "log_softmax", "_softmax", "dropout", "feature_dropout", "alpha_dropout", "contiguous", "clone", "to",
-      "_to_copy", "alias", "detach", "lift_fresh_copy", "type_as", "cumsum")  # fmt: skip
+@rule(
+    "softmax",
+    "log_softmax",
+    "_softmax",
+    "dropout",
+    "feature_dropout",
+    "alpha_dropout",
+    "contiguous",
+    "clone",
+    "to",
+    "_to_copy",
+    "alias",
+    "detach",
+    "lift_fresh_copy",
+    "type_as",
+    "cumsum",
+)
 def _same(atoms: Atoms, node: Any) -> Any:
     return list(atoms.of(node.args[0]))

@@ -129,9 +129,11 @@ def resize(model: torch.nn.Module, remembered: Sizes, tensors: Mapping[str, torc
     """
     layers = dict(model.named_modules())
     wrong = [
-        f"{name}.{key}" for name, own in remembered.items() for key in own
+        f"{name}.{key}"
+        for name, own in remembered.items()
+        for key in own
         if name not in layers or key not in _attributes(layers[name])
-    ]  # fmt: skip
+    ]
     have = model.state_dict()
     wrong += sorted(set(tensors) ^ set(have))
     if wrong:

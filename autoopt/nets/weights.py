@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoopt.core.records import canonical_json
+from autoopt.core.configuration import canonical_json
 from autoopt.core.store import file_digest, write_atomic
 from autoopt.errors import WeightsError
 from autoopt.workloads.contract import Workload

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from autoopt.compress.chain import Stages, make
 from autoopt.compress.maker import Maker
-from autoopt.core.records import Scalar, TrialRecord
+from autoopt.core.configuration import Scalar
+from autoopt.core.records import TrialRecord
 from autoopt.core.store import KIND
 from autoopt.errors import BadData, DataError, UsageError
 from autoopt.measure.pack import pack_cases

@@ -10,9 +10,7 @@ from autoopt.measure.profiling import CONVERSIONS, UNKNOWN
 from autoopt.report.diagnosis import PRECISION_WORDS, Explanation, Side, clean_name, milliseconds, percent
 
 INK, DIM = "#22303c", "#a8b4bf"
-COLORS = {
-    "i8": "#2a7f9e", "bf16": "#6a4c93", "f16": "#8f7fc0", "f32": "#e0a030", UNKNOWN: DIM, CONVERSIONS: "#d1495b",
-}  # fmt: skip
+COLORS = {"i8": "#2a7f9e", "bf16": "#6a4c93", "f16": "#8f7fc0", "f32": "#e0a030", UNKNOWN: DIM, CONVERSIONS: "#d1495b"}
 HATCH = "////"
 BOX = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}
 LAYERS = 25

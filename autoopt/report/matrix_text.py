@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 
 from autoopt.compress.matrix import FAILED, REFUSED, RUNTIMES, SAME, TECHNIQUES, WORKS, Cell
-from autoopt.core.records import Host
+from autoopt.core.host import Host
 from autoopt.workloads.networks.families import NETS
 
 COLUMNS = ("net", "family", "technique", "runtime", "status", "speed_up", "agreement_db", "reason")

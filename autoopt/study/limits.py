@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from autoopt.core.records import DISAGREEMENT, Quality, Status, TrialRecord
+from autoopt.core.records import Status, TrialRecord
+from autoopt.core.scores import DISAGREEMENT, Quality
 from autoopt.study import uncertainty
 
 SUBGROUP = "subgroup:"

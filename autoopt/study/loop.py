@@ -9,7 +9,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from autoopt.core.records import Measurement, Quality, Status, TrialRecord, digest
+from autoopt.core.configuration import digest
+from autoopt.core.measurement import Measurement
+from autoopt.core.records import Status, TrialRecord
+from autoopt.core.scores import Quality
 from autoopt.errors import NoStudy, TrialError, UsageError
 from autoopt.measure.lock import host_lock
 from autoopt.measure.timing import Plan
@@ -120,10 +123,17 @@ def search(
         before = _study_so_far(prepared)
         _check_guards(before, prepared.card.limits)
         loop = Loop(
-            runner, sinks,
-            budget=request.budget, time_s=request.time_s, rules=rules, clock=clock, began=began, listener=listener,
-            estimate_s=partial(seconds_left, prepared), before=before,
-        )  # fmt: skip
+            runner,
+            sinks,
+            budget=request.budget,
+            time_s=request.time_s,
+            rules=rules,
+            clock=clock,
+            began=began,
+            listener=listener,
+            estimate_s=partial(seconds_left, prepared),
+            before=before,
+        )
         to_do = len(before.records) < request.budget or bool(before.unconfirmed)
         if to_do:
             runner.open(prepared, before, loop.on_stage)

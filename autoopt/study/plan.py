@@ -11,7 +11,9 @@ import numpy as np
 from autoopt.compress import NET_STEPS, graph_steps, net_step
 from autoopt.compress.maker import Maker
 from autoopt.compress.training_settings import batch_of, steps_of
-from autoopt.core.records import Configuration, Scalar, StudyCard, TrialRecord, digest
+from autoopt.core.card import StudyCard
+from autoopt.core.configuration import Configuration, Scalar, digest
+from autoopt.core.records import TrialRecord
 from autoopt.errors import NoStudy
 from autoopt.inference.runtimes import runtime
 from autoopt.nets.teacher_cache import MOST as MOST_VIEWS

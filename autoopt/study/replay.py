@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from autoopt.core.records import StudyCard, TrialRecord
+from autoopt.core.card import StudyCard
+from autoopt.core.records import TrialRecord
 from autoopt.errors import StorageError, UsageError, WeightsError
 from autoopt.study.request import Prepared, Request, default_storage, prepare
 from autoopt.study.result import SETTLED, StudyResult

@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from autoopt.core.records import Host, Scalar, StudyCard, digest
+from autoopt.core.card import StudyCard
+from autoopt.core.configuration import Scalar, digest
+from autoopt.core.host import Host
 from autoopt.core.store import Store, writable_folder
 from autoopt.errors import DataError, SpaceError, StorageError, UsageError, WeightsError
 from autoopt.measure.host import current_host
@@ -175,8 +177,10 @@ def command_arguments(source: str, data: str, options: Mapping[str, Scalar]) -> 
 
 def _card(request: Request, workload: Workload, weights: Path, space: Space, host: Host) -> StudyCard:
     limits: Mapping[str, float | None] = {
-        "drop": request.max_drop, "latency_s": request.max_latency_s, **request.guards
-    }  # fmt: skip
+        "drop": request.max_drop,
+        "latency_s": request.max_latency_s,
+        **request.guards,
+    }
     card = StudyCard(
         name="",
         workload=workload.name,

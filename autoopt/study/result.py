@@ -10,15 +10,11 @@ from functools import cached_property
 import numpy as np
 
 from autoopt.core import pareto, stats
-from autoopt.core.records import (
-    Measurement,
-    Quality,
-    Status,
-    StudyCard,
-    TrialRecord,
-    canonical_json,
-    joined,
-)
+from autoopt.core.card import StudyCard
+from autoopt.core.configuration import canonical_json
+from autoopt.core.measurement import Measurement, joined
+from autoopt.core.records import Status, TrialRecord
+from autoopt.core.scores import Quality
 from autoopt.inference.roofline import Cost, Peaks, fraction_of_roofline
 from autoopt.study import uncertainty
 from autoopt.study.limits import judge, violations

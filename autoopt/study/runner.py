@@ -10,8 +10,11 @@ from typing import Protocol, Self
 
 from autoopt.compress.chain import Stages
 from autoopt.compress.maker import warm_child
+from autoopt.core.configuration import Configuration
+from autoopt.core.measurement import Measurement
 from autoopt.core.process import Child
-from autoopt.core.records import Configuration, Measurement, Quality, TrialRecord
+from autoopt.core.records import TrialRecord
+from autoopt.core.scores import Quality
 from autoopt.core.store import Artifact
 from autoopt.measure.host import current_host
 from autoopt.measure.pack import pack_cases
@@ -127,9 +130,12 @@ class LocalRunner:
         quantile = before.quantile or prepared.card.calibration.get("quantile", self._plan.quantile)
         self._prepared, self._stages = prepared, Stages(on_stage)
         opening = open_bench(
-            prepared, on_stage=on_stage, child=self._child, plan=replace(self._plan, quantile=quantile),
+            prepared,
+            on_stage=on_stage,
+            child=self._child,
+            plan=replace(self._plan, quantile=quantile),
             level_s=before.level_s,
-        )  # fmt: skip
+        )
         self._bench = self._held.enter_context(opening)
 
     def check(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from autoopt.core.records import Configuration, Scalar, canonical_json
+from autoopt.core.configuration import Configuration, Scalar, canonical_json
 from autoopt.study.space import Dimension, Space
 from autoopt.study.surrogate import best_candidate
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autoopt.compress import NET_STEPS, step
-from autoopt.core.records import Configuration, Scalar
+from autoopt.core.configuration import Configuration, Scalar
 
 _DESCRIBED = {
     "quantize": (

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
-from autoopt.core.records import StudyCard, TrialRecord
+from autoopt.core.card import StudyCard
+from autoopt.core.records import TrialRecord
 from autoopt.study.result import StudyResult
 
 

@@ -21,19 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoopt.core.records import (
-    Configuration,
-    Measurement,
-    Quality,
-    Scalar,
-    Status,
-    StudyCard,
-    TrialRecord,
-    canonical_json,
-    joined,
-    measurement_from_json,
-    quality_from_json,
-)
+from autoopt.core.card import StudyCard
+from autoopt.core.configuration import Configuration, Scalar, canonical_json
+from autoopt.core.measurement import Measurement, joined, measurement_from_json
+from autoopt.core.records import Status, TrialRecord
+from autoopt.core.scores import Quality, quality_from_json
 from autoopt.errors import BusyError, NoStudy, StorageError
 from autoopt.study.limits import violations
 from autoopt.study.request import without_password

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autoopt.core.configuration import Scalar
 from autoopt.core.pareto import front
-from autoopt.core.records import Scalar
 
 LENGTHS = (0.05, 0.2, 0.6, 1.5, 4.0)
 """How much of the correlation a setting costs when it differs; which one fits best is decided by the likelihood."""

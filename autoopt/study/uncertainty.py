@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from autoopt.core import pareto, stats
-from autoopt.core.records import Measurement, Quality, TrialRecord
+from autoopt.core.measurement import Measurement
+from autoopt.core.records import TrialRecord
+from autoopt.core.scores import Quality
 
 DEFAULT_SIGMA = 0.03
 """Assumed until a host has had its A/A test: fresh processes of one model differ by a few percent."""

@@ -10,7 +10,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from autoopt import __version__
-from autoopt.core.records import Status, StudyCard, TrialRecord, finite
+from autoopt.core.card import StudyCard
+from autoopt.core.configuration import finite
+from autoopt.core.records import Status, TrialRecord
 from autoopt.report.front_picture import front_picture
 from autoopt.report.tables import csv_text, front_csv, front_json, front_markdown
 from autoopt.study.limits import violations

@@ -15,7 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoopt.core.records import Status, StudyCard, TrialRecord, digest
+from autoopt.core.card import StudyCard
+from autoopt.core.configuration import digest
+from autoopt.core.records import Status, TrialRecord
 from autoopt.errors import TrackingError
 from autoopt.study.limits import judge
 from autoopt.study.result import StudyResult

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from autoopt.core.configuration import digest
 from autoopt.core.parameters import Parameter
-from autoopt.core.records import digest
 from autoopt.errors import BadData, DataError
 from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.brain_augment import augment
@@ -48,13 +48,23 @@ DEMO_WEIGHTS = Path(__file__).parent / "weights" / "brain-demo.safetensors"
 WIDTH, SPACING_MM = 8, 2.0
 RESUNET, SWIN_UNETR = "resunet", "swin_unetr"
 OPTIONS: Mapping[str, Parameter] = {
-    "net": Parameter("choice", RESUNET, "the network: the ResUNet of the study, or a transformer, Swin UNETR",
-                     allowed=(RESUNET, SWIN_UNETR)),
-    "width": Parameter("integer", WIDTH, "channels of the ResUNet at full resolution; the published study has 16",
-                       low=2, high=64),
-    "spacing_mm": Parameter("number", SPACING_MM, "voxel size that the network sees; the published study has 1, at "
-                            "eight times the cost", low=1.0, high=4.0),
-}  # fmt: skip
+    "net": Parameter(
+        "choice",
+        RESUNET,
+        "the network: the ResUNet of the study, or a transformer, Swin UNETR",
+        allowed=(RESUNET, SWIN_UNETR),
+    ),
+    "width": Parameter(
+        "integer", WIDTH, "channels of the ResUNet at full resolution; the published study has 16", low=2, high=64
+    ),
+    "spacing_mm": Parameter(
+        "number",
+        SPACING_MM,
+        "voxel size that the network sees; the published study has 1, at eight times the cost",
+        low=1.0,
+        high=4.0,
+    ),
+}
 DIVISORS = {RESUNET: DIVISOR, SWIN_UNETR: 32}
 """What the sizes of a tile are multiples of."""
 LABELS = ("background", "brain")
@@ -103,13 +113,18 @@ def workload(data: Path, width: int = WIDTH, spacing_mm: float = SPACING_MM, net
         splits=build_splits(rows, case),
         metrics=("dice_foreground", "hd95_mm", "volume_difference"),
         recipe=Recipe(
-            epochs=round(EPOCHS * max(1.0, narrower)), batch=2, learning_rate=learning_rate,
-            weight_decay=1e-2, max_seconds=2340.0, augment=augment,
-            repeats=max(1, round(SAMPLES_PER_EPOCH / training)), coarse=False,
+            epochs=round(EPOCHS * max(1.0, narrower)),
+            batch=2,
+            learning_rate=learning_rate,
+            weight_decay=1e-2,
+            max_seconds=2340.0,
+            augment=augment,
+            repeats=max(1, round(SAMPLES_PER_EPOCH / training)),
+            coarse=False,
         ),
         data_digest=digest([data_digest(data, rows, files), {name: list(pair) for name, pair in slices.items()}]),
         latency="case",
-    )  # fmt: skip
+    )
 
 
 def write_demo(folder: Path) -> None:
@@ -134,10 +149,21 @@ def build(width: int = WIDTH, net: str = RESUNET) -> torch.nn.Module:
 def pipeline(spacing_mm: float = SPACING_MM, net: str = RESUNET) -> Pipeline:
     """The published pipeline (Thakur et al. 2022) at a voxel size: resample, clip and scale, tile, clean up."""
     return Pipeline(
-        task="segmentation", classes=len(LABELS), channels=1, tile=_tile(spacing_mm, DIVISORS[net]), overlap=OVERLAP,
-        scale=1.0, mean=(0.0,), std=(1.0,), intensity="percentile", percentiles=(2.0, 95.0),
-        orientation="RAS", spacing_mm=(spacing_mm,) * 3, fill_holes=True, largest_component=True,
-    )  # fmt: skip
+        task="segmentation",
+        classes=len(LABELS),
+        channels=1,
+        tile=_tile(spacing_mm, DIVISORS[net]),
+        overlap=OVERLAP,
+        scale=1.0,
+        mean=(0.0,),
+        std=(1.0,),
+        intensity="percentile",
+        percentiles=(2.0, 95.0),
+        orientation="RAS",
+        spacing_mm=(spacing_mm,) * 3,
+        fill_holes=True,
+        largest_component=True,
+    )
 
 
 def read(image_path: Path, mask_path: Path, slices: Slices | None = None) -> Sample:
@@ -195,17 +221,21 @@ def _names(folder: Path) -> tuple[list[str], list[str]]:
     if not folder.is_dir():
         raise DataError(f"the data folder must be a folder, {folder} is {'a file' if folder.exists() else 'not there'}")
     raise_problems(
-        [f"{folder / part} must be a folder of {SUFFIX} files, it is not there"
-         for part in (IMAGES, MASKS) if not (folder / part).is_dir()]
-    )  # fmt: skip
+        [
+            f"{folder / part} must be a folder of {SUFFIX} files, it is not there"
+            for part in (IMAGES, MASKS)
+            if not (folder / part).is_dir()
+        ]
+    )
     images = sorted(path.name.removesuffix(SUFFIX) for path in (folder / IMAGES).glob(f"*{SUFFIX}"))
     if not images:
         raise DataError(f"{folder / IMAGES} must hold {SUFFIX} files, it holds none")
     masks = {name: _mask_of(folder, name) for name in images}
     problems = [
         f"{folder / IMAGES / name}{SUFFIX} has no mask {MASKS}/{name}{MASK_SUFFIX}"
-        for name, mask in masks.items() if mask is None
-    ]  # fmt: skip
+        for name, mask in masks.items()
+        if mask is None
+    ]
     orphans = set((folder / MASKS).glob(f"*{SUFFIX}")) - set(masks.values())
     problems += [f"{path} has no image in {IMAGES}" for path in sorted(orphans)]
     return [name for name, mask in masks.items() if mask is not None], problems

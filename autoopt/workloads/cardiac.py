@@ -40,9 +40,10 @@ BASE = 64
 EPOCHS, FEWEST_EPOCHS, MOST_EPOCHS = 10, 4, 60
 """Of a net with `BASE` channels, of wider and of narrower ones."""
 OPTIONS: Mapping[str, Parameter] = {
-    "base": Parameter("integer", BASE, "channels of the U-Net's first block; 64 makes 31 million parameters", low=4,
-                      high=128),
-}  # fmt: skip
+    "base": Parameter(
+        "integer", BASE, "channels of the U-Net's first block; 64 makes 31 million parameters", low=4, high=128
+    )
+}
 LABELS = ("background", "rv", "myocardium", "lv")
 COLUMNS = ("name", "patient", "split")
 TILE = (160, 160)
@@ -50,9 +51,19 @@ TILE = (160, 160)
 from it, so this leaves a margin of 18."""
 
 PIPELINE = Pipeline(
-    task="segmentation", classes=len(LABELS), channels=1, tile=TILE, overlap=0.0, scale=1.0, mean=(0.25,), std=(0.25,),
-    intensity="percentile", percentiles=(1.0, 99.0), fit="center", sliced=True,
-)  # fmt: skip
+    task="segmentation",
+    classes=len(LABELS),
+    channels=1,
+    tile=TILE,
+    overlap=0.0,
+    scale=1.0,
+    mean=(0.25,),
+    std=(0.25,),
+    intensity="percentile",
+    percentiles=(1.0, 99.0),
+    fit="center",
+    sliced=True,
+)
 """Values of MRI mean nothing by themselves: each stack is scaled by its own percentiles. No spacing: the files have
 none, and the network sees one slice at a time anyway, because slices lie much further apart than pixels."""
 
@@ -82,7 +93,7 @@ def workload(data: Path, base: int = BASE) -> Workload:
         recipe=recipe(base),
         data_digest=data_digest(data, rows, files),
         latency="call",
-    )  # fmt: skip
+    )
 
 
 def recipe(base: int) -> Recipe:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from autoopt.core.configuration import Scalar, digest
 from autoopt.core.parameters import Parameter
-from autoopt.core.records import Scalar, digest
 from autoopt.errors import UsageError, WorkloadError
 from autoopt.inference.pipeline import Pipeline
 

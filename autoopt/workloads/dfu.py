@@ -46,9 +46,16 @@ TILE = (128, 128)
 MEAN, STD = (0.70, 0.53, 0.45), (0.18, 0.16, 0.15)
 """Typical of photos of skin; constants, so that the pipeline does not depend on the data."""
 PIPELINE = Pipeline(
-    task="classification", classes=len(LABELS), channels=3, tile=TILE, overlap=0.0, scale=255.0, mean=MEAN, std=STD,
+    task="classification",
+    classes=len(LABELS),
+    channels=3,
+    tile=TILE,
+    overlap=0.0,
+    scale=255.0,
+    mean=MEAN,
+    std=STD,
     fit="resize",
-)  # fmt: skip
+)
 
 
 def vit(classes: int) -> torch.nn.Module:

@@ -34,7 +34,7 @@ STD = (0.18, 0.20, 0.16)
 
 PIPELINE = Pipeline(
     task="segmentation", classes=2, channels=3, tile=TILE, overlap=0.25, scale=255.0, mean=MEAN, std=STD
-)  # fmt: skip
+)
 
 
 def workload(data: Path, net: str = NET) -> Workload:

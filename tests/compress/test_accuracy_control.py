@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from autoopt.compress import quantize
 from autoopt.compress.accuracy_control import held_out, score
-from autoopt.core.records import Scalar
+from autoopt.core.configuration import Scalar
 from autoopt.core.store import Artifact, Store
 from autoopt.inference.graphs import caller
 from autoopt.measure.host import current_host

@@ -16,7 +16,8 @@ import pytest
 import autoopt
 from autoopt.compress import fuse_pre_post, quantize
 from autoopt.compress.export import export, load_source
-from autoopt.core.records import Host, Scalar
+from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
 from autoopt.core.store import Artifact, Store, file_digest
 from autoopt.deploy.bundle import write_bundle
 from autoopt.errors import Numeric

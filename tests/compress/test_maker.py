@@ -13,7 +13,8 @@ import pytest
 from autoopt.compress.export import Source
 from autoopt.compress.maker import Maker
 from autoopt.compress.maker_process import Jobs, _call_s
-from autoopt.core.records import Host, Scalar
+from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
 from autoopt.core.store import Store
 from autoopt.errors import StorageError, Timeout, Unsupported, WeightsError, WorkloadError
 from autoopt.inference.graphs import caller
@@ -79,9 +80,14 @@ def test_steps_on_the_network_follow_each_other(maker: Maker, workload: Workload
     training: dict[str, Scalar] = {"steps": 0, "batch": 2}
     coarse = maker.net("coarsen", {"factor": 2, **training}, None)
     cut: dict[str, Scalar] = {
-        "from": 0.0, "ratio": 0.5, "criterion": "l1", "allocation": "layer", "multiple": 1, "weights": "kept",
+        "from": 0.0,
+        "ratio": 0.5,
+        "criterion": "l1",
+        "allocation": "layer",
+        "multiple": 1,
+        "weights": "kept",
         **training,
-    }  # fmt: skip
+    }
     pruned = maker.net("prune", cut, coarse)
     exported = maker.export("onnx", net=pruned)
     integers = maker.step("quantize", QUANTIZE, exported)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from autoopt.compress import prune  # noqa: E402
-from autoopt.core.records import Scalar  # noqa: E402
+from autoopt.core.configuration import Scalar  # noqa: E402
 from autoopt.measure.host import current_host  # noqa: E402
 from autoopt.nets.files import read_net  # noqa: E402
 from tests import tiny  # noqa: E402
@@ -66,9 +66,11 @@ def test_a_rung_is_cut_from_the_one_below(whole: torch.nn.Module) -> None:
 
 
 @given(
-    ratio=st.floats(0.05, 0.95), rungs=st.lists(st.floats(0.05, 0.95), max_size=5), steps=st.integers(1, 300),
+    ratio=st.floats(0.05, 0.95),
+    rungs=st.lists(st.floats(0.05, 0.95), max_size=5),
+    steps=st.integers(1, 300),
     grow=st.floats(0.0, 2.0),
-)  # fmt: skip
+)
 def test_the_control_is_trained_for_as_long_as_all_rungs(
     ratio: float, rungs: list[float], steps: int, grow: float
 ) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from autoopt.compress import quantize
-from autoopt.core.records import Host, Scalar
+from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
 from autoopt.core.store import Artifact
 from autoopt.errors import BadData, Numeric, Unsupported
 from autoopt.inference.graphs import caller

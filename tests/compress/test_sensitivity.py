@@ -21,8 +21,10 @@ from tests import tiny
 
 NAMES = st.lists(
     st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=4).map(lambda parts: f"{'.'.join(parts)}/Conv"),
-    min_size=1, max_size=60, unique=True,
-)  # fmt: skip
+    min_size=1,
+    max_size=60,
+    unique=True,
+)
 RANKS = [
     Rank("stem", ("stem/Conv",), 0.7, 0.001, 0.02),
     Rank("head", ("head/Conv", "head/Conv-2"), 0.2, 0.002, 0.02),

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.core.records import Host, Scalar
+from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
 from autoopt.errors import Unsupported
 from autoopt.inference.runtimes import RUNTIMES, runtime
 

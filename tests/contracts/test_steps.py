@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoopt.compress import NET_STEPS, STEPS, graph_step, graph_steps, net_step, step
+from autoopt.core.configuration import Scalar, canonical_json
+from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
-from autoopt.core.records import Host, Scalar, canonical_json
 from autoopt.core.store import Artifact, file_digest
 from tests import tiny
 

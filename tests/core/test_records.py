@@ -13,22 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.core.records import (
-    SCHEMA,
-    CaseScore,
-    Configuration,
-    Failure,
-    Host,
-    Measurement,
-    Quality,
-    Status,
-    StudyCard,
-    TrialRecord,
-    canonical_json,
-    digest,
-    finite,
-    joined,
-)
+from autoopt.core.card import StudyCard
+from autoopt.core.configuration import Configuration, canonical_json, digest, finite
+from autoopt.core.host import Host
+from autoopt.core.measurement import Measurement, joined
+from autoopt.core.records import SCHEMA, Failure, Status, TrialRecord
+from autoopt.core.scores import CaseScore, Quality
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -197,9 +187,14 @@ def _beside(reference: float, calls: float, resident: str = "r", level_s: float 
     assert RECORD.measurement is not None
     turns, others = (((calls,) * 3,) * 2,), (((reference,) * 3,) * 2,)
     return replace(
-        RECORD.measurement, turns_s=turns, warmups_s=((),), cpu_s=(calls,), reference_s=others, residents=(resident,),
+        RECORD.measurement,
+        turns_s=turns,
+        warmups_s=((),),
+        cpu_s=(calls,),
+        reference_s=others,
+        residents=(resident,),
         level_s=level_s,
-    )  # fmt: skip
+    )
 
 
 def test_drift_cancels() -> None:

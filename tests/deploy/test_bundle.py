@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import autoopt
-from autoopt.core.records import Scalar
+from autoopt.core.configuration import Scalar
 from autoopt.core.store import Artifact, Store
 from autoopt.deploy import bundle
 from autoopt.errors import BundleError
@@ -27,9 +27,25 @@ FAKE: dict[str, Scalar] = {"name": "fake", "threads": 1, "latency_ms": 0.0, "err
 WEIGHTS = np.array([[-1, 0, 0], [1, 0, 0]], np.float32).reshape(2, 3, 1, 1)
 """A convolution that says foreground where the first channel is positive, as the tiny workload wants it."""
 BLOCKED = [
-    "torch", "monai", "optuna", "mlflow", "onnx", "pandas", "scipy", "nncf", "matplotlib", "yaml", "psutil", "filelock",
-    "PIL", "sqlalchemy", "typer", "rich", "safetensors", "onnxscript",
-]  # fmt: skip
+    "torch",
+    "monai",
+    "optuna",
+    "mlflow",
+    "onnx",
+    "pandas",
+    "scipy",
+    "nncf",
+    "matplotlib",
+    "yaml",
+    "psutil",
+    "filelock",
+    "PIL",
+    "sqlalchemy",
+    "typer",
+    "rich",
+    "safetensors",
+    "onnxscript",
+]
 ALONE = """
 import sys
 for name in sys.argv[3:]:
@@ -112,8 +128,12 @@ def test_loading_needs_numpy_and_the_runtime_only(
     environment = {**os.environ, "PYTHONPATH": str(Path(autoopt.__file__).parent.parent)}
     done = subprocess.run(
         [sys.executable, "-c", ALONE, str(folder), str(array), *BLOCKED, *others],
-        env=environment, capture_output=True, text=True, cwd=tmp_path, check=False,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
 
     assert done.returncode == 0, done.stderr
     assert np.array_equal(np.load(array), image()[..., 0] > 0)

@@ -13,17 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.core.records import (
-    CaseScore,
-    Configuration,
-    Failure,
-    Host,
-    Measurement,
-    Quality,
-    Status,
-    StudyCard,
-    TrialRecord,
-)
+from autoopt.core.card import StudyCard
+from autoopt.core.configuration import Configuration
+from autoopt.core.host import Host
+from autoopt.core.measurement import Measurement
+from autoopt.core.records import Failure, Status, TrialRecord
+from autoopt.core.scores import CaseScore, Quality
 from autoopt.core.store import Store
 from autoopt.deploy import bundle
 from autoopt.deploy import pick as deploy
@@ -33,23 +28,45 @@ from tests import tiny
 
 HOST = Host("a cpu", "x86_64", 2, 8_000_000_000, ("avx2",), "Linux", {"numpy": "2.4"})
 CARD = StudyCard(
-    "s", "tiny", True, "dice_macro", "d" * 64, "w" * 64, "{}", ("latency", "quality"), 0, HOST, {"drop": 0.05},
-    ("background", "foreground"), tiny.PIPELINE.to_json(),
+    "s",
+    "tiny",
+    True,
+    "dice_macro",
+    "d" * 64,
+    "w" * 64,
+    "{}",
+    ("latency", "quality"),
+    0,
+    HOST,
+    {"drop": 0.05},
+    ("background", "foreground"),
+    tiny.PIPELINE.to_json(),
     {"source": "/home/me/tiny.py:workload", "data": None, "weights": "/home/me/w"},
-)  # fmt: skip
+)
 
 
 def record(number: int, latency_s: float, quality: float, size: int = 4_000_000, **changes: Any) -> TrialRecord:
     measurement = Measurement(
-        (((latency_s,) * 4,),), ((),), (latency_s,), 0.1, 0.2, 10**8, size, {"precision": "f32"}, HOST.fingerprint,
+        (((latency_s,) * 4,),),
+        ((),),
+        (latency_s,),
+        0.1,
+        0.2,
+        10**8,
+        size,
+        {"precision": "f32"},
+        HOST.fingerprint,
         doubts=("few samples",),
-    )  # fmt: skip
+    )
     cases = (CaseScore("c", "g", {"dice_macro": quality}),)
     made = TrialRecord(
         Configuration.of({"runtime": {"name": "fake", "threads": 1, "latency_ms": 0.0, "number": number}}),
-        Status.COMPLETE, number, artifacts=("source", f"key{number}"), measurement=measurement,
+        Status.COMPLETE,
+        number,
+        artifacts=("source", f"key{number}"),
+        measurement=measurement,
         quality=Quality("val", "dice_macro", "mean", {"dice_macro": quality}, cases),
-    )  # fmt: skip
+    )
     return replace(made, **changes)
 
 
@@ -103,9 +120,14 @@ def test_the_explanation_says_why() -> None:
     text = deploy.choose(STUDY, max_latency_s=0.020).explanation
 
     for words in (
-        "of the 2 members of the front of s (tiny (demo data))", "drop <= 0.05 and p25 latency <= 20 ms",
-        "it has the best dice_macro", "p25 10 ms", "10.00x PyTorch f32", "5.00x OpenVINO f32", "drop +0.0050",
-    ):  # fmt: skip
+        "of the 2 members of the front of s (tiny (demo data))",
+        "drop <= 0.05 and p25 latency <= 20 ms",
+        "it has the best dice_macro",
+        "p25 10 ms",
+        "10.00x PyTorch f32",
+        "5.00x OpenVINO f32",
+        "drop +0.0050",
+    ):
         assert words in text
 
 

@@ -24,9 +24,7 @@ def project(folder: Path, space: str = SPACE, workload: str = tiny.SOURCE) -> li
     weights = tiny.weights(folder / "tiny.safetensors")
     path = folder / "space.yaml"
     path.write_text(space)
-    return [
-        "--workload", workload, "--weights", str(weights), "--space", str(path), "--home", str(folder / "mlruns"),
-    ]  # fmt: skip
+    return ["--workload", workload, "--weights", str(weights), "--space", str(path), "--home", str(folder / "mlruns")]
 
 
 def start(*arguments: str, cwd: Path | None = None, quick: bool = False) -> subprocess.Popen[str]:
@@ -34,9 +32,13 @@ def start(*arguments: str, cwd: Path | None = None, quick: bool = False) -> subp
     root = str(Path(__file__).resolve().parents[2])
     return subprocess.Popen(
         [sys.executable, "-m", "tests.e2e.quick" if quick else "autoopt.cli", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        start_new_session=True,
         env={**os.environ, "PYTHONPATH": root, "COLUMNS": "200"},
-    )  # fmt: skip
+    )
 
 
 def run(

@@ -6,9 +6,15 @@ from autoopt import cli
 from autoopt.measure.timing import Plan
 
 LEAST = Plan(
-    processes=1, most_processes=1, noise_processes=1, warmup_min_s=0.0, warmup_max_s=0.02, rounds=2, most_rounds=2,
+    processes=1,
+    most_processes=1,
+    noise_processes=1,
+    warmup_min_s=0.0,
+    warmup_max_s=0.02,
+    rounds=2,
+    most_rounds=2,
     turn_s=0.01,
-)  # fmt: skip
+)
 """Each trial is measured in one process, for two short turns."""
 
 if __name__ == "__main__":

@@ -59,13 +59,17 @@ def test_what_the_graph_does_itself_is_searched(tmp_path: Path) -> None:
     """A graph that normalises, or decides as well, is made, measured and scored like the one that does neither."""
     pytest.importorskip("onnxruntime")
     (tmp_path / "space.yaml").write_text(
-        "pipeline: {in_graph: [none, input, both]}\n"
-        "runtime: {name: onnxruntime, threads: 1, spinning: false}\n"
-    )  # fmt: skip
+        "pipeline: {in_graph: [none, input, both]}\nruntime: {name: onnxruntime, threads: 1, spinning: false}\n"
+    )
     result = autoopt.search(
-        tiny.PIXELS_SOURCE, budget=6, space=tmp_path / "space.yaml", weights=tiny.weights(tmp_path / "w.safetensors"),
-        home=tmp_path / "home", max_drop=0.5, plan=LEAST,
-    )  # fmt: skip
+        tiny.PIXELS_SOURCE,
+        budget=6,
+        space=tmp_path / "space.yaml",
+        weights=tiny.weights(tmp_path / "w.safetensors"),
+        home=tmp_path / "home",
+        max_drop=0.5,
+        plan=LEAST,
+    )
     ways = {
         str((record.configuration.section("pipeline") or {}).get("in_graph", "none")): record
         for record in result.records

@@ -39,9 +39,15 @@ def test_networks_are_cut_recovered_measured_and_deployed(tmp_path: Path) -> Non
     (tmp_path / "space.yaml").write_text(SPACE)
     home = tmp_path / "home"
     result = autoopt.search(
-        tiny.SOURCE, budget=12, space=tmp_path / "space.yaml", weights=tiny.weights(tmp_path / "w.safetensors"),
-        home=home, max_drop=None, objectives=("size", "quality"), plan=LEAST,
-    )  # fmt: skip
+        tiny.SOURCE,
+        budget=12,
+        space=tmp_path / "space.yaml",
+        weights=tiny.weights(tmp_path / "w.safetensors"),
+        home=home,
+        max_drop=None,
+        objectives=("size", "quality"),
+        plan=LEAST,
+    )
     assert {(ratio(record), factored(record)) for record in result.records} == {
         (share, twice) for share in (0.0, 0.25, 0.5) for twice in (False, True)
     }
@@ -74,5 +80,6 @@ def test_a_finished_graph_cannot_be_pruned(tmp_path: Path) -> None:
     with pytest.raises(SpaceError) as caught:
         load_space(tmp_path / "space.yaml", current_host(), finished)
     assert [problem.partition(": ")[2][:26] for problem in caught.value.problems] == [
-        "prune: must be left out: t", "factorize: must be left ou",
-    ]  # fmt: skip
+        "prune: must be left out: t",
+        "factorize: must be left ou",
+    ]

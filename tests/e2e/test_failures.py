@@ -11,7 +11,8 @@ from typing import Any
 import mlflow
 import pytest
 
-from autoopt.core.records import Configuration, Status, TrialRecord
+from autoopt.core.configuration import Configuration
+from autoopt.core.records import Status, TrialRecord
 from autoopt.inference.runtimes import fake
 from autoopt.study import loop
 from autoopt.study.loop import SearchResult
@@ -95,9 +96,7 @@ def planted(configuration: Configuration, bench: Bench, **named: Any) -> TrialRe
     settings = configuration.section("runtime") or {}
     latency_ms = float(settings["latency_ms"] or 0.0)
     failures = {plant.latency_ms: plant.failure for plant in PLANTS}
-    settings |= {
-        "error": {**FRONT, **DOMINATED}.get(latency_ms, 0.0), "failure": failures.get(latency_ms)
-    }  # fmt: skip
+    settings |= {"error": {**FRONT, **DOMINATED}.get(latency_ms, 0.0), "failure": failures.get(latency_ms)}
     if latency_ms == HUNG.latency_ms:
         bench = replace(bench, measure_timeout_s=2.0)
     elif latency_ms == HUNGRY.latency_ms:  # a hang gives the parent time to see that it holds more
@@ -124,9 +123,13 @@ def search(folder: Path, latencies_ms: list[float], sinks: list[Tracker]) -> Sea
     space = folder / f"space-{len(latencies_ms)}.yaml"
     space.write_text(SPACE.format(latencies=latencies_ms))
     request = Request(
-        tiny.SOURCE, budget=BUDGET, space=str(space), weights=folder / "tiny.safetensors", home=folder / "home",
+        tiny.SOURCE,
+        budget=BUDGET,
+        space=str(space),
+        weights=folder / "tiny.safetensors",
+        home=folder / "home",
         max_drop=None,
-    )  # fmt: skip
+    )
     return loop.search(request, sinks=sinks, evaluate=planted, plan=LEAST, rules=loop.Rules(recheck_share=0.0))
 
 

@@ -15,7 +15,8 @@ import mlflow
 import psutil
 import pytest
 
-from autoopt.core.records import Scalar, Status, TrialRecord
+from autoopt.core.configuration import Scalar
+from autoopt.core.records import Status, TrialRecord
 from autoopt.core.store import Store
 from autoopt.errors import NoStudy, OutOfMemory
 from autoopt.measure.launcher import WORKER, Resident, Seat, Workers

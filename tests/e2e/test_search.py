@@ -161,9 +161,14 @@ def test_failures_end_trials_not_the_study(tmp_path: Path) -> None:
         for record in records
     }
     assert causes == {
-        None: None, "segfault": "crash", "nan": "numeric", "shape": "numeric", "oom": "out-of-memory", "raise": "crash",
+        None: None,
+        "segfault": "crash",
+        "nan": "numeric",
+        "shape": "numeric",
+        "oom": "out-of-memory",
+        "raise": "crash",
         "unsupported": "unsupported",
-    }  # fmt: skip
+    }
     failed = [run for run in mlflow_runs(tmp_path) if run.info.status == "FAILED"]
     assert {run.data.tags["autoopt.cause"] for run in failed} == {"crash", "numeric", "out-of-memory", "unsupported"}
 

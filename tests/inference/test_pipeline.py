@@ -250,9 +250,18 @@ def test_impossible_pipelines_are_refused_with_all_their_faults() -> None:
 
 
 BRAIN = Pipeline(
-    task="segmentation", classes=2, channels=1, tile=(8, 8, 8), overlap=0.25, scale=1.0, mean=(0.0,), std=(1.0,),
-    orientation="RAS", spacing_mm=(2.0, 2.0, 2.0), intensity="percentile",
-)  # fmt: skip
+    task="segmentation",
+    classes=2,
+    channels=1,
+    tile=(8, 8, 8),
+    overlap=0.25,
+    scale=1.0,
+    mean=(0.0,),
+    std=(1.0,),
+    orientation="RAS",
+    spacing_mm=(2.0, 2.0, 2.0),
+    intensity="percentile",
+)
 
 
 def logits_of(batch: np.ndarray) -> np.ndarray:
@@ -286,8 +295,9 @@ def test_an_affine_is_asked_for() -> None:
 @pytest.mark.parametrize("size", [(30, 40), (10, 50), (6, 7)])
 def test_a_centred_stack_is_background_outside(size: tuple[int, int]) -> None:
     """Slice by slice the middle is judged, outside it nothing is found, and small slices are filled up."""
-    pipeline = replace(BRAIN, tile=(16, 16), fit="center", sliced=True, orientation=None, spacing_mm=None,
-                       intensity="fixed")  # fmt: skip
+    pipeline = replace(
+        BRAIN, tile=(16, 16), fit="center", sliced=True, orientation=None, spacing_mm=None, intensity="fixed"
+    )
     stack = np.ones((3, *size), np.float32)
     answer = predict(pipeline, logits_of, stack)
     inside = np.zeros(size, bool)

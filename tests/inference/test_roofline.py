@@ -109,9 +109,19 @@ def test_dynamic_shapes(tmp_path: Path) -> None:
         ([1, 2, 6, 4], lambda ops, x: ops.scaled_dot_product_attention(x, x, x), 2 * 6 * 6 * (4 + 4)),
         ([1, 4, 8, 8], lambda ops, x: ops.relu(x), 0),
     ],
-    ids=["grouped", "strided", "3d", "transposed", "transposed grouped", "matmul", "both turned", "vector", "attention",
-         "none"],
-)  # fmt: skip
+    ids=[
+        "grouped",
+        "strided",
+        "3d",
+        "transposed",
+        "transposed grouped",
+        "matmul",
+        "both turned",
+        "vector",
+        "attention",
+        "none",
+    ],
+)
 def test_every_kind_of_layer(tmp_path: Path, shape: list[int], build: Callable[[Any, Any], Any], macs: int) -> None:
     """Each operation that multiplies is counted as by hand, and nothing else is."""
     assert cost(saved(tmp_path, shape, build), shape).macs == macs

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autoopt.core.records import Host, Scalar
+from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
 from autoopt.core.store import Artifact, Store
 from autoopt.errors import BadData, Crash, DataError, Numeric, OutOfMemory, Timeout, TrialError, Unsupported
 from autoopt.inference.pipeline import Pipeline

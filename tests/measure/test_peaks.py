@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autoopt.core.records import Host
+from autoopt.core.host import Host
 from autoopt.errors import BusyError, StorageError
 from autoopt.inference.roofline import Peaks
 from autoopt.inference.runtimes.shared import has_f16

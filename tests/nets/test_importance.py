@@ -31,9 +31,12 @@ def weights_of(item: Group, seed: int = 0) -> dict[str, torch.Tensor]:
 
 
 @given(
-    sizes=SIZES, left=st.floats(0.01, 0.99), even=st.booleans(), multiple=st.sampled_from((1, 4, 8)),
+    sizes=SIZES,
+    left=st.floats(0.01, 0.99),
+    even=st.booleans(),
+    multiple=st.sampled_from((1, 4, 8)),
     seed=st.integers(0, 50),
-)  # fmt: skip
+)
 def test_every_group_keeps_something_in_multiples(
     sizes: list[int], left: float, even: bool, multiple: int, seed: int
 ) -> None:

@@ -20,16 +20,21 @@ LAYERS = {
     "linear": (lambda: torch.nn.Linear(6, 9), (2, 6), {"method": "svd", "ranks": [6]}),
     "1x1": (lambda: torch.nn.Conv2d(6, 9, 1, stride=2), (1, 6, 5, 5), {"method": "svd", "ranks": [6]}),
     "strided": (
-        lambda: torch.nn.Conv2d(4, 6, 3, stride=2, padding=1), (1, 4, 9, 9), {"method": "tucker", "ranks": [4, 6]},
+        lambda: torch.nn.Conv2d(4, 6, 3, stride=2, padding=1),
+        (1, 4, 9, 9),
+        {"method": "tucker", "ranks": [4, 6]},
     ),
     "dilated 3d": (
-        lambda: torch.nn.Conv3d(3, 4, 3, padding=2, dilation=2, bias=False), (1, 3, 6, 6, 6),
+        lambda: torch.nn.Conv3d(3, 4, 3, padding=2, dilation=2, bias=False),
+        (1, 3, 6, 6, 6),
         {"method": "tucker", "ranks": [3, 4]},
     ),
     "separable": (
-        lambda: torch.nn.Conv2d(2, 3, 3, padding=1), (1, 2, 6, 6), {"method": "cp", "ranks": [12]},
+        lambda: torch.nn.Conv2d(2, 3, 3, padding=1),
+        (1, 2, 6, 6),
+        {"method": "cp", "ranks": [12]},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", LAYERS)

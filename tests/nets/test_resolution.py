@@ -109,8 +109,11 @@ def test_only_tables_of_positions_shrink() -> None:
         model.register_parameter(name, torch.nn.Parameter(torch.randn(shape)))
     assert resolution.shrink_tables(model, (16, 24), 2) == ["table"]
     assert {name: tuple(item.shape) for name, item in model.named_parameters()} == {
-        "token": (1, 1, 8), "table": (1, 6, 8), "odd": (1, 6, 8), "weight": (8, 24, 3),
-    }  # fmt: skip
+        "token": (1, 1, 8),
+        "table": (1, 6, 8),
+        "odd": (1, 6, 8),
+        "weight": (8, 24, 3),
+    }
 
 
 def test_a_network_that_cannot_take_smaller_tiles_is_refused(tmp_path: Path) -> None:

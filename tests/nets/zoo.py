@@ -23,17 +23,20 @@ def nets() -> dict[str, Net]:
         "unet 3d batch": (lambda: monai.UNet(3, 1, 2, (4, 8), (2,), num_res_units=1, norm="batch"), box),
         "basic unet": (lambda: monai.BasicUNet(2, 3, 2, (4, 4, 6, 8, 8, 4)), plane),
         "basic unet group": (
-            lambda: monai.BasicUNet(2, 3, 2, (8, 8, 8, 8, 8, 8), norm=("group", {"num_groups": 4})), plane,
+            lambda: monai.BasicUNet(2, 3, 2, (8, 8, 8, 8, 8, 8), norm=("group", {"num_groups": 4})),
+            plane,
         ),
         "attention unet": (lambda: monai.AttentionUnet(2, 3, 2, (4, 6, 8), (2, 2)), plane),
         "dynunet": (
-            lambda: monai.DynUNet(3, 1, 2, [3, 3, 3], [1, 2, 2], [2, 2], filters=[4, 6, 8], res_block=True), box,
+            lambda: monai.DynUNet(3, 1, 2, [3, 3, 3], [1, 2, 2], [2, 2], filters=[4, 6, 8], res_block=True),
+            box,
         ),
         "segresnet": (lambda: monai.SegResNet(2, 8, 3, 2, blocks_down=(1, 1), blocks_up=(1,)), plane),
         "resnet unet": (lambda: monai.FlexibleUNet(3, 2, "resnet50", decoder_channels=(8, 8, 8, 8, 8)), plane),
         "flexible unet": (lambda: monai.FlexibleUNet(3, 2, "efficientnet-b0", decoder_channels=(8, 8, 8, 8, 8)), plane),
         "densenet": (
-            lambda: monai.DenseNet(2, 3, 2, init_features=8, growth_rate=4, block_config=(2, 2)), plane,
+            lambda: monai.DenseNet(2, 3, 2, init_features=8, growth_rate=4, block_config=(2, 2)),
+            plane,
         ),
         "efficientnet": (lambda: classifiers.efficientnet_b0(2), plane),
         "resnet": (
@@ -46,7 +49,8 @@ def nets() -> dict[str, Net]:
         "vit": (lambda: attention.vit(3, 2, (32, 32)), plane),
         "linear unet": (lambda: attention.linear_unet(3, 2, width=8), plane),
         "unetr": (
-            lambda: monai.UNETR(1, 2, (32, 32, 32), feature_size=4, hidden_size=24, mlp_dim=32, num_heads=4), box,
+            lambda: monai.UNETR(1, 2, (32, 32, 32), feature_size=4, hidden_size=24, mlp_dim=32, num_heads=4),
+            box,
         ),
         "swin unetr": (
             lambda: monai.SwinUNETR(1, 2, feature_size=12, spatial_dims=2, num_heads=(2, 2, 4, 4), depths=(2, 1, 1, 1)),
@@ -54,7 +58,7 @@ def nets() -> dict[str, Net]:
         ),
         "grouped": (_grouped, plane),
         "shuffled": (_shuffled, plane),
-    }  # fmt: skip
+    }
 
 
 def built(build: Callable[[], nn.Module]) -> nn.Module:
@@ -71,10 +75,17 @@ def built(build: Callable[[], nn.Module]) -> nn.Module:
 def _grouped() -> nn.Module:
     """Convolutions in groups and depthwise, a transposed one, a norm of each kind, a channel scale."""
     return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 16, 3, padding=1, groups=4), nn.GroupNorm(16, 16), nn.PReLU(16),
-        nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.InstanceNorm2d(16), nn.ConvTranspose2d(16, 6, 2, stride=2),
-        nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 2, 1),
-    )  # fmt: skip
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.Conv2d(8, 16, 3, padding=1, groups=4),
+        nn.GroupNorm(16, 16),
+        nn.PReLU(16),
+        nn.Conv2d(16, 16, 3, padding=1, groups=16),
+        nn.InstanceNorm2d(16),
+        nn.ConvTranspose2d(16, 6, 2, stride=2),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.Conv2d(6, 2, 1),
+    )
 
 
 class _Halves(nn.Module):

@@ -14,7 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.core.records import Configuration, Host, Measurement, Quality, Scalar, Status, StudyCard, TrialRecord
+from autoopt.core.card import StudyCard
+from autoopt.core.configuration import Configuration, Scalar
+from autoopt.core.host import Host
+from autoopt.core.measurement import Measurement
+from autoopt.core.records import Status, TrialRecord
+from autoopt.core.scores import Quality
 from autoopt.errors import StorageError, UsageError
 from autoopt.inference.runtimes.layers import Layer
 from autoopt.measure import profiling
@@ -35,9 +40,14 @@ def card() -> StudyCard:
 
 
 def record(
-    number: int, runtime: str = "openvino", *, quantize: bool = False, latency_s: float | None = 0.05, label: str = "",
+    number: int,
+    runtime: str = "openvino",
+    *,
+    quantize: bool = False,
+    latency_s: float | None = 0.05,
+    label: str = "",
     **settings: Scalar,
-) -> TrialRecord:  # fmt: skip
+) -> TrialRecord:
     sections: dict[str, Any] = {"runtime": {"name": runtime, "threads": 2, "precision": "f32", **settings}}
     if quantize:
         sections["quantize"] = QUANTIZE
@@ -45,9 +55,15 @@ def record(
     if latency_s is not None:
         measured = Measurement((((latency_s,) * 4,),), ((),), (latency_s,), 0.1, 0.1, 10**8, 10**6, {}, "host")
     return TrialRecord(
-        Configuration.of(sections), Status.COMPLETE, number=number, label=label, artifacts=("key",), origin="seed",
-        measurement=measured, quality=Quality("val", "dice", "mean", {"dice": 0.9}, ()),
-    )  # fmt: skip
+        Configuration.of(sections),
+        Status.COMPLETE,
+        number=number,
+        label=label,
+        artifacts=("key",),
+        origin="seed",
+        measurement=measured,
+        quality=Quality("val", "dice", "mean", {"dice": 0.9}, ()),
+    )
 
 
 def conv(index: int, ms: float, precision: str, **fields: Any) -> Layer:
@@ -66,9 +82,13 @@ def reorder(index: int, ms: float) -> Layer:
 
 
 def explain(
-    mine: Sequence[Layer], theirs: Sequence[Layer] | None, *, recorded: tuple[float, float] | None = None,
-    quantize: bool = True, others: Sequence[TrialRecord] = (),
-) -> Explanation:  # fmt: skip
+    mine: Sequence[Layer],
+    theirs: Sequence[Layer] | None,
+    *,
+    recorded: tuple[float, float] | None = None,
+    quantize: bool = True,
+    others: Sequence[TrialRecord] = (),
+) -> Explanation:
     """An explanation of planted layers, whose sum is what a call takes, now and in the study."""
     mine_s, theirs_s = (sum(layer.seconds for layer in layers or ()) for layers in (mine, theirs))
     then = recorded or (mine_s, theirs_s)

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from autoopt.core.records import DISAGREEMENT, CaseScore, Configuration, Quality, Status, TrialRecord
+from autoopt.core.configuration import Configuration
+from autoopt.core.records import Status, TrialRecord
+from autoopt.core.scores import DISAGREEMENT, CaseScore, Quality
 from autoopt.study import limits
 
 SCANNERS = ("a", "b")

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from autoopt.core.records import Configuration, Status, StudyCard, TrialRecord
+from autoopt.core.card import StudyCard
+from autoopt.core.configuration import Configuration
+from autoopt.core.records import Status, TrialRecord
 from autoopt.errors import Crash, NoStudy, TrackingError, UsageError, WeightsError
 from autoopt.study.loop import Attempt, Loop, Progress, Rules, SearchResult, _attempts, search
 from autoopt.study.request import Request
@@ -58,9 +60,14 @@ def run(
     study: Study, world: World, *, budget: int, sinks: Sequence[Notes] = (), rules: Rules | None = None, **named: Any
 ) -> SearchResult:
     loop = Loop(
-        world, sinks,
-        budget=budget, before=study.result, clock=world.clock, rules=rules or Rules(recheck_share=0.0), **named,
-    )  # fmt: skip
+        world,
+        sinks,
+        budget=budget,
+        before=study.result,
+        clock=world.clock,
+        rules=rules or Rules(recheck_share=0.0),
+        **named,
+    )
     return loop.run(study)
 
 

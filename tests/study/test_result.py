@@ -10,18 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoopt.compress import step
-from autoopt.core.records import (
-    CaseScore,
-    Configuration,
-    Failure,
-    Host,
-    Measurement,
-    Quality,
-    Scalar,
-    Status,
-    StudyCard,
-    TrialRecord,
-)
+from autoopt.core.card import StudyCard
+from autoopt.core.configuration import Configuration, Scalar
+from autoopt.core.host import Host
+from autoopt.core.measurement import Measurement
+from autoopt.core.records import Failure, Status, TrialRecord
+from autoopt.core.scores import CaseScore, Quality
 from autoopt.study import result as results
 from autoopt.study.result import StudyResult
 from autoopt.study.short_names import describe
@@ -99,9 +93,17 @@ def test_headline_numbers() -> None:
     """Headline numbers carry their unit, compare with both yardsticks and leave out what was not measured."""
     numbers = STUDY.headline(STUDY.records[2])
     expected = {
-        "latency_p25_ms": 10, "throughput_per_s": 100, "speedup_vs_torch_f32": 4, "speedup_vs_openvino_f32": 2,
-        "drop": 0.01, "dice_macro": 0.89, "iou": 0.445, "size_mb": 4, "peak_rss_mb": 100, "first_call_ms": 200,
-    }  # fmt: skip
+        "latency_p25_ms": 10,
+        "throughput_per_s": 100,
+        "speedup_vs_torch_f32": 4,
+        "speedup_vs_openvino_f32": 2,
+        "drop": 0.01,
+        "dice_macro": 0.89,
+        "iou": 0.445,
+        "size_mb": 4,
+        "peak_rss_mb": 100,
+        "first_call_ms": 200,
+    }
     assert {name: numbers[name] for name in expected} == pytest.approx(expected)
     assert STUDY.headline(failed(3)) == {}
     without = StudyResult(CARD, (OPENVINO,)).headline(OPENVINO)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoopt.core.records import Host
+from autoopt.core.host import Host
 from autoopt.study.samplers import SAMPLERS, STARTUP_TRIALS, at_random, sampler
 from autoopt.study.space import Space, load_space
 

@@ -11,7 +11,11 @@ from pathlib import Path
 import optuna
 import pytest
 
-from autoopt.core.records import CaseScore, Failure, Host, Measurement, Quality, Status, StudyCard, TrialRecord
+from autoopt.core.card import StudyCard
+from autoopt.core.host import Host
+from autoopt.core.measurement import Measurement
+from autoopt.core.records import Failure, Status, TrialRecord
+from autoopt.core.scores import CaseScore, Quality
 from autoopt.errors import BusyError, StorageError
 from autoopt.study.space import Space, load_space
 from autoopt.study.storage import Proposal, Study, open_study, read_study
@@ -63,9 +67,13 @@ def answer(proposal: Proposal) -> TrialRecord:
     value = 0.9 - error
     quality = Quality("val", "dice_macro", "mean", {"dice_macro": value}, (CaseScore("c", "g", {"dice_macro": value}),))
     return TrialRecord(
-        proposal.configuration, Status.COMPLETE, origin=proposal.origin, label=proposal.label,
-        measurement=measurement, quality=quality,
-    )  # fmt: skip
+        proposal.configuration,
+        Status.COMPLETE,
+        origin=proposal.origin,
+        label=proposal.label,
+        measurement=measurement,
+        quality=quality,
+    )
 
 
 def spend(study: Study, budget: int) -> list[TrialRecord]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoopt.core.records import Scalar
+from autoopt.core.configuration import Scalar
 from autoopt.study.surrogate import MODELS, Features, Process, best_candidate
 
 Point = dict[str, Scalar]
@@ -134,10 +134,11 @@ def test_the_bold_model_adds_up() -> None:
         told = [apart[place] for place in np.random.default_rng(seed).choice(len(apart), 18, replace=False)]
         values = np.array([seconds(point) for point in told])
         found = [
-            Process.fitted(features.apart(told, told, merged=merged), values, shares)
-            .predict(features.apart(both, told, merged=merged))[0]
+            Process.fitted(features.apart(told, told, merged=merged), values, shares).predict(
+                features.apart(both, told, merged=merged)
+            )[0]
             for merged, shares in MODELS
-        ]  # fmt: skip
+        ]
         errors.append([float(np.abs(item - wanted).mean()) for item in found])
     wary, bold = np.mean(errors, axis=0)
     assert bold < 0.9 * wary

@@ -8,7 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autoopt.core.records import CaseScore, Configuration, Measurement, Quality, Status, TrialRecord
+from autoopt.core.configuration import Configuration
+from autoopt.core.measurement import Measurement
+from autoopt.core.records import Status, TrialRecord
+from autoopt.core.scores import CaseScore, Quality
 from autoopt.study import uncertainty
 
 SIGMA = 0.01
@@ -21,9 +24,19 @@ def measured(latency_s: float, *, processes: int = 3, resident: str = "r", error
     rounds = [[tuple(latency_s * float(np.exp(error * rng.normal())) for _ in range(5)) for _ in range(4)]] * processes
     reference = ((((0.02,) * 5,) * 4),) * processes
     return Measurement(
-        tuple(tuple(turns) for turns in rounds), ((),) * processes, (latency_s,) * processes, 0.1, 0.1, 10**8, 10**6,
-        {}, "host", reference_s=reference, residents=(resident,) * processes, level_s=0.02,
-    )  # fmt: skip
+        tuple(tuple(turns) for turns in rounds),
+        ((),) * processes,
+        (latency_s,) * processes,
+        0.1,
+        0.1,
+        10**8,
+        10**6,
+        {},
+        "host",
+        reference_s=reference,
+        residents=(resident,) * processes,
+        level_s=0.02,
+    )
 
 
 def quality(loss: float = 0.0, spread: float = 0.0, seed: int = 1) -> Quality:
@@ -35,9 +48,12 @@ def quality(loss: float = 0.0, spread: float = 0.0, seed: int = 1) -> Quality:
 
 def trial(number: int, latency_s: float, loss: float = 0.0, spread: float = 0.0, **changes: float) -> TrialRecord:
     return TrialRecord(
-        Configuration.of({"runtime": {"name": "fake", "number": number}}), Status.COMPLETE, number,
-        measurement=measured(latency_s, **changes), quality=quality(loss, spread, seed=number),  # type: ignore[arg-type]
-    )  # fmt: skip
+        Configuration.of({"runtime": {"name": "fake", "number": number}}),
+        Status.COMPLETE,
+        number,
+        measurement=measured(latency_s, **changes),
+        quality=quality(loss, spread, seed=number),  # type: ignore[arg-type]
+    )
 
 
 def _with_luck(record: TrialRecord, rng: np.random.Generator) -> TrialRecord:

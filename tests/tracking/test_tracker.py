@@ -19,18 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from autoopt.core.records import (
-    CaseScore,
-    Configuration,
-    Failure,
-    Host,
-    Measurement,
-    Quality,
-    Scalar,
-    Status,
-    StudyCard,
-    TrialRecord,
-)
+from autoopt.core.card import StudyCard
+from autoopt.core.configuration import Configuration, Scalar
+from autoopt.core.host import Host
+from autoopt.core.measurement import Measurement
+from autoopt.core.records import Failure, Status, TrialRecord
+from autoopt.core.scores import CaseScore, Quality
 from autoopt.errors import TrackingError
 from autoopt.study.result import StudyResult
 from autoopt.study.short_names import describe
@@ -46,9 +40,19 @@ HOST = Host(
     "a cpu", "x86_64", 2, 8_000_000_000, ("avx2",), "Linux", {"openvino": "2026.4.1", "torch": "2.13.0", "numpy": "2.4"}
 )
 CARD = StudyCard(
-    "histo-demo", "histo", True, "dice_macro", "da7a" * 16, "3e16" * 16, "{}", ("latency", "quality"), 0, HOST,
-    {"drop": 0.01, "latency_s": 0.2}, ("background", "gland"),
-)  # fmt: skip
+    "histo-demo",
+    "histo",
+    True,
+    "dice_macro",
+    "da7a" * 16,
+    "3e16" * 16,
+    "{}",
+    ("latency", "quality"),
+    0,
+    HOST,
+    {"drop": 0.01, "latency_s": 0.2},
+    ("background", "gland"),
+)
 SECONDS = {"make": 4.0, "measure": 1.5, "score": 0.5}
 
 
@@ -57,26 +61,41 @@ def trial(
 ) -> TrialRecord:
     int8 = sections.get("quantize") is not None
     effective: dict[str, Scalar] = {
-        "precision": "f32", "threads": 2, "streams": 1, "kernels": "brgconv_i8:9" if int8 else "jit_f32:9",
+        "precision": "f32",
+        "threads": 2,
+        "streams": 1,
+        "kernels": "brgconv_i8:9" if int8 else "jit_f32:9",
         "low_precision_share": 0.93 if int8 else None,
-    }  # fmt: skip
+    }
     calls = (((latency_s, latency_s * 1.1), (latency_s * 1.2,)), ((latency_s, latency_s),))
     measurement = Measurement(
-        calls, ((latency_s * 3,), ()), (latency_s * 1.3, latency_s * 2), latency_s * 8, latency_s * 9,
-        int(latency_s * 1e10), int(latency_s * 2e8), effective, HOST.fingerprint,
+        calls,
+        ((latency_s * 3,), ()),
+        (latency_s * 1.3, latency_s * 2),
+        latency_s * 8,
+        latency_s * 9,
+        int(latency_s * 1e10),
+        int(latency_s * 2e8),
+        effective,
+        HOST.fingerprint,
         doubts=("the host was busy",) if number == 2 else (),
         cost={"macs": int(latency_s * 1e11), "bytes": 4_000_000, "int8_macs": 0, "weights": int(latency_s * 1e7)},
-    )  # fmt: skip
+    )
     cases = (
         CaseScore("case-0", "p0", {"dice_macro": quality, "iou": None}),
         CaseScore("case-1", "p1", {"dice_macro": quality, "iou": quality - 0.1}),
     )
     values = {"dice_macro": quality, "dice_foreground": quality - 0.05, "iou": quality - 0.1}
     record = TrialRecord(
-        Configuration.of(sections), Status.COMPLETE, number, artifacts=("a1", f"a{number}"), measurement=measurement,
-        quality=Quality("val", "dice_macro", "mean over groups", values, cases, {"iou": 1}), seconds=SECONDS,
+        Configuration.of(sections),
+        Status.COMPLETE,
+        number,
+        artifacts=("a1", f"a{number}"),
+        measurement=measurement,
+        quality=Quality("val", "dice_macro", "mean over groups", values, cases, {"iou": 1}),
+        seconds=SECONDS,
         started_at="2026-01-02T03:04:05+00:00",
-    )  # fmt: skip
+    )
     return replace(record, **changes)
 
 
@@ -93,10 +112,14 @@ RECORDS = (
     trial(3, sections("openvino", preset="performance"), 0.008, 0.850),
     replace(
         trial(4, sections("openvino", 1, "performance"), 1.0, 1.0),
-        status=Status.FAILED, measurement=None, quality=None, failure=CRASH, seconds={"make": 2.0},
+        status=Status.FAILED,
+        measurement=None,
+        quality=None,
+        failure=CRASH,
+        seconds={"make": 2.0},
     ),
     trial(5, sections("onnxruntime"), 0.300, 0.900),
-)  # fmt: skip
+)
 RESULT = StudyResult(CARD, RECORDS)
 
 
@@ -161,10 +184,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [
-        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-        "--backend-store-uri", f"sqlite:///{folder / 'server.db'}",
-        "--artifacts-destination", str(folder / "artifacts"),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+        "--backend-store-uri",
+        f"sqlite:///{folder / 'server.db'}",
+        "--artifacts-destination",
+        str(folder / "artifacts"),
+    ]
     with (folder / "log").open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder, start_new_session=True)
         try:
@@ -197,8 +231,13 @@ def test_every_trial_is_one_finished_run_below_the_parent(uri: str) -> None:
     assert found[2].info.run_name == f"#002 {describe(RECORDS[2].configuration)}"
     assert found[2].info.end_time - found[2].info.start_time == 6000
     assert {number: run.data.tags["autoopt.status"] for number, run in found.items()} == {
-        0: "complete", 1: "complete", 2: "complete", 3: "infeasible", 4: "failed", 5: "infeasible",
-    }  # fmt: skip
+        0: "complete",
+        1: "complete",
+        2: "complete",
+        3: "infeasible",
+        4: "failed",
+        5: "infeasible",
+    }
 
 
 def test_a_run_holds_what_the_record_says(uri: str, tmp_path: Path) -> None:
@@ -206,8 +245,11 @@ def test_a_run_holds_what_the_record_says(uri: str, tmp_path: Path) -> None:
     found = children(uri, CARD.name)
 
     assert found[0].data.params == {
-        "quantize": "none", "runtime.name": "torch", "runtime.precision": "f32", "runtime.threads": "2",
-    }  # fmt: skip
+        "quantize": "none",
+        "runtime.name": "torch",
+        "runtime.precision": "f32",
+        "runtime.threads": "2",
+    }
     expected = {**RESULT.headline(RECORDS[2]), **{f"seconds_{kind}": value for kind, value in SECONDS.items()}}
     excess = {"violation_drop": -0.005, "violation_latency_s": -0.19}
     assert found[2].data.metrics == pytest.approx({**expected, **excess})
@@ -242,9 +284,15 @@ def test_the_parent_carries_the_front(uri: str, tmp_path: Path) -> None:
     picture = Path(client(uri).download_artifacts(top.info.run_id, "front.png", str(tmp_path))).read_bytes()
     assert picture.startswith(b"\x89PNG")
     expected = {
-        "trials": 6, "trials_complete": 3, "trials_infeasible": 2, "trials_failed": 1, "front_size": 2,
-        "best_speedup_vs_torch_f32": 4, "best_speedup_vs_openvino_f32": 2, "reference_latency_p25_ms": 40,
-    }  # fmt: skip
+        "trials": 6,
+        "trials_complete": 3,
+        "trials_infeasible": 2,
+        "trials_failed": 1,
+        "front_size": 2,
+        "best_speedup_vs_torch_f32": 4,
+        "best_speedup_vs_openvino_f32": 2,
+        "reference_latency_p25_ms": 40,
+    }
     assert {name: top.data.metrics[name] for name in expected} == pytest.approx(expected)
     assert top.data.tags["autoopt.state"] == "finished"
 

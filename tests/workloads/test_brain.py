@@ -11,7 +11,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from autoopt.core.records import Host
+from autoopt.core.host import Host
 from autoopt.errors import BadData, DataError
 from autoopt.inference.pipeline import predict
 from autoopt.study.space import load_space
@@ -125,7 +125,7 @@ def _mask(values: np.ndarray, affine: np.ndarray = LPS) -> Callable[[Path], None
         (_edit("T1w,2,9", "T1w,2,12"), r"line 10: first_full_slice and last_full_slice must be whole numbers from 0"),
         (_edit("p4_FLAIR,p4,val", "p4_FLAIR,p4,train"), r"'p4' is in val and, with p4_FLAIR, in (train|calibration)"),
     ],
-)  # fmt: skip
+)
 def test_bad_folders_are_refused(tmp_path: Path, spoil: Callable[[Path], object], message: str) -> None:
     """Whatever names, manifest and headers tell to be wrong is said with the file or line it is in."""
     folder = write_data(tmp_path)

@@ -111,8 +111,10 @@ def test_augmenting_keeps_size_range_and_label() -> None:
         assert not np.allclose(other.image, image)
 
 
-@pytest.mark.parametrize(("net", "millions"), [("vgg11", 9.2), ("densenet121", 7.0), ("efficientnet_b0", 4.0),
-                                               ("vit", 2.9), ("small_cnn", 0.3)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("net", "millions"),
+    [("vgg11", 9.2), ("densenet121", 7.0), ("efficientnet_b0", 4.0), ("vit", 2.9), ("small_cnn", 0.3)],
+)
 def test_networks(tmp_path: Path, net: str, millions: float) -> None:
     """Every network has the size that is documented and two logits at each resolution that its recipe trains at."""
     torch = pytest.importorskip("torch")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autoopt.core.records import digest
+from autoopt.core.configuration import digest
 from autoopt.errors import BadData, DataError
 from autoopt.workloads import histo
 from autoopt.workloads.contract import check_workload
@@ -160,7 +160,7 @@ def _empty(folder: Path) -> None:
         (_edit("t03,p1,train", "t03,p1,val"), r"'p1' is in train and, with t03, in val: give all cases"),
         (_edit("t03,p1,train,benign\n", ""), r"must list every image, t03 is missing"),
     ],
-)  # fmt: skip
+)
 def test_bad_folders_are_refused(tmp_path: Path, spoil: Callable[[Path], object], message: str) -> None:
     """Whatever is wrong with a data folder is said with the file or line it is in."""
     folder = write_data(tmp_path)

@@ -11,8 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
+from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
-from autoopt.core.records import Host, Scalar
 from autoopt.inference.runtimes.layers import Layer
 
 

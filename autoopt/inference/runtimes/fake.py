@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
-from autoopt.core.records import Host, Scalar
 from autoopt.errors import Unsupported
 from autoopt.inference.pipeline import Pipeline
 from autoopt.inference.postprocess import largest_of

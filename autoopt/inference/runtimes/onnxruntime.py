@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
-from autoopt.core.records import Host, Scalar
 from autoopt.inference.runtimes.layers import Layer, over_calls, precision_of
 from autoopt.inference.runtimes.shared import PRECISION, THREADS, listing, model_file, refusals, share, whole
 from autoopt.inference.runtimes.shared import canonical as canonical_settings
@@ -29,10 +30,16 @@ MODEL = "model.onnx"
 _INTEGER_OPERATORS = ("QLinear", "ConvInteger", "MatMulInteger", "DynamicQuantize", "QGemm", "QAttention")
 _CONVERSIONS = frozenset(
     {
-        "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast", "ReorderInput", "ReorderOutput",
-        "MemcpyFromHost", "MemcpyToHost",
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "Cast",
+        "ReorderInput",
+        "ReorderOutput",
+        "MemcpyFromHost",
+        "MemcpyToHost",
     }
-)  # fmt: skip
+)
 """Operators that change number format or layout; ONNX Runtime inserts the reorders around its blocked layout."""
 _TIMED = "_kernel_time"
 _PROFILED_CALLS = 3

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
-from autoopt.core.records import Host, Scalar
 from autoopt.inference.runtimes.layers import Layer, over_calls, precision_of
 from autoopt.inference.runtimes.shared import (
     PRECISION,

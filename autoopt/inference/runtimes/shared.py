@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
 from autoopt.core.process import MEMORY_WORDS
-from autoopt.core.records import Host, Scalar
 from autoopt.errors import TrialError, Unsupported
 
 PRECISION = Parameter(

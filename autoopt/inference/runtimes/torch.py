@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
-from autoopt.core.records import Host, Scalar
 from autoopt.errors import Unsupported
 from autoopt.inference.runtimes.layers import Layer, over_calls, precision_of
 from autoopt.inference.runtimes.shared import PRECISION, THREADS, has_bf16, model_file, refusals, whole

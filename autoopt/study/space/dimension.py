@@ -10,8 +10,8 @@ from functools import cached_property
 
 import numpy as np
 
+from autoopt.core.configuration import Scalar, canonical_json
 from autoopt.core.parameters import Kind
-from autoopt.core.records import Scalar, canonical_json
 
 CONTINUOUS_VALUES = 17
 """How many values stand for a range without a step where points have to be listed."""

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import numpy as np
 
+from autoopt.core.configuration import Configuration, Scalar
 from autoopt.core.parameters import Parameter
-from autoopt.core.records import Configuration, Scalar
 from autoopt.errors import SpaceError
 from autoopt.inference.pipeline import IN_GRAPH, Pipeline, with_tile
 from autoopt.workloads.contract import Workload
@@ -19,13 +19,17 @@ NONE = "none"
 PARAMETERS: Mapping[str, Parameter] = {
     "tile": Parameter("text", None, "size of one network call, such as 96x96x64; null: the workload's", nullable=True),
     "overlap": Parameter(
-        "number", None, "the share of a tile that neighbours have in common; null: the workload's",
-        low=0.0, high=0.9, nullable=True,
+        "number",
+        None,
+        "the share of a tile that neighbours have in common; null: the workload's",
+        low=0.0,
+        high=0.9,
+        nullable=True,
     ),
     "in_graph": Parameter(
         "choice", NONE, "what the graph does itself: input normalises 8-bit pixels, both also decides", IN_GRAPH
     ),
-}  # fmt: skip
+}
 
 
 def canonical(

@@ -15,7 +15,8 @@ from functools import cached_property
 import numpy as np
 
 from autoopt.compress import NET_STEPS, STEPS, step
-from autoopt.core.records import Configuration, Host, Scalar, canonical_json
+from autoopt.core.configuration import Configuration, Scalar, canonical_json
+from autoopt.core.host import Host
 from autoopt.inference.pipeline import Pipeline
 from autoopt.inference.runtimes import runtime
 from autoopt.study.space.dimension import Dimension

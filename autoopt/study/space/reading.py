@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 
 from autoopt.compress import NET_STEPS, STEPS, step
+from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
-from autoopt.core.records import Host, Scalar
 from autoopt.errors import SpaceError, TrialError
 from autoopt.inference.runtimes import RUNTIMES, runtime
 from autoopt.study.space.dimension import Dimension

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from autoopt.compress import STEPS, step
-from autoopt.core.records import Configuration, Scalar
+from autoopt.core.configuration import Configuration, Scalar
 from autoopt.inference.runtimes import runtime
 from autoopt.study.space.pipeline import PARAMETERS as PIPELINE_PARAMETERS
 from autoopt.study.space.pipeline import PIPELINE

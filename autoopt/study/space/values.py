@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
+from autoopt.core.configuration import Scalar, canonical_json
 from autoopt.core.parameters import Parameter
-from autoopt.core.records import Scalar, canonical_json
 from autoopt.study.space.dimension import Dimension
 
 _RANGE_KEYS = ("low", "high", "step", "log")

@@ -10,8 +10,10 @@ import numpy as np
 
 from autoopt.compress import NET_STEPS
 from autoopt.compress.maker import Maker
+from autoopt.core.configuration import Configuration
+from autoopt.core.host import Host
 from autoopt.core.process import Child
-from autoopt.core.records import DISAGREEMENT, Configuration, Host, Quality
+from autoopt.core.scores import DISAGREEMENT, Quality
 from autoopt.core.store import Artifact
 from autoopt.errors import BadData, DataError
 from autoopt.inference.runtimes import runtime
@@ -87,6 +89,12 @@ def open_bench(
         with Yardstick(prepared.workload, maker, seeds(prepared.space), cases, plan, level_s=level_s) as yardstick:
             source = SourceModel(prepared.workload, maker, seeds(prepared.space), cases, prepared.store)
             yield Bench(
-                prepared.workload, maker, prepared.host, cases, yardstick, plan=plan, on_stage=on_stage,
+                prepared.workload,
+                maker,
+                prepared.host,
+                cases,
+                yardstick,
+                plan=plan,
+                on_stage=on_stage,
                 source=source if DISAGREEMENT in prepared.card.limits else None,
-            )  # fmt: skip
+            )

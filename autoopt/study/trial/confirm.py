@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autoopt.compress.chain import Stages, make
-from autoopt.core.records import Measurement, Quality, TrialRecord
+from autoopt.core.measurement import Measurement
+from autoopt.core.records import TrialRecord
+from autoopt.core.scores import Quality
 from autoopt.core.store import Artifact
 from autoopt.measure.launcher import predictions, together
 from autoopt.measure.quality import score

@@ -15,7 +15,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from autoopt.compress.chain import Stages, make
-from autoopt.core.records import Configuration, Failure, Quality, Status, TrialRecord, canonical_json
+from autoopt.core.configuration import Configuration, canonical_json
+from autoopt.core.records import Failure, Status, TrialRecord
+from autoopt.core.scores import Quality
 from autoopt.errors import Crash, TrialError, UsageError
 from autoopt.measure.launcher import Measuring, Verdict, Workers
 from autoopt.measure.subject import Subject
@@ -68,11 +70,15 @@ def evaluate(
             subject = Subject(chain[-1], settings, pipeline, bench.cases, bench.workload.latency)
             bench.maker.quarantine.check(_part(record))
             measuring = Measuring(
-                subject, workers,
-                host=bench.host, plan=bench.plan, resident=resident,
+                subject,
+                workers,
+                host=bench.host,
+                plan=bench.plan,
+                resident=resident,
                 clear=never if stop is None or itself else stop.clear,
-                timeout_s=bench.measure_timeout_s, memory_bytes=bench.worker_memory_bytes,
-            )  # fmt: skip
+                timeout_s=bench.measure_timeout_s,
+                memory_bytes=bench.worker_memory_bytes,
+            )
             record = replace(record, quality=_quality(measuring, bench, screening, stages))
             with stages("measure", "measure"):
                 # The reference beside itself tells how processes of one thing differ.

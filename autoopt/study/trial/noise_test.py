@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from autoopt.core import stats
-from autoopt.core.records import Measurement
+from autoopt.core.measurement import Measurement
 from autoopt.core.store import writable_folder
 from autoopt.errors import Unsupported
 from autoopt.inference.roofline import Peaks

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Self
 
 from autoopt.compress.maker import Maker
-from autoopt.core.records import Configuration
+from autoopt.core.configuration import Configuration
 from autoopt.core.store import Artifact
 from autoopt.errors import TrialError
 from autoopt.inference.runtimes import runtime

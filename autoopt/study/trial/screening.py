@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from autoopt.core.records import Quality
+from autoopt.core.scores import Quality
 from autoopt.study import uncertainty
 from autoopt.workloads.contract import Case
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from autoopt.compress.maker import Maker
-from autoopt.core.records import digest
+from autoopt.core.configuration import digest
 from autoopt.core.store import Artifact, Store
 from autoopt.errors import TrialError
 from autoopt.inference.runtimes import runtime

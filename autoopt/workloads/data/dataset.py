@@ -25,7 +25,7 @@ from typing import Literal, cast
 
 import numpy as np
 
-from autoopt.core.records import digest
+from autoopt.core.configuration import digest
 from autoopt.errors import BadData, DataError
 from autoopt.workloads.contract import Case, Sample, SplitName, Splits, Task, split_by_group
 from autoopt.workloads.data.layouts import find_items
@@ -114,8 +114,11 @@ def read_dataset(folder: Path, task: Task, labels: Sequence[str] | None = None) 
         return Case(row.name, row.group, lambda: _sample(item, geometry, answers), row.tags)
 
     files = data_digest(folder, rows, lambda row: sorted({source.path for source in by_name[row.name].sources}))
-    classes = [] if isinstance(answers, LabelMaps) else [[row.name, answers.answer(by_name[row.name]).tolist()]
-                                                         for row in sorted(rows, key=lambda row: row.name)]  # fmt: skip
+    classes = (
+        []
+        if isinstance(answers, LabelMaps)
+        else [[row.name, answers.answer(by_name[row.name]).tolist()] for row in sorted(rows, key=lambda row: row.name)]
+    )
     return Dataset(
         splits=build_splits(rows, case),
         labels=answers.names,

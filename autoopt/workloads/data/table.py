@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from autoopt.core.records import digest
+from autoopt.core.configuration import digest
 from autoopt.core.store import file_digest
 from autoopt.errors import DataError, StorageError
 from autoopt.workloads.contract import SPLITS, Case, SplitName, Splits, split_by_group

@@ -203,9 +203,10 @@ def _outside(
     bundles = np.minimum(jaw - scalp, 6.0 * (lumps + 0.7 * walls + 0.45))
     intensity = _over(intensity, grid.share(np.maximum(temples, bundles)), table["muscle"] * (1.0 + 0.10 * fine))
     # Air in nose, mouth and sinuses, with a lining; then the eyes in their fat.
-    cavity = np.maximum(
-        grid.ball((0.0, 66.0, -62.0), (13.0, 26.0, 27.0)), grid.ball((0.0, 76.0, -30.0), (22.0, 8.0, 13.0))
-    ) + 3.0 * lumps  # fmt: skip
+    cavity = (
+        np.maximum(grid.ball((0.0, 66.0, -62.0), (13.0, 26.0, 27.0)), grid.ball((0.0, 76.0, -30.0), (22.0, 8.0, 13.0)))
+        + 3.0 * lumps
+    )
     intensity = _over(intensity, grid.share(cavity + 3.0), table["mucosa"])
     intensity = _over(intensity, grid.share(cavity), 0.0)
     # The base of the skull has openings for nerves and vessels; marrow fills its bone, thick or thin.

@@ -241,8 +241,7 @@ def _without_downloads(kind: type, arguments: Mapping[str, Any]) -> dict[str, An
 
 def _named_problems(definition: Any, where: str) -> list[str]:
     if isinstance(definition, list):
-        return [text for index, item in enumerate(definition)
-                for text in _named_problems(item, f"{where}.{index}")]  # fmt: skip
+        return [text for index, item in enumerate(definition) for text in _named_problems(item, f"{where}.{index}")]
     if not isinstance(definition, Mapping):
         return []
     problems = []

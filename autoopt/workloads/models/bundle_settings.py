@@ -20,9 +20,20 @@ from autoopt.workloads.models.bundle_transforms import FUNCTIONS
 HARMLESS = {*SPECIAL, "keys", "allow_missing_keys", "lazy", "dtype", "align_corners", "padding_mode", "_disabled_"}
 """Arguments that change nothing here."""
 IGNORED = {
-    "LoadImage", "EnsureChannelFirst", "AddChannel", "AsChannelFirst", "EnsureType", "CastToType", "ToTensor",
-    "ToDevice", "Identity", "DeleteItems", "SelectItems", "Invert", "SaveImage",
-}  # fmt: skip
+    "LoadImage",
+    "EnsureChannelFirst",
+    "AddChannel",
+    "AsChannelFirst",
+    "EnsureType",
+    "CastToType",
+    "ToTensor",
+    "ToDevice",
+    "Identity",
+    "DeleteItems",
+    "SelectItems",
+    "Invert",
+    "SaveImage",
+}
 """Transforms that the data reader or the pipeline does in any case, or that only concern files."""
 
 
@@ -138,5 +149,8 @@ def _read_step(step: Step, dropped: Collection[str]) -> list[str]:
     for argument in step.given:
         if argument not in step.used | HARMLESS:
             step.refuse(argument, step.given[argument], "has no equal here")
-    return [f"{shown(step.where)}: {target} with {why}{how}{step.name}.{argument}"
-            for argument, why in step.refused.items() if f"{step.name}.{argument}" not in dropped]  # fmt: skip
+    return [
+        f"{shown(step.where)}: {target} with {why}{how}{step.name}.{argument}"
+        for argument, why in step.refused.items()
+        if f"{step.name}.{argument}" not in dropped
+    ]

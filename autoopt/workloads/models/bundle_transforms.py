@@ -119,8 +119,18 @@ def _window(step: Step) -> None:
     overlap = step.get("overlap", 0.25)
     step.settings.fields["overlap"] = max(overlap) if isinstance(overlap, list) else float(overlap)
     step.only("mode", ["constant"], "constant")
-    step.used |= {"sw_batch_size", "sw_device", "device", "progress", "cache_roi_weight_map", "cpu_thresh", "cval",
-                  "buffer_steps", "buffer_dim", "sigma_scale"}  # fmt: skip
+    step.used |= {
+        "sw_batch_size",
+        "sw_device",
+        "device",
+        "progress",
+        "cache_roi_weight_map",
+        "cpu_thresh",
+        "cval",
+        "buffer_steps",
+        "buffer_dim",
+        "sigma_scale",
+    }
 
 
 def _whole(step: Step) -> None:

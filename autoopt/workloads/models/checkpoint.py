@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from autoopt.core.configuration import Scalar
 from autoopt.core.parameters import Parameter
-from autoopt.core.records import Scalar
 from autoopt.errors import WorkloadError
 from autoopt.workloads.contract import Workload, find_function
 from autoopt.workloads.models import sources
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 OPTIONS: Mapping[str, Parameter] = {
     **sources.OPTIONS,
-    "channels": Parameter("integer", None, "channels that the network takes; null: those of the images", low=1,
-                          nullable=True),
-}  # fmt: skip
+    "channels": Parameter(
+        "integer", None, "channels that the network takes; null: those of the images", low=1, nullable=True
+    ),
+}
 
 
 def matches(model: str) -> bool:

@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoopt.core.configuration import Scalar
 from autoopt.core.parameters import Parameter
-from autoopt.core.records import Scalar
 from autoopt.core.store import file_digest
 from autoopt.errors import WorkloadError
 from autoopt.inference.pipeline import Pipeline

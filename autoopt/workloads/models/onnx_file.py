@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from autoopt.core.configuration import Scalar
 from autoopt.core.parameters import Parameter
-from autoopt.core.records import Scalar
 from autoopt.errors import WorkloadError
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.models import sources

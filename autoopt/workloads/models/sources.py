@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from autoopt.core.configuration import Scalar
 from autoopt.core.parameters import Parameter
-from autoopt.core.records import Scalar
 from autoopt.errors import WorkloadError
 from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.contract import Latency, Recipe, Task, Workload
@@ -20,21 +20,39 @@ OPTIONS: Mapping[str, Parameter] = {
     "labels": Parameter("text", None, "names of the classes in order, such as background,tumour", nullable=True),
     "tile": Parameter("text", None, "size of one network call, such as 224x224", nullable=True),
     "overlap": Parameter("number", 0.25, "share that neighbouring tiles have in common", low=0.0, high=0.9),
-    "scale": Parameter("number", None, "what images are divided by; null: 255 for 8-bit pictures, 65535 for 16 bits, "
-                       "1 else", nullable=True),
+    "scale": Parameter(
+        "number",
+        None,
+        "what images are divided by; null: 255 for 8-bit pictures, 65535 for 16 bits, 1 else",
+        nullable=True,
+    ),
     "mean": Parameter("text", "0", "subtracted after the scale: one number, or one per channel"),
     "std": Parameter("text", "1", "divided by after the mean: one number, or one per channel"),
-    "intensity": Parameter("choice", "fixed", "percentile and zscore normalise each image by itself",
-                           allowed=("fixed", "percentile", "zscore")),
-    "fit": Parameter("choice", None, "how images become calls; null: tile for a segmentation, resize for a "
-                     "classification", allowed=("tile", "resize", "center"), nullable=True),
+    "intensity": Parameter(
+        "choice",
+        "fixed",
+        "percentile and zscore normalise each image by itself",
+        allowed=("fixed", "percentile", "zscore"),
+    ),
+    "fit": Parameter(
+        "choice",
+        None,
+        "how images become calls; null: tile for a segmentation, resize for a classification",
+        allowed=("tile", "resize", "center"),
+        nullable=True,
+    ),
     "orientation": Parameter("text", None, "three letters such as RAS: how 3D images are turned", nullable=True),
     "spacing_mm": Parameter("text", None, "voxel size that the network sees, such as 1x1x1", nullable=True),
-    "activation": Parameter("choice", None, "sigmoid: several labels at once; null: by the data",
-                            allowed=("softmax", "sigmoid"), nullable=True),
+    "activation": Parameter(
+        "choice",
+        None,
+        "sigmoid: several labels at once; null: by the data",
+        allowed=("softmax", "sigmoid"),
+        nullable=True,
+    ),
     "metrics": Parameter("text", None, "comma-separated, the primary one first", nullable=True),
     "latency": Parameter("choice", "call", "what is timed: a network call or a whole case", allowed=("call", "case")),
-}  # fmt: skip
+}
 """The options that every kind of model has."""
 METRICS: Mapping[str, tuple[str, ...]] = {
     "segmentation": ("dice_foreground", "iou_foreground"),

@@ -30,9 +30,16 @@ def vit(channels: int, classes: int, tile: tuple[int, ...], blocks: int = 6) -> 
             widths = (channels, 24, 48, 96, 192)
             self.stem = nn.Sequential(*(convolution(a, b) for a, b in itertools.pairwise(widths)))
             self.body = ViT(
-                in_channels=192, img_size=tuple(size // 16 for size in tile), patch_size=1, hidden_size=192,
-                mlp_dim=768, num_layers=blocks, num_heads=3, spatial_dims=2, classification=False,
-            )  # fmt: skip
+                in_channels=192,
+                img_size=tuple(size // 16 for size in tile),
+                patch_size=1,
+                hidden_size=192,
+                mlp_dim=768,
+                num_layers=blocks,
+                num_heads=3,
+                spatial_dims=2,
+                classification=False,
+            )
             self.head = nn.Linear(192, classes)
 
         def forward(self, batch: torch.Tensor) -> torch.Tensor:
@@ -51,9 +58,12 @@ def swin_unetr(channels: int, classes: int, dimensions: int, width: int = 12) ->
     from monai.networks.nets import SwinUNETR
 
     net: torch.nn.Module = SwinUNETR(
-        in_channels=channels, out_channels=classes, feature_size=width, spatial_dims=dimensions,
+        in_channels=channels,
+        out_channels=classes,
+        feature_size=width,
+        spatial_dims=dimensions,
         num_heads=(1, 2, 4, 8) if width % 24 else (3, 6, 12, 24),
-    )  # fmt: skip
+    )
     return net
 
 
@@ -114,9 +124,11 @@ def _linear_attention(channels: int, heads: int = 4) -> torch.nn.Module:
             self.position = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
             self.out = nn.Conv2d(channels, channels, 1)
             self.mlp = nn.Sequential(
-                nn.GroupNorm(1, channels), nn.Conv2d(channels, 2 * channels, 1), nn.GELU(),
+                nn.GroupNorm(1, channels),
+                nn.Conv2d(channels, 2 * channels, 1),
+                nn.GELU(),
                 nn.Conv2d(2 * channels, channels, 1),
-            )  # fmt: skip
+            )
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             n, inner, *_ = x.shape  # not `channels`: it may have been pruned since

@@ -47,9 +47,13 @@ def efficientnet_b0(classes: int) -> torch.nn.Module:
     from monai.networks.nets import EfficientNetBN
 
     net: torch.nn.Module = EfficientNetBN(
-        "efficientnet-b0", pretrained=False, spatial_dims=2, in_channels=3, num_classes=classes,
+        "efficientnet-b0",
+        pretrained=False,
+        spatial_dims=2,
+        in_channels=3,
+        num_classes=classes,
         norm=("batch", {"eps": 1e-3, "momentum": 0.1}),
-    )  # fmt: skip
+    )
     return net
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoopt.core.records import digest
+from autoopt.core.configuration import digest
 from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.contract import Case, Recipe, Sample, Splits, Workload
 from autoopt.workloads.networks import attention, classifiers
@@ -69,13 +69,14 @@ NETS: Mapping[str, Net] = {
     "VGG-11": Net(CNN, partial(classifiers.vgg11, 2), dense=False),
     "UNETR 3D": Net(
         TRANSFORMER,
-        _monai("UNETR", 1, 2, BOX[1:], feature_size=8, hidden_size=96, mlp_dim=192, num_heads=4), BOX,
+        _monai("UNETR", 1, 2, BOX[1:], feature_size=8, hidden_size=96, mlp_dim=192, num_heads=4),
+        BOX,
     ),
     "SwinUNETR": Net(
         TRANSFORMER,
         _monai("SwinUNETR", 3, 2, feature_size=12, spatial_dims=2, num_heads=(1, 2, 4, 8), depths=(2, 1, 1, 1)),
     ),
-}  # fmt: skip
+}
 """By name; the first of each family are the quick ones."""
 
 
@@ -83,24 +84,28 @@ def workload(data: Path | None, net: str = "BasicUNet") -> Workload:
     """A network with cases that are drawn when read: smooth noise, and its sign as the reference. `data` is ignored."""
     chosen = NETS[net]
     channels, *sizes = chosen.shape
-    splits = (
-        tuple(_case(number * CASES + index, number, chosen) for index in range(CASES)) for number in range(4)
-    )  # fmt: skip
+    splits = (tuple(_case(number * CASES + index, number, chosen) for index in range(CASES)) for number in range(4))
     return Workload(
         name=f"matrix {net}",
         task="segmentation" if chosen.dense else "classification",
         labels=("negative", "positive"),
         build=partial(_built, net),
         pipeline=Pipeline(
-            task="segmentation" if chosen.dense else "classification", classes=2, channels=channels,
-            tile=tuple(sizes), overlap=0.0, scale=1.0, mean=(0.0,) * channels, std=(1.0,) * channels,
+            task="segmentation" if chosen.dense else "classification",
+            classes=2,
+            channels=channels,
+            tile=tuple(sizes),
+            overlap=0.0,
+            scale=1.0,
+            mean=(0.0,) * channels,
+            std=(1.0,) * channels,
         ),
         splits=Splits(*splits),
         metrics=("dice_macro",) if chosen.dense else ("accuracy",),
         recipe=Recipe(epochs=1, batch=2, learning_rate=1e-3),
         data_digest=digest({"cases": CASES, "shape": chosen.shape}),
         demo=True,
-    )  # fmt: skip
+    )
 
 
 def _built(net: str) -> torch.nn.Module:

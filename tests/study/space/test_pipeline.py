@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoopt.core.records import Configuration, Host
+from autoopt.core.configuration import Configuration
+from autoopt.core.host import Host
 from autoopt.errors import BadData, SpaceError
 from autoopt.study.space import Space, configured, load_space, seeds
 from autoopt.workloads.contract import Sample, Workload

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autoopt.compress import STEPS, step
-from autoopt.core.records import Host
+from autoopt.core.host import Host
 from autoopt.inference.runtimes import runtime
 from autoopt.study.short_names import describe
 from autoopt.study.space import load_space, seeds, shipped_spaces
@@ -61,13 +61,19 @@ def test_names_tell_points_apart(name: str) -> None:
         (
             AMX,
             [
-                "torch f32", "openvino f32", "openvino bf16", "openvino f16", "openvino int8",
-                "onnxruntime f32", "onnxruntime int8", "torch bf16",
+                "torch f32",
+                "openvino f32",
+                "openvino bf16",
+                "openvino f16",
+                "openvino int8",
+                "onnxruntime f32",
+                "onnxruntime int8",
+                "torch bf16",
             ],
         ),
     ],
     ids=["avx2", "amx"],
-)  # fmt: skip
+)
 def test_seeds(host: Host, labels: list[str]) -> None:
     """The default space starts with the references and plain INT8, with low precision only where the CPU has it."""
     found = seeds(load_space("default", host))

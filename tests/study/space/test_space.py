@@ -15,7 +15,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.core.records import Configuration, Host, canonical_json
+from autoopt.core.configuration import Configuration, canonical_json
+from autoopt.core.host import Host
 from autoopt.errors import SpaceError
 from autoopt.study.space import Count, Space, load_space, seeds
 from autoopt.study.space.reading import thread_choices
@@ -172,8 +173,11 @@ def test_scalar_list_range_and_null(write: Callable[[str], Path]) -> None:
     assert space.fixed["quantize.preset"] == "mixed"
     assert space.fixed["quantize.smooth"] is False
     assert [d.name for d in space.dimensions if not d.fixed] == [
-        "quantize.scheme", "quantize.cases", "quantize.ratio", "runtime.threads",
-    ]  # fmt: skip
+        "quantize.scheme",
+        "quantize.cases",
+        "quantize.ratio",
+        "runtime.threads",
+    ]
     cases, ratio, threads = (space.dimension(name) for name in ("quantize.cases", "quantize.ratio", "runtime.threads"))
     assert cases is not None and list(cases.values()) == [16, 32, 48, 64]
     assert ratio is not None and ratio.continuous and ratio.log
@@ -351,8 +355,13 @@ def test_seeds_come_in_order(folder: Path) -> None:
     }
     found = seeds(load(folder, document, BF16_HOST))
     assert [seed.label for seed in found] == [
-        "torch f32", "openvino f32", "openvino bf16", "openvino int8", "fake f32", "fake int8",
-    ]  # fmt: skip
+        "torch f32",
+        "openvino f32",
+        "openvino bf16",
+        "openvino int8",
+        "fake f32",
+        "fake int8",
+    ]
     assert [seed.raw is None for seed in found] == [True, False, False, False, False, False]
     int8 = found[3].configuration.sections()
     assert int8["runtime"] == {"name": "openvino", "precision": "f32", "streams": 1, "threads": 4}
@@ -372,8 +381,10 @@ def test_seeds_of_a_fake_space(folder: Path) -> None:
     assert found[0].raw is not None
     quantized_only = seeds(load(folder, {"runtime": {"name": "openvino"}, "quantize": {"scheme": "int8"}}))
     assert [(seed.label, seed.raw is None) for seed in quantized_only] == [
-        ("torch f32", True), ("openvino f32", True), ("openvino int8", False),
-    ]  # fmt: skip
+        ("torch f32", True),
+        ("openvino f32", True),
+        ("openvino int8", False),
+    ]
 
 
 @given(DOCUMENTS)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from autoopt.core.records import Measurement
+from autoopt.core.measurement import Measurement
 from autoopt.study.trial.noise_test import noise_of
 
 PROCESSES, ROUNDS, CALLS = 16, 6, 5
@@ -22,11 +22,21 @@ def same_model(seed: int, call: Callable[[np.random.Generator], float]) -> list[
 
     return [
         Measurement(
-            (turns(),), ((),), (0.01,), 0.1, 0.1, 10**8, 10**6, {}, "host", reference_s=(turns(),), residents=("r",),
+            (turns(),),
+            ((),),
+            (0.01,),
+            0.1,
+            0.1,
+            10**8,
+            10**6,
+            {},
+            "host",
+            reference_s=(turns(),),
+            residents=("r",),
             level_s=0.01,
         )
         for _ in range(PROCESSES)
-    ]  # fmt: skip
+    ]
 
 
 def test_the_usual_quartile_is_kept_where_nothing_is_clearly_better() -> None:

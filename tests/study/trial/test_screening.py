@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoopt.core.records import CaseScore, Configuration, Quality, Status, TrialRecord
+from autoopt.core.configuration import Configuration
+from autoopt.core.records import Status, TrialRecord
+from autoopt.core.scores import CaseScore, Quality
 from autoopt.study import limits, uncertainty
 from autoopt.study.trial import screening
 from autoopt.workloads.contract import Case, Sample

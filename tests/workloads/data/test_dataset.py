@@ -66,8 +66,10 @@ def table(folder: Path, count: int = 12) -> Path:
             volume(folder / part / f"s{index}.nii.gz", random_of(index).normal(size=(5, 6, 4)).astype(np.float32))
         volume(folder / "seg" / f"s{index}.nii.gz", random_of(index).integers(0, 2, (5, 6, 4)).astype(np.uint8))
         split = "train" if index < 6 else "valid" if index < 9 else "test"
-        lines.append(f"P{index // 2 if index < 6 else index},t1/s{index}.nii.gz,t2/s{index}.nii.gz,"
-                     f"seg/s{index}.nii.gz,{split},{index % 2}")  # fmt: skip
+        lines.append(
+            f"P{index // 2 if index < 6 else index},t1/s{index}.nii.gz,t2/s{index}.nii.gz,"
+            f"seg/s{index}.nii.gz,{split},{index % 2}"
+        )
     (folder / "train.csv").write_text("\n".join(lines) + "\n")
     return folder
 
@@ -134,8 +136,11 @@ def test_classes_and_several_labels_from_a_table(tmp_path: Path) -> None:
     one.write_text("Channel_0,ValueToPredict\n" + "\n".join(",".join(row.split(",")[:2]) for row in rows) + "\n")
     dataset = read_dataset(tmp_path, "classification")
     assert dataset.labels == ("2", "10") and dataset.channels == 1
-    one.write_text("Channel_0,Label_oedema,Label_fracture\n"
-                   + "\n".join(",".join([row.split(",")[0], *row.split(",")[2:]]) for row in rows) + "\n")  # fmt: skip
+    one.write_text(
+        "Channel_0,Label_oedema,Label_fracture\n"
+        + "\n".join(",".join([row.split(",")[0], *row.split(",")[2:]]) for row in rows)
+        + "\n"
+    )
     several = read_dataset(tmp_path, "classification")
     assert several.multilabel and several.labels == ("oedema", "fracture")
     assert {case.id: case.read().reference.tolist() for case in all_cases(several)}["3.png"] == [1, 1]
@@ -184,9 +189,13 @@ def test_a_label_nobody_knows_stays_unknown(tmp_path: Path) -> None:
 
 def test_arrays_are_volumes_or_have_channels(tmp_path: Path) -> None:
     """The label map tells whether the last axis of an array is depth or channels; alone, a short one is channels."""
-    shapes = {"volume": ((6, 5, 7), (6, 5, 7), 3, 1), "colour": ((6, 5, 3), (6, 5), 2, 3),
-              "spectra": ((6, 5, 9), (6, 5), 2, 9), "both": ((6, 5, 7, 2), (6, 5, 7), 3, 2),
-              "map of one": ((6, 5, 3), (6, 5, 1), 2, 3)}  # fmt: skip
+    shapes = {
+        "volume": ((6, 5, 7), (6, 5, 7), 3, 1),
+        "colour": ((6, 5, 3), (6, 5), 2, 3),
+        "spectra": ((6, 5, 9), (6, 5), 2, 9),
+        "both": ((6, 5, 7, 2), (6, 5, 7), 3, 2),
+        "map of one": ((6, 5, 3), (6, 5, 1), 2, 3),
+    }
     for name, (shape, label_shape, dimensions, channels) in shapes.items():
         for index in range(6):
             label = random_of(index).integers(0, 2, label_shape)
@@ -279,8 +288,12 @@ def test_one_file_of_many_cases_gives_each_its_own(tmp_path: Path) -> None:
     """Stored and compressed, in either order of axes, case i is row i; a changed file is read again."""
     images = random_of(0).integers(0, 255, (8, 9, 7, 3)).astype(np.uint8)
     labels = np.array([[0], [1]] * 4)  # one class a case, in a column
-    for name, write, order in (("stored", np.savez, "C"), ("packed", np.savez_compressed, "C"),
-                               ("turned", np.savez, "F"), ("packed", np.savez_compressed, "C")):  # fmt: skip
+    for name, write, order in (
+        ("stored", np.savez, "C"),
+        ("packed", np.savez_compressed, "C"),
+        ("turned", np.savez, "F"),
+        ("packed", np.savez_compressed, "C"),
+    ):
         images = images[::-1]
         (tmp_path / name).mkdir(exist_ok=True)
         write(tmp_path / name / "all.npz", images=np.asarray(images, order=order), labels=labels)
@@ -375,49 +388,110 @@ BAD: list[tuple[Callable[[Path], Path], Callable[[Path], Any], str, str]] = [
     (pairs, _write("masks/p03.png", b""), "segmentation", r"p03\.png must be"),
     (pairs, lambda f: (f / "masks/p03.png").unlink(), "segmentation", r"p03\.png has no mask in masks/"),
     (pairs, lambda f: mask(f / "masks/p03.png", 3, size=(5, 5)), "segmentation", r"p03\.png must be as large as"),
-    (pairs, lambda f: (f / "manifest.csv").write_text("name,patient,split\n" + "\n".join(
-        f"p{i:02d},one,{'train' if i < 6 else 'val' if i < 9 else 'test'}" for i in range(12)) + "\n"),
-     "segmentation", r"'one' is in train and, with p06, in val: give all cases of a patient one split"),
-    (pairs, lambda f: (f / "manifest.csv").write_text("name,patient\n" + "\n".join(
-        f"p{i:02d},one" for i in range(12)) + "\n"), "segmentation", r"at least three patients .* it has 12 of 1"),
+    (
+        pairs,
+        lambda f: (f / "manifest.csv").write_text(
+            "name,patient,split\n"
+            + "\n".join(f"p{i:02d},one,{'train' if i < 6 else 'val' if i < 9 else 'test'}" for i in range(12))
+            + "\n"
+        ),
+        "segmentation",
+        r"'one' is in train and, with p06, in val: give all cases of a patient one split",
+    ),
+    (
+        pairs,
+        lambda f: (f / "manifest.csv").write_text(
+            "name,patient\n" + "\n".join(f"p{i:02d},one" for i in range(12)) + "\n"
+        ),
+        "segmentation",
+        r"at least three patients .* it has 12 of 1",
+    ),
     (pairs, lambda f: classes(f), "classification", r"it fits pairs and class folders, leave one of them in it"),
     (pairs, lambda f: archive(f), "segmentation", r"it fits pairs and npz files"),
     (pairs, lambda f: None, "classification", r"which is a segmentation; a classification needs classes"),
     (pairs, lambda f: picture(f / "images/p03.bmp", 3), "segmentation", r"one file of each name, it holds p03\.bmp"),
-    (pairs, _manifest("name,split", *(f"p{i:02d},test" for i in range(12)), "p03,train"), "segmentation",
-     r"manifest\.csv: 'p03' is there twice"),
-    (pairs, _manifest("name,Patient", *(f"p{i:02d},{i if i else ''}" for i in range(12))), "segmentation",
-     r"manifest\.csv, p00: Patient must not be empty"),
-    (pairs, lambda f: mask(f / "masks/p03.png", 3, high=3, factor=85), "segmentation",
-     r"without a gap; .*p03\.png holds 170, none holds 1, 2, "),
+    (
+        pairs,
+        _manifest("name,split", *(f"p{i:02d},test" for i in range(12)), "p03,train"),
+        "segmentation",
+        r"manifest\.csv: 'p03' is there twice",
+    ),
+    (
+        pairs,
+        _manifest("name,Patient", *(f"p{i:02d},{i if i else ''}" for i in range(12))),
+        "segmentation",
+        r"manifest\.csv, p00: Patient must not be empty",
+    ),
+    (
+        pairs,
+        lambda f: mask(f / "masks/p03.png", 3, high=3, factor=85),
+        "segmentation",
+        r"without a gap; .*p03\.png holds 170, none holds 1, 2, ",
+    ),
     (pairs, _all_but_one_label, "segmentation", r"val must have cases of every .*, it has none of label_2"),
-    (pairs, lambda f: Image.new("L", SIZE[::-1], 0).save(f / "masks/p03.jpg") or (f / "masks/p03.png").unlink(),
-     "segmentation", r"p03\.jpg must keep its labels"),
-    (pairs, lambda f: Image.fromarray(np.zeros(SIZE, np.uint16)).save(f / "images/p03.png"), "segmentation",
-     r"p03\.png must have pixels of the type that .*p00\.png has"),
+    (
+        pairs,
+        lambda f: Image.new("L", SIZE[::-1], 0).save(f / "masks/p03.jpg") or (f / "masks/p03.png").unlink(),
+        "segmentation",
+        r"p03\.jpg must keep its labels",
+    ),
+    (
+        pairs,
+        lambda f: Image.fromarray(np.zeros(SIZE, np.uint16)).save(f / "images/p03.png"),
+        "segmentation",
+        r"p03\.png must have pixels of the type that .*p00\.png has",
+    ),
     (volumes, _short_gzip, "segmentation", r"v1\.nii\.gz must be a whole NIfTI file"),
     (volumes, _nan, "segmentation", r"v1\.nii\.gz must hold finite numbers, 120 of its 120"),
-    (volumes, lambda f: volume(f / "masks/v1.nii.gz", np.zeros((6, 5, 4), np.uint8), (1.0, 1.0, 2.5)),
-     "segmentation", r"v1\.nii\.gz must lie where its image"),
-    (volumes, lambda f: volume(f / "images/v1.nii.gz", np.zeros((6, 5, 4, 3), np.float32)), "segmentation",
-     r"v1\.nii\.gz must hold one 3D volume"),
-    (volumes, lambda f: volume(f / "masks/v1.nii.gz", np.full((6, 5, 4), 0.5, np.float32)), "segmentation",
-     r"v1\.nii\.gz must hold whole numbers"),
+    (
+        volumes,
+        lambda f: volume(f / "masks/v1.nii.gz", np.zeros((6, 5, 4), np.uint8), (1.0, 1.0, 2.5)),
+        "segmentation",
+        r"v1\.nii\.gz must lie where its image",
+    ),
+    (
+        volumes,
+        lambda f: volume(f / "images/v1.nii.gz", np.zeros((6, 5, 4, 3), np.float32)),
+        "segmentation",
+        r"v1\.nii\.gz must hold one 3D volume",
+    ),
+    (
+        volumes,
+        lambda f: volume(f / "masks/v1.nii.gz", np.full((6, 5, 4), 0.5, np.float32)),
+        "segmentation",
+        r"v1\.nii\.gz must hold whole numbers",
+    ),
     (table, _edit("train.csv", "t1/s0.nii.gz", "../s0.nii.gz"), "segmentation", r"line 2, Channel_0: a file must be"),
     (table, _edit("train.csv", "t1/s0.nii.gz", "/etc/passwd"), "segmentation", r"line 2, Channel_0: a file must be"),
     (table, _edit("train.csv", "seg/s1.nii.gz", "seg/none.nii.gz"), "segmentation", r"line 3, Label: there is no file"),
     (table, _edit("train.csv", "t2/s0.nii.gz", ""), "segmentation", r"line 2, Channel_1: a file must be named by"),
     (table, _edit("train.csv", "t2/s0.nii.gz", "."), "segmentation", r"line 2, Channel_1: a file must be named by"),
-    (table, lambda f: volume(f / "t2/s0.nii.gz", np.zeros((5, 6, 3), np.float32)), "segmentation",
-     r"t2/s0\.nii\.gz must be as large as its image .*, 5x6x4, it is 5x6x3"),
-    (table, lambda f: volume(f / "t2/s0.nii.gz", np.zeros((5, 6, 4), np.float32), (1.0, 2.0, 2.0)), "segmentation",
-     r"t2/s0\.nii\.gz must lie where its image"),
-    (table, lambda f: (f / "other.csv").write_bytes((f / "train.csv").read_bytes()), "segmentation",
-     r"one table of cases, it holds other\.csv, train\.csv: call the one to read manifest\.csv"),
+    (
+        table,
+        lambda f: volume(f / "t2/s0.nii.gz", np.zeros((5, 6, 3), np.float32)),
+        "segmentation",
+        r"t2/s0\.nii\.gz must be as large as its image .*, 5x6x4, it is 5x6x3",
+    ),
+    (
+        table,
+        lambda f: volume(f / "t2/s0.nii.gz", np.zeros((5, 6, 4), np.float32), (1.0, 2.0, 2.0)),
+        "segmentation",
+        r"t2/s0\.nii\.gz must lie where its image",
+    ),
+    (
+        table,
+        lambda f: (f / "other.csv").write_bytes((f / "train.csv").read_bytes()),
+        "segmentation",
+        r"one table of cases, it holds other\.csv, train\.csv: call the one to read manifest\.csv",
+    ),
     (pictures, _edit("cases.csv", "3.png,1", "3.png,"), "classification", r"line 5: Label must name the class"),
     (pictures, _edit("cases.csv", "P3,3.png", "P3,2.png"), "classification", r"cases\.csv: 2\.png is there twice"),
-    (pictures, lambda f: _edit("cases.csv", "Label", "Label_x")(f) or _edit("cases.csv", ",1", ",yes")(f),
-     "classification", r"line 3: Label_x must be 0 or 1, got 'yes'"),
+    (
+        pictures,
+        lambda f: _edit("cases.csv", "Label", "Label_x")(f) or _edit("cases.csv", ",1", ",yes")(f),
+        "classification",
+        r"line 3: Label_x must be 0 or 1, got 'yes'",
+    ),
     (arrays, lambda f: npy(f / "images/1.npy", np.zeros((6, 0, 9))), "segmentation", r"1\.npy must not be empty"),
     (arrays, lambda f: npy(f / "images/1.npy", np.full((6, 8, 9), "x")), "segmentation", r"1\.npy must hold real numb"),
     (arrays, lambda f: npy(f / "images/1.npy", np.full((6, 8, 9), None)), "segmentation", r"1\.npy .* without objects"),
@@ -427,18 +501,30 @@ BAD: list[tuple[Callable[[Path], Path], Callable[[Path], Any], str, str]] = [
     (arrays, lambda f: npy(f / "masks/1.npy", np.full((6, 8, 9), -1)), "segmentation", r"1\.npy must hold labels"),
     (arrays, _cut("images/1.npy"), "segmentation", r"1\.npy must be a whole npy file"),
     (archive, _cut("all.npz"), "classification", r"all\.npz must be a whole npz file"),
-    (archive, lambda f: np.savez(f / "all.npz", images=np.zeros((9, 6, 5)), labels=np.arange(8)), "classification",
-     r"as many labels, groups and splits as images, it holds 9 images, 8 labels"),
-    (archive, lambda f: archive(f, splits=np.array(["train"] * 8 + ["tset"])), "classification",
-     r"case 8: split must be one of .*, got 'tset'"),
-    (archive, lambda f: np.savez(f / "all.npz", image=np.zeros((9, 6, 5))), "segmentation",
-     r"all\.npz must hold the array\(s\) label, it holds image"),
+    (
+        archive,
+        lambda f: np.savez(f / "all.npz", images=np.zeros((9, 6, 5)), labels=np.arange(8)),
+        "classification",
+        r"as many labels, groups and splits as images, it holds 9 images, 8 labels",
+    ),
+    (
+        archive,
+        lambda f: archive(f, splits=np.array(["train"] * 8 + ["tset"])),
+        "classification",
+        r"case 8: split must be one of .*, got 'tset'",
+    ),
+    (
+        archive,
+        lambda f: np.savez(f / "all.npz", image=np.zeros((9, 6, 5))),
+        "segmentation",
+        r"all\.npz must hold the array\(s\) label, it holds image",
+    ),
     (classes, lambda f: (f / "unclear").mkdir(), "classification", r"unclear must hold the images of a class"),
     (table, _edit("train.csv", "valid", "vaild"), "segmentation", r"split must be one of .*, got 'vaild'"),
     (table, _edit("train.csv", "Label", "Mask"), "segmentation", r"must have the column Label for a segmentation"),
     (classes, _one_malignant, "classification", r"must have cases of every class and label, it has none of malignant"),
     (classes, _cut("benign/benign3.jpg"), "classification", r"benign3\.jpg must be"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("layout", "spoil", "task", "message"), BAD)

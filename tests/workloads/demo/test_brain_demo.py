@@ -37,8 +37,11 @@ def workload(home: Path) -> Workload:
 def test_same_voxels_on_every_machine(home: Path) -> None:
     """The digest over all voxels and the manifest is the pinned one."""
     assert json.loads((home / "demo" / "brain" / "demo.json").read_text()) == {
-        "generator": "brain-demo", "version": 1, "demo": True, "digest": DIGEST,
-    }  # fmt: skip
+        "generator": "brain-demo",
+        "version": 1,
+        "demo": True,
+        "digest": DIGEST,
+    }
 
 
 def test_layout_is_that_of_real_data(home: Path, workload: Workload) -> None:

@@ -47,8 +47,11 @@ def rows(demo: Path) -> list[dict[str, str]]:
 def test_same_values_on_every_machine(demo: Path) -> None:
     """The digest over all arrays is the pinned one."""
     assert json.loads((demo / "demo.json").read_text()) == {
-        "generator": "cardiac-demo", "version": 1, "demo": True, "digest": DIGEST,
-    }  # fmt: skip
+        "generator": "cardiac-demo",
+        "version": 1,
+        "demo": True,
+        "digest": DIGEST,
+    }
 
 
 def test_every_stack_is_usable(workload: Workload) -> None:
@@ -86,8 +89,10 @@ def test_patients_never_cross_splits(demo: Path, workload: Workload) -> None:
     """Ten patients train, three choose, three test; each with both phases; val and test see three kinds of hearts."""
     splits = {split: [row for row in rows(demo) if row["split"] == split] for split in ("train", "val", "test")}
     assert {split: len({row["patient"] for row in found}) for split, found in splits.items()} == {
-        "train": 10, "val": 3, "test": 3,
-    }  # fmt: skip
+        "train": 10,
+        "val": 3,
+        "test": 3,
+    }
     assert all(len({row["kind"] for row in splits[split]}) == 3 for split in ("val", "test"))
     assert {row["kind"] for row in splits["train"]} == set(cardiac_demo.KINDS)
     assert workload.demo and workload.title.endswith("(demo data)") and all(workload.splits[split] for split in SPLITS)

@@ -47,8 +47,11 @@ def rows(demo: Path) -> list[dict[str, str]]:
 def test_same_pixels_on_every_machine(demo: Path) -> None:
     """The digest over all decoded pixels is the pinned one."""
     assert json.loads((demo / "demo.json").read_text()) == {
-        "generator": "dfu-demo", "version": 1, "demo": True, "digest": DIGEST,
-    }  # fmt: skip
+        "generator": "dfu-demo",
+        "version": 1,
+        "demo": True,
+        "digest": DIGEST,
+    }
 
 
 def test_layout_is_that_of_real_data(demo: Path) -> None:

@@ -59,8 +59,11 @@ def decoded(path: Path) -> np.ndarray:
 def test_same_pixels_on_every_machine(demo: Path) -> None:
     """The digest over all decoded pixels is the pinned one."""
     assert json.loads((demo / "demo.json").read_text()) == {
-        "generator": "histo-demo", "version": 2, "demo": True, "digest": DIGEST,
-    }  # fmt: skip
+        "generator": "histo-demo",
+        "version": 2,
+        "demo": True,
+        "digest": DIGEST,
+    }
 
 
 def test_every_tile_is_usable(demo: Path) -> None:

@@ -22,9 +22,12 @@ torch = pytest.importorskip("torch")
 transforms = pytest.importorskip("monai.transforms")
 
 NETWORK = {
-    "_target_": "monai.networks.nets.BasicUNet", "spatial_dims": 2, "in_channels": 1, "out_channels": 2,
+    "_target_": "monai.networks.nets.BasicUNet",
+    "spatial_dims": 2,
+    "in_channels": 1,
+    "out_channels": 2,
     "features": [4, 4, 4, 4, 4, 4],
-}  # fmt: skip
+}
 
 
 def write(folder: Path, name: str = "inference.json", **content: Any) -> Path:
@@ -72,15 +75,37 @@ RANGE = {"_target_": "ScaleIntensityRanged", "a_min": -50.0, "a_max": 150.0, "b_
         ([RANGE], 1),
         ([{**RANGE, "clip": True}], 1),
         ([{**RANGE, "clip": True}, {"_target_": "NormalizeIntensityd", "subtrahend": 0.3, "divisor": 0.2}], 1),
-        ([{"_target_": "NormalizeIntensityd", "subtrahend": [10.0, 20.0], "divisor": [30.0, 40.0],
-           "channel_wise": True}], 2),
+        (
+            [
+                {
+                    "_target_": "NormalizeIntensityd",
+                    "subtrahend": [10.0, 20.0],
+                    "divisor": [30.0, 40.0],
+                    "channel_wise": True,
+                }
+            ],
+            2,
+        ),
         ([{"_target_": "NormalizeIntensityd", "channel_wise": True}], 2),
         ([{**RANGE, "clip": True}, {"_target_": "monai.transforms.NormalizeIntensityD"}], 1),
         ([{"_target_": "ScaleIntensityd", "minv": -1.0, "maxv": 1.0}], 1),
-        ([{"_target_": "ScaleIntensityRangePercentilesd", "lower": 5, "upper": 90, "b_min": 0.0, "b_max": 2.0,
-           "clip": True, "channel_wise": True}, {**RANGE, "a_min": 0.0, "a_max": 1.0}], 2),
+        (
+            [
+                {
+                    "_target_": "ScaleIntensityRangePercentilesd",
+                    "lower": 5,
+                    "upper": 90,
+                    "b_min": 0.0,
+                    "b_max": 2.0,
+                    "clip": True,
+                    "channel_wise": True,
+                },
+                {**RANGE, "a_min": 0.0, "a_max": 1.0},
+            ],
+            2,
+        ),
     ],
-)  # fmt: skip
+)
 def test_intensities_come_out_as_monai_makes_them(tmp_path: Path, items: list[dict[str, Any]], channels: int) -> None:
     """What a chain of intensity transforms makes of an image, our pipeline makes of it too."""
     fields = fields_of(tmp_path, channels, preprocessing=steps(*items))
@@ -102,8 +127,9 @@ def test_geometry_and_answers_are_read(tmp_path: Path) -> None:
         dimensions=3,
         size=[32, 32, 16],
         pixdim=[1.5, 1.5, 2],
-        defaults={"inferer": {"_target_": "SlidingWindowInferer", "roi_size": "@size", "overlap": 0.625,
-                              "sw_batch_size": 4}},
+        defaults={
+            "inferer": {"_target_": "SlidingWindowInferer", "roi_size": "@size", "overlap": 0.625, "sw_batch_size": 4}
+        },
         inferer="%defaults#inferer",
         preprocessing=steps(
             {"_target_": "LoadImaged", "keys": ["scan", "label"]},
@@ -112,17 +138,32 @@ def test_geometry_and_answers_are_read(tmp_path: Path) -> None:
             {"_target_": "CropForegroundd", "keys": "label"},
             {"_target_": "RandFlipd", "keys": "scan", "_disabled_": True},
         ),
-        postprocessing={"_target_": "Compose", "transforms": [
-            {"_target_": "Activationsd", "keys": ["pred", "label"], "sigmoid": [True, False]},
-            {"_target_": "Invertd", "keys": "pred", "transform": "@preprocessing", "device": "$torch.device('cuda')"},
-            {"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.4},
-            {"_target_": "FillHolesd", "keys": "pred"},
-            {"_target_": "KeepLargestConnectedComponentd", "keys": "pred", "applied_labels": [1]},
-            {"_target_": "SaveImaged", "keys": "pred", "output_dir": "$@bundle_root + '/eval'"},
-        ]},
-    )  # fmt: skip
-    wanted = {"orientation": "RAS", "spacing_mm": (1.5, 1.5, 2.0), "overlap": 0.625, "activation": "sigmoid",
-              "threshold": 0.4, "fill_holes": True, "largest_component": True}  # fmt: skip
+        postprocessing={
+            "_target_": "Compose",
+            "transforms": [
+                {"_target_": "Activationsd", "keys": ["pred", "label"], "sigmoid": [True, False]},
+                {
+                    "_target_": "Invertd",
+                    "keys": "pred",
+                    "transform": "@preprocessing",
+                    "device": "$torch.device('cuda')",
+                },
+                {"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.4},
+                {"_target_": "FillHolesd", "keys": "pred"},
+                {"_target_": "KeepLargestConnectedComponentd", "keys": "pred", "applied_labels": [1]},
+                {"_target_": "SaveImaged", "keys": "pred", "output_dir": "$@bundle_root + '/eval'"},
+            ],
+        },
+    )
+    wanted = {
+        "orientation": "RAS",
+        "spacing_mm": (1.5, 1.5, 2.0),
+        "overlap": 0.625,
+        "activation": "sigmoid",
+        "threshold": 0.4,
+        "fill_holes": True,
+        "largest_component": True,
+    }
     assert {name: fields[name] for name in wanted} == wanted
     assert "clip" not in fields and fields["mean"] == (0.0,) and fields["std"] == (1.0,)
 
@@ -145,8 +186,14 @@ def test_everything_without_an_equal_is_named_at_once_and_may_be_dropped(tmp_pat
     with pytest.raises(WorkloadError) as caught:
         fields_of(tmp_path, **content)
     text = str(caught.value)
-    for name in ("preprocessing.transforms.0: CropForegroundd", "nonzero=True", "Resize.order", "scripts.Own",
-                 "mode=gaussian", "postprocessing.transforms.0: Lambdad"):  # fmt: skip
+    for name in (
+        "preprocessing.transforms.0: CropForegroundd",
+        "nonzero=True",
+        "Resize.order",
+        "scripts.Own",
+        "mode=gaussian",
+        "postprocessing.transforms.0: Lambdad",
+    ):
         assert name in text
     assert len(caught.value.problems) == 6
     assert all("inference.json" in problem for problem in caught.value.problems)
@@ -172,7 +219,7 @@ def test_everything_without_an_equal_is_named_at_once_and_may_be_dropped(tmp_pat
         ({"network_def": {**NETWORK, "_target_": "$__import__('os').system"}}, "is the Python expression"),
         ({"network_def": [1, 2]}, "must have a _target_"),
     ],
-)  # fmt: skip
+)
 def test_networks_that_are_not_followed(tmp_path: Path, squares: Path, content: dict[str, Any], match: str) -> None:
     """Circles, other files, special keys and code in a network's definition are refused where the model is loaded."""
     folder = write(tmp_path / "bundle", **content)
@@ -232,11 +279,14 @@ def test_a_single_sigmoid_gets_a_background(tmp_path: Path, squares: Path) -> No
     folder = write(
         tmp_path / "bundle",
         network_def={"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": 1, "kernel_size": 1},
-        postprocessing={"_target_": "Compose", "transforms": [
-            {"_target_": "Activationsd", "keys": "pred", "sigmoid": True},
-            {"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.7},
-        ]},
-    )  # fmt: skip
+        postprocessing={
+            "_target_": "Compose",
+            "transforms": [
+                {"_target_": "Activationsd", "keys": "pred", "sigmoid": True},
+                {"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.7},
+            ],
+        },
+    )
     (folder / "models").mkdir()
     torch.save({"weight": torch.full((1, 1, 1, 1), 3.0), "bias": torch.zeros(1)}, folder / "models" / "model.pt")
     workload = load(folder, squares)
@@ -251,9 +301,10 @@ def test_a_single_sigmoid_gets_a_background(tmp_path: Path, squares: Path) -> No
 def test_options_count_more_than_the_bundle(tmp_path: Path, squares: Path) -> None:
     """Tile, overlap and intensities on the command line replace those of the bundle; a changed bundle builds anew."""
     folder = write(
-        tmp_path / "bundle", preprocessing=steps({**RANGE, "clip": True}),
+        tmp_path / "bundle",
+        preprocessing=steps({**RANGE, "clip": True}),
         inferer={"_target_": "SlidingWindowInferer", "roi_size": [16, 16], "overlap": 0.5},
-    )  # fmt: skip
+    )
     plain, other = load(folder, squares), load(folder, squares, tile="32x32", overlap=0.1, scale=2.0)
     assert plain.pipeline.tile == (16, 16) and plain.pipeline.clip == (-50.0, 150.0) and plain.weights is None
     assert (other.pipeline.tile, other.pipeline.overlap, other.pipeline.scale) == ((32, 32), 0.1, 2.0)
@@ -273,8 +324,9 @@ def test_images_without_an_affine_are_refused_where_one_is_needed(tmp_path: Path
         label[2:5, 2:5, 2:5] = 1
         np.savez(data / f"c{index}.npz", image=label[..., np.newaxis].astype(np.float32), label=label)
     folder = write(
-        tmp_path / "bundle", network_def={**NETWORK, "spatial_dims": 3},
+        tmp_path / "bundle",
+        network_def={**NETWORK, "spatial_dims": 3},
         preprocessing=steps({"_target_": "Spacingd", "pixdim": [1, 1, 1]}),
-    )  # fmt: skip
+    )
     with pytest.raises(WorkloadError, match="needs images with an affine, such as NIfTI"):
         load(folder, data)

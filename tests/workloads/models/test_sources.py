@@ -56,9 +56,12 @@ def onnx_file(path: Path, shape: tuple[int | str, ...] = (1, 1, "h", "w"), kind:
     bias = onnx.numpy_helper.from_array(np.array([0.5, -0.5], np.float32), "bias")
     node = onnx.helper.make_node("Conv", ["image", "weight", "bias"], ["logits"], domain=domain)
     graph = onnx.helper.make_graph(
-        [node], "bright", [onnx.helper.make_tensor_value_info("image", kind, shape)],
-        [onnx.helper.make_tensor_value_info("logits", kind, (shape[0], 2, *shape[2:]))], [weight, bias],
-    )  # fmt: skip
+        [node],
+        "bright",
+        [onnx.helper.make_tensor_value_info("image", kind, shape)],
+        [onnx.helper.make_tensor_value_info("logits", kind, (shape[0], 2, *shape[2:]))],
+        [weight, bias],
+    )
     opsets = [onnx.helper.make_opsetid("", 20), *([onnx.helper.make_opsetid(domain, 1)] if domain else [])]
     onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
     return path
@@ -143,23 +146,41 @@ def test_a_checkpoint_with_a_builder(tmp_path: Path, stacks: Path) -> None:
 CONFIG: dict[str, Any] = {
     "channels": 1,
     "network_def": {
-        "_target_": "UNet", "spatial_dims": 2, "in_channels": "@channels", "out_channels": 2, "channels": [4, 8],
-        "strides": [2], "norm": "batch",
+        "_target_": "UNet",
+        "spatial_dims": 2,
+        "in_channels": "@channels",
+        "out_channels": 2,
+        "channels": [4, 8],
+        "strides": [2],
+        "norm": "batch",
     },
-    "preprocessing": {"_target_": "Compose", "transforms": [
-        {"_target_": "LoadImaged", "keys": "image"},
-        {"_target_": "EnsureChannelFirstd", "keys": "image"},
-        {"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": -1.0, "a_max": 3.0, "b_min": 0.0, "b_max": 1.0,
-         "clip": True},
-        {"_target_": "EnsureTyped", "keys": "image"},
-    ]},
+    "preprocessing": {
+        "_target_": "Compose",
+        "transforms": [
+            {"_target_": "LoadImaged", "keys": "image"},
+            {"_target_": "EnsureChannelFirstd", "keys": "image"},
+            {
+                "_target_": "ScaleIntensityRanged",
+                "keys": "image",
+                "a_min": -1.0,
+                "a_max": 3.0,
+                "b_min": 0.0,
+                "b_max": 1.0,
+                "clip": True,
+            },
+            {"_target_": "EnsureTyped", "keys": "image"},
+        ],
+    },
     "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [16, 16], "overlap": 0.5},
-    "postprocessing": {"_target_": "Compose", "transforms": [
-        {"_target_": "Activationsd", "keys": "pred", "softmax": True},
-        {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
-        {"_target_": "KeepLargestConnectedComponentd", "keys": "pred"},
-    ]},
-}  # fmt: skip
+    "postprocessing": {
+        "_target_": "Compose",
+        "transforms": [
+            {"_target_": "Activationsd", "keys": "pred", "softmax": True},
+            {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
+            {"_target_": "KeepLargestConnectedComponentd", "keys": "pred"},
+        ],
+    },
+}
 METADATA = {"network_data_format": {"outputs": {"pred": {"channel_def": {"0": "background", "1": "square"}}}}}
 
 
@@ -233,14 +254,23 @@ def test_what_cannot_be_mapped_is_named(tmp_path: Path, stacks: Path, section: d
 @pytest.mark.parametrize(
     "target",
     [
-        "os.system", "builtins.eval", "builtins.exec", "subprocess.Popen", "torch.hub.load", "torch.load",
+        "os.system",
+        "builtins.eval",
+        "builtins.exec",
+        "subprocess.Popen",
+        "torch.hub.load",
+        "torch.load",
         "torch.nn.modules.module.torch.load",
-        "monai.networks.nets.torch.hub.load", "monai.bundle.ConfigParser", "torch.nn.parallel.distributed.torch.load",
-        "torch.nn.init.trunc_normal_", "monai.networks.nets.resnet.torch.hub.download_url_to_file", "os;system",
+        "monai.networks.nets.torch.hub.load",
+        "monai.bundle.ConfigParser",
+        "torch.nn.parallel.distributed.torch.load",
+        "torch.nn.init.trunc_normal_",
+        "monai.networks.nets.resnet.torch.hub.download_url_to_file",
+        "os;system",
         "torch.nn..Linear",
         {"_target_": "os.system"},
     ],
-)  # fmt: skip
+)
 def test_a_bundle_runs_no_code(tmp_path: Path, stacks: Path, target: Any) -> None:
     """Whatever callable a configuration names, also inside an argument of a network, nothing of it is called."""
     canary = tmp_path / "canary"

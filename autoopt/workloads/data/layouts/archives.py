@@ -89,8 +89,11 @@ def read_archives(folder: Path, archives: Sequence[Path], task: Task) -> Found:
 
 
 def _from_one(path: Path, keys: set[str], task: Task) -> Found:
-    lengths = {key: (read_array_header(Source(path, key)).shape or (0,))[0] for key in
-               ("images", "labels", "groups", "splits") if key in keys}  # fmt: skip
+    lengths = {
+        key: (read_array_header(Source(path, key)).shape or (0,))[0]
+        for key in ("images", "labels", "groups", "splits")
+        if key in keys
+    }
     count = lengths["images"]
     if len(set(lengths.values())) > 1:
         came = ", ".join(f"{length} {key}" for key, length in lengths.items())

@@ -69,8 +69,12 @@ def read_headers(items: Sequence[Item]) -> Geometry:
             count = len(item.images)
             cases.append(_Case(item, tuple(whole[:count]), whole[count] if len(whole) > count else None))
     raise_problems(problems)
-    flat = all(len(head.shape) == 3 and head.shape[-1] <= MOST_CHANNELS
-               for case in cases for head in case.images if head.channels is None)  # fmt: skip
+    flat = all(
+        len(head.shape) == 3 and head.shape[-1] <= MOST_CHANNELS
+        for case in cases
+        for head in case.images
+        if head.channels is None
+    )
     dimensions = [_dimensions(case, flat) for case in cases]
     for case, own in zip(cases, dimensions, strict=True):
         problems += _problems(case, own, cases[0], dimensions[0])

@@ -16,9 +16,15 @@ MANIFEST = "manifest.csv"
 GROUPS = ("patient", "patientid", "group", "groupid", "subject", "subjectid", "case", "caseid")
 """Columns that name what must not be split, the first of them that is there; in any case, `patient_id` too."""
 SPLIT_NAMES: Mapping[str, SplitName] = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
-    "testing": "test", "calibration": "calibration",
-}  # fmt: skip
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+    "calibration": "calibration",
+}
 
 
 @dataclass(frozen=True)

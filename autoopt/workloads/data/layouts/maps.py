@@ -66,8 +66,10 @@ def read_label_maps(
         allowed = "0 and 1, one axis for each label" if layers else f"labels from 0 to {IGNORED - 1}"
         raise DataError(f"{owner[wrong[0]]} must hold {allowed}, it holds {_listed(wrong)}")
     if binary:
-        present = {name: frozenset(value // 255 for value in labels) if not layers else labels
-                   for name, labels in present.items()}  # fmt: skip
+        present = {
+            name: frozenset(value // 255 for value in labels) if not layers else labels
+            for name, labels in present.items()
+        }
     numbers = set().union(*present.values()) - (set() if layers or binary else {IGNORED})
     present = {name: labels & numbers for name, labels in present.items()}
     count = layers or max(numbers, default=0) + 1

@@ -71,9 +71,14 @@ def _channel_number(name: str) -> int:
 
 
 def _target(
-    folder: Path, line: Mapping[str, str], label: str, several: Sequence[str], task: Task, where: str,
+    folder: Path,
+    line: Mapping[str, str],
+    label: str,
+    several: Sequence[str],
+    task: Task,
+    where: str,
     problems: list[str],
-) -> Source | str | tuple[int, ...] | None:  # fmt: skip
+) -> Source | str | tuple[int, ...] | None:
     if task == "segmentation":
         return _inside(folder, line[label], f"{where}, {label}", problems)
     if not several:

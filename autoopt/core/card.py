@@ -1,0 +1,74 @@
+"""The card of a study: what makes it this study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from autoopt.core.configuration import digest
+from autoopt.core.host import Host
+from autoopt.core.records import READABLE, SCHEMA
+
+
+@dataclass(frozen=True)
+class StudyCard:
+    """What makes a study this study. A change of any of `identity()` is another study.
+
+    `space` is the canonical JSON of the space, `objectives` their names in order, `limits` the
+    constraints by name (`drop` as a fraction, `latency_s`), which may change between commands.
+    `labels` and `pipeline` are what a bundle needs of the workload, `origin` where workload, data and
+    weights were loaded from (`source`, `data`, `weights`), so that one trial can be run again. `latency` says what is
+    timed: one network call, or a whole case. `calibration` is what `doctor --noise` found of the host: `sigma`, and
+    `peaks` by number of threads.
+    """
+
+    name: str
+    workload: str
+    demo: bool
+    primary: str
+    data_digest: str
+    weights_digest: str
+    space: str
+    objectives: tuple[str, ...]
+    seed: int
+    host: Host
+    limits: Mapping[str, float] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    pipeline: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    latency: str = "call"
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+
+    def identity(self) -> dict[str, Any]:
+        """What must not change within a study."""
+        return {
+            "workload": self.workload,
+            "data": self.data_digest,
+            "weights": self.weights_digest,
+            "space": digest(self.space),
+            "pipeline": digest([dict(self.pipeline), self.latency]),
+            "objectives": list(self.objectives),
+            "seed": self.seed,
+            "host": self.host.fingerprint,
+        }
+
+    @property
+    def title(self) -> str:
+        """The workload as users see it: demo data is always called so."""
+        return f"{self.workload} (demo data)" if self.demo else self.workload
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON with the schema version."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> StudyCard:
+        """The card that `to_json` wrote. Raises ValueError for a schema this version cannot read."""
+        if value.get("schema") not in READABLE:
+            raise ValueError(f"a study card of schema {SCHEMA} is needed, this one has {value.get('schema')!r}")
+        fields = {key: item for key, item in value.items() if key != "schema"}
+        host = dict(fields["host"])
+        host["isa"] = tuple(host["isa"])
+        lists = {name: tuple(fields[name]) for name in ("objectives", "labels")}
+        return cls(**{**fields, **lists, "host": Host(**host)})

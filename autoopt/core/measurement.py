@@ -1,0 +1,159 @@
+"""The raw samples of one artifact beside those of the reference, and the statistics that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+
+from autoopt.core import stats
+from autoopt.core.configuration import Scalar
+
+Calls = tuple[tuple[tuple[float, ...], ...], ...]
+"""Wall seconds per call: of fresh processes, of rounds in each, of calls in each round."""
+
+
+@lru_cache(maxsize=1024)  # copies of one measurement are compared again and again while a study grows
+def _paired_ratio(turns_s: Calls, reference_s: Calls, q: float) -> stats.LogRatio:
+    return stats.paired_ratio(turns_s, reference_s, q=q)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Raw samples of one artifact with one setting of one runtime on one host, beside those of the reference.
+
+    `turns_s` and `reference_s` hold the calls of the candidate and of the resident reference, which took turns: alike
+    in processes and rounds; `reference_s` is empty where the candidate was measured alone. `residents` names the
+    process that was the reference of each process, `level_s` is what the reference takes on this host as far as was
+    known then; a study gives all of its trials one level. `warmups_s` holds what was dropped, `cpu_s` the CPU-seconds
+    per call of each process. The statistics are derived. `items_per_call` is the batch size; `effective` is what the
+    runtime says really ran, of the files with the digest `content`, whose arithmetic and traffic per call are `cost`
+    where they are known; `energy_j` is the least that the processor used per call in a turn, None where it does not
+    tell; `stopped` says why no more was measured; `contended` what else the host did, empty when nothing; `doubts` are
+    sentences a reader should see beside the number; `quantile` is the one whose ratio to the reference's is taken,
+    chosen by the A/A test of the host.
+    """
+
+    turns_s: Calls
+    warmups_s: tuple[tuple[float, ...], ...]
+    cpu_s: tuple[float, ...]
+    load_s: float
+    first_call_s: float
+    peak_rss_bytes: int
+    artifact_bytes: int
+    effective: Mapping[str, Scalar]
+    host: str
+    items_per_call: int = 1
+    doubts: tuple[str, ...] = ()
+    reference_s: Calls = ()
+    residents: tuple[str, ...] = ()
+    level_s: float | None = None
+    content: str = ""
+    cost: Mapping[str, int] = field(default_factory=dict)
+    energy_j: float | None = None
+    stopped: str = ""
+    contended: str = ""
+    quantile: float = 0.25
+
+    @cached_property
+    def relative(self) -> stats.LogRatio | None:
+        """How many times longer than the reference a call takes; None where it was measured alone."""
+        return _paired_ratio(self.turns_s, self.reference_s, self.quantile) if self.reference_s else None
+
+    @property
+    def latency_p25_s(self) -> float:
+        """The estimate: the paired ratio of low percentiles times the p25 of the reference, so that drift cancels.
+
+        Measured alone it is the raw percentile of all calls.
+        """
+        if self.relative is None or self.level_s is None:
+            return self.raw_p25_s
+        return self.relative.ratio * self.level_s
+
+    @property
+    def raw_p25_s(self) -> float:
+        """The 25th percentile of all calls as they came, robust where call times are bimodal."""
+        return self._quantile(0.25)
+
+    @property
+    def latency_p50_s(self) -> float:
+        """Median seconds per call, corrected for drift as the estimate is."""
+        return self._quantile(0.50) * self.drift
+
+    @property
+    def latency_p95_s(self) -> float:
+        """95th percentile of seconds per call, likewise."""
+        return self._quantile(0.95) * self.drift
+
+    @property
+    def latency_p99_s(self) -> float:
+        """99th percentile of seconds per call, likewise."""
+        return self._quantile(0.99) * self.drift
+
+    @property
+    def drift(self) -> float:
+        """What the raw times are multiplied with, because the host was slower or faster than at the study's begin."""
+        return self.latency_p25_s / self.raw_p25_s
+
+    @property
+    def throughput_per_s(self) -> float:
+        """Items per second at the p25 latency, one call at a time."""
+        return self.items_per_call / self.latency_p25_s
+
+    @property
+    def cpu_per_call_s(self) -> float:
+        """CPU-seconds per call, the least of the worker processes."""
+        return min(self.cpu_s)
+
+    @property
+    def processes(self) -> int:
+        """How many fresh worker processes were measured."""
+        return len(self.turns_s)
+
+    @property
+    def calls_s(self) -> tuple[tuple[float, ...], ...]:
+        """The calls of each process, its rounds joined."""
+        return tuple(tuple(seconds for turn in process for seconds in turn) for process in self.turns_s)
+
+    def _quantile(self, q: float) -> float:
+        return stats.quantile(np.concatenate([np.asarray(calls, dtype=np.float64) for calls in self.calls_s]), q)
+
+
+def joined(first: Measurement, second: Measurement) -> Measurement:
+    """One measurement with the samples of two of the same thing; what is not a sample is the first one's.
+
+    Raises ValueError when they are of different hosts, or only one has a reference.
+    """
+    if first.host != second.host or bool(first.reference_s) != bool(second.reference_s):
+        raise ValueError(
+            "measurements can be joined only when they are of one host, both beside a reference or both alone"
+        )
+    return replace(
+        first,
+        turns_s=first.turns_s + second.turns_s,
+        warmups_s=first.warmups_s + second.warmups_s,
+        cpu_s=first.cpu_s + second.cpu_s,
+        reference_s=first.reference_s + second.reference_s,
+        residents=first.residents + second.residents,
+        load_s=min(first.load_s, second.load_s),
+        first_call_s=min(first.first_call_s, second.first_call_s),
+        peak_rss_bytes=max(first.peak_rss_bytes, second.peak_rss_bytes),
+        doubts=tuple(dict.fromkeys(first.doubts + second.doubts)),
+    )
+
+
+def measurement_from_json(value: Mapping[str, Any]) -> Measurement:
+    """The measurement that `dataclasses.asdict` turned into JSON."""
+    fields = {"reference_s": (), "residents": (), **value}
+    if "calls_s" in fields:  # schema 1
+        fields["turns_s"] = [[calls] for calls in fields.pop("calls_s")]
+    for name in ("turns_s", "reference_s"):
+        fields[name] = tuple(tuple(tuple(calls) for calls in process) for process in fields[name])
+    fields["residents"] = tuple(fields["residents"])
+    fields["warmups_s"] = tuple(tuple(calls) for calls in fields["warmups_s"])
+    fields["cpu_s"] = tuple(fields["cpu_s"])
+    fields["doubts"] = tuple(fields["doubts"])
+    return Measurement(**fields)

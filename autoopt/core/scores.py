@@ -1,0 +1,80 @@
+"""Quality: the scores of every case, and their aggregate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from autoopt.core import stats
+
+DISAGREEMENT = "disagreement"
+"""The score that compares a prediction with that of the source model, not with the reference labels."""
+
+
+@dataclass(frozen=True)
+class CaseScore:
+    """The scores of one case; a score that is not defined for it is None and is counted. `tags` name its subgroups."""
+
+    id: str
+    group: str
+    scores: Mapping[str, float | None]
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Per-case scores on one split and their aggregate by the named `rule`.
+
+    `undefined` counts, per metric, the cases with no defined score; they are never silently dropped. `pseudo` holds, of
+    metrics that only a whole split has, the jackknife's pseudo-value of each group (Tukey 1958), whose mean estimates
+    the metric. `left_out` counts the cases that were not predicted, because a few told that too much is lost; the
+    values are then estimates, and the trial cannot be feasible.
+    """
+
+    split: str
+    primary: str
+    rule: str
+    values: Mapping[str, float]
+    cases: tuple[CaseScore, ...]
+    undefined: Mapping[str, int] = field(default_factory=dict)
+    pseudo: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    left_out: int = 0
+
+    @property
+    def value(self) -> float:
+        """The aggregate of the primary metric."""
+        return self.values[self.primary]
+
+    def among(self, cases: Sequence[CaseScore]) -> Quality:
+        """The same on `cases` only, as far as their own scores tell: without what only a whole split has."""
+        wanted = {case.id for case in cases}
+        kept = tuple(case for case in self.cases if case.id in wanted)
+        names = list(dict.fromkeys(name for case in kept for name in case.scores))
+        scores = {name: [case.scores.get(name) for case in kept] for name in names}
+        groups = [case.group for case in kept]
+        return replace(
+            self,
+            values={
+                name: stats.mean_over_groups(column, groups)
+                for name, column in scores.items()
+                if any(value is not None for value in column)
+            },
+            cases=kept,
+            undefined={name: column.count(None) for name, column in scores.items()},
+            pseudo={},
+        )
+
+    def by_group(self, metric: str | None = None) -> dict[str, float]:
+        """The metric (by default the primary one) of each group, whose mean is the aggregate; empty where not known."""
+        name = metric or self.primary
+        if name in self.pseudo:
+            return dict(self.pseudo[name])
+        if not any(name in case.scores for case in self.cases):
+            return {}
+        return stats.group_means([case.scores.get(name) for case in self.cases], [case.group for case in self.cases])
+
+
+def quality_from_json(value: Mapping[str, Any]) -> Quality:
+    """The quality that `dataclasses.asdict` turned into JSON."""
+    return Quality(**{**value, "cases": tuple(CaseScore(**case) for case in value["cases"])})
