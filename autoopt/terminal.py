@@ -218,7 +218,7 @@ def spaces() -> None:
 
 def _certainty(console: Console, study: StudyResult) -> None:
     """What the intervals of the table rest on, and what did not keep its promise."""
-    if study.level_s is not None:
+    if study.reference_latency_s is not None:
         console.print(
             f"Fresh processes of one model differ by {study.sigma:.1%} here: that is in every interval. "
             "`on front` is the chance to be there, given the noise.",

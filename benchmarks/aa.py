@@ -22,7 +22,7 @@ import numpy as np
 from autoopt.core import stats
 from autoopt.core.measurement import Measurement, joined
 from autoopt.measure.host import current_host
-from autoopt.measure.launcher import Resident, measure
+from autoopt.measure.launcher import ReferenceWorker, measure
 from autoopt.measure.timing import Plan
 from autoopt.study import uncertainty
 from autoopt.study.request import Request, prepare
@@ -72,26 +72,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     host = current_host()
     print(f"host      {host.cpu}, {host.cores} cores; {'a busy second core' if options.busy else 'quiet'}")
     with tempfile.TemporaryDirectory(prefix="autoopt-") as folder, _bench(Path(folder)) as bench:
-        resident = bench.yardstick.resident()
-        assert resident is not None
+        reference_worker = bench.reference.worker()
+        assert reference_worker is not None
         with beside(BUSY if options.busy else None):
-            found = _protocols(resident, bench) if options.protocols else _ties(resident, bench, options.repetitions)
+            found = (
+                _protocols(reference_worker, bench)
+                if options.protocols
+                else _ties(reference_worker, bench, options.repetitions)
+            )
     if options.json is not None:
         options.json.write_text(json.dumps(found, indent=2) + "\n")
     return 0 if found.get("tied", 1.0) >= LEAST_TIED else 1
 
 
-def _ties(resident: Resident, bench: Bench, repetitions: int) -> dict[str, float]:
+def _ties(reference_worker: ReferenceWorker, bench: Bench, repetitions: int) -> dict[str, float]:
     """Pairs of trials of two processes each: how many come out tied, with the noise of a study's own A/A test."""
     plan = Plan(processes=1)
-    calibration = [_process(resident, bench, plan) for _ in range(CALIBRATION)]
+    calibration = [_process(reference_worker, bench, plan) for _ in range(CALIBRATION)]
     sigma = max(
         uncertainty.LEAST_SIGMA,
         stats.process_noise([m.turns_s[0] for m in calibration], [m.reference_s[0] for m in calibration]),
     )
     tied, differences, raw = 0, [], []
     for index in range(repetitions):
-        a, b = (joined(_process(resident, bench, plan), _process(resident, bench, plan)) for _ in range(2))
+        a, b = (
+            joined(_process(reference_worker, bench, plan), _process(reference_worker, bench, plan)) for _ in range(2)
+        )
         difference = uncertainty.slower(a, b, sigma)
         differences.append(difference.value)
         raw.append(math.log(a.raw_p25_s / b.raw_p25_s))
@@ -112,12 +118,12 @@ def _ties(resident: Resident, bench: Bench, repetitions: int) -> dict[str, float
     return found
 
 
-def _protocols(resident: Resident, bench: Bench, repetitions: int = 20) -> dict[str, float]:
+def _protocols(reference_worker: ReferenceWorker, bench: Bench, repetitions: int = 20) -> dict[str, float]:
     """The spread of every estimator in every protocol, over fresh processes of the same model."""
     found = {}
     print(f"rms of the log ratio of the model to itself, over {repetitions} fresh processes:")
     for name, plan in PROTOCOLS.items():
-        measured = [_process(resident, bench, _with_one_process(plan)) for _ in range(repetitions)]
+        measured = [_process(reference_worker, bench, _with_one_process(plan)) for _ in range(repetitions)]
         for words, estimator in ESTIMATORS.items():
             values = [estimator(m.turns_s[0], m.reference_s[0]) for m in measured]
             found[f"{name}, {words}"] = float(np.sqrt(np.mean(np.square(values))))
@@ -128,8 +134,10 @@ def _protocols(resident: Resident, bench: Bench, repetitions: int = 20) -> dict[
     return found
 
 
-def _process(resident: Resident, bench: Bench, plan: Plan) -> Measurement:
-    measured, _ = measure(resident.subject, host=bench.host, plan=plan, resident=resident, predict=False)
+def _process(reference_worker: ReferenceWorker, bench: Bench, plan: Plan) -> Measurement:
+    measured, _ = measure(
+        reference_worker.subject, host=bench.host, plan=plan, reference_worker=reference_worker, predict=False
+    )
     return measured
 
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from autoopt.core import stats
 from autoopt.measure.host import current_host
-from autoopt.measure.launcher import Resident, measure
+from autoopt.measure.launcher import ReferenceWorker, measure
 from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Plan
 from autoopt.study.request import Request, prepare
@@ -44,16 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         open_bench(prepare(Request(workload="histo", space="quick", home=Path(folder)))) as bench,
     ):
         bench.maker.check()
-        resident = bench.yardstick.resident()
-        assert resident is not None
+        reference_worker = bench.reference.worker()
+        assert reference_worker is not None
         ratios = []
         for index in range(options.repetitions):
             pair = {"ours": 0.0, "theirs": 0.0}
             for name in order.sample(list(pair), 2):
                 pair[name] = (
-                    _ours(resident, bench, options.seconds)
+                    _ours(reference_worker, bench, options.seconds)
                     if name == "ours"
-                    else _theirs(resident.subject, host.cores, options.seconds)
+                    else _theirs(reference_worker.subject, host.cores, options.seconds)
                 )
             ratios.append(pair["ours"] / pair["theirs"])
             print(f"{index + 1} ours {pair['ours'] * 1e3:.2f} ms, theirs {pair['theirs'] * 1e3:.2f} ms")
@@ -65,11 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if abs(ratio - 1) <= MOST else 1
 
 
-def _ours(resident: Resident, bench: Bench, seconds: float) -> float:
+def _ours(reference_worker: ReferenceWorker, bench: Bench, seconds: float) -> float:
     """The median of the calls of one fresh process that takes turns with the reference for so long."""
     rounds = max(2, round(seconds / Plan.turn_s / 4))
     plan = Plan(processes=1, rounds=rounds, most_rounds=rounds, max_s=10 * seconds)
-    measured, _ = measure(resident.subject, host=bench.host, plan=plan, resident=resident, predict=False)
+    measured, _ = measure(
+        reference_worker.subject, host=bench.host, plan=plan, reference_worker=reference_worker, predict=False
+    )
     return stats.quantile(measured.calls_s[0], 0.5)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from autoopt.compress import quantize
 from autoopt.compress.maker import Maker
 from autoopt.core import stats
+from autoopt.core.configuration import RuntimeSettings
 from autoopt.core.measurement import Measurement, joined
 from autoopt.core.store import Store
 from autoopt.inference.pipeline import IN_GRAPH
@@ -87,13 +88,15 @@ def _measured(workload: Workload, weights: Path, home: Path, processes: int) -> 
     with Maker(workload, weights, store, host) as maker:
         for name, quantized in KINDS:
             executes = runtime(name)
-            settings = {**executes.canonical({"threads": host.cores}, host), "name": name}
+            settings = RuntimeSettings({**executes.canonical({"threads": host.cores}, host), "name": name})
             artifact = maker.export(executes.FORMAT)
             if quantized:
                 artifact = maker.step("quantize", quantize.canonical({}, settings, host) or {}, artifact)
             pipelines = [replace(workload.pipeline, in_graph=way) for way in IN_GRAPH]  # type: ignore[arg-type]
-            subjects = [Subject(maker.surround(artifact, item), settings, item, cases, "tile") for item in pipelines]
-            found = _joined([together(subjects, host=host, plan=PLAN, resident=None) for _ in range(processes)])
+            subjects = [
+                Subject(maker.fuse_pre_post(artifact, item), settings, item, cases, "tile") for item in pipelines
+            ]
+            found = _joined([together(subjects, host=host, plan=PLAN, reference_worker=None) for _ in range(processes)])
             for way, measured in zip(IN_GRAPH, found, strict=True):
                 ratio = stats.paired_ratio(measured.turns_s, found[0].turns_s)
                 yield {

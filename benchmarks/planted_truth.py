@@ -89,8 +89,8 @@ class Search:
     def __init__(self, seed: int, truths: Sequence[Truth]) -> None:
         self.rng = np.random.default_rng(seed)
         self.machine, self.order, self.plan = Machine(self.rng), random.Random(seed), PLAN  # noqa: S311
-        self.resident = Process(self.machine, REFERENCE_S)
-        self.level_s: float | None = None
+        self.reference_worker = Process(self.machine, REFERENCE_S)
+        self.reference_latency_s: float | None = None
         self.base = self.rng.uniform(0.8, 0.95, size=PATIENTS)
         noise = noise_of([self._process(Truth(REFERENCE_S, 0.0), None) for _ in range(PROCESSES)])  # doctor --noise
         self.plan = replace(PLAN, quantile=noise.quantile)
@@ -138,9 +138,9 @@ class Search:
 
     def _process(self, truth: Truth, before: Measurement | None, *, thorough: bool = False) -> Measurement:
         plan = self.plan.thorough() if thorough else self.plan
-        others, turns = play([self.resident, Process(self.machine, truth.latency_s)], plan, order=self.order)
+        others, turns = play([self.reference_worker, Process(self.machine, truth.latency_s)], plan, order=self.order)
         calls, reference = (tuple(turn.calls_s for turn in side) for side in (turns, others))
-        self.level_s = self.level_s or float(np.quantile(np.concatenate(reference), 0.25))
+        self.reference_latency_s = self.reference_latency_s or float(np.quantile(np.concatenate(reference), 0.25))
         if before is None:
             return Measurement(
                 (calls,),
@@ -153,8 +153,8 @@ class Search:
                 {},
                 HOST.fingerprint,
                 reference_s=(reference,),
-                residents=("r",),
-                level_s=self.level_s,
+                reference_workers=("r",),
+                reference_latency_s=self.reference_latency_s,
                 quantile=plan.quantile,
             )
         return replace(
@@ -163,7 +163,7 @@ class Search:
             reference_s=(*before.reference_s, reference),
             warmups_s=(*before.warmups_s, ()),
             cpu_s=(*before.cpu_s, 0.0),
-            residents=(*before.residents, "r"),
+            reference_workers=(*before.reference_workers, "r"),
         )
 
     def _quality(self, truth: Truth) -> Quality:

@@ -25,9 +25,9 @@ import psutil
 
 import autoopt
 from autoopt.compress import STEPS
+from autoopt.compress.export import form_of
 from autoopt.core.configuration import digest
 from autoopt.core.records import Status, TrialRecord
-from autoopt.inference.runtimes import runtime
 from autoopt.measure.host import current_host
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def distinct_compressions(records: Sequence[TrialRecord]) -> int:
     """How many different compression results the records need: what must have been made, each once."""
     wanted = set()
     for record in records:
-        link = digest(runtime(str((record.configuration.section("runtime") or {})["name"])).FORMAT)
+        link = digest(form_of(record.configuration.runtime))
         failed_in = None if record.failure is None else record.failure.stage
         for name in STEPS:
             settings = record.configuration.section(name)

@@ -78,7 +78,7 @@ def study_of(space: Space, **changes: object) -> Study:
 
 
 def settings_of(record: TrialRecord | Proposal) -> dict[str, Scalar]:
-    return record.configuration.section("runtime") or {}
+    return record.configuration.runtime
 
 
 def measured(latency_s: float, *, contended: str = "", processes: int = 1, spread: float = 0.001) -> Measurement:
@@ -96,8 +96,8 @@ def measured(latency_s: float, *, contended: str = "", processes: int = 1, sprea
         effective={},
         host=HOST.fingerprint,
         reference_s=((beside, beside),) * processes,
-        residents=("r",) * processes,
-        level_s=REFERENCE_S,
+        reference_workers=("r",) * processes,
+        reference_latency_s=REFERENCE_S,
         contended=contended,
     )
 

@@ -21,28 +21,28 @@ def held_out(workload: Workload) -> list[Item]:
     return [(images.contiguous().numpy(), references.numpy()[0]) for images, references in pairs]
 
 
-def validation(several: bool) -> Callable[[Any, Iterable[Item]], tuple[float, list[float]]]:
+def validation(multilabel: bool) -> Callable[[Any, Iterable[Item]], tuple[float, list[float]]]:
     """What NNCF calls with a compiled model and items: the mean of their scores, and each."""
 
     def validate(model: Any, items: Iterable[Item]) -> tuple[float, list[float]]:
         call = _call(model)
-        scores = [score(call(tile), reference, several) for tile, reference in items]
+        scores = [score(call(tile), reference, multilabel) for tile, reference in items]
         return float(np.mean(scores)), scores
 
     return validate
 
 
-def score(logits: np.ndarray, reference: np.ndarray, several: bool) -> float:
+def score(logits: np.ndarray, reference: np.ndarray, multilabel: bool) -> float:
     """How good logits (1, classes, *sizes) are, 0 to 1: the mean Dice of the labels in image or answer; of a whole
     image, the chance of the right class."""
     values = logits[0].astype(np.float64)
-    if several:
+    if multilabel:
         answer, truth = values > 0, np.moveaxis(reference == 1, -1, 0)
         known = np.moveaxis(reference != IGNORED, -1, 0)
     else:
         if reference.ndim == 0:
-            chances = np.exp(values - values.max())
-            return float(chances[int(reference)] / chances.sum())
+            probabilities = np.exp(values - values.max())
+            return float(probabilities[int(reference)] / probabilities.sum())
         labels = np.arange(len(values)).reshape(-1, *[1] * reference.ndim)
         answer, truth = values.argmax(axis=0)[None] == labels, reference[None] == labels
         known = np.broadcast_to(reference[None] != IGNORED, truth.shape)

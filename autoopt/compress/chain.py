@@ -7,24 +7,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from autoopt.compress import NET_STEPS, graph_steps, net_step
+from autoopt.compress.export import form_of
 from autoopt.compress.maker import Maker
 from autoopt.core.configuration import Configuration
 from autoopt.core.store import Artifact
 from autoopt.inference.pipeline import Pipeline
-from autoopt.inference.runtimes import runtime
 
 
 def make(configuration: Configuration, maker: Maker, pipeline: Pipeline, stages: Stages) -> list[Artifact]:
     """The artifacts of a configuration, from the first change of the network to what is measured. Raises TrialError."""
-    settings = configuration.section("runtime") or {}
     chain: list[Artifact] = []
     for name in NET_STEPS:
         for part in net_step(name).parts(configuration.section(name) or {}):
             with stages("make", name):
                 chain.append(maker.net(name, part, chain[-1] if chain else None, pipeline))
     with stages("make", "export"):
-        executes, precision = runtime(str(settings["name"])), str(settings.get("precision", "f32"))
-        chain.append(maker.export(executes.FORMAT, precision, pipeline, chain[-1] if chain else None))
+        chain.append(maker.export(*form_of(configuration.runtime), pipeline, chain[-1] if chain else None))
     for name in graph_steps():
         step_settings = configuration.section(name)
         if step_settings is not None:
@@ -32,7 +30,7 @@ def make(configuration: Configuration, maker: Maker, pipeline: Pipeline, stages:
                 chain.append(maker.step(name, step_settings, chain[-1], pipeline))
     if pipeline.takes_pixels:
         with stages("make", "surround"):
-            chain.append(maker.surround(chain[-1], pipeline))
+            chain.append(maker.fuse_pre_post(chain[-1], pipeline))
     return chain
 
 

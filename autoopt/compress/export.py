@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autoopt.core.configuration import RuntimeSettings
 from autoopt.errors import BadData, Numeric, Unsupported, WorkloadError
 from autoopt.inference import graphs
+from autoopt.inference.runtimes import runtime
 from autoopt.nets.exporter_errors import quiet, refusals_of
 from autoopt.nets.files import read_net
 from autoopt.workloads.contract import Workload
@@ -59,6 +61,12 @@ class Source:
 def precision_of(graph_format: str, precision: str) -> str:
     """The precision that makes a difference to the files of `graph_format`: only torch has it in the graph."""
     return precision if graph_format == "torch" and precision in TOLERANCE else "f32"
+
+
+def form_of(settings: RuntimeSettings) -> tuple[str, str]:
+    """What must be exported for a runtime with these settings: the format and the precision of the graph."""
+    graph_format = runtime(settings.name).FORMAT
+    return graph_format, precision_of(graph_format, settings.precision)
 
 
 def load_source(workload: Workload, weights: Path, net: Path | None = None) -> Source:

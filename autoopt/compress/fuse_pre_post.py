@@ -44,7 +44,7 @@ INLINE_LIMIT_BYTES = 1_500_000_000
 """Above this an ONNX model keeps its weights in a second file: one protobuf message ends at 2 GB."""
 
 
-def surround(source: Path, pipeline: Pipeline, pixels: np.ndarray, folder: Path) -> dict[str, Any]:
+def fuse_pre_post(source: Path, pipeline: Pipeline, pixels: np.ndarray, folder: Path) -> dict[str, Any]:
     """Write the graph in `source` with what `pipeline.in_graph` names inside it to `folder`.
 
     `pixels` is a tile to check it with, uint8 (1, *tile, channels). The report tells how far its answers are from those
@@ -188,7 +188,7 @@ def _torch(source: Path, pipeline: Pipeline, folder: Path) -> None:
 
     network, ops = torch.export.load(source / graphs.FILES["torch"]).module(), _TorchOperations()
 
-    class Surrounded(torch.nn.Module):
+    class Fused(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.network = network
@@ -198,7 +198,7 @@ def _torch(source: Path, pipeline: Pipeline, folder: Path) -> None:
             return _decided(ops, logits, pipeline.classes) if pipeline.gives_labels else logits
 
     example = torch.zeros(pipeline.input_shape, dtype=torch.uint8)
-    program = torch.export.export(Surrounded(), (example,), strict=False)
+    program = torch.export.export(Fused(), (example,), strict=False)
     torch.export.save(program, folder / graphs.FILES["torch"])
 
 

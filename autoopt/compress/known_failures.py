@@ -13,7 +13,7 @@ FAILED_BEFORE = "failed before: "
 """How the message of a failure that was not tried again begins."""
 
 
-class Quarantine:
+class KnownFailures:
     """Failures by part, such as the key of an artifact to be made, or an artifact on a runtime."""
 
     def __init__(self) -> None:

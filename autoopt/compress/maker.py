@@ -21,7 +21,7 @@ from typing import Any, Self
 from autoopt import errors, nets
 from autoopt.compress import NET_STEPS, export, fuse_pre_post, selectors, sensitivity
 from autoopt.compress import step as step_module
-from autoopt.compress.known_failures import Quarantine
+from autoopt.compress.known_failures import KnownFailures
 from autoopt.compress.sensitivity import Rank
 from autoopt.core import memory
 from autoopt.core.configuration import Scalar, digest
@@ -50,7 +50,7 @@ class Maker:
     """Makes the artifacts of one workload with one set of weights; use it as a context manager.
 
     `made` and `reused` count artifacts by stage: made in the child, or found in the store; what failed twice is in
-    `quarantine`, which others may use for parts of their own. `timeout_s`
+    `known_failures`, which others may use for parts of their own. `timeout_s`
     replaces limits of `TIMEOUTS_S`, in seconds; `memory_bytes` is what a stage may hold where it is not
     `memory.limit_bytes`. `child` is one that `warm_child` started.
     """
@@ -85,7 +85,7 @@ class Maker:
         self._warming = True
         self._checking = False
         self._begun: str | None = None
-        self.quarantine = Quarantine()
+        self.known_failures = KnownFailures()
         self._verified: set[str] = set()
         self.made: Counter[str] = Counter()
         self.reused: Counter[str] = Counter()
@@ -162,8 +162,8 @@ class Maker:
     ) -> Artifact:
         """The model as graph files of `graph_format` (torch, onnx, openvino, fake), with the tile of `pipeline`.
 
-        The workload's own pipeline and network are the default; `in_graph` has no effect here, see `surround`. Raises
-        TrialError.
+        The workload's own pipeline and network are the default; `in_graph` has no effect here, see `fuse_pre_post`.
+        Raises TrialError.
         """
         pipeline = replace(pipeline or self._pipeline, in_graph="none")
         made_by = self._export_identity(graph_format, precision, pipeline, net)
@@ -225,7 +225,7 @@ class Maker:
         others = {name: value for name, value in settings.items() if name != "keep_float"}
         return {**others, "ignored_layers": selectors.canonical(f"{settings.get('ignored_layers') or ''},{layers}")}
 
-    def surround(self, source: Artifact, pipeline: Pipeline) -> Artifact:
+    def fuse_pre_post(self, source: Artifact, pipeline: Pipeline) -> Artifact:
         """`source` with what `pipeline.in_graph` names inside its graph: the last thing done to it. Raises TrialError.
 
         It is `source` itself where nothing is.
@@ -274,14 +274,14 @@ class Maker:
 
     def _make(self, stage: str, made_by: dict[str, Any], job: dict[str, Any]) -> Artifact:
         key = digest(made_by)
-        self.quarantine.check(key)
+        self.known_failures.check(key)
         try:
             if key != self._begun:
                 self._send(stage, {**job, "key": key, "made_by": made_by})
             self._begun = None
             self._receive(stage)
         except TrialError as error:
-            self.quarantine.note(key, error)
+            self.known_failures.note(key, error)
             raise
         artifact = self._store.get(KIND, key)
         assert artifact is not None

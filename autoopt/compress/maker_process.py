@@ -81,7 +81,7 @@ class Jobs:
         store, made_by = Store(Path(request["store"])), request["made_by"]
         parent, net = (None if request.get(key) is None else store.get(KIND, request[key]) for key in ("source", "net"))
         job = _Job(request, workload, weights, made_by["stage"], made_by["settings"], parent, net)
-        build = {"net": self._net, "export": self._export, "rank": _rank, "step": _step, "surround": _surround}[
+        build = {"net": self._net, "export": self._export, "rank": _rank, "step": _step, "surround": _fuse_pre_post}[
             request["job"]
         ]
         store.put(KIND, request["key"], made_by, partial(build, job))
@@ -157,10 +157,10 @@ def _step(job: _Job, folder: Path) -> Mapping[str, Any]:
     return {**report, "cost": _cost(folder, job.workload.pipeline)}
 
 
-def _surround(job: _Job, folder: Path) -> Mapping[str, Any]:
+def _fuse_pre_post(job: _Job, folder: Path) -> Mapping[str, Any]:
     assert job.parent is not None
     tile = export.training_tile(job.workload)
-    report = fuse_pre_post.surround(job.parent.path, job.workload.pipeline, tile, folder)
+    report = fuse_pre_post.fuse_pre_post(job.parent.path, job.workload.pipeline, tile, folder)
     return {**report, "cost": _cost(folder, job.workload.pipeline)}
 
 

@@ -150,7 +150,7 @@ class _Row:
         return Cell(self._net, family, technique, name, WORKS, "", speed_up, agreement_db)
 
     def _run(self, configuration: Configuration, name: str, *, is_float: bool) -> tuple[float | None, float | None]:
-        settings = configuration.section("runtime") or {}
+        settings = configuration.runtime
         stages = Stages(lambda stage: None)
         artifact = make(configuration, self._maker, self._workload.pipeline, stages)[-1]
         subject = (str(artifact.path), settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,40 @@ def _plain(value: Any) -> Any:
     return value
 
 
+class RuntimeSettings(Mapping[str, Scalar]):
+    """The settings of the `runtime` section: a read-only mapping, with the common ones by name and type."""
+
+    def __init__(self, settings: Mapping[str, Scalar]) -> None:
+        self._settings = dict(settings)
+
+    def __getitem__(self, key: str) -> Scalar:
+        return self._settings[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._settings)
+
+    def __len__(self) -> int:
+        return len(self._settings)
+
+    def __repr__(self) -> str:
+        return f"RuntimeSettings({self._settings!r})"
+
+    @property
+    def name(self) -> str:
+        """The runtime, a key of `RUNTIMES`; "" where the configuration names none."""
+        return str(self.get("name") or "")
+
+    @property
+    def precision(self) -> str:
+        """The arithmetic of float layers: "f32" (also where none is said), "bf16" or "f16"."""
+        return str(self.get("precision") or "f32")
+
+    @property
+    def threads(self) -> int:
+        """Threads of one call, at least 1."""
+        return int(self.get("threads") or 1)
+
+
 @dataclass(frozen=True)
 class Configuration:
     """One point of a space: sections (`quantize`, `runtime`, ...) of plain scalars.
@@ -63,6 +97,11 @@ class Configuration:
     def section(self, name: str) -> dict[str, Scalar] | None:
         """The settings of one section, as a fresh copy; None when it is off or absent."""
         return self.sections().get(name)
+
+    @property
+    def runtime(self) -> RuntimeSettings:
+        """What executes the configuration, and how: its `runtime` section."""
+        return RuntimeSettings(self.section("runtime") or {})
 
     def flat(self) -> dict[str, Scalar]:
         """Dotted names to scalars; a step that is off is its bare name with None."""

@@ -25,16 +25,17 @@ def _paired_ratio(turns_s: Calls, reference_s: Calls, q: float) -> stats.LogRati
 class Measurement:
     """Raw samples of one artifact with one setting of one runtime on one host, beside those of the reference.
 
-    `turns_s` and `reference_s` hold the calls of the candidate and of the resident reference, which took turns: alike
-    in processes and rounds; `reference_s` is empty where the candidate was measured alone. `residents` names the
-    process that was the reference of each process, `level_s` is what the reference takes on this host as far as was
-    known then; a study gives all of its trials one level. `warmups_s` holds what was dropped, `cpu_s` the CPU-seconds
-    per call of each process. The statistics are derived. `items_per_call` is the batch size; `effective` is what the
-    runtime says really ran, of the files with the digest `content`, whose arithmetic and traffic per call are `cost`
-    where they are known; `energy_j` is the least that the processor used per call in a turn, None where it does not
-    tell; `stopped` says why no more was measured; `contended` what else the host did, empty when nothing; `doubts` are
-    sentences a reader should see beside the number; `quantile` is the one whose ratio to the reference's is taken,
-    chosen by the A/A test of the host.
+    `turns_s` and `reference_s` hold the seconds of the calls of the candidate and of the reference, which took turns:
+    by process, round and call, alike for both; `reference_s` is empty where the candidate was measured alone.
+    `reference_workers` names the process that was the reference of each process; `reference_latency_s` is the p25
+    latency of the reference on this host, as far as it was known then (a study gives all its trials the same one).
+    `warmups_s` holds what was dropped, `cpu_s` the CPU-seconds per call of each process. The statistics are derived.
+
+    `effective` is what the runtime read back as really run, of the files with the digest `content`, whose arithmetic
+    and traffic per call are `cost` where they are known. `energy_j` is the least that the processor used per call in a
+    turn, None where it does not tell. `stopped` says why no more was measured; `contended` what else the host did, ""
+    when nothing; `doubts` are sentences a reader should see beside the number; `quantile` is the one whose ratio to
+    the reference's is taken, chosen by the A/A test of the host.
     """
 
     turns_s: Calls
@@ -46,11 +47,10 @@ class Measurement:
     artifact_bytes: int
     effective: Mapping[str, Scalar]
     host: str
-    items_per_call: int = 1
     doubts: tuple[str, ...] = ()
     reference_s: Calls = ()
-    residents: tuple[str, ...] = ()
-    level_s: float | None = None
+    reference_workers: tuple[str, ...] = ()
+    reference_latency_s: float | None = None
     content: str = ""
     cost: Mapping[str, int] = field(default_factory=dict)
     energy_j: float | None = None
@@ -69,9 +69,9 @@ class Measurement:
 
         Measured alone it is the raw percentile of all calls.
         """
-        if self.relative is None or self.level_s is None:
+        if self.relative is None or self.reference_latency_s is None:
             return self.raw_p25_s
-        return self.relative.ratio * self.level_s
+        return self.relative.ratio * self.reference_latency_s
 
     @property
     def raw_p25_s(self) -> float:
@@ -100,8 +100,8 @@ class Measurement:
 
     @property
     def throughput_per_s(self) -> float:
-        """Items per second at the p25 latency, one call at a time."""
-        return self.items_per_call / self.latency_p25_s
+        """Calls per second at the p25 latency, one after the other."""
+        return 1 / self.latency_p25_s
 
     @property
     def cpu_per_call_s(self) -> float:
@@ -137,7 +137,7 @@ def joined(first: Measurement, second: Measurement) -> Measurement:
         warmups_s=first.warmups_s + second.warmups_s,
         cpu_s=first.cpu_s + second.cpu_s,
         reference_s=first.reference_s + second.reference_s,
-        residents=first.residents + second.residents,
+        reference_workers=first.reference_workers + second.reference_workers,
         load_s=min(first.load_s, second.load_s),
         first_call_s=min(first.first_call_s, second.first_call_s),
         peak_rss_bytes=max(first.peak_rss_bytes, second.peak_rss_bytes),
@@ -145,14 +145,19 @@ def joined(first: Measurement, second: Measurement) -> Measurement:
     )
 
 
+RENAMED = {"residents": "reference_workers", "level_s": "reference_latency_s"}
+"""Names of fields before schema 3, and what they are called since."""
+
+
 def measurement_from_json(value: Mapping[str, Any]) -> Measurement:
     """The measurement that `dataclasses.asdict` turned into JSON."""
-    fields = {"reference_s": (), "residents": (), **value}
+    fields = {"reference_s": (), **{RENAMED.get(name, name): item for name, item in value.items()}}
+    fields.pop("items_per_call", None)  # always 1 before schema 3
     if "calls_s" in fields:  # schema 1
         fields["turns_s"] = [[calls] for calls in fields.pop("calls_s")]
     for name in ("turns_s", "reference_s"):
         fields[name] = tuple(tuple(tuple(calls) for calls in process) for process in fields[name])
-    fields["residents"] = tuple(fields["residents"])
+    fields["reference_workers"] = tuple(fields.get("reference_workers", ()))
     fields["warmups_s"] = tuple(tuple(calls) for calls in fields["warmups_s"])
     fields["cpu_s"] = tuple(fields["cpu_s"])
     fields["doubts"] = tuple(fields["doubts"])

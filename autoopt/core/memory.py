@@ -12,7 +12,7 @@ PROC = Path("/proc")
 SHARE = 0.75
 """Of the memory that this process may use, what one stage may hold: the rest is for the parent, the resident reference
 and the system."""
-_RESIDENT = 1  # its place in /proc/PID/statm, in pages
+_REFERENCE_WORKER = 1  # its place in /proc/PID/statm, in pages
 _READ_BYTES = 1 << 16
 
 
@@ -31,7 +31,7 @@ def held_bytes(pid: int, proc: Path = PROC) -> int:
     while waiting:
         folder = f"{proc}/{waiting.pop()}"
         fields = _text(f"{folder}/statm").split()
-        pages += int(fields[_RESIDENT]) if len(fields) > _RESIDENT else 0
+        pages += int(fields[_REFERENCE_WORKER]) if len(fields) > _REFERENCE_WORKER else 0
         for task in _names(f"{folder}/task"):
             waiting += map(int, _text(f"{folder}/task/{task}/children").split())
     return pages * os.sysconf("SC_PAGE_SIZE")

@@ -5,6 +5,7 @@ All values of this folder are frozen; seconds, bytes and fractions inside, units
 
 1  first version
 2  turns beside a reference instead of calls alone; drops with bounds; confirmation on test
+3  plain names: `reference_workers` and `reference_latency_s` were `residents` and `level_s`
 """
 
 from __future__ import annotations
@@ -18,10 +19,8 @@ from autoopt.core.configuration import Configuration
 from autoopt.core.measurement import Measurement, measurement_from_json
 from autoopt.core.scores import Quality, quality_from_json
 
-SCHEMA = 2
-
-
-READABLE = (1, 2)
+SCHEMA = 3
+READABLE = (1, 2, 3)
 
 
 class Status(StrEnum):

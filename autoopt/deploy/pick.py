@@ -85,7 +85,7 @@ def pull(result: StudyResult, choice: Choice, store: Store, out: Path) -> Path:
             f"make it again with `autoopt replay {card.name}/{record.number}`"
         )
     store.verify(artifact)
-    settings = record.configuration.section("runtime") or {}
+    settings = record.configuration.runtime
     pipeline = configured(Pipeline.from_json(card.pipeline), choice.record.configuration)
     return write_bundle(out, artifact, settings, pipeline, card.labels, _facts(result, choice))
 

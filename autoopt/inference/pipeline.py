@@ -211,8 +211,10 @@ class Pipeline:
         """
         checked = self._answers(outputs, geometry)
         if self.task == "classification":
-            chances = [postprocess.chances(np.asarray(output, np.float64), self.activation) for output in checked]
-            return np.asarray(np.mean(chances, axis=0), np.float32)
+            probabilities = [
+                postprocess.probabilities(np.asarray(output, np.float64), self.activation) for output in checked
+            ]
+            return np.asarray(np.mean(probabilities, axis=0), np.float32)
         count = len(geometry.corners)
         inside: tuple[Any, ...] = (Ellipsis, *_window(geometry.offset, geometry.spatial))
         items = [self._stitched(itertools.islice(checked, count), geometry)[inside] for _ in range(geometry.stack)]

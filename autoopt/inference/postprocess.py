@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def chances(logits: np.ndarray, activation: str) -> np.ndarray:
+def probabilities(logits: np.ndarray, activation: str) -> np.ndarray:
     """Probabilities (classes,) of logits (classes,): softmax, or sigmoid of each."""
     if activation == "sigmoid":
         return np.asarray(1 / (1 + np.exp(-logits)))

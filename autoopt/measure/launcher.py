@@ -13,7 +13,7 @@ import random
 import secrets
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any, Self
 import numpy as np
 
 from autoopt.core import memory, stats
-from autoopt.core.configuration import Scalar
+from autoopt.core.configuration import RuntimeSettings, Scalar
 from autoopt.core.host import Host
 from autoopt.core.measurement import Measurement
 from autoopt.core.process import Child
@@ -62,9 +62,9 @@ class Workers:
     The first one starts at once and imports its runtime, while the artifact is still being made.
     """
 
-    def __init__(self, runtime: Mapping[str, Scalar]) -> None:
-        self._name = str(runtime["name"])
-        self._environment = dict.fromkeys(THREAD_VARIABLES, str(runtime.get("threads") or 1))
+    def __init__(self, runtime: RuntimeSettings) -> None:
+        self._name = runtime.name
+        self._environment = dict.fromkeys(THREAD_VARIABLES, str(runtime.threads))
         self._started_ones: list[Child] = []
         self._waiting: Child | None = None
 
@@ -165,16 +165,16 @@ class Seat:
         return self._child.receive(stage=self._stage, timeout_s=timeout_s, memory_bytes=self.memory_bytes)
 
 
-class Resident:
+class ReferenceWorker:
     """The process of the reference, which stays open and takes turns with every candidate; a context manager.
 
-    `level_s` is what the reference takes on this host: the 25th percentile of the first process that was measured
-    beside it, unless given. `name` changes when the process had to be started again.
+    `reference_latency_s` is what the reference takes on this host: the 25th percentile of the first process that was
+    measured beside it, unless given. `name` changes when the process had to be started again.
     """
 
-    def __init__(self, subject: Subject, plan: Plan, *, level_s: float | None = None) -> None:
+    def __init__(self, subject: Subject, plan: Plan, *, reference_latency_s: float | None = None) -> None:
         self.subject = subject
-        self.level_s = level_s
+        self.reference_latency_s = reference_latency_s
         self.name = ""
         self._plan = plan
         self._workers = Workers(subject.runtime)
@@ -228,8 +228,8 @@ class Resident:
         not slow everything alike, so the ratio to the reference would not be what it is on a quiet host.
         """
         seconds = stats.quantile([call for turn in turns for call in turn.calls_s], 0.25)
-        if self.level_s is None:
-            self.level_s = seconds
+        if self.reference_latency_s is None:
+            self.reference_latency_s = seconds
         usual_s = float(np.median(self._usual_s)) if self._usual_s else seconds
         self._usual_s.append(seconds)
         slower = seconds / usual_s
@@ -259,10 +259,10 @@ class Resident:
 class Measuring:
     """The measurement of one trial: a first process that also predicts, then as many as it takes.
 
-    One process at a time is measured on a host, beside `resident` if there is one; `timeout_s` bounds each answer of a
-    worker, not the waiting for another search, and `memory_bytes` what it may hold (None: a share of the host's).
-    `workers` were started before. `clear` says of a ratio to the resident that nothing hangs on knowing it better. All
-    methods raise a TrialError, or BusyError after `LOCK_WAIT_S`.
+    One process at a time is measured on a host, beside `reference_worker` if there is one; `timeout_s` bounds each
+    answer of a worker, not the waiting for another search, and `memory_bytes` what it may hold (None: a share of the
+    host's). `workers` were started before. `clear` says of a ratio to the reference that knowing it better would
+    change nothing. All methods raise a TrialError, or BusyError after `LOCK_WAIT_S`.
     """
 
     def __init__(
@@ -272,13 +272,13 @@ class Measuring:
         *,
         host: Host,
         plan: Plan,
-        resident: Resident | None = None,
+        reference_worker: ReferenceWorker | None = None,
         clear: Clear = never,
         timeout_s: float = 300.0,
         memory_bytes: int | None = None,
     ) -> None:
         self._subject, self._workers, self._host, self._plan = subject, workers, host, plan
-        self._resident, self._clear, self._timeout_s = resident, clear, timeout_s
+        self._reference_worker, self._clear, self._timeout_s = reference_worker, clear, timeout_s
         self._memory_bytes = memory_bytes
         self._order = random.Random(subject.artifact.key)  # noqa: S311 - an order, not a secret
         self._taken: list[Taken] = []
@@ -330,8 +330,8 @@ class Measuring:
 
     def so_far(self) -> Measurement:
         """What was measured until now."""
-        level_s = None if self._resident is None else self._resident.level_s
-        merged = merge(self._taken, self._effective, self._subject, self._host, level_s)
+        reference_latency_s = None if self._reference_worker is None else self._reference_worker.reference_latency_s
+        merged = merge(self._taken, self._effective, self._subject, self._host, reference_latency_s)
         return replace(merged, quantile=self._plan.quantile)
 
     def _all_predicted(self, seat: Seat, *, predict: bool = True) -> list[np.ndarray]:
@@ -377,17 +377,17 @@ class Measuring:
         return seat.begin()
 
     def _measure(self, seat: Seat) -> None:
-        if self._resident is not None:
-            self._resident.open()
+        if self._reference_worker is not None:
+            self._reference_worker.open()
         opened = seat.opened()
-        with _watched([self._resident, seat]) as load:
-            if self._resident is None:
+        with _watched([self._reference_worker, seat]) as load:
+            if self._reference_worker is None:
                 others, turns = [], [seat.turn(self._plan) for _ in range(self._plan.rounds)]
             else:
-                others, turns = play([self._resident, seat], self._plan, order=self._order, clear=self._clear)
+                others, turns = play([self._reference_worker, seat], self._plan, order=self._order, clear=self._clear)
         foreign = load.get("foreign") if load["seconds"] >= LONG_ENOUGH_S else None
-        contended = "" if self._resident is None else self._resident.remember(others, foreign)
-        name = "" if self._resident is None else self._resident.name
+        contended = "" if self._reference_worker is None else self._reference_worker.remember(others, foreign)
+        name = "" if self._reference_worker is None else self._reference_worker.name
         self._taken.append(Taken(opened, turns, others, name, contended, load, tuple(seat.joules)))
 
 
@@ -396,18 +396,22 @@ def measure(
     *,
     host: Host,
     plan: Plan | None = None,
-    resident: Resident | None = None,
+    reference_worker: ReferenceWorker | None = None,
     timeout_s: float = 300.0,
     predict: bool = True,
 ) -> tuple[Measurement, list[np.ndarray]]:
     """`Measuring` from begin to end, without a verdict: the measurement, and the predictions of all cases."""
     with Workers(subject.runtime) as workers:
-        measuring = Measuring(subject, workers, host=host, plan=plan or Plan(), resident=resident, timeout_s=timeout_s)
+        measuring = Measuring(
+            subject, workers, host=host, plan=plan or Plan(), reference_worker=reference_worker, timeout_s=timeout_s
+        )
         predictions = measuring.first(predict=predict)
         return measuring.finish(), predictions
 
 
-def together(subjects: Sequence[Subject], *, host: Host, plan: Plan, resident: Resident | None) -> list[Measurement]:
+def together(
+    subjects: Sequence[Subject], *, host: Host, plan: Plan, reference_worker: ReferenceWorker | None
+) -> list[Measurement]:
     """One fresh process of each subject, all open at once, taking turns with the reference and each other.
 
     What really ran is not read back again. Raises TrialError when one of them fails.
@@ -418,18 +422,21 @@ def together(subjects: Sequence[Subject], *, host: Host, plan: Plan, resident: R
         workers = [held.enter_context(Workers(subject.runtime)) for subject in subjects]
         seats = [Seat(w.take(), subject, plan).begin() for w, subject in zip(workers, subjects, strict=True)]
         opened = [seat.opened() for seat in seats]
-        if resident is None:
+        if reference_worker is None:
             rounds = play(seats, replace(plan, least_rounds=plan.rounds), order=order)
             taken = [Taken(one, turns) for one, turns in zip(opened, rounds, strict=True)]
         else:
-            resident.open()
-            others, *rounds = play([resident, *seats], plan, order=order)
-            contended = resident.remember(others)
+            reference_worker.open()
+            others, *rounds = play([reference_worker, *seats], plan, order=order)
+            contended = reference_worker.remember(others)
             taken = [
-                Taken(one, turns, others, resident.name, contended) for one, turns in zip(opened, rounds, strict=True)
+                Taken(one, turns, others, reference_worker.name, contended)
+                for one, turns in zip(opened, rounds, strict=True)
             ]
-    level_s = None if resident is None else resident.level_s
-    merged = [merge([item], {}, subject, host, level_s) for item, subject in zip(taken, subjects, strict=True)]
+    reference_latency_s = None if reference_worker is None else reference_worker.reference_latency_s
+    merged = [
+        merge([item], {}, subject, host, reference_latency_s) for item, subject in zip(taken, subjects, strict=True)
+    ]
     return [replace(item, quantile=plan.quantile) for item in merged]
 
 
@@ -451,7 +458,7 @@ def _loaded(folder: Path, cases: Sequence[int]) -> list[np.ndarray]:
 
 
 @contextmanager
-def _watched(players: Sequence[Seat | Resident | None]) -> Iterator[dict[str, float]]:
+def _watched(players: Sequence[Seat | ReferenceWorker | None]) -> Iterator[dict[str, float]]:
     """What else the host did in the `seconds` that the block ran, filled in at its end: shares of the cores."""
     pids = [os.getpid(), *(player.pid for player in players if player is not None and player.pid is not None)]
     load: dict[str, float] = {}

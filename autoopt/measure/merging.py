@@ -34,7 +34,7 @@ class Taken:
     opened: Mapping[str, Any]
     turns: Sequence[Turn]
     others: Sequence[Turn] = ()
-    resident: str = ""
+    reference_worker: str = ""
     contended: str = ""
     load: Mapping[str, float] = field(default_factory=dict)
     joules: tuple[float, ...] = ()
@@ -50,7 +50,7 @@ def merge(
     effective: Mapping[str, Scalar],
     subject: Subject,
     host: Host,
-    level_s: float | None = None,
+    reference_latency_s: float | None = None,
 ) -> Measurement:
     """One Measurement of what the worker processes gave, and what was `effective` in the first of them.
 
@@ -73,8 +73,8 @@ def merge(
         host=host.fingerprint,
         doubts=tuple(doubts),
         reference_s=tuple(tuple(turn.calls_s for turn in item.others) for item in taken) if taken[0].others else (),
-        residents=tuple(item.resident for item in taken) if taken[0].others else (),
-        level_s=level_s,
+        reference_workers=tuple(item.reference_worker for item in taken) if taken[0].others else (),
+        reference_latency_s=reference_latency_s,
         content=subject.artifact.content,
         cost=dict(subject.artifact.report.get("cost") or {}),
         energy_j=min((joules for item in taken for joules in item.joules), default=None),

@@ -137,46 +137,46 @@ def right(compared: Compared) -> float | None:
     return float(np.mean(compared.reference == compared.prediction))
 
 
-def macro_f1(references: np.ndarray, chances: np.ndarray) -> float:
+def macro_f1(references: np.ndarray, probabilities: np.ndarray) -> float:
     """The mean over the classes that occur or are predicted of F1 (scikit-learn)."""
     from sklearn.metrics import f1_score
 
-    return float(f1_score(references, _chosen(references, chances), average="macro", zero_division=np.nan))
+    return float(f1_score(references, _chosen(references, probabilities), average="macro", zero_division=np.nan))
 
 
-def auroc(references: np.ndarray, chances: np.ndarray) -> float:
+def auroc(references: np.ndarray, probabilities: np.ndarray) -> float:
     """The mean over the classes of the area under the ROC curve, one class against the rest (scikit-learn).
 
     NaN where no class has both cases in it and cases out of it.
     """
     from sklearn.metrics import roc_auc_score
 
-    labels = np.arange(chances.shape[1])
+    labels = np.arange(probabilities.shape[1])
     truth = references == 1 if references.ndim == 2 else references[:, np.newaxis] == labels
     mixed = [label for label in labels if truth[:, label].any() and not truth[:, label].all()]
-    return float(roc_auc_score(truth[:, mixed], chances[:, mixed], average="macro")) if mixed else float("nan")
+    return float(roc_auc_score(truth[:, mixed], probabilities[:, mixed], average="macro")) if mixed else float("nan")
 
 
-def mcc(references: np.ndarray, chances: np.ndarray) -> float:
+def mcc(references: np.ndarray, probabilities: np.ndarray) -> float:
     """Matthews' correlation coefficient for any number of classes (scikit-learn); 0 where one side is constant.
 
     Of several labels at once, that of all their decisions.
     """
     from sklearn.metrics import matthews_corrcoef
 
-    return float(matthews_corrcoef(np.ravel(references), np.ravel(_chosen(references, chances))))
+    return float(matthews_corrcoef(np.ravel(references), np.ravel(_chosen(references, probabilities))))
 
 
-def ece(references: np.ndarray, chances: np.ndarray) -> float:
+def ece(references: np.ndarray, probabilities: np.ndarray) -> float:
     """The expected calibration error (Guo et al. 2017) of the predicted class, in `CALIBRATION_BINS` equal bins.
 
     Of several labels at once, that of all their decisions.
     """
     if references.ndim == 2:
-        certainty = np.maximum(chances, 1 - chances).ravel()
-        hit = ((chances > 0.5) == (references == 1)).ravel()
+        certainty = np.maximum(probabilities, 1 - probabilities).ravel()
+        hit = ((probabilities > 0.5) == (references == 1)).ravel()
     else:
-        certainty, hit = chances.max(axis=1), chances.argmax(axis=1) == references
+        certainty, hit = probabilities.max(axis=1), probabilities.argmax(axis=1) == references
     bins = np.minimum((certainty * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
     gaps = [
         abs(float(hit[bins == index].mean() - certainty[bins == index].mean())) * float((bins == index).mean())
@@ -272,8 +272,8 @@ def _surface_distances(
     return np.asarray(to_other), np.asarray(to_one)
 
 
-def _chosen(references: np.ndarray, chances: np.ndarray) -> np.ndarray:
-    return chances > 0.5 if references.ndim == 2 else chances.argmax(axis=1)
+def _chosen(references: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    return probabilities > 0.5 if references.ndim == 2 else probabilities.argmax(axis=1)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

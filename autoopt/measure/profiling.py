@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from autoopt.core.configuration import Scalar
+from autoopt.core.configuration import RuntimeSettings
 from autoopt.core.process import Child
 from autoopt.core.store import Artifact
 from autoopt.inference.pipeline import Pipeline
@@ -65,7 +65,7 @@ class Profile:
 
 def profile(
     artifact: Artifact,
-    runtime: Mapping[str, Scalar],
+    runtime: RuntimeSettings,
     pipeline: Pipeline,
     cases: Artifact,
     *,
@@ -94,7 +94,7 @@ class _Seat:
     """One process with one artifact open, and what its rounds gave."""
 
     def __init__(self, subject: Subject, deadline: float) -> None:
-        threads = str(subject.runtime.get("threads") or 1)
+        threads = str(subject.runtime.threads)
         self._child = Child(PROFILER, environment=dict.fromkeys(THREAD_VARIABLES, threads))
         self._opening = subject.profiling()
         self._deadline = deadline

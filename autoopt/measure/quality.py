@@ -39,7 +39,7 @@ def score(
     if len(predictions) != len(cases):
         raise Numeric(f"{split} needs one prediction for each of its {len(cases)} cases, got {len(predictions)}")
     scores: list[dict[str, float | None]] = []
-    references, chances = [], []
+    references, probabilities = [], []
     for case, prediction in zip(cases, predictions, strict=True):  # one at a time: volumes are large
         sample = _sample(workload, case)
         reference = np.asarray(sample.reference)
@@ -50,14 +50,14 @@ def score(
             scores[-1][DISAGREEMENT] = _disagreement(workload, checked, source[len(scores) - 1])
         if workload.task == "classification":
             references.append(reference)
-            chances.append(checked)
+            probabilities.append(checked)
     values, pseudo = {}, {}
     for name, metric in metrics.items():
         if metric.of_split is not None:
-            values[name] = metric.of_split(np.array(references), np.array(chances))
+            values[name] = metric.of_split(np.array(references), np.array(probabilities))
             if not np.isfinite(values[name]):
                 raise BadData(f"{name} is not defined on {split}: its {len(cases)} cases are all of one class")
-            pseudo[name] = _pseudo_values(metric.of_split, values[name], references, chances, cases)
+            pseudo[name] = _pseudo_values(metric.of_split, values[name], references, probabilities, cases)
         elif only is None or any(item[name] is not None for item in scores):
             values[name] = _aggregate(name, [item[name] for item in scores], cases)
     if source is not None:
@@ -112,12 +112,12 @@ def _sample(workload: Workload, case: Case) -> Sample:
 
 def reference_problem(workload: Workload, reference: np.ndarray) -> str | None:
     """What is wrong with the values of a reference, as the end of a sentence, or None."""
-    labels, several = len(workload.labels), workload.pipeline.activation == "sigmoid"
-    most = 1 if several else labels - 1
+    labels, multilabel = len(workload.labels), workload.pipeline.activation == "sigmoid"
+    most = 1 if multilabel else labels - 1
     wanted = f"must have whole numbers from 0 to {most}, or {IGNORED} to be left out, for its reference"
     if reference.dtype.kind not in "bui" or reference.size == 0:
         return f"{wanted}, got {reference.dtype} {reference.shape}"
-    if several and (reference.ndim == 0 or reference.shape[-1] != labels):
+    if multilabel and (reference.ndim == 0 or reference.shape[-1] != labels):
         return f"must have a last axis of {labels} labels in its reference, got shape {reference.shape}"
     known = reference[reference != IGNORED]
     if known.size and (known.min() < 0 or known.max() > most):
@@ -141,12 +141,12 @@ def _checked(workload: Workload, case: Case, reference: np.ndarray, prediction: 
 
 
 def _compared(workload: Workload, sample: Sample, prediction: np.ndarray) -> Compared:
-    several = workload.pipeline.activation == "sigmoid"
+    multilabel = workload.pipeline.activation == "sigmoid"
     if workload.task == "classification":
-        prediction = (prediction > workload.pipeline.threshold) if several else np.asarray(prediction.argmax())
+        prediction = (prediction > workload.pipeline.threshold) if multilabel else np.asarray(prediction.argmax())
     spacing = None if sample.affine is None else grid.spacing_of(sample.affine)
     reference = np.asarray(sample.reference)
-    return Compared(reference, prediction.astype(np.uint8), len(workload.labels), several, spacing)
+    return Compared(reference, prediction.astype(np.uint8), len(workload.labels), multilabel, spacing)
 
 
 def _disagreement(workload: Workload, prediction: np.ndarray, source: np.ndarray) -> float:
@@ -163,7 +163,7 @@ def _pseudo_values(
     metric: SplitFunction,
     whole: float,
     references: Sequence[np.ndarray],
-    chances: Sequence[np.ndarray],
+    probabilities: Sequence[np.ndarray],
     cases: Sequence[Case],
 ) -> dict[str, float]:
     """n times the metric less n - 1 times that without the group, for each of n groups; none where one is undefined."""
@@ -172,7 +172,9 @@ def _pseudo_values(
     found = {}
     for group in groups if len(groups) > 1 else ():
         kept = np.flatnonzero(owners != group).tolist()
-        without = metric(np.array([references[index] for index in kept]), np.array([chances[index] for index in kept]))
+        without = metric(
+            np.array([references[index] for index in kept]), np.array([probabilities[index] for index in kept])
+        )
         if not np.isfinite(without):  # a class is in one group only
             return {}
         found[group] = len(groups) * whole - (len(groups) - 1) * without

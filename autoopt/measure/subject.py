@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autoopt.core.configuration import Scalar
+from autoopt.core.configuration import RuntimeSettings
 from autoopt.core.store import Artifact
 from autoopt.inference.pipeline import Pipeline
 from autoopt.measure.timing import Plan
@@ -22,7 +21,7 @@ class Subject:
     """
 
     artifact: Artifact
-    runtime: Mapping[str, Scalar]
+    runtime: RuntimeSettings
     pipeline: Pipeline
     cases: Artifact
     latency: Latency = "call"

@@ -118,8 +118,8 @@ def _window_attention() -> type[Any]:
             bias = self.relative_position_bias_table[places].reshape(n, n, -1).permute(2, 0, 1)
             attention = (q * self.scale) @ k.transpose(-2, -1) + bias.unsqueeze(0)
             if mask is not None:
-                several = attention.reshape(windows // len(mask), len(mask), self.num_heads, n, n)
-                attention = (several + mask.unsqueeze(1).unsqueeze(0)).reshape(-1, self.num_heads, n, n)
+                multilabel = attention.reshape(windows // len(mask), len(mask), self.num_heads, n, n)
+                attention = (multilabel + mask.unsqueeze(1).unsqueeze(0)).reshape(-1, self.num_heads, n, n)
             mixed = self.attn_drop(self.softmax(attention)).to(v.dtype) @ v
             answer: torch.Tensor = self.proj_drop(self.proj(mixed.transpose(1, 2).reshape(windows, n, -1)))
             return answer

@@ -181,7 +181,7 @@ class _School:
         self.wide = _is_wide(student)
         self.student = laid_out(student) if self.wide else student
         self.bf16, self.name = bf16, workload.name
-        self.several = workload.pipeline.activation == "sigmoid"
+        self.multilabel = workload.pipeline.activation == "sigmoid"
         student.requires_grad_(True)
 
     def laid(self, images: torch.Tensor) -> torch.Tensor:
@@ -239,7 +239,7 @@ class _School:
 
     def _loss(self, images: torch.Tensor, references: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         logits = self._logits(images)
-        return loss_of(logits, references, self.several) + distance(logits, wanted, self.several)
+        return loss_of(logits, references, self.multilabel) + distance(logits, wanted, self.multilabel)
 
     def _logits(self, images: torch.Tensor) -> torch.Tensor:
         import torch
@@ -277,9 +277,9 @@ def gradients(model: torch.nn.Module, workload: Workload, tiles: int) -> dict[st
     """The gradient of the training loss for every weight, summed over training tiles."""
     model.requires_grad_(True)
     model.zero_grad()
-    several = workload.pipeline.activation == "sigmoid"
+    multilabel = workload.pipeline.activation == "sigmoid"
     for images, references in exam(parted(workload.splits.train)[0][:tiles], workload):
-        loss_of(model(images).float(), references, several).backward()  # type: ignore[no-untyped-call]
+        loss_of(model(images).float(), references, multilabel).backward()  # type: ignore[no-untyped-call]
     found = {name: item.grad.detach() for name, item in model.named_parameters() if item.grad is not None}
     model.zero_grad(set_to_none=True)
     model.requires_grad_(False)
@@ -292,7 +292,7 @@ class Answers:
     def __init__(self, model: torch.nn.Module, workload: Workload, tiles: int) -> None:
         import torch
 
-        self._several = workload.pipeline.activation == "sigmoid"
+        self._multilabel = workload.pipeline.activation == "sigmoid"
         self._images = [images for images, _ in exam(parted(workload.splits.train)[0][:tiles], workload)]
         with torch.no_grad():
             self._wanted = [model(images) for images in self._images]
@@ -303,18 +303,20 @@ class Answers:
 
         with torch.no_grad():
             pairs = zip(self._images, self._wanted, strict=True)
-            return float(np.mean([distance(model(images), wanted, self._several).item() for images, wanted in pairs]))
+            return float(
+                np.mean([distance(model(images), wanted, self._multilabel).item() for images, wanted in pairs])
+            )
 
 
-def distance(logits: torch.Tensor, wanted: torch.Tensor, several: bool) -> torch.Tensor:
+def distance(logits: torch.Tensor, wanted: torch.Tensor, multilabel: bool) -> torch.Tensor:
     """How far answers are from those of the teacher: Kullback-Leibler at `TEMPERATURE`, mean over pixels and images."""
     import torch
 
     functions = torch.nn.functional
-    if several:
-        chances = torch.sigmoid(wanted / TEMPERATURE)
-        cross = functions.binary_cross_entropy_with_logits(logits / TEMPERATURE, chances)
-        own = functions.binary_cross_entropy(chances, chances)
+    if multilabel:
+        probabilities = torch.sigmoid(wanted / TEMPERATURE)
+        cross = functions.binary_cross_entropy_with_logits(logits / TEMPERATURE, probabilities)
+        own = functions.binary_cross_entropy(probabilities, probabilities)
         return (cross - own) * TEMPERATURE**2
     student = functions.log_softmax(logits / TEMPERATURE, dim=1)
     teacher = functions.log_softmax(wanted / TEMPERATURE, dim=1)

@@ -29,7 +29,7 @@ def rate_at(done: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - WARM_UP_SHARE) / (1 - WARM_UP_SHARE))))
 
 
-def loss_of(logits: torch.Tensor, references: torch.Tensor, several: bool) -> torch.Tensor:
+def loss_of(logits: torch.Tensor, references: torch.Tensor, multilabel: bool) -> torch.Tensor:
     """Cross-entropy, plus soft Dice of all labels over the batch where the reference is a label map.
 
     With several labels at once, whose references have a last axis of 0 / 1, of each label. `IGNORED` counts nowhere.
@@ -38,21 +38,21 @@ def loss_of(logits: torch.Tensor, references: torch.Tensor, several: bool) -> to
 
     functions = torch.nn.functional
     known = references != IGNORED
-    if several:
+    if multilabel:
         truth = (references == 1).movedim(-1, 1).float()
         known = known.movedim(-1, 1).float()
         losses = functions.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-        loss, chances = (losses * known).sum() / known.sum().clamp(min=1), logits.sigmoid()
+        loss, probabilities = (losses * known).sum() / known.sum().clamp(min=1), logits.sigmoid()
     else:
         loss = functions.cross_entropy(logits, references, ignore_index=IGNORED, reduction="sum")
         loss = loss / known.sum().clamp(min=1)
-        chances, labels = logits.softmax(dim=1), torch.where(known, references, 0).unsqueeze(1)
-        truth, known = torch.zeros_like(chances).scatter_(1, labels, 1.0), known.unsqueeze(1).float()
+        probabilities, labels = logits.softmax(dim=1), torch.where(known, references, 0).unsqueeze(1)
+        truth, known = torch.zeros_like(probabilities).scatter_(1, labels, 1.0), known.unsqueeze(1).float()
     if logits.ndim == 2:
         return loss
     # Over the batch, not each image: a label that is in few of them is learnt from those, not feared in the others.
     axes = (0, *range(2, logits.ndim))
-    overlap, size = (chances * truth * known).sum(axes), ((chances + truth) * known).sum(axes)
+    overlap, size = (probabilities * truth * known).sum(axes), ((probabilities + truth) * known).sum(axes)
     # One pixel of smoothing: a label that is in neither is a hit, not a division by zero.
     return loss + 1 - ((2 * overlap + 1) / (size + 1)).mean()
 

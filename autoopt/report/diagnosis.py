@@ -373,13 +373,13 @@ def _elsewhere(study: StudyResult, trial: Side, against: Side | None) -> list[st
     """For INT8 that does not pay: the fastest quantized trial of another runtime, if the study has a faster one."""
     if not trial.quantized or against is None or _change(trial.profile.call_s, against.profile.call_s) <= 0:
         return []
-    name = (trial.record.configuration.section("runtime") or {}).get("name")
+    name = trial.record.configuration.runtime.name
     others = [
         (record.measurement.latency_p25_s, record)
         for record in study.records
         if record.measurement is not None
         and record.configuration.section("quantize") is not None
-        and (record.configuration.section("runtime") or {}).get("name") != name
+        and record.configuration.runtime.name != name
     ]
     fastest = min(others, key=lambda item: item[0], default=None)
     if fastest is None or trial.recorded_s is None or _change(fastest[0], trial.recorded_s) >= 0:

@@ -34,12 +34,12 @@ def explain_trial(
 ) -> Explanation:
     """Profile a stored trial, and the trial `against` it, on this host; say why the one is faster or slower.
 
-    Without `against` its float twin is taken (see `float_twin`), if there is one. Nothing is added to the study.
+    Without `against` its float twin is taken (see `float_counterpart`), if there is one. Nothing is added to the study.
     Raises UsageError when a trial was never measured, or workload, weights or data are not what they were.
     """
     result, record = find_trial(trial, study, home, storage)
     if against is None:
-        other = float_twin(result, record)
+        other = float_counterpart(result, record)
     else:
         # The study of the first trial, unless the second names its own: that must be the same one.
         named, other = find_trial(against, None if "/" in against else result.card.name, home, storage)
@@ -59,13 +59,13 @@ def explain_trial(
     return explained(result, sides[0], sides[1] if len(sides) > 1 else None, notes)
 
 
-def float_twin(study: StudyResult, record: TrialRecord) -> TrialRecord | None:
+def float_counterpart(study: StudyResult, record: TrialRecord) -> TrialRecord | None:
     """The measured trial without `quantize` that is most like `record`: of its runtime and threads.
 
     Else the study's OpenVINO FP32, else its reference; None where all of these are `record` itself or not there.
     """
     settings = _settings(record)
-    twins = [
+    duplicates = [
         other
         for other in study.records
         if _is_measured(other)
@@ -75,11 +75,11 @@ def float_twin(study: StudyResult, record: TrialRecord) -> TrialRecord | None:
     ]
     # A trial in float is explained against FP32: among its twins the precision it shares with them says nothing.
     if record.configuration.section("quantize") is None:
-        twins = [other for other in twins if _settings(other).get("runtime.precision") == "f32"]
+        duplicates = [other for other in duplicates if _settings(other).get("runtime.precision") == "f32"]
         if settings.get("runtime.precision") == "f32":
-            twins = []
-    if twins:
-        return max(twins, key=lambda other: (_alike(settings, _settings(other)), -other.number))
+            duplicates = []
+    if duplicates:
+        return max(duplicates, key=lambda other: (_alike(settings, _settings(other)), -other.number))
     for other in (study.openvino_f32, study.reference):
         if other is not None and _is_measured(other) and other.number != record.number:
             return other
@@ -129,7 +129,7 @@ def _subjects(records: list[TrialRecord], prepared: Prepared, on_stage: Callable
                     Maker(prepared.workload, prepared.weights, prepared.store, prepared.host)
                 )
                 artifact = make(record.configuration, maker, pipeline, Stages(on_stage))[-1]
-            settings = record.configuration.section("runtime") or {}
+            settings = record.configuration.runtime
             subjects.append(Subject(artifact, settings, pipeline, cases))
     return subjects
 

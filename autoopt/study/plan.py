@@ -9,13 +9,13 @@ from typing import Self
 import numpy as np
 
 from autoopt.compress import NET_STEPS, graph_steps, net_step
+from autoopt.compress.export import form_of
 from autoopt.compress.maker import Maker
 from autoopt.compress.training_settings import batch_of, steps_of
 from autoopt.core.card import StudyCard
 from autoopt.core.configuration import Configuration, Scalar, digest
 from autoopt.core.records import TrialRecord
 from autoopt.errors import NoStudy
-from autoopt.inference.runtimes import runtime
 from autoopt.nets.teacher_cache import MOST as MOST_VIEWS
 from autoopt.study.request import Prepared
 from autoopt.study.space import Count, seeds
@@ -230,22 +230,20 @@ def _examples(settings: Mapping[str, Scalar], workload: Workload) -> float:
 
 
 def _is_torch(record: TrialRecord) -> bool:
-    return (record.configuration.section("runtime") or {}).get("name") == "torch"
+    return record.configuration.runtime.name == "torch"
 
 
 def _artifacts(configurations: Sequence[Configuration]) -> dict[str, dict[str, _Part]]:
     """What makes each artifact that the configurations need, by stage and by what it is made of."""
     chains: dict[str, dict[str, _Part]] = {}
     for configuration in configurations:
-        settings = configuration.section("runtime") or {}
-        executes = runtime(str(settings["name"]))
         link, share = "", 1.0
         for name in NET_STEPS:
             module, before = net_step(name), share
             for part in module.parts(configuration.section(name) or {}):
                 link, share = digest([link, name, part]), before * module.left(part)
                 chains.setdefault(name, {})[link] = _Part(part, share)
-        link = digest([link, executes.FORMAT, settings.get("precision") if executes.FORMAT == "torch" else None])
+        link = digest([link, *form_of(configuration.runtime)])
         chains.setdefault("export", {})[link] = _Part({})
         for name in graph_steps():
             step_settings = configuration.section(name)

@@ -73,7 +73,7 @@ class StudyResult:
     @cached_property
     def complete(self) -> tuple[TrialRecord, ...]:
         """The records that were measured and scored and break no limit, without twins."""
-        return tuple(r for r in self.judged if r.status is Status.COMPLETE and r.number not in self.twins)
+        return tuple(r for r in self.judged if r.status is Status.COMPLETE and r.number not in self.duplicates)
 
     @cached_property
     def judged(self) -> tuple[TrialRecord, ...]:
@@ -81,7 +81,7 @@ class StudyResult:
         return tuple(judge(record, self.reference, self.card.limits) for record in self._joined)
 
     @cached_property
-    def twins(self) -> Mapping[int, int]:
+    def duplicates(self) -> Mapping[int, int]:
         """Trials that turned out to run what an earlier one runs: their number to its number."""
         first: dict[str, int] = {}
         found: dict[int, int] = {}
@@ -101,7 +101,7 @@ class StudyResult:
         return next((sigma for sigma in yardsticks if sigma is not None), uncertainty.DEFAULT_SIGMA)
 
     @cached_property
-    def level_s(self) -> float | None:
+    def reference_latency_s(self) -> float | None:
         """What the resident reference takes: the lower quartile of its p25 beside the first trials; None before them.
 
         Of each the first process: a host that is busy when a study begins does not change it, later trials neither.
@@ -116,14 +116,14 @@ class StudyResult:
         return next((record.measurement.quantile for record in self.records if record.measurement is not None), None)
 
     @cached_property
-    def chances(self) -> Mapping[int, float]:
+    def probabilities(self) -> Mapping[int, float]:
         """The probability of each complete trial to be on the front, given what its numbers may be off by."""
         members = self.complete
         if not members:
             return {}
         points = self.points(members)
         columns = {name: index for index, name in enumerate(self.card.objectives)}
-        shares = uncertainty.front_chances(members, self.sigma, points, columns)
+        shares = uncertainty.front_probabilities(members, self.sigma, points, columns)
         return {record.number: float(share) for record, share in zip(members, shares, strict=True)}
 
     @cached_property
@@ -144,19 +144,19 @@ class StudyResult:
             for record in (self.reference, self.openvino_f32, *self.front)
             if record is not None and record.measurement is not None and record.measurement.processes < 2
         }
-        rivals = [record for record in self.complete if self.chances[record.number] > low]
+        rivals = [record for record in self.complete if self.probabilities[record.number] > low]
         found = list(thin.values()) + [
             record
             for record in rivals
             if record.number not in thin
-            and self.chances[record.number] < high
+            and self.probabilities[record.number] < high
             and _measured(record).processes < MOST_PROCESSES
             and any(
                 other is not record and uncertainty.same_speed(_measured(record), _measured(other), self.sigma)
                 for other in rivals
             )
         ]
-        doubt = {record.number: abs(self.chances.get(record.number, 1.0) - 0.5) for record in found}
+        doubt = {record.number: abs(self.probabilities.get(record.number, 1.0) - 0.5) for record in found}
         return tuple(sorted(found, key=lambda r: (_measured(r).processes, doubt[r.number], r.number)))
 
     @cached_property
@@ -210,7 +210,7 @@ class StudyResult:
     def _joined(self) -> tuple[TrialRecord, ...]:
         """The records, each with the samples of its twins, all with one level of the reference."""
         found = {record.number: record for record in self.records}
-        for number, first in self.twins.items():
+        for number, first in self.duplicates.items():
             one, other = found[first].measurement, found[number].measurement
             if one is not None and other is not None and bool(one.reference_s) == bool(other.reference_s):
                 found[first] = replace(found[first], measurement=joined(one, other))
@@ -219,9 +219,9 @@ class StudyResult:
     def _levelled(self, record: TrialRecord) -> TrialRecord:
         """The record with the study's level of the reference, so that all latencies are of the same host."""
         measured = record.measurement
-        if measured is None or not measured.reference_s or measured.level_s == self.level_s:
+        if measured is None or not measured.reference_s or measured.reference_latency_s == self.reference_latency_s:
             return record
-        return replace(record, measurement=replace(measured, level_s=self.level_s))
+        return replace(record, measurement=replace(measured, reference_latency_s=self.reference_latency_s))
 
     @cached_property
     def reference(self) -> TrialRecord | None:
@@ -256,8 +256,8 @@ class StudyResult:
     def headline(self, record: TrialRecord) -> dict[str, float]:
         """The numbers people ask for, named with their units; only those that exist for this record."""
         numbers = headline(record, self.reference, self.openvino_f32, self.sigma)
-        if record.number in self.chances:
-            numbers["front_chance"] = self.chances[record.number]
+        if record.number in self.probabilities:
+            numbers["front_chance"] = self.probabilities[record.number]
         roof = self._roof(record)
         return numbers if roof is None else {**numbers, "roofline_fraction": roof}
 
@@ -346,7 +346,7 @@ def runs_what(record: TrialRecord) -> str | None:
     measured = record.measurement
     if measured is None or not measured.content:
         return None
-    asked = record.configuration.section("runtime") or {}
+    asked = record.configuration.runtime
     return canonical_json(
         {
             "content": measured.content,

@@ -134,7 +134,7 @@ class LocalRunner:
             on_stage=on_stage,
             child=self._child,
             plan=replace(self._plan, quantile=quantile),
-            level_s=before.level_s,
+            reference_latency_s=before.reference_latency_s,
         )
         self._bench = self._held.enter_context(opening)
 

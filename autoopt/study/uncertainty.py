@@ -53,9 +53,9 @@ def drop(before: Quality, after: Quality) -> stats.Drop | None:
 def slower(a: Measurement, b: Measurement, sigma: float) -> stats.LogRatio:
     """The latency of `a` over that of `b`, in logarithms, with all its noise."""
     noise = [_own_error(item, sigma) ** 2 for item in (a, b)]
-    if a.residents and b.residents and set(a.residents).isdisjoint(b.residents):
+    if a.reference_workers and b.reference_workers and set(a.reference_workers).isdisjoint(b.reference_workers):
         # Each was compared with another process of the reference, which has its own luck.
-        noise += [sigma**2 / len(set(item.residents)) for item in (a, b)]
+        noise += [sigma**2 / len(set(item.reference_workers)) for item in (a, b)]
     if a.relative is not None and b.relative is not None:
         return stats.LogRatio(a.relative.value - b.relative.value, math.sqrt(sum(noise)))
     return stats.LogRatio(math.log(a.latency_p25_s / b.latency_p25_s), math.sqrt(sum(noise)))
@@ -106,7 +106,7 @@ def tie_groups(records: Sequence[TrialRecord], sigma: float) -> dict[int, int]:
     return found
 
 
-def front_chances(
+def front_probabilities(
     records: Sequence[TrialRecord],
     sigma: float,
     points: np.ndarray,

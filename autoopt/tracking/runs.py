@@ -33,7 +33,7 @@ def study_tags(card: StudyCard) -> dict[str, str]:
     versions = {"autoopt": __version__, **card.host.versions}
     return {
         STUDY: card.name,
-        "autoopt.workloads.contract": card.workload,
+        "autoopt.workload": card.workload,
         "autoopt.demo": _flag(card.demo),
         "autoopt.host": card.host.fingerprint,
         "autoopt.cpu": card.host.cpu,
@@ -70,7 +70,7 @@ def trial_tags(record: TrialRecord) -> dict[str, str]:
 def verdict_tags(record: TrialRecord, result: StudyResult) -> dict[str, str]:
     """What other trials, other limits and later looks may change of a judged trial."""
     number, kept = record.number, held(record, result)
-    twin, tie = result.twins.get(number), result.ties.get(number)
+    twin, tie = result.duplicates.get(number), result.ties.get(number)
     tags = {
         "autoopt.status": record.status.value,
         "autoopt.violated": ",".join(sorted(record.violated)) or "none",

@@ -56,7 +56,7 @@ def test_what_integers_ruin_goes_back_to_float(
 
     def scored(folder: Path) -> float:
         call = caller(folder)
-        return float(np.mean([score(call(tile), reference, several=False) for tile, reference in held]))
+        return float(np.mean([score(call(tile), reference, multilabel=False) for tile, reference in held]))
 
     found, reports = {}, {}
     for drop in (None, 0.02):
@@ -88,13 +88,13 @@ def test_scores_run_from_the_worst_to_the_right_answer(seed: int, classes: int) 
     rng = np.random.default_rng(seed)
     reference = rng.integers(0, classes, size=(5, 6))
     right = 9.0 * (np.arange(classes)[:, None, None] == reference)[None]
-    assert score(right, reference, several=False) == 1.0
-    assert score(np.roll(right, 1, axis=1), reference, several=False) == 0.0
+    assert score(right, reference, multilabel=False) == 1.0
+    assert score(np.roll(right, 1, axis=1), reference, multilabel=False) == 0.0
     unknown = np.where(rng.random((5, 6)) < 0.3, IGNORED, reference)
     spoilt = np.where(unknown == IGNORED, np.roll(right, 1, axis=1), right)
-    assert score(spoilt, unknown, several=False) == 1.0
-    several = np.moveaxis(right[0] > 0, 0, -1).astype(int)
-    assert score(right - 4, several, several=True) == 1.0
-    assert score(4 - right, several, several=True) == 0.0
+    assert score(spoilt, unknown, multilabel=False) == 1.0
+    multilabel = np.moveaxis(right[0] > 0, 0, -1).astype(int)
+    assert score(right - 4, multilabel, multilabel=True) == 1.0
+    assert score(4 - right, multilabel, multilabel=True) == 0.0
     label = np.asarray(int(reference[0, 0]))
-    assert score(right[:, :, 0, 0], label, several=False) > 0.9 > score(-right[:, :, 0, 0], label, several=False)
+    assert score(right[:, :, 0, 0], label, multilabel=False) > 0.9 > score(-right[:, :, 0, 0], label, multilabel=False)

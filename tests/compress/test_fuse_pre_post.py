@@ -16,7 +16,7 @@ import pytest
 import autoopt
 from autoopt.compress import fuse_pre_post, quantize
 from autoopt.compress.export import export, load_source
-from autoopt.core.configuration import Scalar
+from autoopt.core.configuration import RuntimeSettings, Scalar
 from autoopt.core.host import Host
 from autoopt.core.store import Artifact, Store, file_digest
 from autoopt.deploy.bundle import write_bundle
@@ -54,7 +54,7 @@ class Made:
     store: Store
     graphs: dict[str, Artifact]
 
-    def surrounded(self, kind: str, pipeline: Pipeline) -> Artifact:
+    def fused(self, kind: str, pipeline: Pipeline) -> Artifact:
         """The graph of `kind` with what `pipeline.in_graph` names inside, made once."""
         source = self.graphs[kind]
         if not pipeline.takes_pixels:
@@ -63,13 +63,13 @@ class Made:
         key = f"{source.key} {pipeline.in_graph} {pipeline.classes}"
 
         def build(folder: Path) -> dict[str, Any]:
-            return fuse_pre_post.surround(source.path, pipeline, tile, folder)
+            return fuse_pre_post.fuse_pre_post(source.path, pipeline, tile, folder)
 
         return self.store.get("model", key) or self.store.put("model", key, {}, build)
 
     def answers(self, kind: str, pipeline: Pipeline) -> list[np.ndarray]:
         """What the graph of `kind` predicts for the cases of val, with the runtime it is for."""
-        session = runtime(kind.split()[0]).open(self.surrounded(kind, pipeline).path, {"threads": 1})
+        session = runtime(kind.split()[0]).open(self.fused(kind, pipeline).path, {"threads": 1})
         try:
             return [predict(pipeline, session.run, case.read().image) for case in self.workload.splits.val]
         finally:
@@ -156,12 +156,12 @@ def test_demo_tiles_have_the_same_answers(kind: str, demo: Made) -> None:
 def test_quantizers_do_not_see_the_pipeline(kind: str, demo: Made) -> None:
     """The quantized network is the same inside: its logits are, to the rounding of what goes in, and so is its work."""
     inside = replace(histo.PIPELINE, in_graph="input")
-    plain, surrounded = demo.graphs[kind], demo.surrounded(kind, inside)
+    plain, fused = demo.graphs[kind], demo.fused(kind, inside)
     pixels = next(inside.cut(demo.workload.splits.val[0].read().image)[0])
-    sessions = [runtime(kind.split()[0]).open(item.path, {"threads": 1}) for item in (plain, surrounded)]
+    sessions = [runtime(kind.split()[0]).open(item.path, {"threads": 1}) for item in (plain, fused)]
     logits, others = sessions[0].run(histo.PIPELINE.normalise(pixels[0])[np.newaxis]), sessions[1].run(pixels)
     assert np.sqrt(np.mean((logits - others) ** 2)) < 1e-3 * np.sqrt(np.mean(logits**2))
-    assert cost(plain.path, histo.PIPELINE.input_shape) == cost(surrounded.path, inside.input_shape)
+    assert cost(plain.path, histo.PIPELINE.input_shape) == cost(fused.path, inside.input_shape)
     assert cost(plain.path, histo.PIPELINE.input_shape).int8_macs > 0
 
 
@@ -187,7 +187,7 @@ def test_a_bundle_takes_pixels(kind: str, small: Made, tmp_path: Path) -> None:
     inside = replace(small.workload.pipeline, in_graph="both")
     settings: dict[str, Scalar] = {"name": kind.split()[0], "precision": "f32", "threads": 1}
     facts = {"workload": "tiny", "demo": True}
-    artifact = small.surrounded(kind, inside)
+    artifact = small.fused(kind, inside)
     folder = write_bundle(tmp_path / "deploy", artifact, settings, inside, small.workload.labels, facts)
     expected = small.answers(kind, inside)
     with autoopt.load(folder) as predictor:
@@ -212,7 +212,7 @@ def test_it_is_made_the_same_each_time(name: str, small: Made, tmp_path: Path) -
     digests, reports = [], []
     for attempt in ("first", "second"):
         (tmp_path / attempt).mkdir()
-        reports.append(fuse_pre_post.surround(small.graphs[f"{name} f32"].path, inside, tile, tmp_path / attempt))
+        reports.append(fuse_pre_post.fuse_pre_post(small.graphs[f"{name} f32"].path, inside, tile, tmp_path / attempt))
         digests.append({path.name: file_digest(path) for path in (tmp_path / attempt).iterdir()})
     assert reports[0]["other_labels"] == reports[1]["other_labels"] == {"noise": 0.0, "case": 0.0}
     assert digests[0] == digests[1] or name == "torch"
@@ -222,7 +222,7 @@ def test_it_is_made_the_same_each_time(name: str, small: Made, tmp_path: Path) -
 def test_another_pipeline_inside_is_found(way: Literal["input", "both"], message: str, small: Made) -> None:
     """A graph that normalises otherwise than its pipeline says is refused before it is measured."""
     inside = replace(small.workload.pipeline, in_graph=way)
-    source, folder = small.graphs["onnxruntime f32"].path, small.surrounded("onnxruntime f32", inside).path
+    source, folder = small.graphs["onnxruntime f32"].path, small.fused("onnxruntime f32", inside).path
     tile = next(inside.cut(small.workload.splits.train[0].read().image)[0])
     with pytest.raises(Numeric, match=rf"differs by 0\.\d+ {message}"):
         fuse_pre_post.check(source, folder, replace(inside, mean=(0.2, 0.45, 0.55)), tile)
@@ -263,7 +263,7 @@ def test_a_tile_is_timed_with_what_is_done_around_it(way: Literal["none", "input
         return {}
 
     artifact, cases = store.put("model", way, {}, build), pack_cases(workload, "val", store)
-    executed: dict[str, Scalar] = {"name": "fake", "threads": 1, "precision": "f32", "latency_ms": 0.5}
+    executed = RuntimeSettings({"name": "fake", "threads": 1, "precision": "f32", "latency_ms": 0.5})
     plan = Plan(processes=1, warmup_min_s=0.0, warmup_max_s=0.02, rounds=2, most_rounds=2, turn_s=0.02)
     found, answers = measure(Subject(artifact, executed, inside, cases, "tile"), host=HOST, plan=plan)
     assert found.latency_p25_s > 0.0005

@@ -124,11 +124,11 @@ def test_a_graph_is_surrounded_last(home: Path, weights: Path) -> None:
         maker.made.clear()
         assert maker.export("fake", pipeline=inside) == plain
         assert maker.step("quantize", QUANTIZE, plain, inside) == quantized
-        assert maker.surround(plain, workload.pipeline) == plain
-        surrounded = maker.surround(quantized, inside)
+        assert maker.fuse_pre_post(plain, workload.pipeline) == plain
+        fused = maker.fuse_pre_post(quantized, inside)
         assert maker.made == {"in_graph": 1}
-        assert surrounded.made_by["parent"] == quantized.key
-        assert maker.surround(quantized, inside) == surrounded != maker.surround(plain, inside)
+        assert fused.made_by["parent"] == quantized.key
+        assert maker.fuse_pre_post(quantized, inside) == fused != maker.fuse_pre_post(plain, inside)
 
 
 def test_keys_change_with_what_matters_only(home: Path, workload: Workload, weights: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from autoopt.core.card import StudyCard
 from autoopt.core.configuration import Configuration, canonical_json, digest, finite
 from autoopt.core.host import Host
-from autoopt.core.measurement import Measurement, joined
+from autoopt.core.measurement import Measurement, joined, measurement_from_json
 from autoopt.core.records import SCHEMA, Failure, Status, TrialRecord
 from autoopt.core.scores import CaseScore, Quality
 
@@ -56,7 +56,6 @@ RECORD = TrialRecord(
         artifact_bytes=2_100_000,
         effective={"precision": "f32", "threads": 2, "kernels": "Convolution_I8:22", "low_precision_share": 0.75},
         host="0123456789ab",
-        items_per_call=1,
         doubts=("the spread is 0.12: other processes were busy",),
         content="f" * 64,
         stopped="it is told from the front",
@@ -146,10 +145,23 @@ def test_record_round_trip(record: TrialRecord) -> None:
     assert TrialRecord.from_json(record.to_json()) == record
 
 
-def test_golden_record_is_read() -> None:
-    """The file that this schema wrote is read as the very record it was written from."""
-    assert TrialRecord.from_json(from_file("trial-record-2.json")) == RECORD
-    assert json.loads(canonical_json(RECORD.to_json())) == from_file("trial-record-2.json")
+@pytest.mark.parametrize("file", ["trial-record-2.json", "trial-record-3.json"])
+def test_golden_record_is_read(file: str) -> None:
+    """A file that this schema or the one before wrote is read as the very record it was written from."""
+    assert TrialRecord.from_json(from_file(file)) == RECORD
+
+
+def test_golden_record_is_written() -> None:
+    """This schema writes what its file has, key by key."""
+    assert json.loads(canonical_json(RECORD.to_json())) == from_file(f"trial-record-{SCHEMA}.json")
+
+
+def test_old_names_of_a_measurement_are_read() -> None:
+    """What was called `residents` and `level_s` before schema 3 is read under its new name."""
+    beside = _beside(0.02, 0.01, "r", 0.025)
+    value = json.loads(json.dumps(asdict(beside)))
+    value |= {"residents": value.pop("reference_workers"), "level_s": value.pop("reference_latency_s")}
+    assert measurement_from_json({**value, "items_per_call": 1}) == beside
 
 
 def test_golden_card_is_read() -> None:
@@ -182,7 +194,9 @@ def test_statistics_are_derived() -> None:
     assert RECORD.quality is not None and RECORD.quality.value == 0.91
 
 
-def _beside(reference: float, calls: float, resident: str = "r", level_s: float = 0.02) -> Measurement:
+def _beside(
+    reference: float, calls: float, reference_worker: str = "r", reference_latency_s: float = 0.02
+) -> Measurement:
     """Two rounds of a candidate of `calls` seconds beside a reference of `reference` seconds."""
     assert RECORD.measurement is not None
     turns, others = (((calls,) * 3,) * 2,), (((reference,) * 3,) * 2,)
@@ -192,8 +206,8 @@ def _beside(reference: float, calls: float, resident: str = "r", level_s: float 
         warmups_s=((),),
         cpu_s=(calls,),
         reference_s=others,
-        residents=(resident,),
-        level_s=level_s,
+        reference_workers=(reference_worker,),
+        reference_latency_s=reference_latency_s,
     )
 
 
@@ -210,7 +224,7 @@ def test_drift_cancels() -> None:
 def test_measurements_are_joined() -> None:
     """The samples of two measurements of one thing count as those of more processes; other hosts are refused."""
     both = joined(_beside(0.02, 0.01, "r"), _beside(0.02, 0.0144, "s"))
-    assert (both.processes, both.residents, len(both.cpu_s)) == (2, ("r", "s"), 2)
+    assert (both.processes, both.reference_workers, len(both.cpu_s)) == (2, ("r", "s"), 2)
     assert both.latency_p25_s == pytest.approx(0.012)
     with pytest.raises(ValueError, match="of one host"):
         joined(_beside(0.02, 0.01), replace(_beside(0.02, 0.01), host="another"))

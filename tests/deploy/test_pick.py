@@ -133,12 +133,12 @@ def test_the_explanation_says_why() -> None:
 
 def test_ties_have_one_outcome() -> None:
     """Of equals the smaller files win, then the earlier trial."""
-    twins = StudyResult(CARD, (record(3, 0.01, 0.9), record(1, 0.01, 0.9), record(2, 0.01, 0.9, 3_000_000)))
+    duplicates = StudyResult(CARD, (record(3, 0.01, 0.9), record(1, 0.01, 0.9), record(2, 0.01, 0.9, 3_000_000)))
 
-    assert {pick: deploy.choose(twins, pick=pick).record.number for pick in deploy.PICKS} == dict.fromkeys(
+    assert {pick: deploy.choose(duplicates, pick=pick).record.number for pick in deploy.PICKS} == dict.fromkeys(
         deploy.PICKS, 2
     )
-    assert deploy.choose(StudyResult(CARD, twins.records[:2]), pick="fastest").record.number == 1
+    assert deploy.choose(StudyResult(CARD, duplicates.records[:2]), pick="fastest").record.number == 1
 
 
 @given(st.permutations(STUDY.records), st.sampled_from(deploy.PICKS))

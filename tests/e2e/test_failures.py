@@ -93,7 +93,7 @@ def planted(configuration: Configuration, bench: Bench, **named: Any) -> TrialRe
 
     Also what no setting of that runtime does: short limits, and a file that somebody deletes.
     """
-    settings = configuration.section("runtime") or {}
+    settings = configuration.runtime
     latency_ms = float(settings["latency_ms"] or 0.0)
     failures = {plant.latency_ms: plant.failure for plant in PLANTS}
     settings |= {"error": {**FRONT, **DOMINATED}.get(latency_ms, 0.0), "failure": failures.get(latency_ms)}
@@ -134,7 +134,7 @@ def search(folder: Path, latencies_ms: list[float], sinks: list[Tracker]) -> Sea
 
 
 def by_latency(result: SearchResult) -> dict[float, TrialRecord]:
-    return {float((r.configuration.section("runtime") or {})["latency_ms"] or 0): r for r in result.records}
+    return {float(r.configuration.runtime["latency_ms"] or 0): r for r in result.records}
 
 
 def test_only_the_planted_trials_fail(searched: Searched) -> None:

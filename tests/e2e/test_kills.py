@@ -15,11 +15,11 @@ import mlflow
 import psutil
 import pytest
 
-from autoopt.core.configuration import Scalar
+from autoopt.core.configuration import RuntimeSettings
 from autoopt.core.records import Status, TrialRecord
 from autoopt.core.store import Store
 from autoopt.errors import NoStudy, OutOfMemory
-from autoopt.measure.launcher import WORKER, Resident, Seat, Workers
+from autoopt.measure.launcher import WORKER, ReferenceWorker, Seat, Workers
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Plan
@@ -152,7 +152,7 @@ def subject(tmp_path: Path) -> Subject:
         (folder / "fake.json").write_text('{"classes": 2}')
         return {}
 
-    runtime: dict[str, Scalar] = {"name": "fake", "threads": 1, "precision": "f32", "latency_ms": 1}
+    runtime = RuntimeSettings({"name": "fake", "threads": 1, "precision": "f32", "latency_ms": 1})
     cases = pack_cases(tiny.workload(), "val", store)
     return Subject(store.put("fake", "0" * 64, {}, build), runtime, tiny.PIPELINE, cases)
 
@@ -167,16 +167,16 @@ def kill_and_wait(pid: int | None) -> None:
 def test_a_reference_that_is_killed_is_started_again(subject: Subject) -> None:
     """The reference opens although its process was killed while it loaded, and takes turns after another kill."""
     plan = Plan(warmup_max_s=0.05)
-    with Resident(subject, plan) as resident:
-        resident.begin()
-        first, name = resident.pid, resident.name
+    with ReferenceWorker(subject, plan) as reference_worker:
+        reference_worker.begin()
+        first, name = reference_worker.pid, reference_worker.name
         kill_and_wait(first)
-        resident.open()
-        second = resident.pid
-        assert second != first and resident.name != name
+        reference_worker.open()
+        second = reference_worker.pid
+        assert second != first and reference_worker.name != name
         kill_and_wait(second)
-        assert resident.turn(plan).calls_s
-        assert resident.pid != second
+        assert reference_worker.turn(plan).calls_s
+        assert reference_worker.pid != second
 
 
 def test_a_worker_that_is_killed_between_two_answers_is_not_replaced(subject: Subject) -> None:

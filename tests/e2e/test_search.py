@@ -84,7 +84,7 @@ def test_the_front_is_what_the_planted_surface_says(searched: Path) -> None:
     """On a known latency and quality surface the front is the fastest point without error, plus what costs little."""
     result = read_study(storage(searched), None)
 
-    settings = [record.configuration.section("runtime") or {} for record in result.front]
+    settings = [record.configuration.runtime for record in result.front]
     assert settings[0]["latency_ms"] == 1
     assert {item["error"] for item in settings} <= {0, 0.004}
     assert any(item["error"] == 0 for item in settings)
@@ -156,10 +156,7 @@ def test_failures_end_trials_not_the_study(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     records = read_study(storage(tmp_path), None).records
-    causes = {
-        (record.configuration.section("runtime") or {})["failure"]: record.failure and record.failure.cause
-        for record in records
-    }
+    causes = {record.configuration.runtime["failure"]: record.failure and record.failure.cause for record in records}
     assert causes == {
         None: None,
         "segfault": "crash",

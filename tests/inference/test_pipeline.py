@@ -99,7 +99,7 @@ def test_classification_gives_probabilities() -> None:
     assert answer.dtype == np.float32
 
 
-def surrounded(pipeline: Pipeline) -> Callable[[np.ndarray], np.ndarray]:
+def fused(pipeline: Pipeline) -> Callable[[np.ndarray], np.ndarray]:
     """`identity` as a graph that does itself what `in_graph` of the pipeline names."""
 
     def graph(pixels: np.ndarray) -> np.ndarray:
@@ -119,7 +119,7 @@ def test_a_graph_that_normalises_gives_the_same_answer(image: np.ndarray, overla
     outside = replace(PIXELS, overlap=overlap)
     inside = replace(outside, in_graph="input")
 
-    answer = predict(inside, surrounded(inside), image)
+    answer = predict(inside, fused(inside), image)
 
     np.testing.assert_array_equal(answer, predict(outside, identity, image))
 
@@ -133,7 +133,7 @@ def test_a_graph_that_decides_gives_the_same_answer(data: st.DataObject, sliced:
     outside = replace(PIXELS, overlap=0.0, sliced=sliced, fill_holes=cleaned, largest_component=cleaned)
     inside = replace(outside, in_graph="both")
 
-    answer = predict(inside, surrounded(inside), image)
+    answer = predict(inside, fused(inside), image)
 
     assert answer.dtype == np.uint8
     np.testing.assert_array_equal(answer, predict(outside, identity, image))
@@ -326,8 +326,8 @@ def test_several_labels_at_once() -> None:
     answer = predict(pipeline, lambda batch: np.concatenate([batch - 0.5, batch + 0.5], axis=1), image)
     assert answer.shape == (4, 4, 2)
     assert np.array_equal(answer[..., 0], image[..., 0]) and answer[..., 1].all()
-    chances = predict(replace(pipeline, task="classification"), lambda batch: np.array([[2.0, 2.0]]), image)
-    assert np.allclose(chances, 1 / (1 + np.exp(-2.0)))
+    probabilities = predict(replace(pipeline, task="classification"), lambda batch: np.array([[2.0, 2.0]]), image)
+    assert np.allclose(probabilities, 1 / (1 + np.exp(-2.0)))
 
 
 FEW_LEVELS = st.sampled_from((-1.0, 0.0, 2.5))

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autoopt.core.configuration import Scalar
+from autoopt.core.configuration import RuntimeSettings, Scalar
 from autoopt.core.host import Host
 from autoopt.core.store import Artifact, Store
 from autoopt.errors import BadData, Crash, DataError, Numeric, OutOfMemory, Timeout, TrialError, Unsupported
 from autoopt.inference.pipeline import Pipeline
 from autoopt.measure import launcher
 from autoopt.measure.files import case_ids
-from autoopt.measure.launcher import CAP, LOCK, Measuring, Resident, Workers, measure, predictions, together
+from autoopt.measure.launcher import CAP, LOCK, Measuring, ReferenceWorker, Workers, measure, predictions, together
 from autoopt.measure.lock import host_lock
 from autoopt.measure.merging import Taken, merge
 from autoopt.measure.pack import pack_cases
@@ -58,7 +58,7 @@ class Setup:
         return measure(self.subject(**runtime), host=HOST, plan=plan, timeout_s=timeout_s, predict=predict)
 
     def subject(self, **runtime: Scalar) -> Subject:
-        return Subject(self.artifact, runtime, tiny.PIPELINE, self.cases)
+        return Subject(self.artifact, RuntimeSettings(runtime), tiny.PIPELINE, self.cases)
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_a_real_runtime(setup: Setup, tmp_path: Path) -> None:
         return {}
 
     artifact = setup.store.put("onnx", "1" * 64, {}, build)
-    runtime: dict[str, Scalar] = {"name": "onnxruntime", "threads": 2, "precision": "f32", "spinning": False}
+    runtime = RuntimeSettings({"name": "onnxruntime", "threads": 2, "precision": "f32", "spinning": False})
     subject = Subject(artifact, runtime, tiny.PIPELINE, setup.cases)
     measurement, predictions = measure(subject, host=HOST, plan=QUICK)
     assert measurement.effective["threads"] == 2
@@ -231,28 +231,32 @@ def _fake(setup: Setup, latency_ms: float, **settings: Scalar) -> Subject:
 
 def test_a_resident_reference_takes_turns(setup: Setup) -> None:
     """Beside a reference both have as many turns in each process, and the ratio of latencies is the planted one."""
-    with Resident(_fake(setup, 2.0), QUICK) as resident:
-        measurement, _ = measure(_fake(setup, 6.0), host=HOST, plan=replace(QUICK, processes=2), resident=resident)
-        name = resident.name
+    with ReferenceWorker(_fake(setup, 2.0), QUICK) as reference_worker:
+        measurement, _ = measure(
+            _fake(setup, 6.0), host=HOST, plan=replace(QUICK, processes=2), reference_worker=reference_worker
+        )
+        name = reference_worker.name
     assert [len(process) for process in measurement.turns_s] == [len(process) for process in measurement.reference_s]
-    assert measurement.residents == (name, name)
+    assert measurement.reference_workers == (name, name)
     assert measurement.relative is not None
     assert measurement.relative.processes == 2
     assert measurement.relative.ratio == pytest.approx(3.0, rel=0.3)
-    assert measurement.level_s == resident.level_s
-    assert measurement.latency_p25_s == pytest.approx(measurement.relative.ratio * (measurement.level_s or 0))
+    assert measurement.reference_latency_s == reference_worker.reference_latency_s
+    assert measurement.latency_p25_s == pytest.approx(
+        measurement.relative.ratio * (measurement.reference_latency_s or 0)
+    )
 
 
 def test_a_reference_that_dies_is_started_again(setup: Setup) -> None:
     """The death of the reference's process between two trials is nobody's failure: another one takes its place."""
-    with Resident(_fake(setup, 1.0), QUICK) as resident, Workers(_fake(setup, 1.0).runtime) as workers:
-        resident.open()
-        before = resident.name
-        resident.kill()
-        measuring = Measuring(_fake(setup, 1.0), workers, host=HOST, plan=QUICK, resident=resident)
+    with ReferenceWorker(_fake(setup, 1.0), QUICK) as reference_worker, Workers(_fake(setup, 1.0).runtime) as workers:
+        reference_worker.open()
+        before = reference_worker.name
+        reference_worker.kill()
+        measuring = Measuring(_fake(setup, 1.0), workers, host=HOST, plan=QUICK, reference_worker=reference_worker)
         measuring.first(predict=False)
-        assert measuring.finish().residents == (resident.name,)
-        assert resident.name != before
+        assert measuring.finish().reference_workers == (reference_worker.name,)
+        assert reference_worker.name != before
 
 
 def test_a_verdict_ends_a_measurement(setup: Setup) -> None:
@@ -271,21 +275,21 @@ def test_a_verdict_ends_a_measurement(setup: Setup) -> None:
 
 def test_a_slowed_reference_shows_a_busy_host(setup: Setup) -> None:
     """A reference that takes a third longer than it usually does is a contended process; a usual one is not."""
-    resident = Resident(_fake(setup, 1.0), QUICK)
+    reference_worker = ReferenceWorker(_fake(setup, 1.0), QUICK)
     usual, slow = Turn((0.01,) * 4, (), 0.04), Turn((0.0135,) * 4, (), 0.05)
-    assert [resident.remember([turn]) for turn in (usual, usual, usual)] == ["", "", ""]
-    assert "1.35x slower than usual" in resident.remember([slow])
-    assert resident.level_s == pytest.approx(0.01)
+    assert [reference_worker.remember([turn]) for turn in (usual, usual, usual)] == ["", "", ""]
+    assert "1.35x slower than usual" in reference_worker.remember([slow])
+    assert reference_worker.reference_latency_s == pytest.approx(0.01)
 
 
 def test_a_program_beside_shows_a_busy_host(setup: Setup) -> None:
     """Others that take a core are noticed though the reference is as fast as ever; what they always take is not."""
-    resident, turn = Resident(_fake(setup, 1.0), QUICK), Turn((0.01,) * 4, (), 0.04)
-    quiet = [resident.remember([turn], foreign) for foreign in (0.02, 0.03, 0.02)]
-    busy = [resident.remember([turn], foreign) for foreign in (0.5, 0.02, 0.5)]
+    reference_worker, turn = ReferenceWorker(_fake(setup, 1.0), QUICK), Turn((0.01,) * 4, (), 0.04)
+    quiet = [reference_worker.remember([turn], foreign) for foreign in (0.02, 0.03, 0.02)]
+    busy = [reference_worker.remember([turn], foreign) for foreign in (0.5, 0.02, 0.5)]
     assert quiet == ["", "", ""]
     assert busy == ["other programs took 50% of the cores, 2% is usual", "", busy[0]]
-    stays = [Resident(_fake(setup, 1.0), QUICK)] * 4
+    stays = [ReferenceWorker(_fake(setup, 1.0), QUICK)] * 4
     assert [bool(one.remember([turn], 0.5)) for one in stays] == [True, False, False, False]
 
 
@@ -300,8 +304,10 @@ def test_a_busy_host_reaches_the_measurement(
         yield {"foreign": 0.5, "seconds": seconds}
 
     monkeypatch.setattr(launcher, "_watched", watched)
-    with Resident(_fake(setup, 1.0), QUICK) as resident:
-        measured, _ = measure(_fake(setup, 1.0), host=HOST, plan=QUICK, resident=resident, predict=False)
+    with ReferenceWorker(_fake(setup, 1.0), QUICK) as reference_worker:
+        measured, _ = measure(
+            _fake(setup, 1.0), host=HOST, plan=QUICK, reference_worker=reference_worker, predict=False
+        )
     assert ("other programs took 50% of the cores" in measured.contended) is contended
     assert any("other programs took 50%" in doubt for doubt in measured.doubts)
 
@@ -309,8 +315,8 @@ def test_a_busy_host_reaches_the_measurement(
 def test_head_to_head(setup: Setup) -> None:
     """Several subjects take turns with each other and the reference, each in a process of its own."""
     subjects = [_fake(setup, 2.0), _fake(setup, 4.0)]
-    with Resident(_fake(setup, 2.0), QUICK) as resident:
-        measured = together(subjects, host=HOST, plan=QUICK, resident=resident)
+    with ReferenceWorker(_fake(setup, 2.0), QUICK) as reference_worker:
+        measured = together(subjects, host=HOST, plan=QUICK, reference_worker=reference_worker)
     assert [item.processes for item in measured] == [1, 1]
     assert measured[0].reference_s == measured[1].reference_s
     ratios = [item.relative.ratio for item in measured if item.relative is not None]
@@ -409,7 +415,7 @@ def test_a_pipeline_for_classification(setup: Setup) -> None:
 
     pipeline: Pipeline = replace(tiny.PIPELINE, task="classification")
     artifact = setup.store.put("fake", "3" * 64, {}, build)
-    runtime: dict[str, Scalar] = {"name": "fake", "threads": 1, "precision": "f32", "latency_ms": 0.1}
+    runtime = RuntimeSettings({"name": "fake", "threads": 1, "precision": "f32", "latency_ms": 0.1})
     _, predictions = measure(Subject(artifact, runtime, pipeline, setup.cases), host=HOST, plan=QUICK)
     assert all(prediction.shape == (2,) and prediction.sum() == pytest.approx(1) for prediction in predictions)
 

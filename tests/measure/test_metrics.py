@@ -22,13 +22,15 @@ def test_classification_agrees_with_sklearn(seed: int, labels: int) -> None:
     sklearn = pytest.importorskip("sklearn.metrics")
     random = np.random.default_rng(seed)
     references = np.concatenate([np.arange(labels), random.integers(0, labels, 30)])
-    chances = random.dirichlet(np.ones(labels), len(references)) + 0.6 * np.eye(labels)[references]
-    chances /= chances.sum(axis=1, keepdims=True)
-    chosen = chances.argmax(axis=1)
-    assert metrics.macro_f1(references, chances) == pytest.approx(sklearn.f1_score(references, chosen, average="macro"))
-    assert metrics.mcc(references, chances) == pytest.approx(sklearn.matthews_corrcoef(references, chosen))
-    area = sklearn.roc_auc_score(np.eye(labels)[references], chances, average="macro")
-    assert metrics.auroc(references, chances) == pytest.approx(area)
+    probabilities = random.dirichlet(np.ones(labels), len(references)) + 0.6 * np.eye(labels)[references]
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    chosen = probabilities.argmax(axis=1)
+    assert metrics.macro_f1(references, probabilities) == pytest.approx(
+        sklearn.f1_score(references, chosen, average="macro")
+    )
+    assert metrics.mcc(references, probabilities) == pytest.approx(sklearn.matthews_corrcoef(references, chosen))
+    area = sklearn.roc_auc_score(np.eye(labels)[references], probabilities, average="macro")
+    assert metrics.auroc(references, probabilities) == pytest.approx(area)
 
 
 def test_several_labels_agree_with_sklearn() -> None:
@@ -36,11 +38,11 @@ def test_several_labels_agree_with_sklearn() -> None:
     sklearn = pytest.importorskip("sklearn.metrics")
     random = np.random.default_rng(3)
     references = random.integers(0, 2, (40, 3))
-    chances = np.clip(0.4 * references + random.uniform(0, 0.7, (40, 3)), 0, 1)
-    assert metrics.macro_f1(references, chances) == pytest.approx(
-        sklearn.f1_score(references, chances > 0.5, average="macro")
+    probabilities = np.clip(0.4 * references + random.uniform(0, 0.7, (40, 3)), 0, 1)
+    assert metrics.macro_f1(references, probabilities) == pytest.approx(
+        sklearn.f1_score(references, probabilities > 0.5, average="macro")
     )
-    assert metrics.auroc(references, chances) == pytest.approx(sklearn.roc_auc_score(references, chances))
+    assert metrics.auroc(references, probabilities) == pytest.approx(sklearn.roc_auc_score(references, probabilities))
 
 
 @pytest.mark.parametrize("spacing", [None, (1.5, 0.5, 3.0)])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from autoopt.core.configuration import RuntimeSettings, Scalar
 from autoopt.core.store import Artifact, Store
 from autoopt.errors import Timeout, Unsupported
 from autoopt.inference.runtimes import runtime
@@ -45,8 +46,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     return tiny.exported(tmp_path_factory.mktemp("exported"))
 
 
-def settings(name: str) -> dict[str, Any]:
-    return {"name": name, "precision": "f32", "threads": 1}
+def settings(name: str, **more: Scalar) -> RuntimeSettings:
+    return RuntimeSettings({"name": name, "precision": "f32", "threads": 1, **more})
 
 
 def planted(root: Path, *layers: Layer) -> Artifact:
@@ -128,7 +129,7 @@ def test_a_model_that_cannot_be_opened_is_refused(tmp_path: Path, cases: Artifac
 def test_a_hanging_model_ends_with_its_time(tmp_path: Path, cases: Artifact) -> None:
     """A model that never answers is ended after `timeout_s`."""
     with pytest.raises(Timeout):
-        profile(planted(tmp_path), settings("fake") | {"failure": "hang"}, tiny.PIPELINE, cases, timeout_s=1)
+        profile(planted(tmp_path), settings("fake", failure="hang"), tiny.PIPELINE, cases, timeout_s=1)
 
 
 def test_shares_count_conversions_apart() -> None:

@@ -167,13 +167,13 @@ def test_a_loss_that_is_no_number_is_said(teacher: torch.nn.Module) -> None:
         recovery.recover(student, teacher, tiny.workload(), PLAN)
 
 
-@given(seed=st.integers(0, 100), several=st.booleans())
-def test_the_distance_is_zero_for_the_same_answer_only(seed: int, several: bool) -> None:
+@given(seed=st.integers(0, 100), multilabel=st.booleans())
+def test_the_distance_is_zero_for_the_same_answer_only(seed: int, multilabel: bool) -> None:
     """Equal answers are at zero, others farther."""
     random = torch.Generator().manual_seed(seed)
     one, other = (torch.randn(2, 3, 4, 4, generator=random) for _ in range(2))
-    assert abs(float(recovery.distance(one, one, several))) < 1e-5
-    assert float(recovery.distance(one, other, several)) > 1e-3
+    assert abs(float(recovery.distance(one, one, multilabel))) < 1e-5
+    assert float(recovery.distance(one, other, multilabel)) > 1e-3
 
 
 def test_trained_as_integers_it_is_in_float_again(teacher: torch.nn.Module) -> None:

@@ -25,7 +25,7 @@ from autoopt.inference.runtimes.layers import Layer
 from autoopt.measure import profiling
 from autoopt.measure.profiling import Profile
 from autoopt.report.diagnosis import Explanation, Side, clean_name, explained, family, pair_layers, percent
-from autoopt.report.explain import explain_trial, float_twin
+from autoopt.report.explain import explain_trial, float_counterpart
 from autoopt.report.explain_picture import explain_picture
 from autoopt.report.explain_text import explain_text
 from autoopt.study.result import OPENVINO_LABEL, REFERENCE_LABEL, StudyResult
@@ -281,13 +281,13 @@ def test_the_twin_is_the_float_trial_most_alike() -> None:
     bf16 = record(3, precision="bf16")
     quantized = record(5, quantize=True)
     study = StudyResult(card(), (reference, yardstick, bf16, quantized, record(6, quantize=True, threads=1)))
-    assert float_twin(study, quantized) == yardstick
-    assert float_twin(study, record(8, quantize=True, precision="bf16")) == bf16
-    assert float_twin(study, bf16) == yardstick
-    assert float_twin(study, record(9, "onnxruntime", quantize=True)) == yardstick
-    assert float_twin(study, yardstick) == reference
-    assert float_twin(study, reference) == yardstick
-    assert float_twin(StudyResult(card(), (quantized,)), quantized) is None
+    assert float_counterpart(study, quantized) == yardstick
+    assert float_counterpart(study, record(8, quantize=True, precision="bf16")) == bf16
+    assert float_counterpart(study, bf16) == yardstick
+    assert float_counterpart(study, record(9, "onnxruntime", quantize=True)) == yardstick
+    assert float_counterpart(study, yardstick) == reference
+    assert float_counterpart(study, reference) == yardstick
+    assert float_counterpart(StudyResult(card(), (quantized,)), quantized) is None
 
 
 @pytest.mark.parametrize("beside", [True, False])
@@ -356,11 +356,7 @@ def stored(home: Path) -> StudyResult:
 
 
 def by_latency(home: Path, latency_ms: float) -> TrialRecord:
-    return next(
-        item
-        for item in stored(home).complete
-        if (item.configuration.section("runtime") or {}).get("latency_ms") == latency_ms
-    )
+    return next(item for item in stored(home).complete if item.configuration.runtime.get("latency_ms") == latency_ms)
 
 
 @pytest.mark.usefixtures("quick")

@@ -144,15 +144,17 @@ def beside(number: int, latency_s: float, slowdown: float = 1.0) -> TrialRecord:
     made = record(number, latency_s * slowdown, 0.9)
     assert made.measurement is not None
     reference = (((0.02 * slowdown,) * 4,),)
-    measured = replace(made.measurement, reference_s=reference, residents=("r",), level_s=0.02 * slowdown)
+    measured = replace(
+        made.measurement, reference_s=reference, reference_workers=("r",), reference_latency_s=0.02 * slowdown
+    )
     return replace(made, measurement=measured)
 
 
 def test_a_host_that_is_busy_at_first_does_not_set_the_level() -> None:
     """All latencies of a study are those of the usual host, also of the first trials, whose host was busy."""
     study = StudyResult(CARD, (beside(0, 0.05, slowdown=3.0), *(beside(number, 0.01) for number in range(1, 7))))
-    assert study.level_s == pytest.approx(0.02)
+    assert study.reference_latency_s == pytest.approx(0.02)
     latencies = [study.headline(trial)["latency_p25_ms"] for trial in study.judged]
     assert latencies == pytest.approx([50.0] + [10.0] * 6)
     later = replace(study, records=(*study.records, *(beside(number, 0.01, slowdown=2.0) for number in range(7, 20))))
-    assert later.level_s == pytest.approx(0.02)
+    assert later.reference_latency_s == pytest.approx(0.02)

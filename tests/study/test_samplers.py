@@ -48,7 +48,7 @@ def played(name: str, space: Space, count: int, seed: int = 0) -> list[str]:
         assert configuration.digest not in seen
         assert space.canonical(raw) == configuration
         seen.add(configuration.digest)
-        settings = configuration.section("runtime") or {}
+        settings = configuration.runtime
         error = float(settings["error"] or 0)
         values = [math.log(float(settings["latency_ms"] or 1)), error]
         failed = len(found) % 3 == 2

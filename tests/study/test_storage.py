@@ -61,7 +61,7 @@ def url(tmp_path: Path) -> str:
 
 def answer(proposal: Proposal) -> TrialRecord:
     """The record of a world that does exactly what the fake runtime's settings say."""
-    settings = proposal.configuration.section("runtime") or {}
+    settings = proposal.configuration.runtime
     latency_s, error = float(settings["latency_ms"] or 0) / 1e3, float(settings["error"] or 0)
     measurement = Measurement((((latency_s,) * 5,),), ((),), (latency_s,), 0.1, 0.1, 10**6, 10**5, {}, HOST.fingerprint)
     value = 0.9 - error
@@ -117,7 +117,9 @@ def test_samples_beside_a_reference_take_the_place_of_lone_ones(space: Space, tm
     with open_study(url(tmp_path), card(space), space) as study:
         alone, *_ = spend(study, 1)
         assert alone.measurement is not None
-        beside = replace(alone.measurement, turns_s=(((0.2,) * 3,),), reference_s=(((0.1,) * 3,),), residents=("r",))
+        beside = replace(
+            alone.measurement, turns_s=(((0.2,) * 3,),), reference_s=(((0.1,) * 3,),), reference_workers=("r",)
+        )
         assert study.add(alone.number, more=beside).measurement == beside
         assert study.add(alone.number, more=alone.measurement).measurement == beside
     with open_study(url(tmp_path), card(space), space) as study:
@@ -138,7 +140,7 @@ def test_limits_make_trials_infeasible_but_keep_their_values(space: Space, tmp_p
         records = spend(study, 48)
         front = study.result.front
 
-    bad = [record for record in records if (record.configuration.section("runtime") or {})["error"] == 0.1]
+    bad = [record for record in records if record.configuration.runtime["error"] == 0.1]
     assert bad
     for record in bad:
         assert record.status is Status.INFEASIBLE
@@ -155,7 +157,7 @@ def test_other_limits_judge_the_same_trials_anew(space: Space, tmp_path: Path) -
     with open_study(url(tmp_path), card(space, limits={"drop": 0.005}), space) as study:
         complete = study.result.complete
 
-    assert {(r.configuration.section("runtime") or {})["error"] for r in complete} == {0}
+    assert {r.configuration.runtime["error"] for r in complete} == {0}
 
 
 def test_a_failed_trial_is_stored_with_its_cause_and_counts(space: Space, tmp_path: Path) -> None:
@@ -182,9 +184,7 @@ def test_the_sampler_learns_from_what_was_told(tmp_path: Path) -> None:
         records = spend(study, 60)
 
     late = [
-        math.log((r.configuration.section("runtime") or {})["latency_ms"])
-        + 10 * (r.configuration.section("runtime") or {})["error"]
-        for r in records[40:]
+        math.log(r.configuration.runtime["latency_ms"]) + 10 * r.configuration.runtime["error"] for r in records[40:]
     ]  # type: ignore[arg-type, operator]
     uniform_mean = (math.log(400) - 1) + 10 * 0.45
     assert sum(late) / len(late) < 0.8 * uniform_mean

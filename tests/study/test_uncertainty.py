@@ -18,7 +18,7 @@ SIGMA = 0.01
 BASE = np.random.default_rng(0).uniform(0.85, 0.95, size=12)
 
 
-def measured(latency_s: float, *, processes: int = 3, resident: str = "r", error: float = 0.0) -> Measurement:
+def measured(latency_s: float, *, processes: int = 3, reference_worker: str = "r", error: float = 0.0) -> Measurement:
     """Processes of four rounds beside a reference of 20 ms, whose rounds differ by `error`."""
     rng = np.random.default_rng(round(latency_s * 1e6))
     rounds = [[tuple(latency_s * float(np.exp(error * rng.normal())) for _ in range(5)) for _ in range(4)]] * processes
@@ -34,8 +34,8 @@ def measured(latency_s: float, *, processes: int = 3, resident: str = "r", error
         {},
         "host",
         reference_s=reference,
-        residents=(resident,) * processes,
-        level_s=0.02,
+        reference_workers=(reference_worker,) * processes,
+        reference_latency_s=0.02,
     )
 
 
@@ -96,7 +96,7 @@ def test_latencies_are_told_apart_beyond_the_noise_of_processes() -> None:
     assert not uncertainty.same_speed(measured(0.0100), measured(0.0105), SIGMA)
     assert uncertainty.same_speed(measured(0.0100), measured(0.01005), SIGMA)
     alike = uncertainty.slower(measured(0.0100), measured(0.0105), SIGMA)
-    other = uncertainty.slower(measured(0.0100), measured(0.0105, resident="s"), SIGMA)
+    other = uncertainty.slower(measured(0.0100), measured(0.0105, reference_worker="s"), SIGMA)
     assert 0.5 * SIGMA < alike.error <= SIGMA * math.sqrt(2 / 3)
     assert other.error > alike.error
     assert other.value == pytest.approx(alike.value)
@@ -129,11 +129,11 @@ def test_chances_to_be_on_the_front() -> None:
     """Clear members are on the front nearly always, dominated ones nearly never, tied ones now and then."""
     records = [trial(0, 0.010, loss=0.02), trial(1, 0.020), trial(2, 0.0201), trial(3, 0.030, loss=0.05)]
     points = np.array([[r.measurement.latency_p25_s, -r.quality.value] for r in records])  # type: ignore[union-attr]
-    chances = uncertainty.front_chances(records, SIGMA, points, {"latency": 0, "quality": 1})
-    assert chances[0] > 0.99
-    assert chances[3] < 0.01
-    assert 0.1 < chances[2] < 0.9
-    assert 0.1 < chances[1] < 1.0
+    probabilities = uncertainty.front_probabilities(records, SIGMA, points, {"latency": 0, "quality": 1})
+    assert probabilities[0] > 0.99
+    assert probabilities[3] < 0.01
+    assert 0.1 < probabilities[2] < 0.9
+    assert 0.1 < probabilities[1] < 1.0
 
 
 def test_verdicts() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from autoopt.compress import NET_STEPS
+from autoopt.compress.export import form_of
 from autoopt.compress.maker import Maker
 from autoopt.core.configuration import Configuration
 from autoopt.core.host import Host
@@ -16,13 +17,12 @@ from autoopt.core.process import Child
 from autoopt.core.scores import DISAGREEMENT, Quality
 from autoopt.core.store import Artifact
 from autoopt.errors import BadData, DataError
-from autoopt.inference.runtimes import runtime
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.quality import score
 from autoopt.measure.timing import Plan
 from autoopt.study.request import Prepared
 from autoopt.study.space import seeds
-from autoopt.study.trial.reference import Yardstick
+from autoopt.study.trial.reference import ReferenceProcess
 from autoopt.study.trial.source_model import SourceModel
 from autoopt.workloads.contract import SplitName, Workload
 
@@ -31,7 +31,7 @@ from autoopt.workloads.contract import SplitName, Workload
 class Bench:
     """What a trial needs besides its configuration: the same for all trials of a study.
 
-    `cases` are the packed images of `split`, `yardstick` keeps the reference that every trial is measured beside.
+    `cases` are the packed images of `split`, `reference` is the process that every trial is measured beside.
     `plan` says how long to measure; each answer of a worker process may take `measure_timeout_s`, and it may hold
     `worker_memory_bytes` (None: a share of the host's). `source` is there where predictions are compared with those of
     the source model. `on_stage` is told the name of each stage as it begins.
@@ -41,7 +41,7 @@ class Bench:
     maker: Maker
     host: Host
     cases: Artifact
-    yardstick: Yardstick
+    reference: ReferenceProcess
     split: SplitName = "val"
     plan: Plan = field(default_factory=Plan)
     measure_timeout_s: float = 300.0
@@ -51,10 +51,8 @@ class Bench:
 
     def begin(self, configuration: Configuration) -> None:
         """Let the maker begin the export that `configuration` needs while the parent goes on."""
-        settings = configuration.section("runtime") or {}
-        if any(configuration.section(name) is not None for name in NET_STEPS):
-            return
-        self.maker.begin_export(runtime(str(settings["name"])).FORMAT, str(settings.get("precision", "f32")))
+        if all(configuration.section(name) is None for name in NET_STEPS):
+            self.maker.begin_export(*form_of(configuration.runtime))
 
     def score(self, predictions: Sequence[np.ndarray], only: Sequence[int] | None = None) -> Quality:
         """The quality of the predictions of all cases, or of those with the indices `only`: see `quality.score`."""
@@ -69,11 +67,12 @@ def open_bench(
     on_stage: Callable[[str], None] = lambda stage: None,
     child: Child | None = None,
     plan: Plan | None = None,
-    level_s: float | None = None,
+    reference_latency_s: float | None = None,
 ) -> Iterator[Bench]:
     """The bench of a prepared request, with its maker process (`child`, if it was started), which ends with the block.
 
-    `level_s` is what the reference takes on this host, where a study already knows; `plan` how long to measure.
+    `reference_latency_s` is what the reference takes on this host, where a study already knows; `plan` says how long
+    to measure.
 
     The maker is still loading the model when the block begins: `bench.maker.check()` waits for it and raises
     WeightsError when the weights do not fit. Raises DataError when a case of val cannot be read.
@@ -86,14 +85,16 @@ def open_bench(
             cases = pack_cases(prepared.workload, "val", prepared.store)
         except BadData as error:  # every trial needs these cases: it is no trial's failure
             raise DataError(error.message) from error
-        with Yardstick(prepared.workload, maker, seeds(prepared.space), cases, plan, level_s=level_s) as yardstick:
+        with ReferenceProcess(
+            prepared.workload, maker, seeds(prepared.space), cases, plan, reference_latency_s=reference_latency_s
+        ) as reference:
             source = SourceModel(prepared.workload, maker, seeds(prepared.space), cases, prepared.store)
             yield Bench(
                 prepared.workload,
                 maker,
                 prepared.host,
                 cases,
-                yardstick,
+                reference,
                 plan=plan,
                 on_stage=on_stage,
                 source=source if DISAGREEMENT in prepared.card.limits else None,

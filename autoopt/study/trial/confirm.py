@@ -26,7 +26,9 @@ def head_to_head(records: Sequence[TrialRecord], bench: Bench, stages: Stages) -
     """One more process of each of `records`, all beside each other and the reference. Raises TrialError."""
     subjects = [_subject(record, bench, stages, bench.cases) for record in records]
     with stages("measure", "recheck"):
-        return together(subjects, host=bench.host, plan=bench.plan.thorough(), resident=bench.yardstick.resident())
+        return together(
+            subjects, host=bench.host, plan=bench.plan.thorough(), reference_worker=bench.reference.worker()
+        )
 
 
 def on_test(record: TrialRecord, bench: Bench, stages: Stages, cases: Artifact) -> Quality:
@@ -41,4 +43,4 @@ def _subject(record: TrialRecord, bench: Bench, stages: Stages, cases: Artifact)
     configuration = record.configuration
     pipeline = configured(bench.workload.pipeline, configuration)
     artifact = make(configuration, bench.maker, pipeline, stages)[-1]
-    return Subject(artifact, configuration.section("runtime") or {}, pipeline, cases, bench.workload.latency)
+    return Subject(artifact, configuration.runtime, pipeline, cases, bench.workload.latency)

@@ -57,7 +57,7 @@ def evaluate(
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     record = TrialRecord(configuration, Status.COMPLETE, origin=origin, label=label, started_at=started_at)
     stages = Stages(bench.on_stage)
-    settings = configuration.section("runtime") or {}
+    settings = configuration.runtime
     pipeline = configured(bench.workload.pipeline, configuration)
     try:
         with Workers(settings) as workers:  # a process that will measure loads its runtime while the artifact is made
@@ -65,16 +65,16 @@ def evaluate(
             record = replace(record, artifacts=tuple(artifact.key for artifact in chain))
 
             with stages("make", "reference"):  # of the first trial only
-                resident = bench.yardstick.resident()
-            itself = configuration == bench.yardstick.configuration
+                reference_worker = bench.reference.worker()
+            itself = configuration == bench.reference.configuration
             subject = Subject(chain[-1], settings, pipeline, bench.cases, bench.workload.latency)
-            bench.maker.quarantine.check(_part(record))
+            bench.maker.known_failures.check(_part(record))
             measuring = Measuring(
                 subject,
                 workers,
                 host=bench.host,
                 plan=bench.plan,
-                resident=resident,
+                reference_worker=reference_worker,
                 clear=never if stop is None or itself else stop.clear,
                 timeout_s=bench.measure_timeout_s,
                 memory_bytes=bench.worker_memory_bytes,
@@ -89,7 +89,7 @@ def evaluate(
         raise
     except TrialError as error:
         if stages.current in ("look", "measure"):
-            bench.maker.quarantine.note(_part(record), error)
+            bench.maker.known_failures.note(_part(record), error)
         failure = Failure(error.cause, error.stage or stages.current, error.message, error.log_tail)
     except Exception as error:  # a fault of ours or of the user's workload: this trial is lost, the study is not
         message = f"{type(error).__name__}: {error}"
@@ -118,7 +118,7 @@ def _until(record: TrialRecord, stop: StopRule | None) -> Verdict | None:
 
 def _part(record: TrialRecord) -> str:
     """What is to blame when measuring fails: this artifact with these settings, whatever the number of threads."""
-    settings = record.configuration.section("runtime") or {}
+    settings = record.configuration.runtime
     return canonical_json(
         [record.artifacts[-1], {name: item for name, item in settings.items() if name not in ("threads", "streams")}]
     )

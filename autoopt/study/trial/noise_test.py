@@ -44,16 +44,22 @@ def calibrate(
         prepared = prepare(Request(workload=WORKLOAD, space=SPACE, home=Path(folder)))
         with open_bench(prepared, on_stage=on_stage) as bench:
             bench.maker.check()
-            resident = bench.yardstick.resident()
-            if resident is None:
+            reference_worker = bench.reference.worker()
+            if reference_worker is None:
                 raise Unsupported(
-                    f"an A/A test needs a runtime that works here: {bench.yardstick.refused}", stage="noise"
+                    f"an A/A test needs a runtime that works here: {bench.reference.refused}", stage="noise"
                 )
             plan = Plan(processes=1)
             measured = []
             for index in range(processes):
                 on_stage(f"A/A {index + 1} of {processes}")
-                found, _ = measure(resident.subject, host=bench.host, plan=plan, resident=resident, predict=False)
+                found, _ = measure(
+                    reference_worker.subject,
+                    host=bench.host,
+                    plan=plan,
+                    reference_worker=reference_worker,
+                    predict=False,
+                )
                 measured.append(found)
     noise = noise_of(measured)
     on_stage("peaks")

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Self
 
+from autoopt.compress.export import form_of
 from autoopt.compress.maker import Maker
 from autoopt.core.configuration import Configuration
 from autoopt.core.store import Artifact
 from autoopt.errors import TrialError
-from autoopt.inference.runtimes import runtime
-from autoopt.measure.launcher import Resident
+from autoopt.measure.launcher import ReferenceWorker
 from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Plan
 from autoopt.study.result import OPENVINO_LABEL, REFERENCE_LABEL
@@ -24,10 +24,11 @@ from autoopt.workloads.contract import Workload
 PREFERRED = (OPENVINO_LABEL, REFERENCE_LABEL)
 
 
-class Yardstick:
+class ReferenceProcess:
     """The resident reference of a study; a context manager.
 
-    `seeds` are those of the space, `level_s` what the reference took when the study began, None for a new one.
+    `seeds` are those of the space, `reference_latency_s` is what the reference took when the study began, None for a
+    new one.
     `configuration` is the seed in use, None while there is none; `refused` says why others were not taken.
     """
 
@@ -39,13 +40,19 @@ class Yardstick:
         cases: Artifact,
         plan: Plan,
         *,
-        level_s: float | None = None,
+        reference_latency_s: float | None = None,
     ) -> None:
         exact = [seed for seed in seeds if seed.label.endswith("f32")]
         self._seeds = sorted(exact, key=lambda seed: PREFERRED.index(seed.label) if seed.label in PREFERRED else 9)
-        self._workload, self._maker, self._cases, self._plan, self._level_s = workload, maker, cases, plan, level_s
+        self._workload, self._maker, self._cases, self._plan, self._reference_latency_s = (
+            workload,
+            maker,
+            cases,
+            plan,
+            reference_latency_s,
+        )
         self._held = ExitStack()
-        self._resident: Resident | None = None
+        self._reference_worker: ReferenceWorker | None = None
         self.configuration: Configuration | None = None
         self.label = ""
         self.refused: dict[str, str] = {}
@@ -56,25 +63,24 @@ class Yardstick:
     def __exit__(self, *exc_info: object) -> None:
         self._held.close()
 
-    def resident(self) -> Resident | None:
+    def worker(self) -> ReferenceWorker | None:
         """The open process of the reference, None where no seed can be one. Slow the first time."""
-        while self._resident is None and self._seeds:
+        while self._reference_worker is None and self._seeds:
             seed = self._seeds.pop(0)
             try:
-                self._resident = self._open(seed.configuration)
+                self._reference_worker = self._open(seed.configuration)
                 self.configuration, self.label = seed.configuration, seed.label
             except TrialError as error:  # the seed's own trial tells it in full
                 self.refused[seed.label] = error.message
-        return self._resident
+        return self._reference_worker
 
-    def _open(self, configuration: Configuration) -> Resident:
-        settings = configuration.section("runtime") or {}
-        executes = runtime(str(settings["name"]))
-        artifact = self._maker.export(executes.FORMAT, str(settings.get("precision", "f32")))
+    def _open(self, configuration: Configuration) -> ReferenceWorker:
+        settings = configuration.runtime
+        artifact = self._maker.export(*form_of(settings))
         subject = Subject(artifact, settings, self._workload.pipeline, self._cases, self._workload.latency)
-        resident = Resident(subject, self._plan, level_s=self._level_s)
+        reference_worker = ReferenceWorker(subject, self._plan, reference_latency_s=self._reference_latency_s)
         with ExitStack() as opening:
-            opening.enter_context(resident)
-            resident.open()
+            opening.enter_context(reference_worker)
+            reference_worker.open()
             self._held.push(opening.pop_all())
-        return resident
+        return reference_worker

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from autoopt.compress.export import form_of
 from autoopt.compress.maker import Maker
 from autoopt.core.configuration import digest
 from autoopt.core.store import Artifact, Store
 from autoopt.errors import TrialError
-from autoopt.inference.runtimes import runtime
 from autoopt.measure.files import array_name, case_ids
 from autoopt.measure.launcher import predictions
 from autoopt.measure.subject import Subject
@@ -44,8 +44,8 @@ class SourceModel:
         raise error or TrialError("no seed of the space runs the source model in FP32", stage="source")
 
     def _kept(self, seed: Seed) -> Artifact:
-        settings = seed.configuration.section("runtime") or {}
-        artifact = self._maker.export(runtime(str(settings["name"])).FORMAT, str(settings.get("precision", "f32")))
+        settings = seed.configuration.runtime
+        artifact = self._maker.export(*form_of(settings))
         pipeline = self._workload.pipeline
         made_by = {
             "model": artifact.key,

@@ -79,4 +79,4 @@ def test_seeds(host: Host, labels: list[str]) -> None:
     found = seeds(load_space("default", host))
     assert [seed.label for seed in found] == labels
     assert all(seed.raw is not None for seed in found)
-    assert {(seed.configuration.section("runtime") or {})["threads"] for seed in found} == {host.cores}
+    assert {seed.configuration.runtime["threads"] for seed in found} == {host.cores}

@@ -371,7 +371,7 @@ def test_seeds_come_in_order(folder: Path) -> None:
     assert len({seed.configuration for seed in found}) == len(found)
     plain = seeds(load(folder, document, HOST))
     assert [seed.label for seed in plain] == ["torch f32", "openvino f32", "openvino int8", "fake f32", "fake int8"]
-    assert (plain[0].configuration.section("runtime") or {})["threads"] == 2, "no more threads than cores"
+    assert plain[0].configuration.runtime["threads"] == 2, "no more threads than cores"
 
 
 def test_seeds_of_a_fake_space(folder: Path) -> None:

@@ -32,8 +32,8 @@ def same_model(seed: int, call: Callable[[np.random.Generator], float]) -> list[
             {},
             "host",
             reference_s=(turns(),),
-            residents=("r",),
-            level_s=0.01,
+            reference_workers=("r",),
+            reference_latency_s=0.01,
         )
         for _ in range(PROCESSES)
     ]

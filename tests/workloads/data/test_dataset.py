@@ -141,9 +141,9 @@ def test_classes_and_several_labels_from_a_table(tmp_path: Path) -> None:
         + "\n".join(",".join([row.split(",")[0], *row.split(",")[2:]]) for row in rows)
         + "\n"
     )
-    several = read_dataset(tmp_path, "classification")
-    assert several.multilabel and several.labels == ("oedema", "fracture")
-    assert {case.id: case.read().reference.tolist() for case in all_cases(several)}["3.png"] == [1, 1]
+    multilabel = read_dataset(tmp_path, "classification")
+    assert multilabel.multilabel and multilabel.labels == ("oedema", "fracture")
+    assert {case.id: case.read().reference.tolist() for case in all_cases(multilabel)}["3.png"] == [1, 1]
 
 
 def test_arrays(tmp_path: Path) -> None:
@@ -244,8 +244,8 @@ def test_names_of_labels_never_change_their_meaning(tmp_path: Path) -> None:
         picture(tmp_path / "c" / str(index % 2) / f"{index}.png", index)
         lines.append(f"{index}.png,{index % 2},{'True' if index % 3 else 'False'}")
     (tmp_path / "b" / "cases.csv").write_text("\n".join(lines))
-    several = read_dataset(tmp_path / "b", "classification", ("fracture", "oedema"))
-    assert {case.id: case.read().reference.tolist() for case in all_cases(several)}["3.png"] == [0, 1]
+    multilabel = read_dataset(tmp_path / "b", "classification", ("fracture", "oedema"))
+    assert {case.id: case.read().reference.tolist() for case in all_cases(multilabel)}["3.png"] == [0, 1]
     numbered = read_dataset(tmp_path / "c", "classification", ("healthy", "ill"))
     assert all(int(case.read().reference) == int(case.id[0]) for case in all_cases(numbered))
 

@@ -31,12 +31,12 @@ def read_case_table(path: Path, task: Task) -> Found:
     raise_problems(problems)
     names = list(lines[0]) if lines else []
     channels = sorted((name for name in names if _channel_number(name) >= 0), key=_channel_number)
-    several = [name for name in names if name.startswith(f"{LABEL}_")] if task == "classification" else []
+    multilabel = [name for name in names if name.startswith(f"{LABEL}_")] if task == "classification" else []
     label = VALUE if task == "classification" and VALUE in names else LABEL
-    if label not in names and not several:
+    if label not in names and not multilabel:
         raise DataError(f"{path} must have the column {label} for a {task}, it has {', '.join(names) or 'no lines'}")
     columns = Columns.of(names)
-    special = {*channels, *several, label, columns.split}
+    special = {*channels, *multilabel, label, columns.split}
     items = []
     for number, line in enumerate(lines, start=2):
         where = f"{path} line {number}"
@@ -44,7 +44,7 @@ def read_case_table(path: Path, task: Task) -> Found:
         name = line.get(SUBJECT) or line[f"{CHANNEL}0"]
         group, split = columns.read(line, name, where, found)
         images = [_inside(path.parent, line[channel], f"{where}, {channel}", found) for channel in channels]
-        target = _target(path.parent, line, label, several, task, where, found)
+        target = _target(path.parent, line, label, multilabel, task, where, found)
         problems += found
         if target is not None and not found:
             tags = {key: value for key, value in line.items() if key not in special}
@@ -52,7 +52,7 @@ def read_case_table(path: Path, task: Task) -> Found:
             items.append(Item(name, group, split, present, target, tags))
     raise_problems([*problems, *_repeated(path, items)])
     return Found(
-        _unique(items), f"cases from the table {path.name}", tuple(n.removeprefix(f"{LABEL}_") for n in several)
+        _unique(items), f"cases from the table {path.name}", tuple(n.removeprefix(f"{LABEL}_") for n in multilabel)
     )
 
 
@@ -74,21 +74,21 @@ def _target(
     folder: Path,
     line: Mapping[str, str],
     label: str,
-    several: Sequence[str],
+    multilabel: Sequence[str],
     task: Task,
     where: str,
     problems: list[str],
 ) -> Source | str | tuple[int, ...] | None:
     if task == "segmentation":
         return _inside(folder, line[label], f"{where}, {label}", problems)
-    if not several:
+    if not multilabel:
         if not line[label].strip():
             problems.append(f"{where}: {label} must name the class, it is empty")
         return line[label].strip()
-    values = [line[name].strip().lower() for name in several]
+    values = [line[name].strip().lower() for name in multilabel]
     problems += [
         f"{where}: {name} must be 0 or 1, got {line[name]!r}"
-        for name, value in zip(several, values, strict=True)
+        for name, value in zip(multilabel, values, strict=True)
         if value not in YES + NO
     ]
     return tuple(int(value in YES) for value in values)
