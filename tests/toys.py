@@ -74,11 +74,11 @@ def toy_runtime(name: str) -> SimpleNamespace:
 def installed() -> Iterator[None]:
     """The toys in the two tables; afterwards these are as they were, in their order."""
     steps = {
-        name: SimpleNamespace(NAME=name, SWITCH="off", PARAMETERS={}, canonical=lambda *settings: None)
+        name: SimpleNamespace(NAME=name, SWITCH="off", PARAMETERS={}, canonical=lambda *settings: None, change=None)
         for name in STEPS
     }
     steps["quantize"] = SimpleNamespace(
-        NAME="quantize", SWITCH="scheme", PARAMETERS=QUANTIZE, canonical=canonical_quantize
+        NAME="quantize", SWITCH="scheme", PARAMETERS=QUANTIZE, canonical=canonical_quantize, apply=None
     )
     toys = {**{name: toy_runtime(name) for name in PARAMETERS}, **steps}
     kept = dict(RUNTIMES), dict(STEPS)

@@ -1,34 +1,36 @@
-"""Compression steps (axis 2a): one file each, one line each in a table, in the order they are applied."""
+"""Compression steps: one file each, one line each in the table, in the order in which they are applied."""
 
 from __future__ import annotations
 
-import importlib
 from typing import cast
 
 from autoopt.compress.base import GraphStep, NetStep, Step
+from autoopt.core.tables import Table
 
-NET_STEPS: dict[str, str] = {
-    "coarsen": "autoopt.compress.reduce_resolution",
-    "prune": "autoopt.compress.prune",
-    "factorize": "autoopt.compress.factorize",
-    "recover": "autoopt.compress.recover",
-}
-"""What changes the network before it is exported: section name to module, a `NetStep` (base.py)."""
-STEPS: dict[str, str] = {
-    **NET_STEPS,
-    "quantize": "autoopt.compress.quantize",
-}
-"""All steps; the others change the exported graph, a `GraphStep`. Importing one loads no heavy library."""
+STEPS = Table(
+    "step",
+    {
+        "coarsen": "autoopt.compress.reduce_resolution",
+        "prune": "autoopt.compress.prune",
+        "factorize": "autoopt.compress.factorize",
+        "recover": "autoopt.compress.recover",
+        "quantize": "autoopt.compress.quantize",
+    },
+)
+"""Section name to module, a `NetStep` or a `GraphStep` (base.py). Importing one loads no heavy library.
+
+All that change the network come before all that change the exported graph, each kind in the order of this table.
+"""
 
 
 def step(name: str) -> Step:
     """The step module called `name`. Raises KeyError for a name that is not in the table."""
-    return cast(Step, importlib.import_module(STEPS[name]))
+    return cast(Step, STEPS.load(name))
 
 
 def net_step(name: str) -> NetStep:
     """The step called `name`, which changes the network."""
-    return cast(NetStep, importlib.import_module(NET_STEPS[name]))
+    return cast(NetStep, step(name))
 
 
 def graph_step(name: str) -> GraphStep:
@@ -36,6 +38,11 @@ def graph_step(name: str) -> GraphStep:
     return cast(GraphStep, step(name))
 
 
+def net_steps() -> list[str]:
+    """The names of the steps that change the network before it is exported, in order."""
+    return [name for name in STEPS if hasattr(step(name), "change")]
+
+
 def graph_steps() -> list[str]:
-    """The names of the steps that change the graph, in order."""
-    return [name for name in STEPS if name not in NET_STEPS]
+    """The names of the steps that change the exported graph, in order."""
+    return [name for name in STEPS if hasattr(step(name), "apply")]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from autoopt.compress import NET_STEPS, graph_steps, net_step
+from autoopt.compress import graph_steps, net_step, net_steps
 from autoopt.compress.export import form_of
 from autoopt.compress.maker import Maker
 from autoopt.core.configuration import Configuration
@@ -17,7 +17,7 @@ from autoopt.inference.pipeline import Pipeline
 def make(configuration: Configuration, maker: Maker, pipeline: Pipeline, stages: Stages) -> list[Artifact]:
     """The artifacts of a configuration, from the first change of the network to what is measured. Raises TrialError."""
     chain: list[Artifact] = []
-    for name in NET_STEPS:
+    for name in net_steps():
         for part in net_step(name).parts(configuration.section(name) or {}):
             with stages("make", name):
                 chain.append(maker.net(name, part, chain[-1] if chain else None, pipeline))

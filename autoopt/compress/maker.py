@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from autoopt import errors, nets
-from autoopt.compress import NET_STEPS, export, fuse_pre_post, selectors, sensitivity
+from autoopt.compress import export, fuse_pre_post, net_steps, selectors, sensitivity
 from autoopt.compress import step as step_module
 from autoopt.compress.known_failures import KnownFailures
 from autoopt.compress.sensitivity import Rank
@@ -40,9 +40,8 @@ TIMEOUTS_S: Mapping[str, float] = {
     "check": 300.0,
     "export": 300.0,
     "quantize": 900.0,
-    **dict.fromkeys(NET_STEPS, TRAINING_TIMEOUT_S),
 }
-"""Seconds that a stage may take by default: all that changes a network trains it."""
+"""Seconds that a stage may take by default; `TRAINING_TIMEOUT_S` for what changes a network, since that trains it."""
 OTHER_TIMEOUT_S = 900.0
 
 
@@ -74,7 +73,7 @@ class Maker:
         self._weights = weights.resolve()
         self._store = store
         self._host = host
-        self._timeouts_s = {**TIMEOUTS_S, **(timeout_s or {})}
+        self._timeouts_s = {**dict.fromkeys(net_steps(), TRAINING_TIMEOUT_S), **TIMEOUTS_S, **(timeout_s or {})}
         self._memory_bytes = dict(memory_bytes or {})
         self._pipeline = workload.pipeline
         self._identity = _identity(workload)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autoopt.compress import NET_STEPS, STEPS, step
+from autoopt.compress import STEPS, net_steps, step
 from autoopt.compress.chain import Stages, make
 from autoopt.compress.known_failures import FAILED_BEFORE
 from autoopt.compress.maker import Maker
@@ -168,7 +168,7 @@ class _Row:
         with host_lock(LOCK, timeout_s=LOCK_WAIT_S) if self._timed else nullcontext():
             seconds = self._children[name].call(job, stage="measure", timeout_s=TIMEOUT_S)["seconds"]
         found = np.load(answers, allow_pickle=False)
-        network = canonical_json({item: configuration.section(item) for item in NET_STEPS})
+        network = canonical_json({item: configuration.section(item) for item in net_steps()})
         wanted = self._wanted.setdefault(network, found)
         return None if seconds is None else seconds[1] / seconds[0], _agreement_db(found, wanted)
 

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from autoopt.core import memory
+from autoopt.core.tables import added_lines
 from autoopt.errors import TRIAL_ERRORS, Crash, OutOfMemory, Timeout, TrialError
 
 ENVIRONMENT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
@@ -190,7 +191,7 @@ class Child:
         package_root = str(Path(__file__).resolve().parents[2])
         paths = [str(Path(path).absolute()) for path in sys.path] + [package_root]
         environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
-        return {**environment, **QUIET, **self._environment}
+        return {**environment, **QUIET, **added_lines(), **self._environment}
 
     def _read_line(self, stage: str, timeout_s: float, memory_bytes: int | None) -> bytes:
         assert self._process is not None

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from autoopt.compress import NET_STEPS, graph_steps, net_step
+from autoopt.compress import graph_steps, net_step, net_steps
 from autoopt.compress.export import form_of
 from autoopt.compress.maker import Maker
 from autoopt.compress.training_settings import batch_of, steps_of
@@ -154,7 +154,7 @@ class _Rest:
             stage: [part for link, part in parts.items() if link not in made.get(stage, {})]
             for stage, parts in _artifacts(to_come).items()
         }
-        trained = any(artifacts.get(stage) for stage in NET_STEPS)
+        trained = any(artifacts.get(stage) for stage in net_steps())
         costs = _Costs.of(prepared, known, call_s if trained else None)
         per_trial = _median(
             [record.seconds.get("measure", 0.0) + record.seconds.get("score", 0.0) for record in known],
@@ -163,10 +163,12 @@ class _Rest:
         making_s = sum(costs.seconds(stage, part) for stage, parts in artifacts.items() for part in parts)
         # The whole network's answers are asked once, for all trainings.
         views = sum(
-            _examples(part.settings, prepared.workload) for stage in NET_STEPS for part in artifacts.get(stage, ())
+            _examples(part.settings, prepared.workload) for stage in net_steps() for part in artifacts.get(stage, ())
         )
         seen = sum(
-            _examples(part.settings, prepared.workload) for stage in NET_STEPS for part in made.get(stage, {}).values()
+            _examples(part.settings, prepared.workload)
+            for stage in net_steps()
+            for part in made.get(stage, {}).values()
         )
         making_s += costs.call_s * max(0.0, min(seen + views, MOST_VIEWS) - seen)
         return cls(len(to_come), artifacts, trials * per_trial + making_s)
@@ -207,7 +209,7 @@ class _Costs:
 
     def seconds(self, stage: str, part: _Part) -> float:
         """Of one artifact of a stage: a training is as long as its work, all else as long as others of its kind."""
-        if stage in NET_STEPS:
+        if stage in net_steps():
             return DEFAULT_MAKE_S + (self.training_s or self.call_s) * _work(part.settings, part.share, self.workload)
         return self.made_s.get(stage, DEFAULT_RANKING_S if stage == "sensitivity" else DEFAULT_MAKE_S)
 
@@ -238,7 +240,7 @@ def _artifacts(configurations: Sequence[Configuration]) -> dict[str, dict[str, _
     chains: dict[str, dict[str, _Part]] = {}
     for configuration in configurations:
         link, share = "", 1.0
-        for name in NET_STEPS:
+        for name in net_steps():
             module, before = net_step(name), share
             for part in module.parts(configuration.section(name) or {}):
                 link, share = digest([link, name, part]), before * module.left(part)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from autoopt.compress import NET_STEPS, step
+from autoopt.compress import net_steps, step
 from autoopt.core.configuration import Configuration, Scalar
 
 _DESCRIBED = {
@@ -38,7 +38,7 @@ def describe(configuration: Configuration) -> str:
     runtime: dict[str, Scalar] = sections.pop("runtime", None) or {}
     words = [str(runtime.pop("name", "?"))]
     for name, settings in sorted(sections.items()):
-        if settings is not None and name in NET_STEPS:
+        if settings is not None and name in net_steps():
             words += _net_words(name, settings)
         elif settings is not None:
             known = _DESCRIBED.get(name, tuple(settings))

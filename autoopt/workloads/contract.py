@@ -20,6 +20,7 @@ import numpy as np
 
 from autoopt.core.configuration import Scalar, digest
 from autoopt.core.parameters import Parameter
+from autoopt.core.tables import Table
 from autoopt.errors import UsageError, WorkloadError
 from autoopt.inference.pipeline import Pipeline
 
@@ -33,20 +34,26 @@ space moves work between the pipeline and the graph (`Space.timed`)."""
 SplitName = Literal["train", "calibration", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "calibration", "val", "test")
 
-BUILT_IN: dict[str, str] = {
-    "histo": "autoopt.workloads.histo",
-    "brain": "autoopt.workloads.brain",
-    "cardiac": "autoopt.workloads.cardiac",
-    "dfu": "autoopt.workloads.dfu",
-}
+BUILT_IN = Table(
+    "workload",
+    {
+        "histo": "autoopt.workloads.histo",
+        "brain": "autoopt.workloads.brain",
+        "cardiac": "autoopt.workloads.cardiac",
+        "dfu": "autoopt.workloads.dfu",
+    },
+)
 """Name to module. Such a module has `SUMMARY`, `OPTIONS` (name to Parameter), `workload(data: Path, **options)`,
 `write_demo(folder: Path)`, `demo_options()` (those of the shipped baseline) and `DEMO_WEIGHTS: Path`."""
 
-MODELS: dict[str, str] = {
-    "onnx": "autoopt.workloads.models.onnx_file",
-    "bundle": "autoopt.workloads.models.monai_bundle",
-    "checkpoint": "autoopt.workloads.models.checkpoint",
-}
+MODELS = Table(
+    "kind of model",
+    {
+        "onnx": "autoopt.workloads.models.onnx_file",
+        "bundle": "autoopt.workloads.models.monai_bundle",
+        "checkpoint": "autoopt.workloads.models.checkpoint",
+    },
+)
 """Kinds of models that someone brings, asked in this order. Such a module has `matches(model: str)`, `OPTIONS` and
 `workload(model: str, data: Path, options)`."""
 MODEL = "model:"
@@ -191,7 +198,7 @@ def load_workload(source: str, data: Path | None, home: Path, options: Mapping[s
     """
     options = dict(options or {})
     if source in BUILT_IN:
-        module = importlib.import_module(BUILT_IN[source])
+        module = BUILT_IN.load(source)
         chosen = read_options(source, module.OPTIONS, options)
         if data is not None:
             workload: Workload = module.workload(data, **chosen)
@@ -245,8 +252,8 @@ def read_options(source: str, known: Mapping[str, Parameter], given: Mapping[str
 def _load_model(model: str, data: Path | None, options: Mapping[str, Scalar]) -> tuple[str, Workload]:
     if data is None:
         raise WorkloadError(f"the model {model} needs cases: give --data DIR")
-    for name in MODELS.values():
-        module = importlib.import_module(name)
+    for kind in MODELS:
+        module = MODELS.load(kind)
         if module.matches(model):
             where, colon, function = model.rpartition(":")
             path = Path(where) if colon else Path(model)

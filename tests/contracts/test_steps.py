@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.compress import NET_STEPS, STEPS, graph_step, graph_steps, net_step, step
+from autoopt.compress import STEPS, graph_step, graph_steps, net_step, net_steps, step
 from autoopt.core.configuration import Scalar, canonical_json
 from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
@@ -36,7 +36,7 @@ NET_EXAMPLES: dict[str, dict[str, Scalar]] = {
 
 every_step = pytest.mark.parametrize("name", STEPS)
 every_graph_step = pytest.mark.parametrize("name", graph_steps())
-every_net_step = pytest.mark.parametrize("name", NET_STEPS)
+every_net_step = pytest.mark.parametrize("name", net_steps())
 
 
 @pytest.fixture(scope="module")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import cast
 
+from autoopt.core.tables import Table
 from autoopt.inference.runtimes.base import Runtime
 
-RUNTIMES: dict[str, str] = {
-    "torch": "autoopt.inference.runtimes.torch",
-    "onnxruntime": "autoopt.inference.runtimes.onnxruntime",
-    "openvino": "autoopt.inference.runtimes.openvino",
-    "fake": "autoopt.inference.runtimes.fake",
-}
+RUNTIMES = Table(
+    "runtime",
+    {
+        "torch": "autoopt.inference.runtimes.torch",
+        "onnxruntime": "autoopt.inference.runtimes.onnxruntime",
+        "openvino": "autoopt.inference.runtimes.openvino",
+        "fake": "autoopt.inference.runtimes.fake",
+    },
+)
 """Name to module; the module is a `Runtime` (base.py). Importing it loads no heavy library."""
 
 
 def runtime(name: str) -> Runtime:
     """The runtime module called `name`. Raises KeyError for a name that is not in the table."""
-    return cast(Runtime, importlib.import_module(RUNTIMES[name]))
+    return cast(Runtime, RUNTIMES.load(name))

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from autoopt.compress import NET_STEPS, STEPS, step
+from autoopt.compress import graph_steps, net_steps, step
 from autoopt.core.configuration import Configuration, Scalar, canonical_json
 from autoopt.core.host import Host
 from autoopt.inference.pipeline import Pipeline
@@ -26,10 +26,6 @@ from autoopt.workloads.contract import Latency
 
 TEXT_SCHEMA = 1
 RUNTIME = "runtime"
-SECTIONS = (PIPELINE, *STEPS)
-"""What comes before the runtime, in the order of the way of the data."""
-OWN = frozenset({PIPELINE, *NET_STEPS})
-"""What is the workload's own where nothing is said of it."""
 ENUMERATION_LIMIT = 200_000
 """Raw points that may be looked at: some seconds. Beyond it a count is a lower bound."""
 _SAMPLES = 4000
@@ -105,8 +101,8 @@ class Space:
             dimension = self._by_name.get(name)
             sections.setdefault(section, {})[key] = value if dimension is None else dimension.snap(value)
         executed = self._canonical_runtime(sections[RUNTIME])
-        steps = {name: self._canonical_step(name, executed)(sections.get(name, {})) for name in SECTIONS}
-        return _configuration({**steps, RUNTIME: executed})
+        steps = {name: self._canonical_step(name, executed)(sections.get(name, {})) for name in self._sections}
+        return self._configuration({**steps, RUNTIME: executed})
 
     def points(self, limit: int | None = None) -> Iterator[tuple[dict[str, Scalar], Configuration]]:
         """Every canonical point once, with the first raw point that means it; at most `limit`.
@@ -120,12 +116,14 @@ class Space:
         """The number of canonical points; a lower bound when more than `limit` raw points had to be looked at."""
         if not any(dimension.continuous for dimension in self.dimensions):
             total, looked_at = 0, self._section_size(RUNTIME)
-            per_runtime = sum(self._section_size(name) for name in SECTIONS)
+            per_runtime = sum(self._section_size(name) for name in self._sections)
             if looked_at + per_runtime <= limit:
                 runtimes = self._runtimes
                 if looked_at + per_runtime * len(runtimes) <= limit:
                     for executed in runtimes:
-                        total += math.prod(sum(1 for _ in self._unique_of_step(name, executed)) for name in SECTIONS)
+                        total += math.prod(
+                            sum(1 for _ in self._unique_of_step(name, executed)) for name in self._sections
+                        )
                     return Count(total, exact=True)
         rng = np.random.default_rng(0)
         return Count(len({self.canonical(self.random(rng)).text for _ in range(min(limit, _SAMPLES))}), exact=False)
@@ -137,10 +135,10 @@ class Space:
     def raw_for(self, configuration: Configuration) -> dict[str, Scalar] | None:
         """A raw point that means `configuration`, or None when it is not in this space."""
         executed = configuration.section(RUNTIME)
-        if executed is None or not set(configuration.sections()) <= {*SECTIONS, RUNTIME}:
+        if executed is None or not set(configuration.sections()) <= {*self._sections, RUNTIME}:
             return None
         raw = self._find(RUNTIME, executed, self._canonical_runtime)
-        for name in SECTIONS:
+        for name in self._sections:
             part = self._find(name, configuration.section(name), self._canonical_step(name, executed))
             if raw is None or part is None:
                 return None
@@ -151,8 +149,8 @@ class Space:
         # Settings of one section have no effect on another's but through the canonical runtime, so
         # each section is made unique by itself: a sum of products instead of one huge product.
         for runtime_raw, executed in self._unique(RUNTIME, self._canonical_runtime):
-            for raw, sections in self._combinations(SECTIONS, executed or {}):
-                yield {**runtime_raw, **raw}, _configuration({**sections, RUNTIME: executed})
+            for raw, sections in self._combinations(self._sections, executed or {}):
+                yield {**runtime_raw, **raw}, self._configuration({**sections, RUNTIME: executed})
 
     def _combinations(
         self, steps: tuple[str, ...], executed: Settings
@@ -216,25 +214,33 @@ class Space:
         return lambda settings: step(name).canonical(settings, executed, self.host)
 
     def _of(self, section: str) -> tuple[Dimension, ...]:
-        return self._sections.get(section, ())
+        return self._by_section.get(section, ())
+
+    @cached_property
+    def _sections(self) -> tuple[str, ...]:
+        """What comes before the runtime, in the order of the way of the data."""
+        return (PIPELINE, *net_steps(), *self._graph_steps)
+
+    @cached_property
+    def _graph_steps(self) -> tuple[str, ...]:
+        return tuple(graph_steps())
+
+    def _configuration(self, sections: Mapping[str, Settings | None]) -> Configuration:
+        """A graph step that is off says so; a pipeline and a network that are the workload's own need no word."""
+        said = {name: item for name, item in sections.items() if item is not None or name in self._graph_steps}
+        return Configuration.of(said)
 
     @cached_property
     def _by_name(self) -> dict[str, Dimension]:
         return {dimension.name: dimension for dimension in self.dimensions}
 
     @cached_property
-    def _sections(self) -> dict[str, tuple[Dimension, ...]]:
+    def _by_section(self) -> dict[str, tuple[Dimension, ...]]:
         names = {dimension.section for dimension in self.dimensions}
         return {name: tuple(d for d in self.dimensions if d.section == name) for name in names}
 
     def _section_size(self, section: str) -> float:
         return math.prod(dimension.size for dimension in self._of(section))
-
-
-def _configuration(sections: Mapping[str, Settings | None]) -> Configuration:
-    """A graph step that is off says so; a pipeline and a network that are the workload's own need no word."""
-    kept = {name: settings for name, settings in sections.items() if settings is not None or name not in OWN}
-    return Configuration.of(kept)
 
 
 def _product(pools: Sequence[Sequence[Scalar]]) -> Iterator[tuple[Scalar, ...]]:

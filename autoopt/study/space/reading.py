@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from autoopt.compress import NET_STEPS, STEPS, step
+from autoopt.compress import STEPS, net_steps, step
 from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
@@ -103,7 +103,7 @@ class _Reader:
 
     def _step(self, name: str, section: Any) -> Iterator[Dimension]:
         parameters = step(name).PARAMETERS
-        if section is None and name in NET_STEPS:
+        if section is None and name in net_steps():
             return
         if section is None:
             section = {step(name).SWITCH: None}
@@ -111,7 +111,7 @@ class _Reader:
             wanted = f"a mapping of settings ({_listed(parameters)}) or null (off)"
             self._problem(name, f"must be {wanted}, got {_kind(section)}")
             return
-        if name in NET_STEPS and self._workload is not None and self._workload.build is None:
+        if name in net_steps() and self._workload is not None and self._workload.build is None:
             why = f"{self._workload.name} is a finished graph, there is no network to change"
             self._problem(name, f"must be left out: {why}")
             return

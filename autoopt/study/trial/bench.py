@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autoopt.compress import NET_STEPS
+from autoopt.compress import net_steps
 from autoopt.compress.export import form_of
 from autoopt.compress.maker import Maker
 from autoopt.core.configuration import Configuration
@@ -51,7 +51,7 @@ class Bench:
 
     def begin(self, configuration: Configuration) -> None:
         """Let the maker begin the export that `configuration` needs while the parent goes on."""
-        if all(configuration.section(name) is None for name in NET_STEPS):
+        if all(configuration.section(name) is None for name in net_steps()):
             self.maker.begin_export(*form_of(configuration.runtime))
 
     def score(self, predictions: Sequence[np.ndarray], only: Sequence[int] | None = None) -> Quality:
