@@ -18,7 +18,7 @@ from autoopt.deploy.pick import nothing_fits
 from autoopt.report.matrix_text import as_markdown
 from autoopt.report.tables import columns, front_rows, reference_rows
 from autoopt.study.request import command_arguments
-from autoopt.study.result import StudyResult, held
+from autoopt.study.result import StudyResult
 
 if TYPE_CHECKING:
     from autoopt.compress.matrix import Cell
@@ -224,7 +224,7 @@ def _certainty(console: Console, study: StudyResult) -> None:
             "`on front` is the chance to be there, given the noise.",
             markup=False,
         )
-    broken = [record for record in study.front if held(record, study) is False]
+    broken = [record for record in study.front if study.confirmed_on_test(record) is False]
     if broken:
         numbers = ", ".join(f"#{record.number}" for record in broken)
         console.print(

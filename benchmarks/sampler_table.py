@@ -69,7 +69,7 @@ def store_table(home: Path, study: str | None, path: Path) -> None:
     """Write the trials of a stored study as a table."""
     from autoopt import api
     from autoopt.core.store import write_atomic
-    from autoopt.study.result import OBJECTIVES
+    from autoopt.study.numbers import objectives
 
     result = api.front(home=home, study=study)
     reference = result.reference
@@ -77,11 +77,11 @@ def store_table(home: Path, study: str | None, path: Path) -> None:
     trials: list[list[Scalar]] = []
     for record in result.judged:
         scored = record.quality is not None and record.measurement is not None
-        seconds = OBJECTIVES["latency"].read(record) if scored else None
+        seconds = objectives()["latency"].minimised(record) if scored else None
         trials.append([record.configuration.digest, seconds, record.quality.value if record.quality else None])
     document = {
         "host": asdict(result.card.host),
-        "torch_s": OBJECTIVES["latency"].read(reference),
+        "torch_s": objectives()["latency"].minimised(reference),
         "dice": reference.quality.value,
         "trials": sorted(trials, key=str),
     }

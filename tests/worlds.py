@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-import optuna
-
 from autoopt.core.card import StudyCard
 from autoopt.core.configuration import Configuration, Scalar
 from autoopt.core.host import Host
@@ -17,10 +15,12 @@ from autoopt.core.measurement import Measurement
 from autoopt.core.records import Failure, Status, TrialRecord
 from autoopt.core.scores import CaseScore, Quality
 from autoopt.errors import TrialError
+from autoopt.study.proposals import Proposal
 from autoopt.study.request import Prepared
 from autoopt.study.result import StudyResult
 from autoopt.study.space import Space, load_space
-from autoopt.study.storage import Proposal, Study
+from autoopt.study.storage import Later
+from autoopt.study.study import Study
 
 HOST = Host("cpu", "x86_64", 2, 8_000_000_000, ("avx2",), "Linux", {"python": "3.11"})
 SPACE = """
@@ -71,10 +71,38 @@ def card_of(space: Space, name: str = "s", **changes: object) -> StudyCard:
     return StudyCard(**{**fields, **changes})  # type: ignore[arg-type]
 
 
+class InMemory:
+    """A `study.Stored` that keeps its records in a list, and what was handed to Optuna beside them."""
+
+    def __init__(self, card: StudyCard) -> None:
+        self.card = card
+        self.kept: list[TrialRecord] = []
+        self.later: list[tuple[int, Later]] = []
+        self.seen: list[tuple[dict[str, Scalar], list[float] | None, dict[str, float]]] = []
+
+    def records(self) -> list[TrialRecord]:
+        return list(self.kept)
+
+    def add(
+        self,
+        record: TrialRecord,
+        raw: Mapping[str, Scalar],
+        values: Sequence[float] | None,
+        excess: Mapping[str, float],
+    ) -> TrialRecord:
+        self.seen.append((dict(raw), None if values is None else list(values), dict(excess)))
+        self.kept.append(record.with_number(len(self.kept)))
+        return self.kept[-1]
+
+    def add_later(self, record: TrialRecord, later: Later) -> TrialRecord:
+        self.later.append((record.number, later))
+        self.kept[record.number] = later.added_to(record)
+        return self.kept[record.number]
+
+
 def study_of(space: Space, **changes: object) -> Study:
     """A study that is stored nowhere."""
-    card = card_of(space, **changes)
-    return Study(optuna.create_study(directions=["minimize"] * len(card.objectives)), card, space)
+    return Study(InMemory(card_of(space, **changes)), space)
 
 
 def settings_of(record: TrialRecord | Proposal) -> dict[str, Scalar]:

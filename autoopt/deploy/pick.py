@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from autoopt import __version__
 from autoopt.core import pareto
 from autoopt.core.measurement import Measurement
@@ -20,7 +18,8 @@ from autoopt.deploy.bundle import write_bundle
 from autoopt.errors import BundleError, NothingFits, UsageError
 from autoopt.inference.pipeline import Pipeline
 from autoopt.study.limits import violations
-from autoopt.study.result import OBJECTIVES, StudyResult
+from autoopt.study.numbers import objectives
+from autoopt.study.result import StudyResult
 from autoopt.study.short_names import describe
 from autoopt.study.space import configured
 
@@ -103,15 +102,15 @@ def _check_arguments(max_latency_s: float | None, max_drop: float | None, pick: 
 
 
 def _latency_s(record: TrialRecord) -> float:
-    return OBJECTIVES["latency"].read(record)
+    return objectives()["latency"].minimised(record)
 
 
 def _loss(record: TrialRecord) -> float:
-    return OBJECTIVES["quality"].read(record)
+    return objectives()["quality"].minimised(record)
 
 
 def _bytes(record: TrialRecord) -> float:
-    return OBJECTIVES["size"].read(record)
+    return objectives()["size"].minimised(record)
 
 
 def _fastest(result: StudyResult) -> TrialRecord:
@@ -128,11 +127,7 @@ def _smallest(result: StudyResult) -> TrialRecord:
 
 def _balanced(result: StudyResult) -> TrialRecord:
     members = tuple(sorted(result.front, key=lambda r: (_latency_s(r), _loss(r), _bytes(r), r.number)))
-    points = result.points(members)
-    for column, name in enumerate(result.card.objectives):
-        if OBJECTIVES[name].log:
-            points[:, column] = np.log(points[:, column])
-    return members[pareto.knee(points)]
+    return members[pareto.knee(result.log_points(members))]
 
 
 POLICIES: dict[str, Callable[[StudyResult], TrialRecord]] = {

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from autoopt.core.records import TrialRecord
-from autoopt.study.result import StudyResult, held
+from autoopt.study.numbers import NUMBERS, Column
+from autoopt.study.result import StudyResult
 from autoopt.study.short_names import describe
 
 
@@ -29,7 +30,7 @@ def front_json(result: StudyResult) -> dict[str, Any]:
                 "label": record.label,
                 "configuration": record.configuration.sections(),
                 "tied_with": result.ties[record.number] if result.ties[record.number] != record.number else None,
-                "held_on_test": held(record, result),
+                "held_on_test": result.confirmed_on_test(record),
                 **result.headline(record),
             }
             for record in result.front
@@ -76,7 +77,8 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 def columns(result: StudyResult) -> tuple[str, ...]:
     """The header of the rows of `front_rows` and `reference_rows`."""
-    return ("trial", "configuration", *(title or result.card.primary for title, _, _ in _COLUMNS))
+    titles = (column.title.format(primary=result.card.primary) for _, column in _columns(result))
+    return ("trial", "configuration", *titles)
 
 
 def front_rows(result: StudyResult) -> list[list[str]]:
@@ -85,7 +87,7 @@ def front_rows(result: StudyResult) -> list[list[str]]:
 
 
 def reference_rows(result: StudyResult) -> list[list[str]]:
-    """The yardsticks that are not on the front themselves, as formatted cells."""
+    """The references that are not on the front themselves, as formatted cells."""
     shown = {record.number for record in result.front}
     rows = []
     for record in (result.reference, result.openvino_f32):
@@ -95,26 +97,10 @@ def reference_rows(result: StudyResult) -> list[list[str]]:
     return rows
 
 
-_COLUMNS = (
-    ("p25 ms", "latency_p25_ms", "{:.2f}"),
-    ("95 %", "latency_{}_ms", "{:.1f}"),
-    ("x PyTorch f32", "speedup_vs_torch_f32", "{:.2f}"),
-    ("x OpenVINO f32", "speedup_vs_openvino_f32", "{:.2f}"),
-    ("", "", "{:.4f}"),  # the primary metric, by its own name
-    ("drop", "drop", "{:+.4f}"),
-    ("at most", "drop_upper", "{:+.4f}"),
-    ("on test", "test_drop", "{:+.4f}"),
-    ("on front", "front_chance", "{:.0%}"),
-    ("peak MB", "peak_rss_mb", "{:.0f}"),
-    ("size MB", "size_mb", "{:.2f}"),
-)
-"""Title, headline number and format of the numeric columns; {} in a number stands for low and high."""
-
-
 def _cells(result: StudyResult, record: TrialRecord, name: str) -> list[str]:
     numbers = result.headline(record)
-    values = [_cell(numbers, key or result.card.primary, text) for _, key, text in _COLUMNS]
-    if held(record, result) is False:
+    values = [_cell(numbers, key, column) for key, column in _columns(result)]
+    if result.confirmed_on_test(record) is False:
         name = f"{name} (did not hold on test)"
     tie = result.ties.get(record.number)
     if tie is not None and tie != record.number:
@@ -122,8 +108,13 @@ def _cells(result: StudyResult, record: TrialRecord, name: str) -> list[str]:
     return [f"#{record.number}", name, *values]
 
 
-def _cell(numbers: Mapping[str, float], key: str, text: str) -> str:
-    if "{}" not in key:
-        return text.format(numbers[key]) if key in numbers else "-"
-    low, high = key.format("low"), key.format("high")
-    return f"{text.format(numbers[low])}-{text.format(numbers[high])}" if low in numbers and high in numbers else "-"
+def _columns(result: StudyResult) -> list[tuple[str, Column]]:
+    """The numbers that have a column, by key."""
+    return [(number.name(result.card.primary), number.column) for number in NUMBERS.values() if number.column]
+
+
+def _cell(numbers: Mapping[str, float], key: str, column: Column) -> str:
+    if key not in numbers or (column.to and column.to not in numbers):
+        return "-"
+    text = column.format.format(numbers[key])
+    return f"{text}-{column.format.format(numbers[column.to])}" if column.to else text

@@ -18,11 +18,14 @@ from autoopt.measure.lock import host_lock
 from autoopt.measure.timing import Plan
 from autoopt.study.limits import unknown_of
 from autoopt.study.plan import seconds_left
+from autoopt.study.proposals import Proposal
 from autoopt.study.request import Prepared, Request, prepare
 from autoopt.study.result import StudyResult
 from autoopt.study.runner import Evaluate, LocalRunner, Runner
 from autoopt.study.sink import Sink, opened
-from autoopt.study.storage import Proposal, Study, check_storage, open_study, read_study
+from autoopt.study.stopping import contested
+from autoopt.study.storage import check_storage, read_study
+from autoopt.study.study import Study, open_study
 from autoopt.study.trial.confirm import AT_ONCE
 from autoopt.study.trial.evaluate import evaluate
 
@@ -264,7 +267,7 @@ class Loop:
         share, began = self._rules.recheck_share, self._clock()
         most_s = share / (1 - share) * measured_s
         while self._clock() - began < most_s and not self._out_of_time(whole=True):
-            records = study.result.contested[:AT_ONCE]
+            records = contested(study.result)[:AT_ONCE]
             if not records:
                 return
             try:

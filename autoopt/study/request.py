@@ -18,7 +18,7 @@ from autoopt.measure.host import current_host
 from autoopt.measure.noise import calibration
 from autoopt.nets.weights import find_weights, weights_digest
 from autoopt.study.limits import GUARDS, SUBGROUP, is_guard
-from autoopt.study.result import OBJECTIVES
+from autoopt.study.numbers import objectives
 from autoopt.study.space import Space, load_space, shipped_spaces
 from autoopt.workloads.contract import MODEL, Workload, load_workload
 
@@ -118,10 +118,10 @@ def _argument_problems(request: Request) -> list[str]:
             problems.append(f"--guard {name} must be a fraction from 0 to 1, got {value:g}")
     if request.seed < 0:
         problems.append(f"--seed must be at least 0, got {request.seed}")
-    unknown = [name for name in request.objectives if name not in OBJECTIVES]
+    unknown = [name for name in request.objectives if name not in objectives()]
     if unknown or len(set(request.objectives)) != len(request.objectives) or len(request.objectives) < 2:
         problems.append(
-            f"--objectives must be two to four different ones of {', '.join(OBJECTIVES)}, "
+            f"--objectives must be two to four different ones of {', '.join(objectives())}, "
             f"got {', '.join(request.objectives)}"
         )
     if request.data is not None and not request.data.is_dir():

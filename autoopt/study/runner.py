@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol, Self
 
 from autoopt.compress.chain import Stages
@@ -19,10 +19,11 @@ from autoopt.core.store import Artifact
 from autoopt.measure.host import current_host
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.timing import Plan
+from autoopt.study.proposals import Proposal
 from autoopt.study.request import Prepared
 from autoopt.study.result import StudyResult
 from autoopt.study.space import seeds
-from autoopt.study.storage import Proposal
+from autoopt.study.stopping import clear, enough
 from autoopt.study.trial.bench import Bench, open_bench
 from autoopt.study.trial.confirm import head_to_head, on_test
 from autoopt.study.trial.evaluate import StopRule, evaluate
@@ -151,7 +152,7 @@ class LocalRunner:
         return self._evaluate(
             proposal.configuration,
             bench,
-            stop=StopRule(study.verdict, study.clear),
+            stop=StopRule(partial(enough, study=study), partial(clear, study=study)),
             screening=screening_of(bench.workload.splits[bench.split], reference, study.card.limits.get("drop")),
             origin=proposal.origin,
             label=proposal.label,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -47,7 +48,12 @@ def drop(before: Quality, after: Quality) -> stats.Drop | None:
         common = [case for case in first if case in second]
     if not common:
         return None
-    return stats.paired_drop([first[name] for name in common], [second[name] for name in common])
+    return _paired_drop(tuple(first[name] for name in common), tuple(second[name] for name in common))
+
+
+@lru_cache(maxsize=4096)  # the same trials are compared again and again while a study grows
+def _paired_drop(before: tuple[float, ...], after: tuple[float, ...]) -> stats.Drop:
+    return stats.paired_drop(before, after)
 
 
 def slower(a: Measurement, b: Measurement, sigma: float) -> stats.LogRatio:

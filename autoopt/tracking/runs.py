@@ -16,7 +16,8 @@ from autoopt.core.records import Status, TrialRecord
 from autoopt.report.front_picture import front_picture
 from autoopt.report.tables import csv_text, front_csv, front_json, front_markdown
 from autoopt.study.limits import violations
-from autoopt.study.result import StudyResult, held
+from autoopt.study.numbers import NUMBERS
+from autoopt.study.result import StudyResult
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Param, RunTag
@@ -69,13 +70,13 @@ def trial_tags(record: TrialRecord) -> dict[str, str]:
 
 def verdict_tags(record: TrialRecord, result: StudyResult) -> dict[str, str]:
     """What other trials, other limits and later looks may change of a judged trial."""
-    number, kept = record.number, held(record, result)
-    twin, tie = result.duplicates.get(number), result.ties.get(number)
+    number, kept = record.number, result.confirmed_on_test(record)
+    same_as, tie = result.duplicates.get(number), result.ties.get(number)
     tags = {
         "autoopt.status": record.status.value,
         "autoopt.violated": ",".join(sorted(record.violated)) or "none",
         "autoopt.on_front": _flag(any(member.number == number for member in result.front)),
-        "autoopt.same_as": "" if twin is None else str(twin),
+        "autoopt.same_as": "" if same_as is None else str(same_as),
         "autoopt.tied_with": "" if tie is None or tie == number else str(tie),
         "autoopt.held_on_test": "" if kept is None else _flag(kept),
     }
@@ -145,11 +146,11 @@ def study_metrics(result: StudyResult) -> dict[str, float]:
         numbers[f"seconds_{kind}"] = sum(record.seconds.get(kind, 0.0) for record in result.records)
     if result.front:
         members = [result.headline(record) for record in result.front]
-        numbers["best_latency_p25_ms"] = min(item["latency_p25_ms"] for item in members)
-        numbers[f"best_{result.card.primary}"] = max(item[result.card.primary] for item in members)
-        for name in ("speedup_vs_torch_f32", "speedup_vs_openvino_f32"):
-            if all(name in item for item in members):
-                numbers[f"best_{name}"] = max(item[name] for item in members)
+        for number in NUMBERS.values():
+            name = number.name(result.card.primary)
+            if number.best_of_front and all(name in item for item in members):
+                best = max if number.larger_is_better else min
+                numbers[f"best_{name}"] = best(item[name] for item in members)
     for prefix, record in (("reference", result.reference), ("openvino_f32", result.openvino_f32)):
         if record is not None:
             numbers |= {f"{prefix}_{name}": value for name, value in result.headline(record).items()}

@@ -19,7 +19,6 @@ from autoopt.core.card import StudyCard
 from autoopt.core.configuration import digest
 from autoopt.core.records import Status, TrialRecord
 from autoopt.errors import TrackingError
-from autoopt.study.limits import judge
 from autoopt.study.result import StudyResult
 from autoopt.study.short_names import describe
 from autoopt.tracking import runs
@@ -140,9 +139,8 @@ class Tracker:
 
     def _log(self, record: TrialRecord, study: StudyResult) -> None:
         """One child run: parameters, metrics, tags, raw samples, scores, log."""
-        judged = judge(record, study.reference, study.card.limits)
-        metrics = runs.trial_metrics(judged, study)
-        tags = runs.verdict_tags(judged, study)
+        metrics = runs.trial_metrics(record, study)
+        tags = runs.verdict_tags(record, study)
         fixed = {**runs.study_tags(study.card), **runs.trial_tags(record), runs.PARENT: self._parent}
         params = runs.as_params(record.configuration.flat())
         began, ended = runs.trial_times_ms(record)

@@ -14,11 +14,13 @@ from autoopt.core.configuration import Configuration
 from autoopt.core.records import Status, TrialRecord
 from autoopt.errors import Crash, NoStudy, TrackingError, UsageError, WeightsError
 from autoopt.study.loop import Attempt, Loop, Progress, Rules, SearchResult, _attempts, search
+from autoopt.study.proposals import Proposal
 from autoopt.study.request import Request
 from autoopt.study.result import StudyResult
 from autoopt.study.sink import opened
 from autoopt.study.space import Space
-from autoopt.study.storage import Proposal, Study, read_study
+from autoopt.study.storage import read_study
+from autoopt.study.study import Study
 from autoopt.study.trial.confirm import AT_ONCE
 from tests import tiny
 from tests.worlds import World, card_of, settings_of, space_of, study_of

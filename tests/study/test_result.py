@@ -16,7 +16,7 @@ from autoopt.core.host import Host
 from autoopt.core.measurement import Measurement
 from autoopt.core.records import Failure, Status, TrialRecord
 from autoopt.core.scores import CaseScore, Quality
-from autoopt.study import result as results
+from autoopt.study.numbers import objectives
 from autoopt.study.result import StudyResult
 from autoopt.study.short_names import describe
 
@@ -113,10 +113,10 @@ def test_headline_numbers() -> None:
 
 def test_points_are_minimised() -> None:
     """Quality enters with its sign turned, the others as they are."""
-    every = replace(STUDY, card=replace(CARD, objectives=tuple(results.OBJECTIVES)))
+    every = replace(STUDY, card=replace(CARD, objectives=tuple(objectives())))
     points = every.points((REFERENCE,))
     assert np.allclose(points, [[0.040, -0.90, 1e8, 4e6]])
-    with pytest.raises(ValueError, match="trial 3 has no measurement"):
+    with pytest.raises(ValueError, match="trial 3 has no latency"):
         every.points((failed(3),))
 
 

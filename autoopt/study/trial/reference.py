@@ -17,7 +17,7 @@ from autoopt.errors import TrialError
 from autoopt.measure.launcher import ReferenceWorker
 from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Plan
-from autoopt.study.result import OPENVINO_LABEL, REFERENCE_LABEL
+from autoopt.study.numbers import OPENVINO_LABEL, REFERENCE_LABEL
 from autoopt.study.space import Seed
 from autoopt.workloads.contract import Workload
 

@@ -1,0 +1,101 @@
+"""What to try next: seeds first, then every point of a small space or what the sampler says, nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoopt.core.configuration import Configuration, Scalar
+from autoopt.study.samplers import DEFAULT, at_random, sampler
+from autoopt.study.space import Space, seeds
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What to evaluate next. `raw` is the point of the space, None for a seed outside it; `origin` is who says so."""
+
+    configuration: Configuration
+    raw: Mapping[str, Scalar] | None
+    origin: str
+    label: str = ""
+
+
+class Proposals:
+    """The proposals of one study: knows what was tried and what was put off, and teaches the sampler what came out.
+
+    `seed` is the study's, `done` the number of trials that it has already: a study that is continued draws other
+    points than it drew first. `name` is the sampler's, a key of `samplers.SAMPLERS`.
+    """
+
+    def __init__(self, space: Space, objectives: int, seed: int, done: int, name: str = DEFAULT) -> None:
+        self._space = space
+        self._seed = seed
+        self._tried: set[str] = set()
+        self._postponed: set[str] = set()
+        self._done = 0
+        drawn = int(np.random.default_rng([seed, done]).integers(2**31))
+        self._sampler = sampler(name, space, objectives, drawn)
+
+    def exhaustive(self, budget: int) -> bool:
+        """Whether the whole canonical space, with the seeds outside it, fits the budget: then every point is tried."""
+        count = self._space.count()
+        outside = sum(seed.raw is None for seed in seeds(self._space))
+        return count.exact and count.n + outside <= budget
+
+    def until(self, budget: int) -> Iterator[Proposal]:
+        """What to try next, until `budget` trials are told or put off, or nothing new is left."""
+        for seed in seeds(self._space):
+            if self._taken >= budget:
+                return
+            if self._is_new(seed.configuration):
+                yield Proposal(seed.configuration, seed.raw, "seed", seed.label)
+        if self.exhaustive(budget):
+            for raw, configuration in self._space.points():
+                if self._taken >= budget:
+                    return
+                if self._is_new(configuration):
+                    yield Proposal(configuration, raw, "exhaustive")
+            return
+        while self._taken < budget and (proposal := self._sampled()) is not None:
+            yield proposal
+
+    def tell(
+        self,
+        configuration: Configuration,
+        raw: Mapping[str, Scalar] | None,
+        values: Sequence[float] | None,
+        excess: Mapping[str, float],
+    ) -> None:
+        """A trial has ended: its objectives, all minimised (None: it failed), and by how much limits are missed.
+
+        `raw` is the point that was proposed, None where it is to be found in the space.
+        """
+        self._done += 1
+        self._tried.add(configuration.digest)
+        self._postponed.discard(configuration.digest)
+        point = raw if raw is not None else self._space.raw_for(configuration)
+        if point is not None:
+            self._sampler.tell(point, values, excess)
+
+    def postpone(self, proposal: Proposal) -> None:
+        """Do not propose it again: whoever puts it off comes back to it. It has its place in the budget."""
+        self._tried.add(proposal.configuration.digest)
+        self._postponed.add(proposal.configuration.digest)
+
+    @property
+    def _taken(self) -> int:
+        return self._done + len(self._postponed)
+
+    def _is_new(self, configuration: Configuration) -> bool:
+        return configuration.digest not in self._tried
+
+    def _sampled(self) -> Proposal | None:
+        found = self._sampler.ask(self._tried)
+        if found is None:
+            found = at_random(self._space, self._tried, np.random.default_rng([self._seed, self._done]))
+        if found is None:
+            return None
+        raw, configuration, origin = found
+        return Proposal(configuration, raw, origin)

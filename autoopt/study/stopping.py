@@ -1,0 +1,90 @@
+"""When enough was measured: of a running trial, and of the trials whose place on the front is not sure."""
+
+from __future__ import annotations
+
+from autoopt.core import stats
+from autoopt.core.measurement import Measurement
+from autoopt.core.records import TrialRecord
+from autoopt.study import numbers, uncertainty
+from autoopt.study.limits import violations
+from autoopt.study.result import StudyResult
+
+CONTESTED = (0.1, 0.9)
+"""The probabilities to be on the front between which a trial is contested."""
+MOST_PROCESSES = 10
+"""A trial that was measured so often is not measured again."""
+
+
+def enough(record: TrialRecord, study: StudyResult) -> str:
+    """Why no further process of a running, scored trial is needed; "" while there is no reason to stop."""
+    same, record = study.runs_as(record), study.at_reference_latency(record)
+    if same is not None:
+        return f"it runs what #{same} runs"
+    if record.quality is not None and record.quality.left_out:
+        count = len(record.quality.cases)
+        return f"it surely loses too much on {count} of {count + record.quality.left_out} cases"
+    others = [numbers.objectives()[name] for name in study.card.objectives if name not in ("latency", "quality")]
+    return uncertainty.verdict(
+        record,
+        study.front,
+        study.sigma,
+        broken=_surely_broken(record, study),
+        worse=lambda a, b: all(number.minimised(a) >= number.minimised(b) for number in others),
+    )
+
+
+def clear(ratio: stats.LogRatio, study: StudyResult) -> bool:
+    """Whether a running trial is so much faster or slower than each member of the front that nothing hangs on it.
+
+    `ratio` is that of the trial's latency to the reference's, from one process.
+    """
+    levels = [_measured(member) for member in study.front]
+    return all(
+        member.relative is not None and uncertainty.far_apart(ratio, member.relative, study.sigma) for member in levels
+    )
+
+
+def contested(study: StudyResult) -> tuple[TrialRecord, ...]:
+    """The trials whose place on the front hangs on a latency not told from another's, the least measured first.
+
+    Where only quality is not told apart, measuring again would not help. A reference or a member that was measured
+    in one process only is contested as well.
+    """
+    low, high = CONTESTED
+    thin = {
+        record.number: record
+        for record in (study.reference, study.openvino_f32, *study.front)
+        if record is not None and record.measurement is not None and record.measurement.processes < 2
+    }
+    probabilities = study.front_probabilities
+    rivals = [record for record in study.complete if probabilities[record.number] > low]
+    found = list(thin.values()) + [
+        record
+        for record in rivals
+        if record.number not in thin
+        and probabilities[record.number] < high
+        and _measured(record).processes < MOST_PROCESSES
+        and any(
+            other is not record and uncertainty.same_speed(_measured(record), _measured(other), study.sigma)
+            for other in rivals
+        )
+    ]
+    doubt = {record.number: abs(probabilities.get(record.number, 1.0) - 0.5) for record in found}
+    return tuple(sorted(found, key=lambda r: (_measured(r).processes, doubt[r.number], r.number)))
+
+
+def _surely_broken(record: TrialRecord, study: StudyResult) -> list[str]:
+    """The limits that more processes would not let the record keep: those of quality, and latency beyond noise."""
+    limits = study.card.limits
+    excess = violations(record, study.reference or record, limits)
+    broken = [name for name, value in excess.items() if value > 0 and name != "latency_s"]
+    if excess.get("latency_s", 0.0) > 0:
+        confidence = 2 * uncertainty.SURE - 1
+        low, _ = uncertainty.latency_interval(_measured(record), study.sigma, confidence=confidence)
+        broken += ["latency_s"] if low > limits["latency_s"] else []
+    return broken
+
+
+def _measured(record: TrialRecord) -> Measurement:
+    assert record.measurement is not None  # whoever is on the front, or is asked about, was measured
+    return record.measurement

@@ -1,0 +1,121 @@
+"""The study of a search: what comes next, what was tried, how it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from autoopt.core.card import StudyCard
+from autoopt.core.configuration import Scalar
+from autoopt.core.measurement import Measurement
+from autoopt.core.records import TrialRecord
+from autoopt.core.scores import Quality
+from autoopt.study.limits import violations
+from autoopt.study.proposals import Proposal, Proposals
+from autoopt.study.result import StudyResult
+from autoopt.study.samplers import DEFAULT
+from autoopt.study.space import Space
+from autoopt.study.storage import Later, objective_values, open_storage
+
+
+class Stored(Protocol):
+    """Where the records of a study are kept; see `storage.StoredStudy`."""
+
+    card: StudyCard
+
+    def records(self) -> list[TrialRecord]:
+        """All records."""
+        ...
+
+    def add(
+        self,
+        record: TrialRecord,
+        raw: Mapping[str, Scalar],
+        values: Sequence[float] | None,
+        excess: Mapping[str, float],
+    ) -> TrialRecord:
+        """Store the next record; give it back with its number."""
+        ...
+
+    def add_later(self, record: TrialRecord, later: Later) -> TrialRecord:
+        """Store what was learnt of a stored trial afterwards; give the record back with it."""
+        ...
+
+
+class Study:
+    """One study: proposes, remembers, never proposes the same configuration twice. It runs nothing.
+
+    `sampler` is the name of what proposes once the seeds are tried, a key of `samplers.SAMPLERS`.
+    """
+
+    def __init__(self, stored: Stored, space: Space, sampler: str = DEFAULT) -> None:
+        self._stored = stored
+        self.card = stored.card
+        self.result = StudyResult(self.card, tuple(stored.records()))
+        """The study so far, as a value."""
+        count, seed = len(self.result.records), self.card.seed
+        self._proposals = Proposals(space, len(self.card.objectives), seed, count, sampler)
+        for record in self.result.records:
+            self._teach(record)
+
+    @property
+    def records(self) -> tuple[TrialRecord, ...]:
+        """All records as they are stored, by number."""
+        return self.result.records
+
+    def exhaustive(self, budget: int) -> bool:
+        """Whether the whole canonical space, with the seeds outside it, fits the budget: then every point is tried."""
+        return self._proposals.exhaustive(budget)
+
+    def proposals(self, budget: int) -> Iterator[Proposal]:
+        """What to try next until `budget` trials are recorded or nothing new is left: see `Proposals.until`."""
+        return self._proposals.until(budget)
+
+    def postpone(self, proposal: Proposal) -> None:
+        """Do not propose it again: whoever puts it off comes back to it. It has its place in the budget."""
+        self._proposals.postpone(proposal)
+
+    def tell(self, proposal: Proposal, record: TrialRecord) -> TrialRecord:
+        """Store what came out of a proposal as the next trial; give it back with its number, judged by the limits."""
+        stored = self._stored.add(record, proposal.raw or {}, objective_values(record, self.card), self._excess(record))
+        self.result = self.result.plus(stored)
+        self._teach(stored, proposal.raw)
+        return self._judged(stored.number)
+
+    def add(
+        self, number: int, *, more: Measurement | None = None, test: Quality | None = None, note: str = ""
+    ) -> TrialRecord:
+        """Add what was learnt of trial `number` after it was stored: samples, its quality on test, a remark."""
+        records = list(self.result.records)
+        index = next(index for index, record in enumerate(records) if record.number == number)
+        records[index] = self._stored.add_later(records[index], Later.of(more, test, note))
+        self.result = StudyResult(self.card, tuple(records))
+        return self._judged(number)
+
+    def _judged(self, number: int) -> TrialRecord:
+        found = self.result.by_number(number)
+        assert found is not None
+        return found
+
+    def _teach(self, record: TrialRecord, raw: Mapping[str, Scalar] | None = None) -> None:
+        values = objective_values(record, self.card)
+        self._proposals.tell(record.configuration, raw, values, self._excess(record))
+
+    def _excess(self, record: TrialRecord) -> dict[str, float]:
+        """By how much each limit is missed, zero or less where it is kept; nothing of a trial that was not scored."""
+        if objective_values(record, self.card) is None:
+            return {}
+        reference = self.result.reference
+        return violations(record, record if reference is None else reference, self.card.limits)
+
+
+@contextmanager
+def open_study(url: str, card: StudyCard, space: Space, sampler: str = DEFAULT) -> Iterator[Study]:
+    """The study called `card.name` in the storage at `url`, made if it is new, held while the block runs.
+
+    Raises StorageError when the storage cannot be used or holds another study of that name, and
+    BusyError when a search on another machine is alive on it.
+    """
+    with open_storage(url, card, space) as stored:
+        yield Study(stored, space, sampler)
