@@ -101,8 +101,8 @@ class InMemory:
 
 
 def study_of(space: Space, **changes: object) -> Study:
-    """A study that is stored nowhere."""
-    return Study(InMemory(card_of(space, **changes)), space)
+    """A study that is stored nowhere, and draws at random: what is tried next does not matter to a loop."""
+    return Study(InMemory(card_of(space, **changes)), space, "random")
 
 
 def settings_of(record: TrialRecord | Proposal) -> dict[str, Scalar]:

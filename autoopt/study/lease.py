@@ -23,14 +23,20 @@ DEAD_S = 90.0
 class Lease:
     """The lease of the study called `name`, held while the block runs, renewed by a thread.
 
-    `read` gives what the storage holds, None where it was never held, `write` replaces it. Raises BusyError when a
-    search on another machine is alive.
+    `read` gives what the storage holds, None where it was never held, `write` replaces it, every `beat_s` seconds.
+    Raises BusyError when a search on another machine is alive.
     """
 
     def __init__(
-        self, name: str, read: Callable[[], Mapping[str, Any] | None], write: Callable[[Mapping[str, Any]], None]
+        self,
+        name: str,
+        read: Callable[[], Mapping[str, Any] | None],
+        write: Callable[[Mapping[str, Any]], None],
+        *,
+        beat_s: float = BEAT_S,
     ) -> None:
         self._name = name
+        self._beat_s = beat_s
         self._read, self._write = read, write
         self._me = {"machine": socket.gethostname(), "pid": os.getpid()}
         self._stop = threading.Event()
@@ -54,7 +60,7 @@ class Lease:
         self._write({**self._me, "at": 0.0, "ended": time.time()})
 
     def _renew(self) -> None:
-        while not self._stop.wait(BEAT_S):
+        while not self._stop.wait(self._beat_s):
             try:
                 self._write({**self._me, "at": time.time()})
             except StorageError:

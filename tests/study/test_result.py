@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -158,3 +159,69 @@ def test_a_host_that_is_busy_at_first_does_not_set_the_level() -> None:
     assert latencies == pytest.approx([50.0] + [10.0] * 6)
     later = replace(study, records=(*study.records, *(beside(number, 0.01, slowdown=2.0) for number in range(7, 20))))
     assert later.reference_latency_s == pytest.approx(0.02)
+
+
+def content(record: TrialRecord, name: str) -> TrialRecord:
+    """The record of a trial that ran the files with this digest."""
+    assert record.measurement is not None
+    return replace(record, measurement=replace(record.measurement, content=name))
+
+
+def grown(records: list[TrialRecord]) -> StudyResult:
+    """A study that got its records one by one, and was asked for its front after each."""
+    study = StudyResult(replace(CARD, limits={"drop": 0.02}), ())
+    for record in records:
+        study = study.plus(record)
+        _ = study.front
+    return study
+
+
+trials = st.builds(
+    lambda kind, latency, value, files: {
+        "fails": lambda number: failed(number),
+        "alone": lambda number: record(number, latency / 1e3, value / 100),
+        "beside": lambda number: content(
+            replace(beside(number, latency / 1e3), quality=record(number, 1, value / 100).quality), files
+        ),
+        "seed": lambda number: replace(
+            beside(number, latency / 1e3), origin="seed", label="torch f32" if value > 85 else ""
+        ),
+    }[kind],
+    st.sampled_from(["fails", "alone", "beside", "beside", "beside", "seed"]),
+    st.integers(5, 30),
+    st.integers(80, 95),
+    st.sampled_from(["", "", "", "a", "b"]),
+)
+
+
+@given(st.lists(trials, min_size=1, max_size=30))
+def test_a_study_that_grows_is_the_study_of_all_its_records(makers: list[Callable[[int], TrialRecord]]) -> None:
+    """One record after the other, or all at once: the same reference, front, verdicts and latencies."""
+    records = [made(number) for number, made in enumerate(makers)]
+    one, other = grown(records), StudyResult(replace(CARD, limits={"drop": 0.02}), tuple(records))
+    assert one.records == other.records
+    names = "judged complete front duplicates reference openvino_f32 sigma reference_latency_s unconfirmed ties"
+    for name in names.split():
+        assert getattr(one, name) == getattr(other, name), name
+    assert [one.by_number(number) for number in range(len(records))] == list(other.judged)
+    for record_ in other.records:
+        assert one.runs_as(record_) == other.runs_as(record_)
+        assert one.headline(record_) == other.headline(record_)
+
+
+def test_a_further_record_costs_no_second_look_at_the_others() -> None:
+    """Once the reference is known, a study judges only the record that it gets."""
+    study = grown([replace(REFERENCE, number=0), *(beside(number, 0.01 + number / 1e3) for number in range(1, 30))])
+    judged: list[int] = []
+
+    class Counting(StudyResult):
+        def _judge(self, record: TrialRecord) -> TrialRecord:
+            judged.append(record.number)
+            return super()._judge(record)
+
+    counting = Counting(study.card, study.records)
+    _ = counting.front
+    assert len(judged) == 30
+    judged.clear()
+    assert counting.plus(beside(30, 0.009)).front[0].number == 30
+    assert judged == [30]

@@ -1,0 +1,100 @@
+"""The lease of a study in a storage that several machines share."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from autoopt.errors import BusyError, StorageError
+from autoopt.study.lease import DEAD_S, Lease, last_sign_of_life
+
+
+class Cell:
+    """One value of a storage that lists what was written."""
+
+    def __init__(self, value: Mapping[str, Any] | None = None) -> None:
+        self.value = value
+        self.written: list[Mapping[str, Any]] = []
+
+    def read(self) -> Mapping[str, Any] | None:
+        return self.value
+
+    def write(self, value: Mapping[str, Any]) -> None:
+        self.value = value
+        self.written.append(value)
+
+
+def lease(cell: Cell, beat_s: float = 60.0) -> Lease:
+    return Lease("s", cell.read, cell.write, beat_s=beat_s)
+
+
+def test_a_lease_is_held_and_given_back() -> None:
+    """While a search runs the storage says who holds the study; afterwards when it ended."""
+    cell, before = Cell(), time.time()
+    with lease(cell):
+        assert cell.value is not None
+        assert (cell.value["machine"], cell.value["pid"]) == (socket.gethostname(), os.getpid())
+        assert cell.value["at"] >= before
+    assert cell.value["at"] == 0.0
+    assert last_sign_of_life(cell.value) >= before
+
+
+def test_a_lease_of_another_machine_is_respected_while_it_lives() -> None:
+    """A search that is alive elsewhere is named with its age; one that is silent for long is dead."""
+    other = {"machine": "elsewhere", "pid": 7}
+    with (
+        pytest.raises(BusyError, match=r"process 7 on elsewhere \(last sign of life 30 s ago\)"),
+        lease(Cell({**other, "at": time.time() - 30})),
+    ):
+        pass
+    with lease(Cell({**other, "at": time.time() - DEAD_S - 1})):
+        pass
+    with lease(Cell({**other, "at": 0.0, "ended": time.time()})):
+        pass
+
+
+def test_a_lease_of_this_machine_is_the_lock_of_the_kernels_business() -> None:
+    """What this machine left behind when it was killed keeps nobody out: on one machine a lock decides."""
+    with lease(Cell({"machine": socket.gethostname(), "pid": 1, "at": time.time()})):
+        pass
+
+
+def test_a_lease_is_renewed_until_the_storage_goes_away() -> None:
+    """The beat goes on while the block runs; a storage that fails ends it without an error in the thread."""
+    cell = Cell()
+    with lease(cell, beat_s=0.01):
+        _until(lambda: len(cell.written) >= 3)
+    assert all(one["at"] <= other["at"] for one, other in zip(cell.written[:-2], cell.written[1:-1], strict=True))
+
+    broken = Cell()
+    calls = []
+
+    def write(value: Mapping[str, Any]) -> None:
+        calls.append(value)
+        if len(calls) == 2:
+            raise StorageError("it is gone")
+
+    with Lease("s", broken.read, write, beat_s=0.01):
+        _until(lambda: len(calls) >= 2)
+        time.sleep(0.05)
+        assert len(calls) == 2
+
+
+def test_the_last_sign_of_life() -> None:
+    """The beat of a running search, the end of a finished one, nothing where there was none."""
+    assert last_sign_of_life(None) == 0.0
+    assert last_sign_of_life({"at": 5.0}) == 5.0
+    assert last_sign_of_life({"at": 0.0, "ended": 4.0}) == 4.0
+    assert last_sign_of_life({"at": 0.0}) == 0.0
+
+
+def _until(condition: Any) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
