@@ -17,8 +17,10 @@ from autoopt.core.records import Status, TrialRecord
 from autoopt.deploy.pick import nothing_fits
 from autoopt.report.matrix_text import as_markdown
 from autoopt.report.tables import columns, front_rows, reference_rows
-from autoopt.study.request import command_arguments
+from autoopt.study.prepare import command_arguments
+from autoopt.study.request import HOME, SearchRequest
 from autoopt.study.result import StudyResult, held
+from autoopt.tracking import default_tracking_uri
 
 if TYPE_CHECKING:
     from autoopt.compress.matrix import Cell
@@ -37,8 +39,8 @@ def console_of(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, soft_wrap=True)
 
 
-def search_result(result: SearchResult, *, home: Path, storage: str | None, tracking_uri: str | None) -> None:
-    """The front, where the time went, and the next commands."""
+def search_result(result: SearchResult, request: SearchRequest) -> None:
+    """Print the front, where the time went, and the next commands."""
     console = console_of()
     front(result.study)
     counts = {status: sum(record.status is status for record in result.records) for status in Status}
@@ -54,7 +56,7 @@ def search_result(result: SearchResult, *, home: Path, storage: str | None, trac
     total = result.seconds.get("total", 0.0)
     shares = [f"{kind} {duration(seconds)}" for kind, seconds in result.seconds.items() if kind != "total"]
     console.print(f"Time: {duration(total)} = {' + '.join(shares)}.", markup=False)
-    _next_commands(console, result.study, home=home, storage=storage, tracking_uri=tracking_uri)
+    _next_commands(console, result.study, request)
 
 
 def front(result: StudyResult) -> None:
@@ -83,14 +85,20 @@ def plan(planned: Plan) -> None:
     lines = [
         f"study        {card.name} ({card.title})",
         f"space        {size} canonical points of {planned.raw_size:.0f}: the rest has no effect on this host",
-        f"search       {'exhaustive' if planned.exhaustive else 'seeds, then the sampler'}",
+        f"search       {'exhaustive' if planned.exhaustive else f'seeds, then the sampler {planned.sampler}'}",
         f"seeds        {', '.join(planned.seeds)}",
         f"trials       {planned.trials_done} done, {planned.trials_to_run} to run",
         f"artifacts    about {_counts(planned.artifacts)}, each made once",
-        f"time         about {duration(planned.seconds)} ({basis})",
+        f"time         about {duration(planned.seconds)} ({basis}){_stop(planned)}",
         f"disk         about {planned.disk_bytes / 1e6:.0f} MB",
     ]
     console.print("\n".join(lines), markup=False)
+
+
+def _stop(planned: Plan) -> str:
+    """What `--time` changes about the estimate, where it is shorter."""
+    cut = planned.time_s is not None and planned.time_s < planned.seconds
+    return f", but --time stops it after {duration(planned.time_s or 0.0)}" if cut else ""
 
 
 def ranking(found: LayerRanking) -> None:
@@ -248,14 +256,13 @@ def _failures(console: Console, records: Sequence[TrialRecord]) -> None:
         )
 
 
-def _next_commands(
-    console: Console, study: StudyResult, *, home: Path, storage: str | None, tracking_uri: str | None
-) -> None:
-    flags = ("" if home == Path("mlruns") else f" --home {shlex.quote(str(home))}") + (
-        "" if storage is None else f" --storage {shlex.quote(storage)}"
-    )
-    uri = tracking_uri or f"sqlite:///{home / 'mlflow.db'}"
-    commands = [f"mlflow ui --backend-store-uri {uri}"] if tracking_uri is None else [f"open {uri}"]
+def _next_commands(console: Console, study: StudyResult, request: SearchRequest) -> None:
+    home = "" if request.home == HOME else f" --home {shlex.quote(str(request.home))}"
+    flags = home + ("" if request.storage is None else f" --storage {shlex.quote(request.storage)}")
+    if request.tracking_uri is None:
+        commands = [f"mlflow ui --backend-store-uri {default_tracking_uri(request.home)}"]
+    else:
+        commands = [f"open {request.tracking_uri}"]
     if study.front:
         commands.append(f"autoopt replay {study.card.name}/{study.front[0].number}{flags}")
         commands.append(f"autoopt pull --study {study.card.name} --pick balanced -o deploy/{flags}")

@@ -10,7 +10,8 @@ from typing import cast
 from autoopt.core.card import StudyCard
 from autoopt.core.records import TrialRecord
 from autoopt.errors import StorageError, UsageError, WeightsError
-from autoopt.study.request import Prepared, Request, default_storage, prepare
+from autoopt.study.prepare import Prepared, prepare
+from autoopt.study.request import SearchRequest, default_storage
 from autoopt.study.result import SETTLED, StudyResult
 from autoopt.study.storage import read_study
 from autoopt.study.trial.bench import open_bench
@@ -73,7 +74,7 @@ def prepare_as_before(card: StudyCard, home: Path) -> Prepared:
     """The workload, weights and space of a stored study, loaded again. Raises UsageError when they changed."""
     data, weights = card.origin.get("data"), card.origin.get("weights")
     prepared = prepare(
-        Request(
+        SearchRequest(
             workload=str(card.origin.get("source") or card.workload),
             options=card.origin.get("options") or {},
             data=None if data is None else Path(str(data)),

@@ -26,11 +26,12 @@ from autoopt.core.configuration import Configuration, Scalar, canonical_json
 from autoopt.core.measurement import Measurement, joined, measurement_from_json
 from autoopt.core.records import Status, TrialRecord
 from autoopt.core.scores import Quality, quality_from_json
+from autoopt.core.urls import without_password
 from autoopt.errors import BusyError, NoStudy, StorageError
 from autoopt.study.limits import violations
-from autoopt.study.request import without_password
 from autoopt.study.result import OBJECTIVES, StudyResult
-from autoopt.study.samplers import DEFAULT, at_random, distributions, frozen, sampler
+from autoopt.study.samplers import DEFAULT, at_random, distributions, frozen
+from autoopt.study.samplers import sampler as make_sampler
 from autoopt.study.space import Space, seeds
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Proposal:
 class Study:
     """One study in its storage: proposes, remembers, never evaluates the same configuration twice."""
 
-    def __init__(self, stored: optuna.Study, card: StudyCard, space: Space) -> None:
+    def __init__(self, stored: optuna.Study, card: StudyCard, space: Space, sampler: str = DEFAULT) -> None:
         self._stored = stored
         self._space = space
         self.card = card
@@ -65,7 +66,7 @@ class Study:
         self._distributions = distributions(space)
         # The number of records is part of the seed, or a resumed study would draw its first points again.
         seed = int(np.random.default_rng([card.seed, len(self.records)]).integers(2**31))
-        self._sampler = sampler(DEFAULT, space, len(card.objectives), seed)
+        self._sampler = make_sampler(sampler, space, len(card.objectives), seed)
         for record in self.records:
             self._teach(record)
 
@@ -183,8 +184,10 @@ class Study:
 
 
 @contextmanager
-def open_study(url: str, card: StudyCard, space: Space) -> Iterator[Study]:
+def open_study(url: str, card: StudyCard, space: Space, sampler: str = DEFAULT) -> Iterator[Study]:
     """The study called `card.name` in the storage at `url`, made if it is new, held while the block runs.
+
+    `sampler` is the name of what proposes its trials, of `samplers.SAMPLERS`.
 
     Raises StorageError when the storage cannot be used or holds another study of that name, and
     BusyError when a search on another machine is alive on it.
@@ -200,7 +203,7 @@ def open_study(url: str, card: StudyCard, space: Space) -> Iterator[Study]:
     with _storage_errors(url):
         stored.set_user_attr(_CARD, card.to_json())
     with _Lease(stored, card.name):
-        yield Study(stored, card, space)
+        yield Study(stored, card, space, sampler)
 
 
 def read_study(url: str, name: str | None, workload: str | None = None) -> StudyResult:
