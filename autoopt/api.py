@@ -35,7 +35,7 @@ def _showing_facts(function: F) -> F:
         inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=item.default, annotation=types[item.name])
         for item in FACTS
     ]
-    function.__signature__ = signature.replace(parameters=[*own, *facts])  # type: ignore[attr-defined]
+    function.__signature__ = signature.replace(parameters=[own[0], *facts, *own[1:]])  # type: ignore[attr-defined]
     return function
 
 
