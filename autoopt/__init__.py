@@ -1,6 +1,6 @@
 """autoopt: search the compression configurations of a medical-imaging model on the hardware that will run it.
 
-The names below load on first use, so that `import autoopt` costs nothing.
+The names below are imported when they are first used, so that `import autoopt` is fast.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from autoopt.api import explain, front, load, plan, pull, replay, search, train
     from autoopt.errors import AutooptError
     from autoopt.inference.pipeline import Pipeline
+    from autoopt.study.request import SearchRequest
     from autoopt.workloads.contract import Case, Recipe, Sample, Splits, Workload
 
 __version__ = "0.1.0"
@@ -22,6 +23,7 @@ _HOMES = {
     "Pipeline": "autoopt.inference.pipeline",
     "Recipe": "autoopt.workloads.contract",
     "Sample": "autoopt.workloads.contract",
+    "SearchRequest": "autoopt.study.request",
     "Splits": "autoopt.workloads.contract",
     "Workload": "autoopt.workloads.contract",
     "explain": "autoopt.api",
@@ -40,6 +42,7 @@ __all__ = [
     "Pipeline",
     "Recipe",
     "Sample",
+    "SearchRequest",
     "Splits",
     "Workload",
     "__version__",

@@ -1,16 +1,17 @@
-"""The public functions: what the commands do, from Python. Re-exported by `import autoopt`."""
+"""The public functions: what the commands do, from Python. `import autoopt` offers most of them."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
-from autoopt.core.configuration import Scalar
-from autoopt.study.request import Request, check_data_argument, default_storage
+from autoopt.study.request import FACTS, HOME, Facts, PathLike, SearchRequest, default_storage, requested
 
 if TYPE_CHECKING:
     from autoopt.compress.matrix import Cell
+    from autoopt.core.configuration import Scalar
     from autoopt.deploy.bundle import Predictor
     from autoopt.measure.timing import Plan as MeasuringPlan
     from autoopt.nets.baseline import TrainProgress, TrainResult
@@ -22,120 +23,78 @@ if TYPE_CHECKING:
     from autoopt.study.result import StudyResult
     from autoopt.study.sink import Sink
 
-PathLike = str | Path
+F = TypeVar("F", bound=Callable[..., object])
 
 
+def _showing_facts(function: F) -> F:
+    """Let `inspect.signature` and `help` of `function` show every fact of a request where it has `**facts`."""
+    signature = inspect.signature(function)
+    own = [item for item in signature.parameters.values() if item.kind is not inspect.Parameter.VAR_KEYWORD]
+    types = {name: getattr(kind, "__forward_arg__", kind) for name, kind in Facts.__annotations__.items()}
+    facts = [
+        inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=item.default, annotation=types[item.name])
+        for item in FACTS
+    ]
+    function.__signature__ = signature.replace(parameters=[own[0], *facts, *own[1:]])  # type: ignore[attr-defined]
+    return function
+
+
+@_showing_facts
 def search(
-    workload: str = "histo",
+    request: SearchRequest | str | None = None,
+    /,
     *,
-    options: Mapping[str, Scalar] | None = None,
-    budget: int = 50,
-    time_s: float | None = None,
-    data: PathLike | None = None,
-    weights: PathLike | None = None,
-    space: PathLike | None = None,
-    objectives: Sequence[str] = ("latency", "quality"),
-    max_drop: float | None = 0.01,
-    max_latency_s: float | None = None,
-    guards: Mapping[str, float] | None = None,
-    study: str | None = None,
-    storage: str | None = None,
-    tracking_uri: str | None = None,
-    seed: int = 0,
-    home: PathLike = "mlruns",
     listener: Listener | None = None,
     sinks: Sequence[Sink] = (),
     plan: MeasuringPlan | None = None,
+    **facts: Unpack[Facts],
 ) -> SearchResult:
     """Search compression configurations of a workload on this host; the result has `.front`.
 
-    `workload` is a built-in name, file.py:function, package.module:function, or "model:" and an ONNX file, the folder
-    of a MONAI bundle or a builder; `options` are its own, such as {"net": "vgg11"}.
-    The same call continues an interrupted study; `budget` counts all of its trials. Without `data`
-    the workload's demo data is used. `guards` are further limits, such as {"worst_decile": 0.03}: see
-    `autoopt.study.limits`. `listener` is told the progress, `sinks` get every record beside MLflow; `plan` says how
-    long each trial is measured. Raises UsageError for bad input.
+    `request` is a `SearchRequest`, or the workload: a built-in name, file.py:function, package.module:function, or
+    "model:" and an ONNX file, the folder of a MONAI bundle or a builder. `facts` are the fields of the request by name,
+    such as budget=50: `help(autoopt.SearchRequest)` explains each. The same call continues an interrupted study; the
+    budget counts all of its trials. `listener` is told the progress, `sinks` get every record beside MLflow; `plan`
+    says how long each trial is measured. Raises UsageError for bad input.
     """
     from autoopt.study import loop
     from autoopt.tracking import Tracker, default_tracking_uri, warm_up_in_background
 
-    request = Request(
-        workload=workload,
-        options=options or {},
-        budget=budget,
-        time_s=time_s,
-        data=_path(data),
-        weights=_path(weights),
-        space=None if space is None else str(space),
-        objectives=tuple(objectives),
-        max_drop=max_drop,
-        max_latency_s=max_latency_s,
-        guards=guards or {},
-        study=study,
-        storage=storage,
-        tracking_uri=tracking_uri,
-        seed=seed,
-        home=Path(home),
-    )
+    asked = requested(request, facts)
     warm_up_in_background()  # importing MLflow takes seconds
-    tracker = Tracker(tracking_uri or default_tracking_uri(request.home), request.home)
-    return loop.search(request, sinks=(tracker, *sinks), listener=listener or loop.silent, plan=plan)
+    tracker = Tracker(asked.tracking_uri or default_tracking_uri(asked.home), asked.home)
+    return loop.search(asked, sinks=(tracker, *sinks), listener=listener or loop.silent, plan=plan)
 
 
-def plan(
-    workload: str = "histo",
-    *,
-    options: Mapping[str, Scalar] | None = None,
-    budget: int = 50,
-    data: PathLike | None = None,
-    weights: PathLike | None = None,
-    space: PathLike | None = None,
-    objectives: Sequence[str] = ("latency", "quality"),
-    study: str | None = None,
-    storage: str | None = None,
-    seed: int = 0,
-    home: PathLike = "mlruns",
-) -> Plan:
-    """What `search` with the same arguments would do and cost; makes nothing, times at most a call of the network."""
+@_showing_facts
+def plan(request: SearchRequest | str | None = None, /, **facts: Unpack[Facts]) -> Plan:
+    """What `search` with the same arguments would do and cost.
+
+    Makes no artifact and runs no trial; at most a call of the network is timed. Raises UsageError for bad input.
+    """
     from autoopt.study import plan as planning
-    from autoopt.study.request import prepare
+    from autoopt.study.prepare import prepare
 
-    request = Request(
-        workload=workload,
-        options=options or {},
-        budget=budget,
-        data=_path(data),
-        weights=_path(weights),
-        space=None if space is None else str(space),
-        objectives=tuple(objectives),
-        study=study,
-        storage=storage,
-        seed=seed,
-        home=Path(home),
-    )
-    return planning.plan_search(prepare(request))
+    return planning.plan_search(prepare(requested(request, facts)))
 
 
+@_showing_facts
 def sensitivity(
-    workload: str = "histo",
+    request: SearchRequest | str | None = None,
+    /,
     *,
-    options: Mapping[str, Scalar] | None = None,
-    data: PathLike | None = None,
-    weights: PathLike | None = None,
-    home: PathLike = "mlruns",
     on_stage: Callable[[str], None] = lambda stage: None,
+    **facts: Unpack[Facts],
 ) -> LayerRanking:
     """The groups of layers of a workload's network, those first that are worth keeping in float on this host.
 
-    What `quantize.keep_float` of a space goes along. Kept: the second time it is only read. Raises UsageError.
+    It is the order in which `quantize.keep_float` of a space keeps them. Of the request only workload, options, data,
+    weights and home matter. The ranking is stored and read the next time. Raises UsageError for bad input.
     """
     from autoopt.report import layer_ranking
-    from autoopt.study.request import prepare
+    from autoopt.study.prepare import prepare
 
-    request = Request(
-        workload=workload, options=options or {}, data=_path(data), weights=_path(weights), home=Path(home)
-    )
-    return layer_ranking.rank_layers(prepare(request), on_stage=on_stage)
+    return layer_ranking.rank_layers(prepare(requested(request, facts)), on_stage=on_stage)
 
 
 def matrix(
@@ -145,9 +104,10 @@ def matrix(
     home: PathLike | None = None,
     on_cell: Callable[[Cell], None] = lambda cell: None,
 ) -> list[Cell]:
-    """Every compression on small networks of every family in every runtime, on this host: works, or refused and why.
+    """Try every compression on small networks of every family in every runtime, on this host; one cell each.
 
-    With `quick` one network of each family. The networks have random weights: see `autoopt.compress.matrix`.
+    A cell says that it works, or that it was refused and why. With `quick` one network of each family is tried. The
+    networks have random weights: see `autoopt.compress.matrix`.
     """
     from autoopt.compress import matrix as module
 
@@ -155,9 +115,12 @@ def matrix(
 
 
 def front(
-    *, study: str | None = None, workload: str | None = None, storage: str | None = None, home: PathLike = "mlruns"
+    *, study: str | None = None, workload: str | None = None, storage: str | None = None, home: PathLike = HOME
 ) -> StudyResult:
-    """A stored study: the named one, else the last one written (of `workload`). Raises StorageError."""
+    """A stored study: the one called `study`, else the last one written, of `workload` if given.
+
+    Raises StorageError when there is none.
+    """
     from autoopt.study.storage import read_study
 
     return read_study(storage or default_storage(Path(home)), study, workload)
@@ -168,10 +131,13 @@ def replay(
     *,
     study: str | None = None,
     storage: str | None = None,
-    home: PathLike = "mlruns",
+    home: PathLike = HOME,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> Replay:
-    """Run one stored trial again, alone; nothing is added to its study."""
+    """Run one stored trial again, alone; nothing is added to its study.
+
+    `trial` is its number, or "STUDY/NUMBER". Raises UsageError when its workload, weights or data changed since.
+    """
     from autoopt.study import replay as replaying
 
     return replaying.replay_trial(str(trial), study=study, home=Path(home), storage=storage, on_stage=on_stage)
@@ -183,12 +149,13 @@ def explain(
     against: str | int | None = None,
     study: str | None = None,
     storage: str | None = None,
-    home: PathLike = "mlruns",
+    home: PathLike = HOME,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> Explanation:
-    """Why a stored trial is faster or slower than `against` (its float twin by default): `.sentences` and the profiles.
+    """Why a stored trial is faster or slower than `against`: `.sentences` and the profiles of both.
 
-    Profiles both, on this host; nothing is added to the study. Raises UsageError.
+    `against` is by default the trial without quantization and with otherwise the same configuration. Both are profiled
+    on this host; nothing is added to the study. Raises UsageError.
     """
     from autoopt.report import explain as explaining
 
@@ -207,11 +174,12 @@ def pull(
     max_drop: float | None = None,
     pick: str | None = None,
     storage: str | None = None,
-    home: PathLike = "mlruns",
+    home: PathLike = HOME,
 ) -> tuple[Path, str]:
-    """Pick a front member by policy and write it to `out` as a bundle; returns the folder and why it was picked.
+    """Pick a trial of the front and write it to the folder `out` as a bundle; returns the folder and the reason.
 
-    Raises NothingFits when no member keeps the limits, naming the limit that binds.
+    `max_latency_s` and `max_drop` replace the limits of the search; `pick` is fastest, balanced, best-quality or
+    smallest. Raises NothingFits when no trial keeps the limits, naming the limit that rules it out.
     """
     from autoopt.core.store import Store
     from autoopt.deploy import pick as deploy
@@ -222,7 +190,7 @@ def pull(
 
 
 def load(folder: PathLike) -> Predictor:
-    """The model of a bundle, its files verified, ready to predict; needs numpy and the one runtime."""
+    """Load the model of a bundle, ready to predict, after verifying every file; needs numpy and the one runtime."""
     from autoopt.deploy import bundle
 
     return bundle.load(Path(folder))
@@ -234,14 +202,18 @@ def train(
     options: Mapping[str, Scalar] | None = None,
     data: PathLike | None = None,
     demo: bool = False,
-    home: PathLike = "mlruns",
+    home: PathLike = HOME,
     seed: int = 0,
     max_seconds: float | None = None,
     progress: Callable[[TrainProgress], None] | None = None,
 ) -> TrainResult:
-    """Train the workload's baseline and store its weights where `search` finds them."""
+    """Train the workload's baseline and store its weights where `search` finds them.
+
+    `demo` trains on the demo data instead of `data`. Raises UsageError for bad input.
+    """
     from autoopt.core.store import writable_folder
     from autoopt.nets import baseline
+    from autoopt.study.prepare import check_data_argument
     from autoopt.workloads.contract import load_workload
 
     folder = None if demo else check_data_argument(_path(data), needed_for=f"training {workload}")

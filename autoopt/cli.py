@@ -1,4 +1,4 @@
-"""The commands. The one place that prints and exits; everything they do is a call of api.py."""
+"""The commands: options in, a call of api.py, the result printed; errors become a message and an exit code."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoopt.errors import AutooptError, UsageError
+from autoopt.options import duration, option, takes_request
+from autoopt.study.request import HOME, SearchRequest
 
 if TYPE_CHECKING:
-    from autoopt.core.configuration import Scalar
     from autoopt.measure.timing import Plan
-    from autoopt.study.loop import SearchResult
 
 app = typer.Typer(
     help="Search the compression configurations of a medical-imaging model on the hardware that will run it.",
@@ -27,141 +27,42 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Home = Annotated[Path, typer.Option(help="Folder of all state: studies, MLflow, artifacts, weights.")]
-Storage = Annotated[str | None, typer.Option(help="Study storage URL. [default: sqlite in the home folder]")]
-Study = Annotated[str | None, typer.Option(help="Name of the study. [default: made from what is searched]")]
-WorkloadName = Annotated[str, typer.Option(help="A built-in name, file.py:function or package.module:function.")]
-Model = Annotated[
-    str | None,
-    typer.Option(help="Your model: an ONNX file, the folder of a MONAI bundle, or file.py:function that builds it."),
-]
-Task = Annotated[str | None, typer.Option(help="With --model: segmentation or classification.")]
-Options = Annotated[
-    list[str] | None, typer.Option("--option", help="NAME=VALUE, an option of the workload or model; may be repeated.")
-]
-TrustBundle = Annotated[
-    bool, typer.Option("--trust-bundle", help="Let a MONAI bundle run any code that its configuration names.")
-]
-Data = Annotated[Path | None, typer.Option(help="Data folder. [default: the workload's demo data]")]
-Weights = Annotated[
-    Path | None, typer.Option(help="Trained weights. [default: what `autoopt train` stored for this data]")
-]
-SpaceName = Annotated[str | None, typer.Option(help="A shipped space or a YAML file. [default: the workload's own]")]
-Objectives = Annotated[str, typer.Option(help="Comma-separated: latency, quality, memory, size.")]
-Guards = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--guard",
-        help="One more limit, NAME=FRACTION: worst_decile, subgroup:COLUMN (drops) or disagreement; may be repeated.",
-    ),
-]
-Budget = Annotated[int, typer.Option(help="Trials of the study, all in all.")]
-Seed = Annotated[int, typer.Option(help="Seed of the sampler; another seed is another study.")]
+Home = Annotated[Path, option("home")]
+Storage = Annotated[str | None, option("storage")]
+TrackingUri = Annotated[str | None, option("tracking_uri")]
+Study = Annotated[str | None, option("study", otherwise="the last one")]
+OfWorkload = Annotated[str | None, typer.Option(help="The last study of this workload. [default: the last one]")]
 Trial = Annotated[str, typer.Argument(help="A trial's number, or STUDY/NUMBER.")]
 
 
 @app.command()
-def search(
-    context: typer.Context,
-    workload: WorkloadName = "histo",
-    model: Model = None,
-    task: Task = None,
-    option: Options = None,
-    trust_bundle: TrustBundle = False,
-    budget: Budget = 50,
-    time: Annotated[str | None, typer.Option(help="Stop after this long, such as 30m or 2h.")] = None,
-    data: Data = None,
-    weights: Weights = None,
-    space: SpaceName = None,
-    objectives: Objectives = "latency,quality",
-    max_drop: Annotated[float, typer.Option(help="Largest loss of the primary metric a trial may have.")] = 0.01,
-    max_latency: Annotated[str | None, typer.Option(help="Largest p25 latency, such as 20ms.")] = None,
-    guard: Guards = None,
-    study: Study = None,
-    storage: Storage = None,
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow. [default: sqlite in the home folder]")] = None,
-    seed: Seed = 0,
-    home: Home = Path("mlruns"),
-) -> None:
+@takes_request()
+def search(request: SearchRequest, context: typer.Context) -> None:
     """Try configurations, measure each one here, and show the Pareto front. Continues where it stopped."""
     from autoopt import api, progress, terminal
 
-    source, options = _source(workload, model, task, option, trust_bundle)
     with progress.SearchBar() as bar:
-        result = api.search(
-            source,
-            options=options,
-            budget=budget,
-            time_s=_duration(time, "--time"),
-            data=data,
-            weights=weights,
-            space=space,
-            objectives=_names(objectives),
-            max_drop=max_drop,
-            max_latency_s=_duration(max_latency, "--max-latency"),
-            guards=_guards(guard),
-            study=study,
-            storage=storage,
-            tracking_uri=tracking_uri,
-            seed=seed,
-            home=home,
-            listener=bar,
-            plan=context.obj,
-        )
-    terminal.search_result(result, home=home, storage=storage, tracking_uri=tracking_uri)
-    _exit_if_nothing_fits(result)
+        result = api.search(request, listener=bar, plan=context.obj)
+    terminal.search_result(result, request)
+    if not result.front:
+        raise typer.Exit(3)
 
 
 @app.command()
-def plan(
-    workload: WorkloadName = "histo",
-    model: Model = None,
-    task: Task = None,
-    option: Options = None,
-    trust_bundle: TrustBundle = False,
-    budget: Budget = 50,
-    time: Annotated[str | None, typer.Option(help="Accepted so that the line of a search fits; not used.")] = None,
-    data: Data = None,
-    weights: Weights = None,
-    space: SpaceName = None,
-    objectives: Objectives = "latency,quality",
-    max_drop: Annotated[float, typer.Option(help="Accepted so that the line of a search fits; not used.")] = 0.01,
-    max_latency: Annotated[str | None, typer.Option(help="Accepted likewise; not used.")] = None,
-    guard: Annotated[list[str] | None, typer.Option(help="Accepted likewise; not used.")] = None,
-    study: Study = None,
-    storage: Storage = None,
-    tracking_uri: Annotated[str | None, typer.Option(help="Accepted likewise; not used.")] = None,
-    seed: Seed = 0,
-    home: Home = Path("mlruns"),
-) -> None:
-    """Say what a search would do and cost, without doing it."""
+@takes_request()
+def plan(request: SearchRequest) -> None:
+    """Say what a search would do and cost, without doing it: takes the same options."""
     from autoopt import api, terminal
 
-    source, options = _source(workload, model, task, option, trust_bundle)
-    planned = api.plan(
-        source,
-        options=options,
-        budget=budget,
-        data=data,
-        weights=weights,
-        space=space,
-        objectives=_names(objectives),
-        study=study,
-        storage=storage,
-        seed=seed,
-        home=home,
-    )
-    terminal.plan(planned)
+    terminal.plan(api.plan(request))
 
 
 @app.command()
 def front(
-    workload: Annotated[
-        str | None, typer.Option(help="The last study of this workload. [default: the last one]")
-    ] = None,
+    workload: OfWorkload = None,
     study: Study = None,
     storage: Storage = None,
-    home: Home = Path("mlruns"),
+    home: Home = HOME,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
@@ -181,7 +82,7 @@ def front(
 
 
 @app.command()
-def replay(trial: Trial, study: Study = None, storage: Storage = None, home: Home = Path("mlruns")) -> None:
+def replay(trial: Trial, study: Study = None, storage: Storage = None, home: Home = HOME) -> None:
     """Run one stored trial again, alone, and show the difference."""
     from autoopt import api, progress, terminal
 
@@ -194,11 +95,11 @@ def replay(trial: Trial, study: Study = None, storage: Storage = None, home: Hom
 def explain(
     trial: Trial,
     against: Annotated[
-        str | None, typer.Option(help="The trial to compare with. [default: its float twin in the study]")
+        str | None, typer.Option(help="The trial to compare with. [default: the same one without quantization]")
     ] = None,
     study: Study = None,
     storage: Storage = None,
-    home: Home = Path("mlruns"),
+    home: Home = HOME,
     picture: Annotated[
         Path | None, typer.Option(help="PNG to write. [default: explain-TRIAL.png in the home folder]")
     ] = None,
@@ -221,15 +122,17 @@ def explain(
 @app.command()
 def pull(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write the bundle to.")],
-    workload: Annotated[
-        str | None, typer.Option(help="The last study of this workload. [default: the last one]")
+    workload: OfWorkload = None,
+    max_latency: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Largest p25 latency, such as 10ms. [default: the search's]")
     ] = None,
-    max_latency: Annotated[str | None, typer.Option(help="Largest p25 latency, such as 10ms.")] = None,
-    max_drop: Annotated[float | None, typer.Option(help="Largest loss of the primary metric.")] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Largest loss of the primary metric. [default: the search's]")
+    ] = None,
     pick: Annotated[str | None, typer.Option(help="fastest, balanced, best-quality or smallest.")] = None,
     study: Study = None,
     storage: Storage = None,
-    home: Home = Path("mlruns"),
+    home: Home = HOME,
 ) -> None:
     """Write the best model of the front that keeps the limits, ready to deploy."""
     from autoopt import api
@@ -238,7 +141,7 @@ def pull(
         out,
         workload=workload,
         study=study,
-        max_latency_s=_duration(max_latency, "--max-latency"),
+        max_latency_s=duration(max_latency, "--max-latency"),
         max_drop=max_drop,
         pick=pick,
         storage=storage,
@@ -249,27 +152,20 @@ def pull(
 
 
 @app.command()
+@takes_request("workload", "options", "data", "weights", "home")
 def sensitivity(
-    workload: WorkloadName = "histo",
-    model: Model = None,
-    task: Task = None,
-    option: Options = None,
-    trust_bundle: TrustBundle = False,
-    data: Data = None,
-    weights: Weights = None,
+    request: SearchRequest,
     csv: Annotated[Path | None, typer.Option(help="Write the ranking to this file.")] = None,
     png: Annotated[Path | None, typer.Option(help="Write a picture of it to this file.")] = None,
-    home: Home = Path("mlruns"),
 ) -> None:
     """Rank groups of layers by what keeping them in float recovers for the time that it costs here."""
     from autoopt import api, progress, terminal
     from autoopt.core.store import write_atomic
     from autoopt.report import layer_ranking
 
-    source, options = _source(workload, model, task, option, trust_bundle)
     _check_files({"--csv": csv, "--png": png})
     with progress.StageLine() as line:
-        ranking = api.sensitivity(source, options=options, data=data, weights=weights, home=home, on_stage=line)
+        ranking = api.sensitivity(request, on_stage=line)
     terminal.ranking(ranking)
     if csv is not None:
         write_atomic(csv, layer_ranking.as_csv(ranking.ranks).encode())
@@ -302,45 +198,43 @@ def matrix(
 
 
 @app.command()
+@takes_request("workload", "options", "home")
 def train(
-    workload: WorkloadName = "histo",
-    model: Model = None,
-    task: Task = None,
-    option: Options = None,
+    request: SearchRequest,
     data: Annotated[Path | None, typer.Option(help="Data folder.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Train on the embedded demo data.")] = False,
-    time: Annotated[str | None, typer.Option(help="Stop after this long. [default: what the recipe says]")] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Stop after this long. [default: what the recipe says]")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, batches and augmentation.")] = 0,
-    home: Home = Path("mlruns"),
 ) -> None:
     """Train the baseline of a workload and store its weights where a search finds them."""
     from autoopt import api, progress, terminal
 
     if demo and data is not None:
         raise UsageError("--demo and --data exclude each other: give one of them")
-    source, options = _source(workload, model, task, option)
     with progress.TrainBar() as bar:
         trained = api.train(
-            source,
-            options=options,
+            request.workload,
+            options=request.options,
             data=data,
             demo=demo,
-            home=home,
+            home=request.home,
             seed=seed,
-            max_seconds=_duration(time, "--time"),
+            max_seconds=duration(time, "--time"),
             progress=bar,
         )
-    terminal.train_result(trained, source=source, data=data, options=options)
+    terminal.train_result(trained, source=request.workload, data=data, options=request.options)
 
 
 @app.command()
 def doctor(
     storage: Storage = None,
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow.")] = None,
+    tracking_uri: TrackingUri = None,
     noise: Annotated[
         bool, typer.Option("--noise", help="Measure how this host's latencies vary (A/A test) and its peaks; a minute.")
     ] = False,
-    home: Home = Path("mlruns"),
+    home: Home = HOME,
 ) -> None:
     """Check this host: versions, runtimes, what the CPU can do, folders and servers."""
     from autoopt import doctor as checks
@@ -417,54 +311,6 @@ def _errors_as_messages() -> Iterator[None]:
         sys.exit(0)
 
 
-def _exit_if_nothing_fits(result: SearchResult) -> None:
-    if not result.front:
-        raise typer.Exit(3)
-
-
-def _guards(texts: list[str] | None) -> dict[str, float]:
-    """The limits by name. Raises UsageError with all that are wrong."""
-    found, wrong = {}, []
-    for text in texts or ():
-        name, _, value = text.rpartition("=")
-        try:
-            found[name] = float(value)
-        except ValueError:
-            wrong.append(f"--guard must be NAME=FRACTION, such as worst_decile=0.03, got {text!r}")
-    if wrong:
-        raise UsageError(*wrong)
-    return found
-
-
-def _source(
-    workload: str, model: str | None, task: str | None, option: list[str] | None, trust_bundle: bool = False
-) -> tuple[str, dict[str, Scalar]]:
-    """The source of the workload and its options, as `api` takes them."""
-    wrong = [f"--option must be NAME=VALUE, got {text!r}" for text in option or () if "=" not in text]
-    if model is None and (task is not None or trust_bundle):
-        wrong.append("--task and --trust-bundle say something of --model: give it, or leave them out")
-    if wrong:
-        raise UsageError(*wrong)
-    options: dict[str, Scalar] = {}
-    for text in option or ():
-        name, _, value = text.partition("=")
-        options[name] = value
-    if model is None:
-        return workload, options
-    if task is not None:
-        options["task"] = task
-    if trust_bundle:
-        options["trust"] = True
-    return f"model:{model}", options
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-_UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-
-
 def _check_files(files: Mapping[str, Path | None]) -> None:
     """Raise UsageError with every file that could not be written later, before anything is done."""
     problems = [
@@ -474,20 +320,3 @@ def _check_files(files: Mapping[str, Path | None]) -> None:
     ]
     if problems:
         raise UsageError(*problems)
-
-
-def _duration(text: str | None, option: str) -> float | None:
-    """`10ms`, `1.5s`, `30m` or `2h` in seconds. Raises UsageError for anything else, a bare number included."""
-    if text is None:
-        return None
-    number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
-    try:
-        return float(number) * _UNITS_S[text[len(number) :]]
-    except (ValueError, KeyError):
-        raise UsageError(
-            f"{option} must be a number with a unit of {', '.join(_UNITS_S)}, such as 20ms, got {text!r}"
-        ) from None
-
-
-if __name__ == "__main__":
-    main()

@@ -19,6 +19,7 @@ from typing import Any
 from autoopt.core.host import Host
 from autoopt.core.process import Child, serve
 from autoopt.core.store import Store
+from autoopt.core.urls import without_password
 from autoopt.errors import AutooptError, TrialError, UsageError
 from autoopt.inference.runtimes import RUNTIMES, runtime
 from autoopt.inference.runtimes.shared import has_bf16, has_f16
@@ -26,7 +27,8 @@ from autoopt.measure.host import current_host
 from autoopt.measure.lock import lock_folder
 from autoopt.measure.noise import load_noise
 from autoopt.measure.peaks import load_peaks
-from autoopt.study.request import LEAST_FREE_BYTES, default_storage, without_password
+from autoopt.study.prepare import LEAST_FREE_BYTES
+from autoopt.study.request import default_storage
 from autoopt.tracking import default_tracking_uri
 
 LIBRARIES = ("torch", "nncf", "openvino", "onnxruntime", "onnx", "monai", "optuna", "mlflow", "numpy")

@@ -1,4 +1,4 @@
-"""What the commands show while they work: how far they are, what is best so far, what is left."""
+"""What the commands show while they work: progress, the best trial so far, the time left."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class _Bar:
-    """A progress bar on stderr, shown while its `with` block runs; each has a task and columns of its own."""
+    """A progress bar on standard error, shown while its `with` block runs; subclasses choose the columns."""
 
     def __init__(self, *columns: ProgressColumn, total: int | None, **fields: Any) -> None:
         self._console = console_of(stderr=True)
@@ -43,12 +43,12 @@ class _Bar:
 
 
 def _field(name: str, width: int = 0) -> TextColumn:
-    """A field of the task as it is: names in brackets are no markup."""
+    """A column with a field of the task as plain text: brackets in it are not taken for markup."""
     return TextColumn(f"{{task.fields[{name}]:<{width}}}", markup=False)
 
 
 class SearchBar(_Bar):
-    """The progress of a search: stage, best so far, front size, time left; no terminal: a line per trial."""
+    """The progress of a search: stage, time left, fastest of the front; without a terminal a line per trial."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -85,7 +85,7 @@ class SearchBar(_Bar):
 
 
 class StageLine:
-    """The stages of one replayed trial, a line each."""
+    """The stages of a command that works on one trial or network, a line each."""
 
     def __init__(self) -> None:
         self._console = console_of(stderr=True)
@@ -102,7 +102,7 @@ class StageLine:
 
 
 class MatrixBar(_Bar):
-    """The progress of a matrix: cells done, the one that came last, what failed."""
+    """The progress of a matrix: cells done, and the outcome of the last one."""
 
     def __init__(self, total: int) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""What the commands print: tables, numbers with their units. Only formatting lives here."""
+"""What the commands print when they are done: tables, and numbers with their units."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from autoopt.core.records import Status, TrialRecord
 from autoopt.deploy.pick import nothing_fits
 from autoopt.report.matrix_text import as_markdown
 from autoopt.report.tables import columns, front_rows, reference_rows
-from autoopt.study.request import command_arguments
+from autoopt.study.prepare import command_arguments
+from autoopt.study.request import HOME, SearchRequest
 from autoopt.study.result import StudyResult
+from autoopt.tracking import default_tracking_uri
 
 if TYPE_CHECKING:
     from autoopt.compress.matrix import Cell
@@ -33,18 +35,18 @@ if TYPE_CHECKING:
 
 
 def console_of(*, stderr: bool = False) -> Console:
-    """The terminal, or whatever takes the output."""
+    """A console on standard output or standard error, be it a terminal, a file or a pipe."""
     return Console(stderr=stderr, highlight=False, soft_wrap=True)
 
 
-def search_result(result: SearchResult, *, home: Path, storage: str | None, tracking_uri: str | None) -> None:
-    """The front, where the time went, and the next commands."""
+def search_result(result: SearchResult, request: SearchRequest) -> None:
+    """Print the front, where the time went, and the next commands."""
     console = console_of()
     front(result.study)
     counts = {status: sum(record.status is status for record in result.records) for status in Status}
     tally = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     console.print(f"{len(result.records)} trials ({tally}); {result.stopped}.", markup=False)
-    _certainty(console, result.study)
+    _uncertainty(console, result.study)
     if result.exhaustive:
         console.print("The canonical space is not larger than the budget: the search is exhaustive.")
     _failures(console, result.records)
@@ -54,11 +56,11 @@ def search_result(result: SearchResult, *, home: Path, storage: str | None, trac
     total = result.seconds.get("total", 0.0)
     shares = [f"{kind} {duration(seconds)}" for kind, seconds in result.seconds.items() if kind != "total"]
     console.print(f"Time: {duration(total)} = {' + '.join(shares)}.", markup=False)
-    _next_commands(console, result.study, home=home, storage=storage, tracking_uri=tracking_uri)
+    _next_commands(console, result.study, request)
 
 
 def front(result: StudyResult) -> None:
-    """The front as a table with speed-ups, drop, memory and size; the reference below it."""
+    """Print the front as a table with speed-ups, drop, memory and size, and the reference below it."""
     console = console_of()
     if not result.front:
         console.print(nothing_fits(result), markup=False)
@@ -75,7 +77,7 @@ def front(result: StudyResult) -> None:
 
 
 def plan(planned: Plan) -> None:
-    """What a search would do and cost."""
+    """Print what a search would do and cost."""
     console = console_of()
     card = planned.card
     basis = "from this study so far" if planned.measured_here else "a guess: no trial was measured here yet"
@@ -83,18 +85,24 @@ def plan(planned: Plan) -> None:
     lines = [
         f"study        {card.name} ({card.title})",
         f"space        {size} canonical points of {planned.raw_size:.0f}: the rest has no effect on this host",
-        f"search       {'exhaustive' if planned.exhaustive else 'seeds, then the sampler'}",
+        f"search       {'exhaustive' if planned.exhaustive else f'seeds, then the sampler {planned.sampler}'}",
         f"seeds        {', '.join(planned.seeds)}",
         f"trials       {planned.trials_done} done, {planned.trials_to_run} to run",
         f"artifacts    about {_counts(planned.artifacts)}, each made once",
-        f"time         about {duration(planned.seconds)} ({basis})",
+        f"time         about {duration(planned.seconds)} ({basis}){_stop(planned)}",
         f"disk         about {planned.disk_bytes / 1e6:.0f} MB",
     ]
     console.print("\n".join(lines), markup=False)
 
 
+def _stop(planned: Plan) -> str:
+    """A remark that the search is stopped by `--time`, where that is before the estimated end."""
+    cut = planned.time_s is not None and planned.time_s < planned.seconds
+    return f", but --time stops it after {duration(planned.time_s or 0.0)}" if cut else ""
+
+
 def ranking(found: LayerRanking) -> None:
-    """Which layers to keep in float first."""
+    """Print the groups of layers in the order in which to keep them in float."""
     table = Table(title=found.title, title_justify="left")
     for name in ("keep_float", "group", "layers", "noise recovered", "ms lost", "in all"):
         table.add_column(name, justify="left" if name == "group" else "right")
@@ -108,7 +116,7 @@ def ranking(found: LayerRanking) -> None:
 
 
 def matrix(cells: Sequence[Cell]) -> None:
-    """The matrix as tables, with what it means."""
+    """Print the matrix as tables, with what its cells mean."""
     console = console_of()
     console.print("Small networks with random weights and invented images: what works here, not what it loses.")
     console.print(
@@ -120,7 +128,7 @@ def matrix(cells: Sequence[Cell]) -> None:
 
 
 def replay(replayed: Replay) -> None:
-    """A trial's numbers then and now, and their difference."""
+    """Print the numbers of a trial then and now, and their difference."""
     console = console_of()
     before, after = replayed.before, replayed.after
     console.print(f"trial #{before.number} of {replayed.study.card.name} ({replayed.study.card.title})", markup=False)
@@ -145,7 +153,7 @@ def replay(replayed: Replay) -> None:
 
 
 def explanation(explained: Explanation) -> None:
-    """Why a trial is faster or slower: sentences, totals, the slowest layers."""
+    """Print why a trial is faster or slower: sentences, totals, the slowest layers."""
     from autoopt.report.explain_text import explain_text
 
     console = console_of()
@@ -156,7 +164,7 @@ def explanation(explained: Explanation) -> None:
 def train_result(
     trained: TrainResult, *, source: str, data: Path | None, options: Mapping[str, Scalar] | None = None
 ) -> None:
-    """The scores of a trained baseline, and the next command."""
+    """Print the scores of a trained baseline, and the next command."""
     console = console_of()
     what = " (demo data)" if data is None else ""
     for quality in (trained.val, trained.test):
@@ -169,7 +177,7 @@ def train_result(
 
 
 def checks(results: Sequence[Check]) -> None:
-    """The outcome of every check of `autoopt doctor`."""
+    """Print the outcome of every check of `autoopt doctor`."""
     words = {True: "ok", False: "FAILED", None: "-"}
     console = console_of()
     width = max(len(check.name) for check in results)
@@ -178,7 +186,7 @@ def checks(results: Sequence[Check]) -> None:
 
 
 def noise(found: Noise) -> None:
-    """The outcome of an A/A test."""
+    """Print the outcome of an A/A test."""
     console = console_of()
     console.print(
         f"A/A test: {found.processes} fresh processes of one model differ by {found.sigma:.1%} (standard deviation); "
@@ -191,7 +199,7 @@ def noise(found: Noise) -> None:
 
 
 def workloads() -> None:
-    """The built-in workloads, a line each."""
+    """Print the built-in workloads and their options, a line each."""
     import importlib
 
     from autoopt.workloads.contract import BUILT_IN
@@ -206,7 +214,7 @@ def workloads() -> None:
 
 
 def spaces() -> None:
-    """The shipped search spaces, with their size on this host."""
+    """Print the shipped search spaces, with their size on this host."""
     from autoopt.measure.host import current_host
     from autoopt.study.space import load_space, shipped_spaces
 
@@ -216,8 +224,8 @@ def spaces() -> None:
         console_of().print(f"{name:<12}{points:<20}{description}", markup=False)
 
 
-def _certainty(console: Console, study: StudyResult) -> None:
-    """What the intervals of the table rest on, and what did not keep its promise."""
+def _uncertainty(console: Console, study: StudyResult) -> None:
+    """Print the noise that the intervals contain, the trials that broke the limit on test, and the noisy ones."""
     if study.reference_latency_s is not None:
         console.print(
             f"Fresh processes of one model differ by {study.sigma:.1%} here: that is in every interval. "
@@ -248,14 +256,13 @@ def _failures(console: Console, records: Sequence[TrialRecord]) -> None:
         )
 
 
-def _next_commands(
-    console: Console, study: StudyResult, *, home: Path, storage: str | None, tracking_uri: str | None
-) -> None:
-    flags = ("" if home == Path("mlruns") else f" --home {shlex.quote(str(home))}") + (
-        "" if storage is None else f" --storage {shlex.quote(storage)}"
-    )
-    uri = tracking_uri or f"sqlite:///{home / 'mlflow.db'}"
-    commands = [f"mlflow ui --backend-store-uri {uri}"] if tracking_uri is None else [f"open {uri}"]
+def _next_commands(console: Console, study: StudyResult, request: SearchRequest) -> None:
+    home = "" if request.home == HOME else f" --home {shlex.quote(str(request.home))}"
+    flags = home + ("" if request.storage is None else f" --storage {shlex.quote(request.storage)}")
+    if request.tracking_uri is None:
+        commands = [f"mlflow ui --backend-store-uri {default_tracking_uri(request.home)}"]
+    else:
+        commands = [f"open {request.tracking_uri}"]
     if study.front:
         commands.append(f"autoopt replay {study.card.name}/{study.front[0].number}{flags}")
         commands.append(f"autoopt pull --study {study.card.name} --pick balanced -o deploy/{flags}")
@@ -273,7 +280,7 @@ def _change(name: str, before: float, after: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Seconds as text, such as 4.2 s, 3 min 05 s or 2 h 07 min."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -25,7 +25,8 @@ from autoopt.measure.host import current_host
 from autoopt.measure.launcher import ReferenceWorker, measure
 from autoopt.measure.timing import Plan
 from autoopt.study import uncertainty
-from autoopt.study.request import Request, prepare
+from autoopt.study.prepare import prepare
+from autoopt.study.request import SearchRequest
 from autoopt.study.trial.bench import Bench, open_bench
 from benchmarks.load import beside
 
@@ -147,7 +148,7 @@ def _with_one_process(plan: Plan) -> Plan:
 
 @contextmanager
 def _bench(home: Path) -> Iterator[Bench]:
-    with open_bench(prepare(Request(workload="histo", space="quick", home=home))) as bench:
+    with open_bench(prepare(SearchRequest(workload="histo", space="quick", home=home))) as bench:
         bench.maker.check()
         yield bench
 

@@ -26,7 +26,8 @@ from autoopt.measure.host import current_host
 from autoopt.measure.launcher import ReferenceWorker, measure
 from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Plan
-from autoopt.study.request import Request, prepare
+from autoopt.study.prepare import prepare
+from autoopt.study.request import SearchRequest
 from autoopt.study.trial.bench import Bench, open_bench
 
 MOST = 0.03
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"host      {host.cpu}, {host.cores} cores")
     with (
         tempfile.TemporaryDirectory(prefix="autoopt-") as folder,
-        open_bench(prepare(Request(workload="histo", space="quick", home=Path(folder)))) as bench,
+        open_bench(prepare(SearchRequest(workload="histo", space="quick", home=Path(folder)))) as bench,
     ):
         bench.maker.check()
         reference_worker = bench.reference.worker()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import shutil
 import socket
+import subprocess
+import sys
 from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import autoopt
 from autoopt import cli
 from tests import tiny
 
@@ -93,6 +96,9 @@ def refused(run: Run, *arguments: str, home: Path) -> str:
         (["--data", "/nowhere/at/all"], "--data must be a folder, /nowhere/at/all is not there"),
         (["--weights", "/nowhere/w.safetensors"], "--weights must be a file"),
         (["--space", "no-such-space"], "no-such-space"),
+        (["--sampler", "tpe2"], "--sampler must be one of model, tpe, tpe-multivariate, tpe-group, nsga2, random, got"),
+        (["--option", "net"], "--option must be NAME=VALUE, got 'net'"),
+        (["--task", "segmentation"], "--task and --trust-bundle describe --model"),
     ],
 )
 def test_wrong_arguments_are_named(run: Run, tmp_path: Path, arguments: list[str], words: str) -> None:
@@ -103,8 +109,17 @@ def test_wrong_arguments_are_named(run: Run, tmp_path: Path, arguments: list[str
 
 
 def test_all_wrong_arguments_come_at_once(run: Run, tmp_path: Path) -> None:
-    """Three wrong arguments make three lines, not three attempts."""
-    err = refused(run, "search", "--budget", "0", "--seed", "-1", "--max-drop", "7", home=tmp_path / "home")
+    """Five wrong arguments make five lines, not five attempts; some cannot be read, some make no sense."""
+    wrong = ("--budget", "0", "--seed", "-1", "--max-drop", "7", "--time", "soon", "--guard", "worst_decile")
+    err = refused(run, "search", *wrong, home=tmp_path / "home")
+
+    assert len(err.splitlines()) == 5
+    assert all(option in err for option in wrong[::2])
+
+
+def test_a_plan_refuses_what_a_search_refuses(run: Run, tmp_path: Path) -> None:
+    """`autoopt plan` checks the whole line of a search, also what changes nothing about the estimate."""
+    err = refused(run, "plan", "--time", "soon", "--max-drop", "7", "--guard", "worst=1", home=tmp_path / "home")
 
     assert len(err.splitlines()) == 3
 
@@ -268,15 +283,13 @@ def test_front_without_a_study_says_what_to_do(run: Run, tmp_path: Path) -> None
     assert "run autoopt search first" in err
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("10ms", 0.01), ("1.5s", 1.5), ("30m", 1800.0), ("2h", 7200.0), ("250us", 2.5e-4)]
-)
-def test_durations_have_units(text: str, seconds: float) -> None:
-    """A duration is a number and a unit."""
-    assert cli._duration(text, "--time") == pytest.approx(seconds)
-
-
 def test_lists_of_workloads_and_spaces(run: Run) -> None:
     """The built-in workloads and the shipped spaces are listed with a sentence each."""
     assert "histo" in run("workloads")[1]
     assert "default" in run("spaces")[1]
+
+
+def test_the_module_is_the_command() -> None:
+    """`python -m autoopt` does what `autoopt` does."""
+    done = subprocess.run([sys.executable, "-m", "autoopt", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == autoopt.__version__

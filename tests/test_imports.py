@@ -35,7 +35,9 @@ def test_help_is_light() -> None:
 @pytest.mark.parametrize(
     ("module", "may_load"),
     [
-        ("autoopt.api", {"rich"}),
+        ("autoopt.api", set()),
+        ("autoopt.study.request", set()),
+        ("autoopt.study.prepare", set()),
         ("autoopt.inference.runtimes", set()),
         ("autoopt.measure.worker", set()),
         ("autoopt.study.space", set()),
@@ -44,6 +46,13 @@ def test_help_is_light() -> None:
 def test_modules_are_light(module: str, may_load: set[str]) -> None:
     """The parent's and the worker's modules load heavy libraries when they are used, not when they are imported."""
     assert loaded_by(f"import {module}") <= may_load
+
+
+def test_help_needs_no_numpy() -> None:
+    """The options of the command line are known without numpy, which takes longer to load than all of `--help`."""
+    script = "import sys, autoopt.cli, autoopt.api\nprint('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_tables_are_light() -> None:

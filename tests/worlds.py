@@ -15,8 +15,8 @@ from autoopt.core.measurement import Measurement
 from autoopt.core.records import Failure, Status, TrialRecord
 from autoopt.core.scores import CaseScore, Quality
 from autoopt.errors import TrialError
+from autoopt.study.prepare import Prepared
 from autoopt.study.proposals import Proposal
-from autoopt.study.request import Prepared
 from autoopt.study.result import StudyResult
 from autoopt.study.space import Space, load_space
 from autoopt.study.storage import Later

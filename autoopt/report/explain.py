@@ -16,8 +16,8 @@ from autoopt.measure.pack import pack_cases
 from autoopt.measure.profiling import profile_all
 from autoopt.measure.subject import Subject
 from autoopt.report.diagnosis import Explanation, Side, explained
+from autoopt.study.prepare import Prepared
 from autoopt.study.replay import find_trial, prepare_as_before
-from autoopt.study.request import Prepared
 from autoopt.study.result import StudyResult
 from autoopt.study.space import configured
 

@@ -11,7 +11,7 @@ from autoopt.compress import quantize
 from autoopt.compress.maker import Maker
 from autoopt.compress.sensitivity import Rank, table
 from autoopt.errors import TrialError, WorkloadError
-from autoopt.study.request import Prepared
+from autoopt.study.prepare import Prepared
 
 COLUMNS = ("group", "layers", "noise_recovered", "cost_ms", "cost_so_far_ms")
 

@@ -18,8 +18,9 @@ from autoopt.measure.lock import host_lock
 from autoopt.measure.timing import Plan
 from autoopt.study.limits import unknown_of
 from autoopt.study.plan import seconds_left
+from autoopt.study.prepare import Prepared, prepare
 from autoopt.study.proposals import Proposal
-from autoopt.study.request import Prepared, Request, prepare
+from autoopt.study.request import SearchRequest
 from autoopt.study.result import StudyResult
 from autoopt.study.runner import Evaluate, LocalRunner, Runner
 from autoopt.study.sink import Sink, opened
@@ -102,7 +103,7 @@ class SearchResult:
 
 
 def search(
-    request: Request,
+    request: SearchRequest,
     *,
     sinks: Sequence[Sink] = (),
     evaluate: Evaluate = evaluate,
@@ -144,7 +145,7 @@ def search(
             sink.check()
         if to_do:
             runner.check()
-        study = held.enter_context(open_study(prepared.storage_url, prepared.card, prepared.space))
+        study = held.enter_context(open_study(prepared.storage_url, prepared.card, prepared.space, request.sampler))
         held.enter_context(opened(sinks, study.result))
         return loop.run(study) if to_do else loop.rest(study)
 

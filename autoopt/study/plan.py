@@ -17,7 +17,7 @@ from autoopt.core.configuration import Configuration, Scalar, digest
 from autoopt.core.records import TrialRecord
 from autoopt.errors import NoStudy
 from autoopt.nets.teacher_cache import MOST as MOST_VIEWS
-from autoopt.study.request import Prepared
+from autoopt.study.prepare import Prepared
 from autoopt.study.space import Count, seeds
 from autoopt.study.storage import read_study
 from autoopt.workloads.contract import Workload
@@ -25,25 +25,28 @@ from autoopt.workloads.contract import Workload
 DEFAULT_MEASURE_S = 8.0
 DEFAULT_MAKE_S = 5.0
 DEFAULT_RANKING_S = 12.0
-"""Seconds per trial, per artifact and per ranking of layers before this host has measured any: a net of 2 M parameters
-on two cores."""
+"""Seconds per trial, per artifact and per ranking of layers, used until this host has measured its own; from a network
+of 2 M parameters on two cores."""
 DEFAULT_CALL_S = 0.1
-"""Seconds of a call of the network in PyTorch, where nothing is trained or there is no network."""
+"""Seconds of a call of the network in PyTorch where it was not timed: nothing is trained, or there is no network."""
 CALLS_PER_EXAMPLE = 3.0
-"""What training on an example costs: the network forward, and twice that backward."""
+"""Cost of training on one example, in calls of the network: one forward, and two for the backward pass."""
 LEAST_SHARE = 0.1
-"""However little arithmetic is left of a network, a training step takes so much of the whole one's time."""
+"""The smallest share of the original network's time that a training step takes, however much was pruned."""
 EXAMPLES_AROUND = 150
-"""Examples that a recovery looks at besides those it learns from: for batch norms, and on the hold-out."""
+"""Examples that a recovery reads besides those it trains on: for batch norm statistics, and on the hold-out."""
 START_S = 20.0
 TRIAL_BYTES = 150_000
-"""Records, samples and pictures of one trial in the study storage and in MLflow."""
+"""Bytes that one trial takes in the study storage and in MLflow: record, samples, pictures."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a search would do. `artifacts` are distinct files to make, by stage; the estimate is in seconds.
+    """What a search would do and cost.
 
+    `count` and `raw_size` are the points of the space after and before canonicalisation, `seeds` the labels of the
+    trials that always come first. `artifacts` counts by stage the distinct artifacts that are not made yet. `seconds`
+    is the estimated time of all trials to run, `time_s` the time after which the search stops, None without a limit.
     `measured_here` says whether the estimate comes from earlier trials on this host or from defaults.
     """
 
@@ -51,52 +54,57 @@ class Plan:
     count: Count
     raw_size: float
     exhaustive: bool
+    sampler: str
     seeds: tuple[str, ...]
     trials_done: int
     trials_to_run: int
     artifacts: Mapping[str, int]
     seconds: float
+    time_s: float | None
     disk_bytes: int
     measured_here: bool
 
 
-def plan_search(prepared: Prepared) -> Plan:
+def timed_call_s(prepared: Prepared) -> float:
+    """Seconds that a call of the network takes in PyTorch on this host, timed in the maker process."""
+    with Maker(prepared.workload, prepared.weights, prepared.store, prepared.host) as maker:
+        return maker.call_s() or DEFAULT_CALL_S
+
+
+def plan_search(prepared: Prepared, *, call_s: Callable[[Prepared], float] = timed_call_s) -> Plan:
     """Count the space, the seeds and the distinct artifacts of the budget, and estimate time and disk.
 
-    For a space larger than the budget the artifacts are those of a random sample of the same size:
-    the search itself decides later which ones it makes.
+    For a space larger than the budget the artifacts are those of a random sample of the same size: the search itself
+    decides later which ones it makes. `call_s` says how many seconds a call of the network takes; it is asked only
+    where something is to be trained and no trial has timed the network yet.
     """
     known = _known_trials(prepared)
-    rest = _Rest.of(prepared, known, timed_call_s)
+    rest = _Rest.of(prepared, known, call_s)
     made = sum(map(len, rest.artifacts.values()))
     return Plan(
         card=prepared.card,
         count=prepared.space.count(),
         raw_size=prepared.space.raw_size,
         exhaustive=_is_exhaustive(prepared),
+        sampler=prepared.request.sampler,
         seeds=tuple(seed.label for seed in seeds(prepared.space)),
         trials_done=len(_done(known)),
         trials_to_run=rest.trials,
         artifacts={stage: len(parts) for stage, parts in rest.artifacts.items() if parts},
         seconds=START_S + rest.seconds if rest.trials else 0.0,
+        time_s=prepared.request.time_s,
         disk_bytes=made * prepared.weights.stat().st_size + rest.trials * TRIAL_BYTES,
         measured_here=bool(known),
     )
 
 
 def seconds_left(prepared: Prepared, known: Sequence[TrialRecord]) -> float:
-    """What the rest of a study takes whose trials so far are `known`, estimated as `plan_search` does."""
+    """Estimated seconds until a study whose trials so far are `known` has spent its budget."""
     return _Rest.of(prepared, known).seconds
 
 
-def timed_call_s(prepared: Prepared) -> float:
-    """What a call of the network takes in PyTorch here: trainings cost a multiple of it."""
-    with Maker(prepared.workload, prepared.weights, prepared.store, prepared.host) as maker:
-        return maker.call_s() or DEFAULT_CALL_S
-
-
 def _known_trials(prepared: Prepared) -> Sequence[TrialRecord]:
-    """The trials of this very study, if it was begun."""
+    """The stored trials of this study; none when it was not begun."""
     try:
         return read_study(prepared.storage_url, prepared.card.name).records
     except NoStudy:
@@ -129,7 +137,7 @@ def _likely_configurations(prepared: Prepared) -> list[Configuration]:
 
 @dataclass(frozen=True)
 class _Rest:
-    """What is still to come of a study: trials, the artifacts that they need and nobody made, seconds."""
+    """What is left of a study: the number of trials, the artifacts still to be made by stage, and the seconds."""
 
     trials: int
     artifacts: Mapping[str, Sequence[_Part]]
@@ -142,9 +150,9 @@ class _Rest:
         known: Sequence[TrialRecord],
         call_s: Callable[[Prepared], float] | None = None,
     ) -> Self:
-        """After the trials `known`. The configurations to come are random ones: the search decides later.
+        """What is left after the trials `known`; where the sampler will choose, random configurations stand in.
 
-        `call_s` is asked what a call of the network takes where no trial tells and there is something to train.
+        `call_s` times a call of the network; it is asked only where something is trained and no trial timed it.
         """
         done, likely = _done(known), _likely_configurations(prepared)
         trials = max(0, min(prepared.request.budget, len(likely)) - len(done))
@@ -161,7 +169,7 @@ class _Rest:
             DEFAULT_MEASURE_S,
         )
         making_s = sum(costs.seconds(stage, part) for stage, parts in artifacts.items() for part in parts)
-        # The whole network's answers are asked once, for all trainings.
+        # The original network predicts every training example once, whatever the number of trainings.
         views = sum(
             _examples(part.settings, prepared.workload) for stage in net_steps() for part in artifacts.get(stage, ())
         )
@@ -176,9 +184,10 @@ class _Rest:
 
 @dataclass(frozen=True)
 class _Costs:
-    """What making one artifact takes: as in this store so far, else by what is known of a call of the network.
+    """Seconds to make an artifact: as long as others in this store took, else estimated from the network's call time.
 
-    `training_s` is the time of a training over its work, in calls of the whole network.
+    `made_s` is the median by stage, `training_s` the median time of a training divided by its work (in calls of the
+    original network), None before the first; `call_s` is the time of a call of the original network.
     """
 
     made_s: Mapping[str, float]
@@ -188,7 +197,7 @@ class _Costs:
 
     @classmethod
     def of(cls, prepared: Prepared, known: Sequence[TrialRecord], call_s: Callable[[Prepared], float] | None) -> Self:
-        """From what the store has of this workload, and from the reference of the study if it was measured."""
+        """From the artifacts of this workload in the store, and the PyTorch trial of the study if there is one."""
         seconds: dict[str, list[float]] = {}
         trainings: list[float] = []
         for artifact in prepared.store.artifacts():
@@ -208,7 +217,7 @@ class _Costs:
         )
 
     def seconds(self, stage: str, part: _Part) -> float:
-        """Of one artifact of a stage: a training is as long as its work, all else as long as others of its kind."""
+        """Seconds to make one artifact of a stage: trainings by their work, others by the median of their stage."""
         if stage in net_steps():
             return DEFAULT_MAKE_S + (self.training_s or self.call_s) * _work(part.settings, part.share, self.workload)
         return self.made_s.get(stage, DEFAULT_RANKING_S if stage == "sensitivity" else DEFAULT_MAKE_S)
@@ -216,14 +225,14 @@ class _Costs:
 
 @dataclass(frozen=True)
 class _Part:
-    """What makes one artifact: settings, and of a network about the share of the arithmetic that is left then."""
+    """One artifact to be made: its settings, and the share of the original network's arithmetic that it trains on."""
 
     settings: Mapping[str, Scalar]
     share: float = 1.0
 
 
 def _work(settings: Mapping[str, Scalar], share: float, workload: Workload) -> float:
-    """A training in calls of the whole network."""
+    """The work of a training, in calls of the original network."""
     return CALLS_PER_EXAMPLE * max(share, LEAST_SHARE) * _examples(settings, workload)
 
 
@@ -236,7 +245,7 @@ def _is_torch(record: TrialRecord) -> bool:
 
 
 def _artifacts(configurations: Sequence[Configuration]) -> dict[str, dict[str, _Part]]:
-    """What makes each artifact that the configurations need, by stage and by what it is made of."""
+    """The artifacts that the configurations need, by stage and by a digest of all the settings that lead to them."""
     chains: dict[str, dict[str, _Part]] = {}
     for configuration in configurations:
         link, share = "", 1.0

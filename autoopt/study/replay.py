@@ -1,4 +1,4 @@
-"""One stored trial, run again alone from its record, beside what it gave the first time."""
+"""Run one stored trial again, alone, and compare it with its record: `autoopt replay`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import cast
 from autoopt.core.card import StudyCard
 from autoopt.core.records import TrialRecord
 from autoopt.errors import StorageError, UsageError, WeightsError
-from autoopt.study.request import Prepared, Request, default_storage, prepare
+from autoopt.study.prepare import Prepared, prepare
+from autoopt.study.request import HOME, SearchRequest, default_storage
 from autoopt.study.result import SETTLED, StudyResult
 from autoopt.study.storage import read_study
 from autoopt.study.trial.bench import open_bench
@@ -20,7 +21,7 @@ from autoopt.workloads.contract import Latency
 
 @dataclass(frozen=True)
 class Replay:
-    """The stored record and the fresh one; `notes` name what differs between then and now."""
+    """The stored record of a trial and the new one; `notes` say what else differs between then and now."""
 
     study: StudyResult
     before: TrialRecord
@@ -38,7 +39,10 @@ def parse_trial(trial: str) -> tuple[str | None, int]:
 
 
 def find_trial(trial: str, study: str | None, home: Path, storage: str | None) -> tuple[StudyResult, TrialRecord]:
-    """The study and the record that `trial` names. Raises UsageError or StorageError."""
+    """The study and the record that `trial` names; `study` is stronger than a study named in `trial`.
+
+    Raises UsageError for text that names no trial, StorageError for a study or a trial that is not stored.
+    """
     named, number = parse_trial(trial)
     result = read_study(storage or default_storage(home), study or named)
     record = result.by_number(number)
@@ -52,13 +56,14 @@ def replay_trial(
     trial: str,
     *,
     study: str | None = None,
-    home: Path = Path("mlruns"),
+    home: Path = HOME,
     storage: str | None = None,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> Replay:
-    """Evaluate the configuration of a stored trial again, on this host, with the weights and data of its study.
+    """Evaluate the configuration of a stored trial again on this host, with the weights and data of its study.
 
-    Nothing is added to the study. Raises UsageError when workload, weights or data are not what they were.
+    Nothing is added to the study. `on_stage` is told the name of every stage that begins. Raises UsageError when
+    workload, weights or data changed since.
     """
     result, before = find_trial(trial, study, home, storage)
     prepared = prepare_as_before(result.card, home)
@@ -73,7 +78,7 @@ def prepare_as_before(card: StudyCard, home: Path) -> Prepared:
     """The workload, weights and space of a stored study, loaded again. Raises UsageError when they changed."""
     data, weights = card.origin.get("data"), card.origin.get("weights")
     prepared = prepare(
-        Request(
+        SearchRequest(
             workload=str(card.origin.get("source") or card.workload),
             options=card.origin.get("options") or {},
             data=None if data is None else Path(str(data)),
@@ -85,7 +90,7 @@ def prepare_as_before(card: StudyCard, home: Path) -> Prepared:
         raise WeightsError(f"the weights {prepared.weights} are not those that study {card.name} was made with")
     if prepared.card.data_digest != card.data_digest:
         raise UsageError(f"the data {data or 'of the demo'} changed since study {card.name} was made")
-    # What was timed follows from the space of the study, which is not needed otherwise.
+    # What is timed (a call or a case) depends on the space of the study, which was not loaded.
     return replace(prepared, card=card, workload=replace(prepared.workload, latency=cast(Latency, card.latency)))
 
 

@@ -1,220 +1,186 @@
-"""What a command was asked, checked and loaded: all that can be wrong is found here, before anything is written."""
+"""What a search is asked: every fact declared once, for Python, the command line and the documentation."""
 
 from __future__ import annotations
 
-import re
-import shlex
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypedDict, cast
 
-from autoopt.core.card import StudyCard
-from autoopt.core.configuration import Scalar, digest
-from autoopt.core.host import Host
-from autoopt.core.store import Store, writable_folder
-from autoopt.errors import DataError, SpaceError, StorageError, UsageError, WeightsError
-from autoopt.measure.host import current_host
-from autoopt.measure.noise import calibration
-from autoopt.nets.weights import find_weights, weights_digest
-from autoopt.study.limits import GUARDS, SUBGROUP, is_guard
-from autoopt.study.numbers import objectives
-from autoopt.study.space import Space, load_space, shipped_spaces
-from autoopt.workloads.contract import MODEL, Workload, load_workload
+if TYPE_CHECKING:
+    from autoopt.core.configuration import Scalar  # loads numpy, which `autoopt --help` does without
 
-LEAST_FREE_BYTES = 500_000_000
-"""Room a search wants on the disk before it starts: a few dozen artifacts of a small net."""
+PathLike = str | Path
+HOME = Path("mlruns")
+"""The folder that holds all state of a project unless another is named."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """The arguments of `search`, `plan` and `replay`, as they came; seconds, and fractions for drop and guards."""
-
-    workload: str = "histo"
-    options: Mapping[str, Scalar] = field(default_factory=dict)
-    budget: int = 50
-    time_s: float | None = None
-    data: Path | None = None
-    weights: Path | None = None
-    space: str | None = None
-    objectives: tuple[str, ...] = ("latency", "quality")
-    max_drop: float | None = 0.01
-    max_latency_s: float | None = None
-    guards: Mapping[str, float] = field(default_factory=dict)
-    study: str | None = None
-    storage: str | None = None
-    tracking_uri: str | None = None
-    seed: int = 0
-    home: Path = Path("mlruns")
+def about(
+    meaning: str,
+    *,
+    option: str | None = None,
+    unit: str | None = None,
+    example: str | None = None,
+    otherwise: str | None = None,
+) -> dict[str, str | None]:
+    """What is to be known of a fact besides its type and default: see `Fact`."""
+    return {"meaning": meaning, "option": option, "unit": unit, "example": example, "otherwise": otherwise}
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A request with everything loaded: the same for a search, a plan and a replay."""
+class SearchRequest:
+    """What a search is asked: the arguments of `autoopt.search` and the options of the command `autoopt search`.
 
-    request: Request
-    workload: Workload
-    weights: Path
-    host: Host
-    space: Space
-    card: StudyCard
-    store: Store
-    storage_url: str
-
-
-def prepare(request: Request) -> Prepared:
-    """Check the request and load what it names.
-
-    Raises UsageError (or a kind of it) with everything that is wrong with the arguments, then with
-    the workload, the weights and the space.
+    A path may be given as text, the objectives as any sequence. Whether the values make sense is checked by the
+    function that the request is given to, which raises UsageError with everything that is wrong.
     """
-    problems = _argument_problems(request)
-    if problems:
-        raise UsageError(*problems)
-    home = writable_folder(request.home)
-    free = shutil.disk_usage(home).free
-    if free < LEAST_FREE_BYTES:
-        raise StorageError(
-            f"at least {LEAST_FREE_BYTES / 1e6:.0f} MB must be free on the disk of {home}, {free / 1e6:.0f} MB are: "
-            "free some space, or choose another folder with --home"
-        )
-    host = current_host()
-    name = request.space or (request.workload if request.workload in shipped_spaces() else "default")
-    try:
-        workload = load_workload(request.workload, request.data, home, request.options)
-    except UsageError as error:
-        raise type(error)(*error.problems, *_space_problems(name, host)) from error
-    _check_subgroups(request.guards, workload)
-    space = load_space(name, host, workload)
-    weights = _weights(request, workload)
-    card = _card(request, workload, weights, space, host)
-    return Prepared(request, workload, weights, host, space, card, Store(home / "store"), storage_url(request))
+
+    workload: str = field(
+        default="histo", metadata=about("A built-in name, file.py:function or package.module:function.")
+    )
+    options: Mapping[str, Scalar] = field(
+        default_factory=dict,
+        metadata=about("Options of the workload or model by name.", option="--option", example="net=vgg11"),
+    )
+    budget: int = field(default=50, metadata=about("Trials of the study, all in all."))
+    time_s: float | None = field(
+        default=None, metadata=about("Stop after this long.", option="--time", unit="s", example="30m")
+    )
+    data: Path | None = field(default=None, metadata=about("Data folder.", otherwise="the workload's demo data"))
+    weights: Path | None = field(
+        default=None, metadata=about("Trained weights.", otherwise="what `autoopt train` stored for this data")
+    )
+    space: str | None = field(
+        default=None, metadata=about("A shipped space or a YAML file.", otherwise="the workload's own")
+    )
+    objectives: tuple[str, ...] = field(
+        default=("latency", "quality"),
+        metadata=about("What is optimised: two to four of latency, quality, memory, size."),
+    )
+    max_drop: float | None = field(
+        default=0.01, metadata=about("Largest loss of the primary metric that a trial may have.")
+    )
+    max_latency_s: float | None = field(
+        default=None,
+        metadata=about("Largest p25 latency that a trial may have.", option="--max-latency", unit="s", example="20ms"),
+    )
+    guards: Mapping[str, float] = field(
+        default_factory=dict,
+        metadata=about(
+            "Further limits, as fractions: worst_decile, subgroup:COLUMN (both of the drop) or disagreement.",
+            option="--guard",
+            example="worst_decile=0.03",
+        ),
+    )
+    study: str | None = field(
+        default=None, metadata=about("Name of the study.", otherwise="made from what is searched")
+    )
+    storage: str | None = field(
+        default=None, metadata=about("Study storage URL.", otherwise="sqlite in the home folder")
+    )
+    tracking_uri: str | None = field(
+        default=None, metadata=about("MLflow tracking URI.", otherwise="sqlite in the home folder")
+    )
+    seed: int = field(default=0, metadata=about("Seed of the sampler; another seed is another study."))
+    sampler: str = field(
+        default="model",
+        metadata=about("What proposes the next trial: model, tpe, tpe-multivariate, tpe-group, nsga2 or random."),
+    )
+    home: Path = field(default=HOME, metadata=about("Folder of all state: studies, MLflow, artifacts, weights."))
+
+    def __post_init__(self) -> None:
+        """Bring what may be written in several types to the type of the field."""
+        changed = {
+            "options": dict(self.options or {}),
+            "data": None if self.data is None else Path(self.data),
+            "weights": None if self.weights is None else Path(self.weights),
+            "space": None if self.space is None else str(self.space),
+            "objectives": tuple(self.objectives),
+            "guards": dict(self.guards or {}),
+            "home": Path(self.home),
+        }
+        for name, value in changed.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def storage_url(self) -> str:
+        """The URL of the study storage: `storage`, else the file study.db in the home folder."""
+        return self.storage or default_storage(self.home)
 
 
-def storage_url(request: Request) -> str:
-    """The URL of the study storage: `--storage`, else study.db in the home folder."""
-    return request.storage or default_storage(request.home)
+@dataclass(frozen=True)
+class Fact:
+    """One fact of a request: a field of `SearchRequest`. `meaning` is one sentence.
+
+    `option` is its name on the command line, `unit` the unit of its number, `example` how a value is written on the
+    command line, `otherwise` what is used where it is not given and its default is None.
+    """
+
+    name: str
+    default: Any
+    meaning: str
+    option: str
+    unit: str | None
+    example: str | None
+    otherwise: str | None
+
+    @classmethod
+    def of(cls, item: Field[Any]) -> Self:
+        """The fact of a field."""
+        default = {} if item.default is MISSING else item.default
+        option = item.metadata["option"] or f"--{item.name.replace('_', '-')}"
+        return cls(item.name, default, **{**item.metadata, "option": option})
+
+
+FACTS = tuple(map(Fact.of, fields(SearchRequest)))
+"""All facts of a request, in the order of its fields."""
+
+
+class Facts(TypedDict, total=False):
+    """The facts of a request as keyword arguments, with the types in which they may be given.
+
+    For editors and type checkers only: a function with `**facts: Unpack[Facts]` takes what `SearchRequest` has.
+    """
+
+    workload: str
+    options: Mapping[str, Scalar] | None
+    budget: int
+    time_s: float | None
+    data: PathLike | None
+    weights: PathLike | None
+    space: PathLike | None
+    objectives: Sequence[str]
+    max_drop: float | None
+    max_latency_s: float | None
+    guards: Mapping[str, float] | None
+    study: str | None
+    storage: str | None
+    tracking_uri: str | None
+    seed: int
+    sampler: str
+    home: PathLike
+
+
+def requested(request: SearchRequest | str | None, facts: Facts) -> SearchRequest:
+    """`request` with `facts` changed; of a name, or of nothing, a new request with these facts.
+
+    Raises TypeError for a fact that does not exist or comes twice.
+    """
+    given = cast(dict[str, Any], facts)
+    if isinstance(request, SearchRequest):
+        return replace(request, **given)
+    return SearchRequest(**given) if request is None else SearchRequest(request, **given)
 
 
 def default_storage(home: Path) -> str:
-    """The study storage of a home folder."""
+    """The URL of the study storage in a home folder."""
     return f"sqlite:///{home / 'study.db'}"
 
 
-def _argument_problems(request: Request) -> list[str]:
-    problems = []
-    if request.budget < 1:
-        problems.append(f"--budget must be a whole number of at least 1, got {request.budget}")
-    if request.time_s is not None and request.time_s <= 0:
-        problems.append(f"--time must be longer than nothing, got {request.time_s:g} s")
-    if request.max_drop is not None and not 0 <= request.max_drop <= 1:
-        problems.append(f"--max-drop must be a fraction from 0 to 1, got {request.max_drop:g}")
-    if request.max_latency_s is not None and request.max_latency_s <= 0:
-        problems.append(f"--max-latency must be longer than nothing, got {request.max_latency_s:g} s")
-    for name, value in request.guards.items():
-        if not is_guard(name):
-            problems.append(f"--guard must be one of {', '.join(GUARDS)}, got {name!r}")
-        elif not 0 <= value <= 1:
-            problems.append(f"--guard {name} must be a fraction from 0 to 1, got {value:g}")
-    if request.seed < 0:
-        problems.append(f"--seed must be at least 0, got {request.seed}")
-    unknown = [name for name in request.objectives if name not in objectives()]
-    if unknown or len(set(request.objectives)) != len(request.objectives) or len(request.objectives) < 2:
-        problems.append(
-            f"--objectives must be two to four different ones of {', '.join(objectives())}, "
-            f"got {', '.join(request.objectives)}"
-        )
-    if request.data is not None and not request.data.is_dir():
-        problems.append(
-            f"--data must be a folder, {request.data} is {'a file' if request.data.exists() else 'not there'}"
-        )
-    if request.weights is not None and not request.weights.is_file():
-        problems.append(
-            f"--weights must be a file, {request.weights} is {'a folder' if request.weights.exists() else 'not there'}"
-        )
-    return problems
+def _described(item: Fact) -> str:
+    unit = " In seconds." if item.unit == "s" else ""
+    otherwise = f" Default: {item.otherwise}." if item.otherwise else ""
+    return f"    {item.name}: {item.meaning}{unit}{otherwise}"
 
 
-def _check_subgroups(guards: Mapping[str, float], workload: Workload) -> None:
-    """Raise DataError unless every column that a guard names is one of the val cases'."""
-    columns = sorted({column for case in workload.splits["val"] for column in case.tags})
-    wanted = [name.removeprefix(SUBGROUP) for name in guards if name.startswith(SUBGROUP)]
-    if any(column not in columns for column in wanted):
-        raise DataError(
-            f"--guard {SUBGROUP}COLUMN must name a column of the cases of {workload.name} "
-            f"({', '.join(columns) or 'they have none'}), got {', '.join(wanted)}"
-        )
-
-
-def _space_problems(name: str, host: Host) -> Sequence[str]:
-    try:
-        load_space(name, host)
-    except SpaceError as error:
-        return error.problems
-    return ()
-
-
-def _weights(request: Request, workload: Workload) -> Path:
-    weights = request.weights or find_weights(workload, request.home)
-    if weights is None:
-        data = "--demo" if request.data is None else f"--data {shlex.quote(str(request.data))}"
-        raise WeightsError(
-            f"no trained weights of {workload.name} for this data are in {request.home / 'weights'}: "
-            f"train a baseline with `autoopt train {command_arguments(request.workload, data, request.options)}`, "
-            "or name a file with --weights"
-        )
-    if not weights.is_file():
-        raise WeightsError(f"the weights {weights} of {workload.name} are not there: name a file with --weights")
-    return weights
-
-
-def command_arguments(source: str, data: str, options: Mapping[str, Scalar]) -> str:
-    """The arguments of a command on a workload, with `data` as it stands and the workload's options."""
-    kind, name = ("--model", source.removeprefix(MODEL)) if source.startswith(MODEL) else ("--workload", source)
-    given = [f"--option {shlex.quote(f'{option}={value}')}" for option, value in options.items()]
-    return " ".join([kind, shlex.quote(name), *([data] if data else []), *given])
-
-
-def _card(request: Request, workload: Workload, weights: Path, space: Space, host: Host) -> StudyCard:
-    limits: Mapping[str, float | None] = {
-        "drop": request.max_drop,
-        "latency_s": request.max_latency_s,
-        **request.guards,
-    }
-    card = StudyCard(
-        name="",
-        workload=workload.name,
-        demo=workload.demo,
-        primary=workload.metrics[0],
-        data_digest=workload.data_digest,
-        weights_digest=weights_digest(weights),
-        space=space.text,
-        objectives=request.objectives,
-        seed=request.seed,
-        host=host,
-        limits={name: value for name, value in limits.items() if value is not None},
-        labels=workload.labels,
-        pipeline=workload.pipeline.to_json(),
-        latency=workload.latency,
-        calibration=calibration(request.home, host),
-        origin={
-            "source": workload.origin.source if workload.origin else request.workload,
-            "data": None if request.data is None else str(request.data.resolve()),
-            "weights": str(weights.resolve()),
-            "options": dict(request.options),
-        },
-    )
-    default = f"{card.workload}{'-demo' if card.demo else ''}-{digest(card.identity())[:8]}"
-    return replace(card, name=request.study or default)
-
-
-def check_data_argument(data: Path | None, *, needed_for: str) -> Path:
-    """`data`, or a DataError that says it is needed."""
-    if data is None:
-        raise DataError(f"{needed_for} needs a data folder: give --data DIR, or --demo for the embedded demo data")
-    return data
-
-
-def without_password(text: str) -> str:
-    """`text` with the password cut out of every URL in it: libraries quote whole URLs in what they raise."""
-    return re.sub(r"(?<=://)([^/@:\s]*):[^/@\s]*@", r"\1@", text)
+SearchRequest.__doc__ = "\n\n".join([(SearchRequest.__doc__ or "").rstrip(), "\n".join(map(_described, FACTS))])

@@ -19,8 +19,8 @@ from autoopt.core.store import Artifact
 from autoopt.measure.host import current_host
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.timing import Plan
+from autoopt.study.prepare import Prepared
 from autoopt.study.proposals import Proposal
-from autoopt.study.request import Prepared
 from autoopt.study.result import StudyResult
 from autoopt.study.space import seeds
 from autoopt.study.stopping import clear, enough

@@ -20,10 +20,10 @@ from autoopt.core.configuration import Scalar, canonical_json
 from autoopt.core.measurement import Measurement, joined, measurement_from_json
 from autoopt.core.records import TrialRecord
 from autoopt.core.scores import Quality, quality_from_json
+from autoopt.core.urls import without_password
 from autoopt.errors import NoStudy, StorageError
 from autoopt.study.lease import Lease, last_sign_of_life
 from autoopt.study.numbers import objectives
-from autoopt.study.request import without_password
 from autoopt.study.result import StudyResult
 from autoopt.study.samplers import distributions, frozen
 from autoopt.study.space import Space

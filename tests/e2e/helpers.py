@@ -31,7 +31,7 @@ def start(*arguments: str, cwd: Path | None = None, quick: bool = False) -> subp
     """The command, started in a process group of its own; `quick` where the times it measures do not matter."""
     root = str(Path(__file__).resolve().parents[2])
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.e2e.quick" if quick else "autoopt.cli", *arguments],
+        [sys.executable, "-m", "tests.e2e.quick" if quick else "autoopt", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

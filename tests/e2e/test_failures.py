@@ -16,7 +16,7 @@ from autoopt.core.records import Status, TrialRecord
 from autoopt.inference.runtimes import fake
 from autoopt.study import loop
 from autoopt.study.loop import SearchResult
-from autoopt.study.request import Request
+from autoopt.study.request import SearchRequest
 from autoopt.study.trial.bench import Bench
 from autoopt.study.trial.evaluate import evaluate
 from autoopt.tracking import Tracker
@@ -122,7 +122,7 @@ def search(folder: Path, latencies_ms: list[float], sinks: list[Tracker]) -> Sea
     """A search of the fake runtime over these latencies, every one of them tried, nothing measured again."""
     space = folder / f"space-{len(latencies_ms)}.yaml"
     space.write_text(SPACE.format(latencies=latencies_ms))
-    request = Request(
+    request = SearchRequest(
         tiny.SOURCE,
         budget=BUDGET,
         space=str(space),

@@ -15,7 +15,7 @@ from autoopt.core.records import Status, TrialRecord
 from autoopt.errors import Crash, NoStudy, TrackingError, UsageError, WeightsError
 from autoopt.study.loop import Attempt, Loop, Progress, Rules, SearchResult, _attempts, search
 from autoopt.study.proposals import Proposal
-from autoopt.study.request import Request
+from autoopt.study.request import SearchRequest
 from autoopt.study.result import StudyResult
 from autoopt.study.sink import opened
 from autoopt.study.space import Space
@@ -361,24 +361,24 @@ def test_what_a_search_cost_is_told(space: Space) -> None:
 
 
 @pytest.fixture
-def request_of(tmp_path: Path) -> Callable[..., Request]:
+def request_of(tmp_path: Path) -> Callable[..., SearchRequest]:
     weights = tiny.weights(tmp_path / "tiny.safetensors")
     space = tmp_path / "space.yaml"
     space.write_text(SPACE_OF_THREE)
 
-    def made(**named: Any) -> Request:
-        return Request(
+    def made(**named: Any) -> SearchRequest:
+        return SearchRequest(
             workload=tiny.SOURCE, weights=weights, space=str(space), home=tmp_path / "home", **{"budget": 3, **named}
         )
 
     return made
 
 
-def storage(request: Request) -> str:
+def storage(request: SearchRequest) -> str:
     return f"sqlite:///{request.home / 'study.db'}"
 
 
-def test_a_search_opens_runs_and_closes(request_of: Callable[..., Request]) -> None:
+def test_a_search_opens_runs_and_closes(request_of: Callable[..., SearchRequest]) -> None:
     """The runner is opened before sinks and study, checked, asked, and left at the end; the study is stored."""
     world, notes = World(), Notes()
     result = search(request_of(), sinks=[notes], runner=world, clock=world.clock)
@@ -388,7 +388,7 @@ def test_a_search_opens_runs_and_closes(request_of: Callable[..., Request]) -> N
     assert read_study(storage(request_of()), None).records == result.study.records
 
 
-def test_a_spent_budget_opens_nothing(request_of: Callable[..., Request]) -> None:
+def test_a_spent_budget_opens_nothing(request_of: Callable[..., SearchRequest]) -> None:
     """Where nothing is left to run or to confirm the runner is not opened, and the front is brought up to date."""
     search(request_of(), runner=World())
     world, notes = World(), Notes(has={0, 1, 2})
@@ -399,7 +399,7 @@ def test_a_spent_budget_opens_nothing(request_of: Callable[..., Request]) -> Non
     assert len(notes.fronts) == 1 and notes.trials == []
 
 
-def test_what_was_not_confirmed_is_confirmed_later(request_of: Callable[..., Request]) -> None:
+def test_what_was_not_confirmed_is_confirmed_later(request_of: Callable[..., SearchRequest]) -> None:
     """A budget that is spent does not keep a front from being confirmed when that failed before."""
     search(request_of(), runner=World(confirm_error=Crash("it died", stage="score")))
     world = World()
@@ -417,7 +417,7 @@ def test_what_was_not_confirmed_is_confirmed_later(request_of: Callable[..., Req
     ids=["weights", "sink"],
 )
 def test_what_does_not_fit_leaves_no_study_behind(
-    request_of: Callable[..., Request], world: World, sink: Notes, error: type[Exception]
+    request_of: Callable[..., SearchRequest], world: World, sink: Notes, error: type[Exception]
 ) -> None:
     """Weights that do not fit and a sink that cannot be used are found before anything is stored."""
     with pytest.raises(error):
@@ -428,7 +428,7 @@ def test_what_does_not_fit_leaves_no_study_behind(
         read_study(storage(request_of()), None)
 
 
-def test_a_guard_that_stored_trials_tell_nothing_of_is_refused(request_of: Callable[..., Request]) -> None:
+def test_a_guard_that_stored_trials_tell_nothing_of_is_refused(request_of: Callable[..., SearchRequest]) -> None:
     """A later command cannot ask for a guard that was not scored: its trials would pass it unseen."""
     search(request_of(), runner=World())
     with pytest.raises(UsageError, match="without the guard disagreement"):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import autoopt
+from autoopt import terminal
 from autoopt.core.records import Status, TrialRecord
 from autoopt.core.store import Store
-from autoopt.study import plan as planning
-from autoopt.study.plan import Plan, seconds_left, timed_call_s
-from autoopt.study.request import Request, prepare
+from autoopt.study.plan import Plan, plan_search, seconds_left, timed_call_s
+from autoopt.study.prepare import Prepared, prepare
+from autoopt.study.request import SearchRequest
 from autoopt.workloads.contract import load_workload
 from tests import tiny
 
@@ -24,17 +27,17 @@ runtime: {{name: onnxruntime, threads: 1, spinning: false}}
 """
 
 
-@pytest.fixture(autouse=True)
-def a_call_takes_a_tenth_of_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "timed_call_s", lambda prepared: 0.1)
-
-
-def planned(home: Path, steps: int, unit: str = "steps", batch: int = 2) -> Plan:
+def request_of(home: Path, steps: int, unit: str = "steps", batch: int = 2, **facts: Any) -> SearchRequest:
     home.mkdir(parents=True, exist_ok=True)
     space = home / f"{steps}-{unit}.yaml"
     space.write_text(SPACE.format(steps=steps, unit=unit, batch=batch))
     weights = tiny.weights(home / "tiny.safetensors")
-    return autoopt.plan(tiny.SOURCE, budget=50, space=space, weights=weights, home=home)
+    return SearchRequest(tiny.SOURCE, budget=50, space=str(space), weights=weights, home=home, **facts)
+
+
+def planned(home: Path, steps: int, unit: str = "steps", batch: int = 2, **facts: Any) -> Plan:
+    """The plan where a call of the network takes a tenth of a second."""
+    return plan_search(prepare(request_of(home, steps, unit, batch, **facts)), call_s=lambda prepared: 0.1)
 
 
 def test_every_artifact_is_counted_once(tmp_path: Path) -> None:
@@ -78,8 +81,7 @@ def test_what_was_made_here_says_what_more_will_cost(tmp_path: Path) -> None:
 def test_what_a_study_has_made_is_not_to_come(tmp_path: Path) -> None:
     """After the trial of the upper rung its trainings and its export are over, and so is the time of one trial."""
     plan = planned(tmp_path, steps=100)
-    weights, space = tmp_path / "tiny.safetensors", str(tmp_path / "100-steps.yaml")
-    prepared = prepare(Request(tiny.SOURCE, budget=50, space=space, weights=weights, home=tmp_path))
+    prepared = prepare(request_of(tmp_path, steps=100))
     pruned = next(
         found
         for _, found in prepared.space.points()
@@ -94,13 +96,35 @@ def test_what_a_study_has_made_is_not_to_come(tmp_path: Path) -> None:
     assert before - after == pytest.approx(per_trial_before * plan.trials_to_run + 3 * 5.0 + training + views)
 
 
-def test_a_call_is_timed_only_where_something_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_is_timed_only_where_something_is_trained(tmp_path: Path) -> None:
     """The network is called in the maker process for a plan with trainings; any other plan starts no process."""
     asked: list[float] = []
-    monkeypatch.setattr(planning, "timed_call_s", lambda prepared: asked.append(timed_call_s(prepared)) or asked[-1])
-    planned(tmp_path, steps=10)
+
+    def timed(prepared: Prepared) -> float:
+        asked.append(timed_call_s(prepared))
+        return asked[-1]
+
+    plan_search(prepare(request_of(tmp_path, steps=10)), call_s=timed)
     assert len(asked) == 1 and asked[0] > 0
     space = tmp_path / "float.yaml"
     space.write_text("runtime: {name: onnxruntime, threads: [1, 2]}")
-    autoopt.plan(tiny.SOURCE, space=space, weights=tmp_path / "tiny.safetensors", home=tmp_path)
+    request = SearchRequest(tiny.SOURCE, space=str(space), weights=tmp_path / "tiny.safetensors", home=tmp_path)
+    plan_search(prepare(request), call_s=timed)
     assert len(asked) == 1
+
+
+def test_a_plan_is_of_the_request_of_the_search(tmp_path: Path) -> None:
+    """`autoopt.plan` takes the request of a search: limits are in its card, sampler and time in the plan."""
+    facts: dict[str, Any] = {"max_latency_s": 0.02, "guards": {"worst_decile": 0.1}, "sampler": "tpe", "time_s": 60.0}
+    request = replace(request_of(tmp_path, steps=10, **facts), space="quick")
+    plan = autoopt.plan(request, max_drop=None)
+    assert plan.card.limits == {"latency_s": 0.02, "worst_decile": 0.1}
+    assert (plan.sampler, plan.time_s) == ("tpe", 60.0)
+
+
+def test_a_plan_says_when_the_time_is_up_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With `--time` the plan still says what the whole budget takes, and that the search stops earlier."""
+    terminal.plan(planned(tmp_path, steps=1000, time_s=30.0))
+    assert "but --time stops it after 30.0 s" in capsys.readouterr().out
+    terminal.plan(planned(tmp_path, steps=1000, time_s=36000.0))
+    assert "--time" not in capsys.readouterr().out

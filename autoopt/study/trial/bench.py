@@ -20,7 +20,7 @@ from autoopt.errors import BadData, DataError
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.quality import score
 from autoopt.measure.timing import Plan
-from autoopt.study.request import Prepared
+from autoopt.study.prepare import Prepared
 from autoopt.study.space import seeds
 from autoopt.study.trial.reference import ReferenceProcess
 from autoopt.study.trial.source_model import SourceModel

@@ -19,7 +19,8 @@ from autoopt.measure.noise import Noise, keep_noise
 from autoopt.measure.peaks import keep_peaks, measure_peaks
 from autoopt.measure.timing import Plan
 from autoopt.study import uncertainty
-from autoopt.study.request import Request, prepare
+from autoopt.study.prepare import prepare
+from autoopt.study.request import SearchRequest
 from autoopt.study.trial.bench import open_bench
 
 PROCESSES = 16
@@ -41,7 +42,7 @@ def calibrate(
     """
     home = writable_folder(home)
     with tempfile.TemporaryDirectory(prefix="autoopt-") as folder:
-        prepared = prepare(Request(workload=WORKLOAD, space=SPACE, home=Path(folder)))
+        prepared = prepare(SearchRequest(workload=WORKLOAD, space=SPACE, home=Path(folder)))
         with open_bench(prepared, on_stage=on_stage) as bench:
             bench.maker.check()
             reference_worker = bench.reference.worker()

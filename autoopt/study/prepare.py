@@ -1,0 +1,187 @@
+"""A request checked, and what it names loaded: whatever is wrong is found here, before anything is written."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autoopt.core.card import StudyCard
+from autoopt.core.configuration import Scalar, digest
+from autoopt.core.host import Host
+from autoopt.core.store import Store, writable_folder
+from autoopt.errors import DataError, SpaceError, StorageError, UsageError, WeightsError
+from autoopt.measure.host import current_host
+from autoopt.measure.noise import calibration
+from autoopt.nets.weights import find_weights, weights_digest
+from autoopt.study.limits import GUARDS, SUBGROUP, is_guard
+from autoopt.study.numbers import objectives
+from autoopt.study.request import SearchRequest
+from autoopt.study.samplers import SAMPLERS
+from autoopt.study.space import Space, load_space, shipped_spaces
+from autoopt.workloads.contract import MODEL, Workload, load_workload
+
+LEAST_FREE_BYTES = 500_000_000
+"""Free disk space that a search needs before it starts: a few dozen artifacts of a small network."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request and everything that it names, loaded: what a search, a plan and a replay begin with."""
+
+    request: SearchRequest
+    workload: Workload
+    weights: Path
+    host: Host
+    space: Space
+    card: StudyCard
+    store: Store
+    storage_url: str
+
+
+def prepare(request: SearchRequest) -> Prepared:
+    """Check the request and load what it names.
+
+    Raises UsageError (or a subclass) with everything that is wrong with the values, then with the workload, the
+    weights and the space.
+    """
+    problems = argument_problems(request)
+    if problems:
+        raise UsageError(*problems)
+    home = writable_folder(request.home)
+    free = shutil.disk_usage(home).free
+    if free < LEAST_FREE_BYTES:
+        raise StorageError(
+            f"at least {LEAST_FREE_BYTES / 1e6:.0f} MB must be free on the disk of {home}, {free / 1e6:.0f} MB are: "
+            "free some space, or choose another folder with --home"
+        )
+    host = current_host()
+    name = request.space or (request.workload if request.workload in shipped_spaces() else "default")
+    try:
+        workload = load_workload(request.workload, request.data, home, request.options)
+    except UsageError as error:
+        raise type(error)(*error.problems, *_space_problems(name, host)) from error
+    _check_subgroups(request.guards, workload)
+    space = load_space(name, host, workload)
+    weights = _weights(request, workload)
+    card = _card(request, workload, weights, space, host)
+    return Prepared(request, workload, weights, host, space, card, Store(home / "store"), request.storage_url)
+
+
+def argument_problems(request: SearchRequest) -> list[str]:
+    """What is wrong with the values of a request by themselves, a sentence each; nothing that they name is loaded."""
+    problems = []
+    if request.budget < 1:
+        problems.append(f"--budget must be a whole number of at least 1, got {request.budget}")
+    if request.time_s is not None and request.time_s <= 0:
+        problems.append(f"--time must be longer than nothing, got {request.time_s:g} s")
+    if request.max_drop is not None and not 0 <= request.max_drop <= 1:
+        problems.append(f"--max-drop must be a fraction from 0 to 1, got {request.max_drop:g}")
+    if request.max_latency_s is not None and request.max_latency_s <= 0:
+        problems.append(f"--max-latency must be longer than nothing, got {request.max_latency_s:g} s")
+    for name, value in request.guards.items():
+        if not is_guard(name):
+            problems.append(f"--guard must be one of {', '.join(GUARDS)}, got {name!r}")
+        elif not 0 <= value <= 1:
+            problems.append(f"--guard {name} must be a fraction from 0 to 1, got {value:g}")
+    if request.seed < 0:
+        problems.append(f"--seed must be at least 0, got {request.seed}")
+    if request.sampler not in SAMPLERS:
+        problems.append(f"--sampler must be one of {', '.join(SAMPLERS)}, got {request.sampler!r}")
+    unknown = [name for name in request.objectives if name not in objectives()]
+    if unknown or len(set(request.objectives)) != len(request.objectives) or len(request.objectives) < 2:
+        problems.append(
+            f"--objectives must be two to four different ones of {', '.join(objectives())}, "
+            f"got {', '.join(request.objectives)}"
+        )
+    return [*problems, *_path_problems(request)]
+
+
+def _path_problems(request: SearchRequest) -> Iterator[str]:
+    data, weights = request.data, request.weights
+    if data is not None and not data.is_dir():
+        yield f"--data must be a folder, {data} is {'a file' if data.exists() else 'not there'}"
+    if weights is not None and not weights.is_file():
+        yield f"--weights must be a file, {weights} is {'a folder' if weights.exists() else 'not there'}"
+
+
+def _check_subgroups(guards: Mapping[str, float], workload: Workload) -> None:
+    """Raise DataError unless every column that a guard names is a column of the val cases."""
+    columns = sorted({column for case in workload.splits["val"] for column in case.tags})
+    wanted = [name.removeprefix(SUBGROUP) for name in guards if name.startswith(SUBGROUP)]
+    if any(column not in columns for column in wanted):
+        raise DataError(
+            f"--guard {SUBGROUP}COLUMN must name a column of the cases of {workload.name} "
+            f"({', '.join(columns) or 'they have none'}), got {', '.join(wanted)}"
+        )
+
+
+def _space_problems(name: str, host: Host) -> Sequence[str]:
+    try:
+        load_space(name, host)
+    except SpaceError as error:
+        return error.problems
+    return ()
+
+
+def _weights(request: SearchRequest, workload: Workload) -> Path:
+    weights = request.weights or find_weights(workload, request.home)
+    if weights is None:
+        data = "--demo" if request.data is None else f"--data {shlex.quote(str(request.data))}"
+        raise WeightsError(
+            f"no trained weights of {workload.name} for this data are in {request.home / 'weights'}: "
+            f"train a baseline with `autoopt train {command_arguments(request.workload, data, request.options)}`, "
+            "or name a file with --weights"
+        )
+    if not weights.is_file():
+        raise WeightsError(f"the weights {weights} of {workload.name} are not there: name a file with --weights")
+    return weights
+
+
+def command_arguments(source: str, data: str, options: Mapping[str, Scalar]) -> str:
+    """The command-line arguments that name a workload: its source, `data` (an option and its value) and its options."""
+    kind, name = ("--model", source.removeprefix(MODEL)) if source.startswith(MODEL) else ("--workload", source)
+    given = [f"--option {shlex.quote(f'{option}={value}')}" for option, value in options.items()]
+    return " ".join([kind, shlex.quote(name), *([data] if data else []), *given])
+
+
+def _card(request: SearchRequest, workload: Workload, weights: Path, space: Space, host: Host) -> StudyCard:
+    limits: Mapping[str, float | None] = {
+        "drop": request.max_drop,
+        "latency_s": request.max_latency_s,
+        **request.guards,
+    }
+    card = StudyCard(
+        name="",
+        workload=workload.name,
+        demo=workload.demo,
+        primary=workload.metrics[0],
+        data_digest=workload.data_digest,
+        weights_digest=weights_digest(weights),
+        space=space.text,
+        objectives=request.objectives,
+        seed=request.seed,
+        host=host,
+        limits={name: value for name, value in limits.items() if value is not None},
+        labels=workload.labels,
+        pipeline=workload.pipeline.to_json(),
+        latency=workload.latency,
+        calibration=calibration(request.home, host),
+        origin={
+            "source": workload.origin.source if workload.origin else request.workload,
+            "data": None if request.data is None else str(request.data.resolve()),
+            "weights": str(weights.resolve()),
+            "options": dict(request.options),
+        },
+    )
+    default = f"{card.workload}{'-demo' if card.demo else ''}-{digest(card.identity())[:8]}"
+    return replace(card, name=request.study or default)
+
+
+def check_data_argument(data: Path | None, *, needed_for: str) -> Path:
+    """`data`; raises DataError when it is None, saying what needs it."""
+    if data is None:
+        raise DataError(f"{needed_for} needs a data folder: give --data DIR, or --demo for the embedded demo data")
+    return data

@@ -1,0 +1,93 @@
+"""What is checked and loaded before a search, a plan or a replay begins."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autoopt.errors import DataError, UsageError, WeightsError
+from autoopt.study.prepare import argument_problems, check_data_argument, command_arguments, prepare
+from autoopt.study.request import SearchRequest
+from tests import tiny
+
+pytest.importorskip("torch")
+
+
+def test_good_values_have_no_problems(tmp_path: Path) -> None:
+    """The defaults, and values at the ends of what is allowed, are accepted."""
+    assert argument_problems(SearchRequest()) == []
+    ends = SearchRequest(budget=1, max_drop=1.0, guards={"worst_decile": 0.0, "subgroup:scanner": 1.0}, data=tmp_path)
+    assert argument_problems(replace(ends, objectives=("size", "memory", "quality", "latency"))) == []
+    assert argument_problems(replace(ends, max_drop=None)) == []
+
+
+def test_every_wrong_value_is_a_problem_of_its_own(tmp_path: Path) -> None:
+    """All wrong values are found in one go, each named by its option."""
+    (tmp_path / "file").touch()
+    request = SearchRequest(
+        budget=0,
+        time_s=0.0,
+        max_drop=-0.1,
+        max_latency_s=-1.0,
+        guards={"worst": 0.1, "worst_decile": 2.0},
+        seed=-1,
+        sampler="best",
+        objectives=("latency", "latency"),
+        data=tmp_path / "file",
+        weights=tmp_path,
+    )
+    options = "--budget --time --max-drop --max-latency --guard --guard --seed --sampler --objectives --data --weights"
+    assert [problem.split()[0] for problem in argument_problems(request)] == options.split()
+
+
+def test_a_request_is_loaded(tmp_path: Path) -> None:
+    """Workload, space, weights, limits and names of a request are in what a search begins with."""
+    weights = tiny.weights(tmp_path / "w.safetensors")
+    request = SearchRequest(
+        tiny.SOURCE, weights=weights, space="quick", home=tmp_path / "home", max_latency_s=0.02, study="mine"
+    )
+    prepared = prepare(request)
+    assert (prepared.request, prepared.weights, prepared.workload.name) == (request, weights, "tiny")
+    assert prepared.card.name == "mine"
+    assert prepared.card.limits == {"drop": 0.01, "latency_s": 0.02}
+    assert prepared.storage_url == f"sqlite:///{tmp_path / 'home' / 'study.db'}"
+
+
+def test_the_sampler_does_not_make_another_study(tmp_path: Path) -> None:
+    """A study may be continued with another sampler; another seed is another study."""
+    weights = tiny.weights(tmp_path / "w.safetensors")
+    request = SearchRequest(tiny.SOURCE, weights=weights, space="quick", home=tmp_path)
+    name = prepare(request).card.name
+    assert prepare(replace(request, sampler="random")).card.name == name
+    assert prepare(replace(request, seed=1)).card.name != name
+
+
+def test_missing_weights_say_how_to_get_them(tmp_path: Path) -> None:
+    """Without weights the message is the command that trains them, with the options of the workload."""
+    with pytest.raises(WeightsError, match=r"autoopt train --workload \S+tiny.py:workload --demo"):
+        prepare(SearchRequest(tiny.SOURCE, space="quick", home=tmp_path))
+
+
+def test_wrong_values_are_found_before_anything_is_written(tmp_path: Path) -> None:
+    """With a wrong value not even the home folder is made."""
+    with pytest.raises(UsageError):
+        prepare(SearchRequest(tiny.SOURCE, budget=0, home=tmp_path / "home"))
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_workload_is_named_on_the_command_line() -> None:
+    """A command that is suggested can be pasted: quoted, with --model for a model and with every option."""
+    assert command_arguments("histo", "--demo", {}) == "--workload histo --demo"
+    assert (
+        command_arguments("model:my net.onnx", "--data 'a b'", {"task": "segmentation", "labels": "a b"})
+        == "--model 'my net.onnx' --data 'a b' --option task=segmentation --option 'labels=a b'"
+    )
+
+
+def test_data_that_is_needed_is_asked_for(tmp_path: Path) -> None:
+    """A command that cannot do without data says so, and how to take the demo data."""
+    assert check_data_argument(tmp_path, needed_for="training x") == tmp_path
+    with pytest.raises(DataError, match="training x needs a data folder: give --data DIR, or --demo"):
+        check_data_argument(None, needed_for="training x")
