@@ -1,4 +1,4 @@
-"""The public functions: what the commands do, from Python. Re-exported by `import autoopt`."""
+"""The public functions: what the commands do, from Python. Re-exported by `import autoopt`, beside `load`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from autoopt.study.request import Request, check_data_argument, default_storage
 
 if TYPE_CHECKING:
     from autoopt.compress.matrix import Cell
-    from autoopt.deploy.bundle import Predictor
     from autoopt.measure.timing import Plan as MeasuringPlan
     from autoopt.nets.baseline import TrainProgress, TrainResult
     from autoopt.report.diagnosis import Explanation
@@ -214,18 +213,12 @@ def pull(
     Raises NothingFits when no member keeps the limits, naming the limit that binds.
     """
     from autoopt.core.store import Store
-    from autoopt.deploy import pick as deploy
+    from autoopt.deploy import pull as deploy
+    from autoopt.deploy.pick import choose
 
     result = front(study=study, workload=workload, storage=storage, home=home)
-    choice = deploy.choose(result, max_latency_s=max_latency_s, max_drop=max_drop, pick=pick)
+    choice = choose(result, max_latency_s=max_latency_s, max_drop=max_drop, pick=pick)
     return deploy.pull(result, choice, Store(Path(home) / "store"), Path(out)), choice.explanation
-
-
-def load(folder: PathLike) -> Predictor:
-    """The model of a bundle, its files verified, ready to predict; needs numpy and the one runtime."""
-    from autoopt.deploy import bundle
-
-    return bundle.load(Path(folder))
 
 
 def train(

@@ -14,7 +14,7 @@ from autoopt.compress import sensitivity
 from autoopt.compress.matrix import FAILED, REFUSED, SAME, WORKS
 from autoopt.core.configuration import Scalar
 from autoopt.core.records import Status, TrialRecord
-from autoopt.deploy.pick import nothing_fits
+from autoopt.deploy.nothing_fits import nothing_fits
 from autoopt.report.matrix_text import as_markdown
 from autoopt.report.tables import columns, front_rows, reference_rows
 from autoopt.study.request import command_arguments
