@@ -54,10 +54,7 @@ def read_card(folder: Path) -> dict[str, Any]:
             f"{folder / CARD} must have format {FORMAT!r}, it has {form!r}: choose the folder of a bundle"
         )
     if schema != SCHEMA:
-        raise BundleError(
-            f"{folder} has bundle schema {schema!r}, this version reads {SCHEMA}: "
-            f"pull it again with this version, or load it with {_writer_of(card)}"
-        )
+        raise BundleError(f"{folder} has bundle schema {schema!r}, this version reads {SCHEMA}: {_other_version(card)}")
     pipeline_of(folder, card)
     settings, files = card.get("runtime"), card.get("files")
     listed = isinstance(files, dict) and all(isinstance(item, dict) for item in files.values())
@@ -74,7 +71,9 @@ def pipeline_of(folder: Path, card: Mapping[str, Any]) -> Pipeline:
     try:
         return Pipeline.from_json(card["pipeline"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BundleError(f"the pipeline in {folder / CARD} cannot be used: {error}") from error
+        raise BundleError(
+            f"the pipeline in {folder / CARD} cannot be used ({error}): {_other_version(card)}"
+        ) from error
 
 
 def verify_files(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
@@ -112,8 +111,9 @@ def check_regular_file(folder: Path, name: str) -> None:
         raise BundleError(f"{path} is missing: {AGAIN}")
 
 
-def _writer_of(card: Mapping[str, Any]) -> str:
-    """The version of autoopt that wrote the bundle, where the card says it."""
+def _other_version(card: Mapping[str, Any]) -> str:
+    """What to do with a bundle that this version of autoopt cannot read."""
     versions = card.get("versions")
     version = versions.get("autoopt") if isinstance(versions, dict) else None
-    return f"autoopt {version}, which wrote it" if version else "the version that wrote it"
+    writer = f"autoopt {version}, which wrote it" if version else "the version that wrote it"
+    return f"pull it again with this version, or load it with {writer}"
