@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from autoopt.compress.matrix import Cell
     from autoopt.measure.timing import Plan as MeasuringPlan
     from autoopt.nets.baseline import TrainProgress, TrainResult
-    from autoopt.report.diagnosis import Explanation
+    from autoopt.report.explanation import Explanation
     from autoopt.report.layer_ranking import LayerRanking
     from autoopt.study.loop import Listener, SearchResult
     from autoopt.study.plan import Plan

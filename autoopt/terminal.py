@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from autoopt.doctor import Check
     from autoopt.measure.noise import Noise
     from autoopt.nets.baseline import TrainResult
-    from autoopt.report.diagnosis import Explanation
+    from autoopt.report.explanation import Explanation
     from autoopt.report.layer_ranking import LayerRanking
     from autoopt.study.loop import SearchResult
     from autoopt.study.plan import Plan
