@@ -57,6 +57,15 @@ def test_a_limit_of_zero_still_orders_the_nearest() -> None:
     assert [line.split()[0] for line in lines] == ["#0", "#2", "#3"]
 
 
+def test_a_limit_that_is_just_kept_is_no_miss() -> None:
+    """A trial exactly on one limit misses the other one only."""
+    with pytest.raises(NothingFits) as raised:
+        choose(STUDY, max_latency_s=0.002, max_drop=0.01)
+
+    (line,) = [line for line in str(raised.value).splitlines() if line.startswith("  #4 ")]
+    assert line.endswith("; misses drop by 0.1900")
+
+
 @given(st.floats(1e-4, 0.2), st.floats(0, 0.2))
 def test_the_advice_is_true(max_latency_s: float, max_drop: float) -> None:
     """Whatever the limits: either a member keeps them, or every advised option lets the named trial in."""
