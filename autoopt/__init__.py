@@ -9,7 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autoopt.api import explain, front, load, plan, pull, replay, search, train
+    from autoopt.api import explain, front, plan, pull, replay, search, train
+    from autoopt.deploy.predictor import load
     from autoopt.errors import AutooptError
     from autoopt.inference.pipeline import Pipeline
     from autoopt.study.request import SearchRequest
@@ -28,7 +29,7 @@ _HOMES = {
     "Workload": "autoopt.workloads.contract",
     "explain": "autoopt.api",
     "front": "autoopt.api",
-    "load": "autoopt.api",
+    "load": "autoopt.deploy.predictor",
     "plan": "autoopt.api",
     "pull": "autoopt.api",
     "replay": "autoopt.api",

@@ -1,4 +1,4 @@
-"""The public functions: what the commands do, from Python. `import autoopt` offers most of them."""
+"""The public functions: what the commands do, from Python. Re-exported by `import autoopt`, beside `load`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from autoopt.study.request import FACTS, HOME, Facts, PathLike, SearchRequest, d
 if TYPE_CHECKING:
     from autoopt.compress.matrix import Cell
     from autoopt.core.configuration import Scalar
-    from autoopt.deploy.bundle import Predictor
     from autoopt.measure.timing import Plan as MeasuringPlan
     from autoopt.nets.baseline import TrainProgress, TrainResult
-    from autoopt.report.diagnosis import Explanation
+    from autoopt.report.explanation import Explanation
     from autoopt.report.layer_ranking import LayerRanking
     from autoopt.study.loop import Listener, SearchResult
     from autoopt.study.plan import Plan
@@ -182,18 +181,12 @@ def pull(
     smallest. Raises NothingFits when no trial keeps the limits, naming the limit that rules it out.
     """
     from autoopt.core.store import Store
-    from autoopt.deploy import pick as deploy
+    from autoopt.deploy import pull as deploy
+    from autoopt.deploy.pick import choose
 
     result = front(study=study, workload=workload, storage=storage, home=home)
-    choice = deploy.choose(result, max_latency_s=max_latency_s, max_drop=max_drop, pick=pick)
+    choice = choose(result, max_latency_s=max_latency_s, max_drop=max_drop, pick=pick)
     return deploy.pull(result, choice, Store(Path(home) / "store"), Path(out)), choice.explanation
-
-
-def load(folder: PathLike) -> Predictor:
-    """Load the model of a bundle, ready to predict, after verifying every file; needs numpy and the one runtime."""
-    from autoopt.deploy import bundle
-
-    return bundle.load(Path(folder))
 
 
 def train(

@@ -14,7 +14,7 @@ from autoopt.compress import sensitivity
 from autoopt.compress.matrix import FAILED, REFUSED, SAME, WORKS
 from autoopt.core.configuration import Scalar
 from autoopt.core.records import Status, TrialRecord
-from autoopt.deploy.pick import nothing_fits
+from autoopt.deploy.nothing_fits import nothing_fits
 from autoopt.report.matrix_text import as_markdown
 from autoopt.report.tables import columns, front_rows, reference_rows
 from autoopt.study.prepare import command_arguments
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from autoopt.doctor import Check
     from autoopt.measure.noise import Noise
     from autoopt.nets.baseline import TrainResult
-    from autoopt.report.diagnosis import Explanation
+    from autoopt.report.explanation import Explanation
     from autoopt.report.layer_ranking import LayerRanking
     from autoopt.study.loop import SearchResult
     from autoopt.study.plan import Plan

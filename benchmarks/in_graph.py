@@ -22,7 +22,7 @@ from autoopt.core import stats
 from autoopt.core.configuration import RuntimeSettings
 from autoopt.core.measurement import Measurement, joined
 from autoopt.core.store import Store
-from autoopt.inference.pipeline import IN_GRAPH
+from autoopt.inference.pipeline_settings import IN_GRAPH
 from autoopt.inference.runtimes import runtime
 from autoopt.measure.host import current_host
 from autoopt.measure.launcher import together

@@ -1,9 +1,13 @@
-"""The documentation cannot lie: its commands exist with their options, its example workload keeps the contract."""
+"""The documentation cannot lie: its commands exist with their options, its Python runs, its links lead somewhere."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,12 +15,17 @@ import typer.main
 
 from autoopt import cli
 from autoopt.study.request import FACTS
+from tests.deploy import studies
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
 OPTION = re.compile(r"(?<![\w-])--[a-z](?:[a-z-]*[a-z])?(?![\w-])")
 OTHER_PROGRAM = re.compile(r"^\s*(?:\$ )?(mlflow|pip|python3?) ")
 COMMAND = re.compile(r"^\s*(?:\$ )?(autoopt [a-z]+[^\n|#`]*)", re.MULTILINE)
+
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+EXECUTED = ("README.md", "docs/deployment.md")
+"""The pages whose Python is run as it stands."""
 
 
 def commands() -> list[tuple[str, str]]:
@@ -82,3 +91,72 @@ def test_pages_link_to_what_is_there() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def python_blocks() -> list[tuple[str, str]]:
+    """Page and text of every Python example that must run."""
+    return [(page, code) for page in EXECUTED for code in PYTHON.findall((ROOT / page).read_text())]
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as a search of the workload histo and a pull leave it, with the tiny model: mlruns/ and deploy/."""
+    folder = tmp_path_factory.mktemp("searched")
+    (folder / "mlruns").mkdir()
+    studies.write_home(folder / "mlruns", workload="histo")
+    done = execute("import autoopt\nautoopt.pull('deploy')", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def project(searched: Path, tmp_path: Path) -> Path:
+    """A copy of `searched`, which the example may change."""
+    shutil.copytree(searched, tmp_path / "project")
+    return tmp_path / "project"
+
+
+def execute(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run Python text in a process of its own, in `folder`."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("page", "code"), python_blocks())
+def test_documented_python_runs(page: str, code: str, project: Path) -> None:
+    """Every Python example of README.md and docs/deployment.md runs as it stands where a study was searched."""
+    done = execute(code, project)
+
+    assert done.returncode == 0, f"{page}:\n{code}\n{done.stderr}"
+
+
+@pytest.mark.parametrize(("page", "code"), python_blocks())
+def test_a_wrong_example_would_be_found(page: str, code: str, project: Path) -> None:
+    """An example that calls what is not there fails where the right one runs, so the test above tests something."""
+    (name,) = set(re.findall(r"(?:autoopt|model|predictor)\.(pull|predict)\(", code))
+
+    assert execute(code.replace(f".{name}(", f".{name}s("), project).returncode != 0, page
+
+
+def test_both_pages_have_examples() -> None:
+    """A page whose example went, or is fenced in another way, does not pass unread."""
+    assert {page for page, _ in python_blocks()} == set(EXECUTED)
+
+
+def test_the_documented_pull_runs(project: Path) -> None:
+    """The command of docs/deployment.md, as it stands, replaces the bundle that is there."""
+    (command,) = re.findall(r"^    (autoopt pull .*)$", (ROOT / "docs" / "deployment.md").read_text(), re.MULTILINE)
+    before = (project / "deploy" / "bundle.json").read_text()
+
+    words = shlex.split(command)
+    done = execute(f"import sys\nfrom autoopt.cli import main\nsys.argv = {words!r}\nmain()", project)
+
+    assert done.returncode == 0, done.stderr
+    assert "picked trial #2" in done.stdout
+    assert (project / "deploy" / "bundle.json").read_text() != before

@@ -1,1 +1,5 @@
-"""Pick, bundle, load, predict."""
+"""Pick a trial of a study, write it as a bundle, load a bundle, predict.
+
+pick.py chooses a trial, nothing_fits.py says why none can be chosen, pull.py writes the chosen one. layout.py is the
+layout of a bundle, writer.py writes one, predictor.py loads one and needs numpy and the bundle's runtime only.
+"""

@@ -1,4 +1,4 @@
-"""Voxel grids: axes turned by an affine, separable resampling. Pure numpy, the same in worker and bundle.
+"""Voxel grids: turn axes by an affine, resample, crop. Pure numpy, the same in worker and bundle.
 
 An affine is (4, 4), voxel index to RAS+ millimetres as in NIfTI: +x is right, +y anterior, +z superior.
 """
@@ -12,24 +12,24 @@ from functools import lru_cache
 import numpy as np
 
 _CODES = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
-"""Letter to the world axis and the direction in which the index of a voxel grows along it."""
+"""Letter to the world axis that it names, and the direction along that axis: +1 or -1."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """How the spatial axes of an array are permuted, then flipped."""
+    """A reordering of an array's spatial axes: they are permuted to `axes`, then the `flipped` ones are reversed."""
 
     axes: tuple[int, ...]
     flipped: tuple[bool, ...]
 
     def apply(self, values: np.ndarray) -> np.ndarray:
-        """The array (*spatial, ...) with its first axes turned; a view."""
+        """The array (*spatial, ...) with its spatial axes turned; a view."""
         rest = range(len(self.axes), values.ndim)
         turned = values.transpose(*self.axes, *rest)
         return turned[tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)]
 
     def undo(self, values: np.ndarray) -> np.ndarray:
-        """What `apply` was given; a view."""
+        """The array that `apply` turned, in its original order; a view."""
         flipped = values[tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)]
         rest = range(len(self.axes), values.ndim)
         return flipped.transpose(*np.argsort(self.axes), *rest)
@@ -46,9 +46,10 @@ def spacing_of(affine: np.ndarray) -> tuple[float, ...]:
 
 
 def turn_to(orientation: str, affine: np.ndarray) -> Turn:
-    """The turn that brings the array axes nearest to `orientation`, such as RAS.
+    """The turn that brings the array's axes nearest to `orientation`, such as RAS.
 
-    Oblique axes count as the world axis they are closest to. Raises ValueError for an affine without volume.
+    An oblique axis counts as the world axis that it is closest to. Raises ValueError for an affine that does not map
+    to a volume.
     """
     matrix = np.asarray(affine, np.float64)[:3, :3]
     lengths = np.linalg.norm(matrix, axis=0)
@@ -72,14 +73,14 @@ def turn_to(orientation: str, affine: np.ndarray) -> Turn:
 
 
 def resampled_sizes(sizes: Sequence[int], spacing: Sequence[float], wanted: Sequence[float]) -> tuple[int, ...]:
-    """The sizes of the grid that covers the same field of view with the `wanted` spacing."""
+    """The sizes of the grid with spacing `wanted` that covers the same field of view; spacings in mm."""
     return tuple(max(1, round(size * have / want)) for size, have, want in zip(sizes, spacing, wanted, strict=True))
 
 
 def resample(values: np.ndarray, sizes: Sequence[int], first_axis: int = 0) -> np.ndarray:
-    """float32 `values` on a grid of `sizes` over the same field of view, axis after axis from `first_axis`.
+    """`values` resampled to `sizes` over the same field of view, one axis after the other from `first_axis`; float32.
 
-    Linear interpolation; where the grid gets coarser the triangle is widened, so that nothing aliases.
+    Linear interpolation. Where the grid gets coarser the triangular kernel is widened, so that nothing aliases.
     """
     for offset, size in enumerate(sizes):
         axis = first_axis + offset
@@ -90,7 +91,7 @@ def resample(values: np.ndarray, sizes: Sequence[int], first_axis: int = 0) -> n
 
 
 def resample_labels(labels: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
-    """A label map on a grid of `sizes`: the label whose voxel is nearest to the centre."""
+    """A label map (*spatial, ...) resampled to `sizes`: each voxel takes the label that is nearest to its centre."""
     picks = [
         np.minimum(((np.arange(size) + 0.5) * have / size).astype(np.int64), have - 1)
         for size, have in zip(sizes, labels.shape, strict=False)
@@ -99,23 +100,26 @@ def resample_labels(labels: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
 
 
 def crop(values: np.ndarray, start: Sequence[int], sizes: Sequence[int], lead: int, fill: float) -> np.ndarray:
-    """The window of `sizes` at `start`, which may be negative, after `lead` axes; `fill` is beyond the edge."""
+    """The window of `sizes` that begins at `start`, in the axes after the first `lead` ones.
+
+    It may reach beyond the array (`start` may be negative); `fill` stands there.
+    """
     whole = np.full((*values.shape[:lead], *sizes, *values.shape[lead + len(sizes) :]), fill, values.dtype)
-    inside, window = _met(values.shape[lead : lead + len(sizes)], sizes, start)
+    inside, window = _overlap(values.shape[lead : lead + len(sizes)], sizes, start)
     whole[(*[slice(None)] * lead, *window)] = values[(*[slice(None)] * lead, *inside)]
     return whole
 
 
 def uncrop(whole: np.ndarray, window: np.ndarray, start: Sequence[int], lead: int) -> None:
-    """Write what `crop` cut out back to its place in `whole`."""
-    inside, part = _met(whole.shape[lead:], window.shape[lead:], start)
+    """Write a window that `crop` cut out to its place in `whole`, in place; what is beyond the edge is dropped."""
+    inside, part = _overlap(whole.shape[lead:], window.shape[lead:], start)
     whole[(*[slice(None)] * lead, *inside)] = window[(*[slice(None)] * lead, *part)]
 
 
-def _met(
+def _overlap(
     sizes: Sequence[int], window: Sequence[int], start: Sequence[int]
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Where a window meets the array: the part of the array, the part of the window; both empty where it does not."""
+    """The slices of the array and of the window that cover each other; empty slices where they do not meet."""
     bounds = [
         (max(0, begin), max(0, begin, min(size, begin + length)), begin)
         for size, length, begin in zip(sizes, window, start, strict=True)
@@ -128,7 +132,7 @@ def _met(
 
 @lru_cache(maxsize=32)
 def _weights(have: int, want: int) -> np.ndarray:
-    """(want, have) weights of a linear resampling with the same field of view; each row sums to one."""
+    """The weights (want, have) of a linear resampling over the same field of view; each row sums to 1."""
     scale = have / want
     centres = (np.arange(want)[:, np.newaxis] + 0.5) * scale - 0.5
     # Clamped centres repeat the edge; a triangle at least as wide as the step of the coarser grid averages.

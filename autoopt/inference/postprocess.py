@@ -1,4 +1,4 @@
-"""From logits to an answer: probabilities, label maps, holes, stray components. scipy only for the latter two."""
+"""From the network's logits to an answer: probabilities, label maps, cleaned label maps. Only cleaning needs scipy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def probabilities(logits: np.ndarray, activation: str) -> np.ndarray:
-    """Probabilities (classes,) of logits (classes,): softmax, or sigmoid of each."""
+    """Probabilities (classes,) of logits (classes,): softmax, or the sigmoid of each."""
     if activation == "sigmoid":
         return np.asarray(1 / (1 + np.exp(-logits)))
     shifted = np.exp(logits - logits.max())
@@ -16,20 +16,20 @@ def probabilities(logits: np.ndarray, activation: str) -> np.ndarray:
 def decide(
     logits: np.ndarray, activation: str, threshold: float, *, fill: bool = False, largest: bool = False
 ) -> np.ndarray:
-    """A uint8 label map (*spatial) of logits (classes, *spatial); with sigmoid 0 / 1 per label, (*spatial, classes).
+    """The label map of logits (classes, *spatial), cleaned; see `clean_label`.
 
-    Per label but the background (with sigmoid every label), `largest` keeps the largest connected component
-    and `fill` fills holes with it.
+    With softmax uint8 (*spatial): the class with the largest logit. With sigmoid uint8 0 / 1 (*spatial, classes): every
+    class whose probability exceeds `threshold`; there is no background then, so every label is cleaned.
     """
     if activation == "sigmoid":
         chosen = (logits > np.float32(np.log(threshold / (1 - threshold)))).astype(np.uint8)
-        layers = [clean(layer, 1, fill=fill, largest=largest) for layer in chosen]
+        layers = [clean_label(layer, 1, fill=fill, largest=largest) for layer in chosen]
         return np.ascontiguousarray(np.stack(layers, axis=-1))
-    return cleaned(largest_of(logits), len(logits), fill=fill, largest=largest)
+    return clean_map(largest_of(logits), len(logits), fill=fill, largest=largest)
 
 
 def largest_of(logits: np.ndarray) -> np.ndarray:
-    """The uint8 index (*spatial) of the largest of finite logits (classes, *spatial), of equals the first."""
+    """The uint8 index (*spatial) of the largest of finite logits (classes, *spatial); of equal ones the first index."""
     # numpy's argmax over the first axis takes more than ten times as long.
     labels = np.zeros(logits.shape[1:], np.uint8)
     best = logits[0]
@@ -39,15 +39,18 @@ def largest_of(logits: np.ndarray) -> np.ndarray:
     return labels
 
 
-def cleaned(labels: np.ndarray, classes: int, *, fill: bool, largest: bool) -> np.ndarray:
-    """The label map with each of its `classes` but the background cleaned; see `clean`."""
+def clean_map(labels: np.ndarray, classes: int, *, fill: bool, largest: bool) -> np.ndarray:
+    """The label map with each of its `classes` but the background (0) cleaned; see `clean_label`."""
     for label in range(1, classes):
-        labels = clean(labels, label, fill=fill, largest=largest)
+        labels = clean_label(labels, label, fill=fill, largest=largest)
     return labels
 
 
-def clean(labels: np.ndarray, label: int, *, fill: bool, largest: bool) -> np.ndarray:
-    """The label map with only the largest component of `label`, its holes filled where they are background."""
+def clean_label(labels: np.ndarray, label: int, *, fill: bool, largest: bool) -> np.ndarray:
+    """The label map with one label cleaned: `largest` keeps its largest connected component, `fill` fills its holes.
+
+    The other components become background; of a hole only its background is filled, so other labels in it stay.
+    """
     if not (fill or largest):
         return labels
     from scipy import ndimage
@@ -56,7 +59,7 @@ def clean(labels: np.ndarray, label: int, *, fill: bool, largest: bool) -> np.nd
     if largest and mask.any():
         parts, _ = ndimage.label(mask)
         sizes = np.bincount(parts.ravel())
-        sizes[0] = 0  # of what is not the label
+        sizes[0] = 0  # the voxels that have another label
         kept = parts == sizes.argmax()
         labels = np.where(mask & ~kept, 0, labels)
         mask = kept

@@ -1,4 +1,4 @@
-"""One stored trial, profiled layer by layer beside its float twin: where its time goes and why."""
+"""Profile a stored trial layer by layer, beside the same work in float, and explain where its time goes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from autoopt.errors import BadData, DataError, UsageError
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.profiling import profile_all
 from autoopt.measure.subject import Subject
-from autoopt.report.diagnosis import Explanation, Side, explained
+from autoopt.report.diagnosis import explained
+from autoopt.report.explanation import Explanation, Side
 from autoopt.study.prepare import Prepared
 from autoopt.study.replay import find_trial, prepare_as_before
 from autoopt.study.result import StudyResult
@@ -34,7 +35,7 @@ def explain_trial(
 ) -> Explanation:
     """Profile a stored trial, and the trial `against` it, on this host; say why the one is faster or slower.
 
-    Without `against` its float twin is taken (see `float_counterpart`), if there is one. Nothing is added to the study.
+    Without `against` its `float_counterpart` is taken, if there is one. Nothing is added to the study.
     Raises UsageError when a trial was never measured, or workload, weights or data are not what they were.
     """
     result, record = find_trial(trial, study, home, storage)
@@ -60,12 +61,13 @@ def explain_trial(
 
 
 def float_counterpart(study: StudyResult, record: TrialRecord) -> TrialRecord | None:
-    """The measured trial without `quantize` that is most like `record`: of its runtime and threads.
+    """The measured trial without `quantize` that is most like `record`, with the same runtime and threads.
 
-    Else the study's OpenVINO FP32, else its reference; None where all of these are `record` itself or not there.
+    A trial in float is compared with an FP32 one. Where there is none the study's OpenVINO FP32 is taken, else its
+    reference; None where these are `record` itself or not there.
     """
     settings = _settings(record)
-    duplicates = [
+    counterparts = [
         other
         for other in study.records
         if _is_measured(other)
@@ -73,13 +75,13 @@ def float_counterpart(study: StudyResult, record: TrialRecord) -> TrialRecord | 
         and other.configuration.section("quantize") is None
         and all(_settings(other).get(name) == settings.get(name) for name in ("runtime.name", "runtime.threads"))
     ]
-    # A trial in float is explained against FP32: among its twins the precision it shares with them says nothing.
+    # A float trial is compared with an FP32 one; an FP32 trial with the references only.
     if record.configuration.section("quantize") is None:
-        duplicates = [other for other in duplicates if _settings(other).get("runtime.precision") == "f32"]
+        counterparts = [other for other in counterparts if _settings(other).get("runtime.precision") == "f32"]
         if settings.get("runtime.precision") == "f32":
-            duplicates = []
-    if duplicates:
-        return max(duplicates, key=lambda other: (_alike(settings, _settings(other)), -other.number))
+            counterparts = []
+    if counterparts:
+        return max(counterparts, key=lambda other: (_alike(settings, _settings(other)), -other.number))
     for other in (study.openvino_f32, study.reference):
         if other is not None and _is_measured(other) and other.number != record.number:
             return other
@@ -87,6 +89,7 @@ def float_counterpart(study: StudyResult, record: TrialRecord) -> TrialRecord | 
 
 
 def _settings(record: TrialRecord) -> dict[str, Scalar]:
+    """All settings but those of `quantize`, such as runtime.threads."""
     return {
         f"{name}.{key}": value
         for name, section in record.configuration.sections().items()
@@ -96,6 +99,7 @@ def _settings(record: TrialRecord) -> dict[str, Scalar]:
 
 
 def _alike(one: Mapping[str, Scalar], other: Mapping[str, Scalar]) -> int:
+    """How many settings the two share."""
     return sum(name in other and other[name] == value for name, value in one.items())
 
 
@@ -111,7 +115,7 @@ def _check_measured(record: TrialRecord) -> None:
 
 
 def _subjects(records: list[TrialRecord], prepared: Prepared, on_stage: Callable[[str], None]) -> list[Subject]:
-    """What of each trial is profiled: its artifact, from the store or made again as it was made."""
+    """The artifact of each trial with its settings, from the store or made again."""
     try:
         cases = pack_cases(prepared.workload, "val", prepared.store)
     except BadData as error:
@@ -135,11 +139,12 @@ def _subjects(records: list[TrialRecord], prepared: Prepared, on_stage: Callable
 
 
 def _notes(study: StudyResult, prepared: Prepared, subjects: list[Subject]) -> tuple[str, ...]:
+    """What limits the comparison: another host, other tiles, other work in the graph, other things timed."""
     notes = []
     if prepared.host.fingerprint != study.card.host.fingerprint:
         notes.append(
-            f"this host ({prepared.host.fingerprint}) is not the one of the study ({study.card.host.fingerprint}): "
-            "the recorded latencies are of the other one"
+            f"this host ({prepared.host.fingerprint}) is not that of the study ({study.card.host.fingerprint}): "
+            "the recorded latencies were measured there"
         )
     if len({subject.pipeline.tile for subject in subjects}) > 1:
         tiles = " and ".join("x".join(map(str, subject.pipeline.tile)) for subject in subjects)
@@ -147,7 +152,7 @@ def _notes(study: StudyResult, prepared: Prepared, subjects: list[Subject]) -> t
     if len({subject.pipeline.in_graph for subject in subjects}) > 1:
         notes.append("the trials leave different work to the pipeline: only one of their calls normalises or decides")
     if study.card.latency == "tile":
-        notes.append("the study times a tile from pixels to answer, here the network call alone is profiled")
+        notes.append("the study times a tile from pixels to answer, only the network call is profiled here")
     if study.card.latency == "case":
-        notes.append("the study times whole cases, here a single network call on the first tile is profiled")
+        notes.append("the study times whole cases, only one network call on the first tile is profiled here")
     return tuple(notes)

@@ -1,4 +1,4 @@
-"""An explanation as a picture: where the time of each trial is by precision, and its slowest layers."""
+"""An explanation as a picture: the time of each trial by precision, and its slowest layers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 from autoopt.inference.runtimes.layers import Layer
 from autoopt.measure.profiling import CONVERSIONS, UNKNOWN
-from autoopt.report.diagnosis import PRECISION_WORDS, Explanation, Side, clean_name, milliseconds, percent
+from autoopt.report.explanation import PRECISION_WORDS, Explanation, Side
+from autoopt.report.layer_pairs import clean_name
+from autoopt.report.number_text import milliseconds, percent
 
 INK, DIM = "#22303c", "#a8b4bf"
 COLORS = {"i8": "#2a7f9e", "bf16": "#6a4c93", "f16": "#8f7fc0", "f32": "#e0a030", UNKNOWN: DIM, CONVERSIONS: "#d1495b"}
@@ -19,9 +21,9 @@ _LABEL_LETTERS = 38
 
 
 def explain_picture(explanation: Explanation) -> bytes:
-    """A PNG: on top the shares of time by precision, below the slowest layers of each trial; conversions are hatched.
+    """A PNG: the shares of time by precision at the top, the slowest layers of each trial below.
 
-    All layers are drawn on one scale, so that lengths compare between the two columns.
+    Conversions are hatched. All layers have one scale, so that lengths compare between the two columns.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -48,7 +50,7 @@ def _title(explanation: Explanation) -> str:
 
 
 def _shares(axes: Any, sides: tuple[Side, ...]) -> None:
-    """One stacked bar a trial, as long as its layers take."""
+    """One stacked bar per trial; its length is the time of all layers."""
     from matplotlib.patches import Patch
 
     for row, side in enumerate(sides):
@@ -79,14 +81,14 @@ def _shares(axes: Any, sides: tuple[Side, ...]) -> None:
 
 
 def _names(explanation: Explanation) -> dict[Layer, str]:
-    """What the same work is called in both columns, whatever a library calls its layer."""
+    """One name for the same work in both columns, whatever each runtime calls its layer."""
     return {
         layers[0]: pair.name for pair in explanation.pairs for layers in (pair.mine, pair.theirs) if len(layers) == 1
     }
 
 
 def _bars(axes: Any, side: Side, longest: float, rows: int, names: dict[Layer, str]) -> None:
-    """The slowest layers, slowest on top."""
+    """The slowest layers of one trial, slowest at the top."""
     slowest = sorted(side.profile.layers, key=lambda layer: -layer.seconds)[:LAYERS]
     for row, layer in enumerate(slowest):
         color = COLORS[layer.precision or UNKNOWN]
@@ -110,7 +112,7 @@ def _label(layer: Layer, names: dict[Layer, str]) -> str:
 
 
 def _short(text: str, letters: int) -> str:
-    """The end of a name tells layers apart better than its beginning, so the middle goes."""
+    """The text cut to `letters` in the middle: names of layers differ at their end more than at their beginning."""
     if len(text) <= letters:
         return text
     head = letters // 3

@@ -1,11 +1,13 @@
-"""What `autoopt explain` prints: the sentences, the two trials side by side, the slowest layers."""
+"""An explanation as text: the sentences, the totals of the trials side by side, the slowest layers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from autoopt.inference.runtimes.layers import Layer
-from autoopt.report.diagnosis import PRECISION_WORDS, Explanation, Pair, Side, milliseconds, percent
+from autoopt.report.explanation import PRECISION_WORDS, Explanation, Side
+from autoopt.report.layer_pairs import Pair
+from autoopt.report.number_text import milliseconds, percent
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -13,11 +15,14 @@ if TYPE_CHECKING:
 LAYERS = 20
 """How many of the slowest layers are listed."""
 _LEAST_WIDTH = 150
-"""Columns where the output is no terminal: a layer a line."""
+"""The width where the output is no terminal, in letters: enough for one line per layer."""
 
 
 def explain_text(explanation: Explanation, *, layers: int = LAYERS, width: int | None = None) -> list[str]:
-    """The lines of the text form: why, then the totals, then the slowest `layers` layers."""
+    """The lines that `autoopt explain` prints: sentences, totals, the slowest `layers` layers.
+
+    `width` is that of the tables, in letters.
+    """
     from io import StringIO
 
     from rich.console import Console
@@ -55,7 +60,7 @@ def _totals(explanation: Explanation) -> Table:
 
 
 def _layers(explanation: Explanation, most: int) -> Table:
-    """The slowest layers of the trial; beside another one with the same work there, fused layers as one."""
+    """The slowest layers of the trial, each beside the same work in the other one; fused layers count as one."""
     from rich.table import Table
 
     profile, against = explanation.trial.profile, explanation.against
@@ -87,6 +92,7 @@ def _layers(explanation: Explanation, most: int) -> Table:
 
 
 def _name(pair: Pair) -> str:
+    """The name of the work, and how many more layers it takes in one of the trials, such as: conv (+1)."""
     fused = max(len(pair.mine), len(pair.theirs))
     return f"{pair.name} (+{fused - 1})" if fused > 1 else pair.name
 

@@ -1,4 +1,4 @@
-"""The front as a picture: latency against quality, every trial and its fate. The one file that draws."""
+"""The front as a picture: latency against quality, with every trial that was measured, the limits, the references."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any
 from autoopt.core.records import Status, TrialRecord
 from autoopt.study.result import StudyResult
 
-INK, DIM, FRONT, WARN, YARD = "#22303c", "#a8b4bf", "#d1495b", "#e0a030", "#2a7f9e"
+INK, DIM, FRONT, WARN, REFERENCE = "#22303c", "#a8b4bf", "#d1495b", "#e0a030", "#2a7f9e"
 
 
 def front_picture(result: StudyResult) -> bytes:
-    """A PNG of p25 latency (ms, log axis) against the primary metric: front, trials, infeasible ones, references."""
+    """A PNG of the p25 latency (ms, log axis) against the primary metric on val.
+
+    Shows the front as steps, the other complete trials, those that break a limit, the limits, and the two references.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -26,7 +29,7 @@ def front_picture(result: StudyResult) -> bytes:
         axes.scatter(x, y, s=60, color=FRONT, zorder=4, label=f"front ({len(x)})", edgecolor="white", linewidth=0.8)
     for record, marker in ((result.reference, "s"), (result.openvino_f32, "D")):
         if record is not None:
-            _scatter(axes, result, [record], record.label, YARD, marker, 64)
+            _scatter(axes, result, [record], record.label, REFERENCE, marker, 64)
     _limits(axes, result)
     _decorate(axes, result)
     stream = io.BytesIO()
@@ -36,6 +39,7 @@ def front_picture(result: StudyResult) -> bytes:
 
 
 def _points(result: StudyResult, records: list[TrialRecord]) -> tuple[list[float], list[float]]:
+    """The latencies in ms and the primary metrics of the records."""
     numbers = [result.headline(record) for record in records]
     return [n["latency_p25_ms"] for n in numbers], [n[result.card.primary] for n in numbers]
 
@@ -46,7 +50,7 @@ def _scatter(
     records = [record for record in records if record.measurement is not None and record.quality is not None]
     if records:
         x, y = _points(result, records)
-        axes.scatter(x, y, s=size, color=color, marker=marker, label=label, zorder=2 if color != YARD else 5)
+        axes.scatter(x, y, s=size, color=color, marker=marker, label=label, zorder=2 if color != REFERENCE else 5)
 
 
 def _limits(axes: Any, result: StudyResult) -> None:

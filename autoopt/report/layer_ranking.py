@@ -1,8 +1,7 @@
-"""`autoopt sensitivity`: which layers of a network are worth keeping in float, as a ranking, a table and a picture."""
+"""The layers of a network that are worth keeping in float: as a ranking, a table and a picture."""
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from autoopt.compress import quantize
 from autoopt.compress.maker import Maker
 from autoopt.compress.sensitivity import Rank, table
 from autoopt.errors import TrialError, WorkloadError
+from autoopt.report.csv_text import csv_text
 from autoopt.study.prepare import Prepared
 
 COLUMNS = ("group", "layers", "noise_recovered", "cost_ms", "cost_so_far_ms")
@@ -18,14 +18,17 @@ COLUMNS = ("group", "layers", "noise_recovered", "cost_ms", "cost_so_far_ms")
 
 @dataclass(frozen=True)
 class LayerRanking:
-    """The groups of layers of a network, those first that are worth keeping in float; `title` says whose."""
+    """The groups of layers of a network, the one most worth keeping in float first; `title` names the network."""
 
     title: str
     ranks: tuple[Rank, ...]
 
 
 def rank_layers(prepared: Prepared, *, on_stage: Callable[[str], None] = lambda stage: None) -> LayerRanking:
-    """The ranking of the workload's own network on this host, from the store or made. Raises WorkloadError."""
+    """Rank the layers of the workload's own network on this host, or read the ranking from the store.
+
+    Raises WorkloadError where the network cannot be exported, quantized or measured.
+    """
     settings = quantize.canonical({"scheme": "int8"}, {"name": "openvino"}, prepared.host)
     assert settings is not None
     with Maker(prepared.workload, prepared.weights, prepared.store, prepared.host) as maker:
@@ -42,17 +45,15 @@ def rank_layers(prepared: Prepared, *, on_stage: Callable[[str], None] = lambda 
 
 
 def as_csv(ranks: Sequence[Rank]) -> str:
-    """The ranking as a table of numbers."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for group, layers, recovered, cost_ms, so_far_ms in table(ranks):
-        writer.writerow([group, layers, f"{recovered:.6f}", f"{cost_ms:.6f}", f"{so_far_ms:.6f}"])
-    return stream.getvalue()
+    """The ranking as CSV: what each group recovers (a fraction of the noise), what it costs, and all so far, in ms."""
+    rows = table(ranks)
+    return csv_text(
+        COLUMNS, ([group, layers, *(f"{number:.6f}" for number in numbers)] for group, layers, *numbers in rows)
+    )
 
 
 def ranking_picture(ranking: LayerRanking) -> bytes:
-    """A PNG: for each group what of the quantization noise goes with it, and what a call takes longer."""
+    """A PNG: for each group the quantization noise that it recovers in float, and the time that this adds to a call."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -62,9 +63,9 @@ def ranking_picture(ranking: LayerRanking) -> bytes:
     rows = range(len(ranks))
     noise.barh(rows, [100 * item.recovered for item in ranks], color="#2a7f9e")
     noise.set_yticks(rows, [f"{place}. {item.group}" for place, item in enumerate(ranks, start=1)], fontsize=8)
-    noise.set_xlabel("% of the quantization noise that goes when it stays in float")
+    noise.set_xlabel("% of the quantization noise that is gone when it stays in float")
     cost.barh(rows, [1e3 * item.cost_s for item in ranks], color="#e0a030")
-    cost.set_xlabel(f"ms that a call of {1e3 * ranks[0].call_s:.1f} ms takes longer")
+    cost.set_xlabel(f"ms that this adds to a call of {1e3 * ranks[0].call_s:.1f} ms")
     for axes in (noise, cost):
         axes.spines[["top", "right"]].set_visible(False)
     noise.invert_yaxis()

@@ -1,34 +1,24 @@
-"""The matrix as CSV, as tables in Markdown, and as a page of the documentation."""
+"""The matrix of networks, techniques and runtimes as CSV, as Markdown tables, and as a page of the documentation."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 
 from autoopt.compress.matrix import FAILED, REFUSED, RUNTIMES, SAME, TECHNIQUES, WORKS, Cell
 from autoopt.core.host import Host
+from autoopt.report.csv_text import csv_text
 from autoopt.workloads.networks.families import NETS
 
 COLUMNS = ("net", "family", "technique", "runtime", "status", "speed_up", "agreement_db", "reason")
 
 
 def as_csv(cells: Sequence[Cell]) -> str:
-    """The cells as a table, one a line."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for cell in cells:
-        speed_up = "" if cell.speed_up is None else f"{cell.speed_up:.2f}"
-        agreement = "" if cell.agreement_db is None else f"{cell.agreement_db:.1f}"
-        writer.writerow(
-            [cell.net, cell.family, cell.technique, cell.runtime, cell.status, speed_up, agreement, cell.reason]
-        )
-    return stream.getvalue()
+    """The cells as CSV, one per line."""
+    return csv_text(COLUMNS, map(_row, cells))
 
 
 def as_page(cells: Sequence[Cell], host: Host, *, quick: bool = False) -> str:
-    """The tables as a page of their own, with what they mean, and the command that gave them (`quick` or not)."""
+    """docs/matrix.md: what the tables mean, the command that made them (`quick` or not), the host, the tables."""
     command = f"autoopt matrix{' --quick' if quick else ''} --markdown docs/matrix.md --csv docs/matrix.csv"
     versions = ", ".join(f"{name} {version}" for name, version in sorted(host.versions.items()))
     kinds = (WORKS, SAME, REFUSED, FAILED)
@@ -39,11 +29,12 @@ def as_page(cells: Sequence[Cell], host: Host, *, quick: bool = False) -> str:
 
     {command}
 
-Small networks of every family with random weights and invented images: this says what works, what is refused and which
-way the time goes, not what a trained network loses. `1.8x 31 dB`: 1.8 times as fast as the float network in the same
-runtime (least time of calls in turns, {host.cores} threads), with answers whose signal is 31 dB above their distance
-from what PyTorch answers with the same network (`=`: no distance). Pruned, coarse and factored networks are compared
-with themselves in PyTorch.
+Small networks of every family, with random weights and generated images. The tables say what works, what is refused and
+whether it gets faster; they do not say what a trained network loses.
+
+`1.8x 31 dB` means: 1.8 times as fast as the float network in the same runtime (shortest of calls that take turns,
+{host.cores} threads), with a signal-to-noise ratio of 31 dB against the outputs of PyTorch for the same network (`=`:
+identical outputs). A network that was pruned, factored or given a lower resolution is compared with itself in PyTorch.
 
 {host.cpu}; {versions}. {len(cells)} cells: {counts}.{without}
 
@@ -51,7 +42,7 @@ with themselves in PyTorch.
 
 
 def as_markdown(cells: Sequence[Cell]) -> str:
-    """A table for each runtime, networks down and techniques across; what is refused has its reason below."""
+    """A table for each runtime, a row per network, a column per technique; below, the numbered reasons of refusals."""
     reasons: dict[str, int] = {}
     lines: list[str] = []
     for name in RUNTIMES:
@@ -67,6 +58,12 @@ def as_markdown(cells: Sequence[Cell]) -> str:
         lines.append("")
     lines += [f"{number}. {reason}" for reason, number in reasons.items()]
     return "\n".join(lines).strip() + "\n"
+
+
+def _row(cell: Cell) -> list[str]:
+    speed_up = "" if cell.speed_up is None else f"{cell.speed_up:.2f}"
+    agreement = "" if cell.agreement_db is None else f"{cell.agreement_db:.1f}"
+    return [cell.net, cell.family, cell.technique, cell.runtime, cell.status, speed_up, agreement, cell.reason]
 
 
 def _of(cells: Sequence[Cell], technique: str) -> list[Cell]:

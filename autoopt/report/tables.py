@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from autoopt.core.records import TrialRecord
+from autoopt.report.csv_text import csv_text
 from autoopt.study.numbers import NUMBERS, Column
 from autoopt.study.result import StudyResult
 from autoopt.study.short_names import describe
@@ -64,15 +63,6 @@ def front_markdown(result: StudyResult) -> str:
         *(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |" for cells in members),
     ]
     return "\n".join(lines) + "\n"
-
-
-def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Rows as CSV; None is an empty cell."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return stream.getvalue()
 
 
 def columns(result: StudyResult) -> tuple[str, ...]:

@@ -13,8 +13,9 @@ from autoopt import __version__
 from autoopt.core.card import StudyCard
 from autoopt.core.configuration import finite
 from autoopt.core.records import Status, TrialRecord
+from autoopt.report.csv_text import csv_text
 from autoopt.report.front_picture import front_picture
-from autoopt.report.tables import csv_text, front_csv, front_json, front_markdown
+from autoopt.report.tables import front_csv, front_json, front_markdown
 from autoopt.study.limits import violations
 from autoopt.study.numbers import NUMBERS
 from autoopt.study.result import StudyResult

@@ -19,7 +19,7 @@ from autoopt.compress.export import export, load_source
 from autoopt.core.configuration import RuntimeSettings, Scalar
 from autoopt.core.host import Host
 from autoopt.core.store import Artifact, Store, file_digest
-from autoopt.deploy.bundle import write_bundle
+from autoopt.deploy.writer import write_bundle
 from autoopt.errors import Numeric
 from autoopt.inference.pipeline import Pipeline, predict
 from autoopt.inference.roofline import cost

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autoopt.compress import matrix
-from autoopt.compress.matrix import FAILED, REFUSED, SAME, WORKS, Cell
+from autoopt.compress.matrix import FAILED, REFUSED, SAME, WORKS
 from autoopt.measure.host import current_host
-from autoopt.report import matrix_text
 from autoopt.testing import workload_problems
 from autoopt.workloads.contract import load_workload
 from autoopt.workloads.networks.families import NETS, SOURCE
@@ -21,14 +19,6 @@ ALIKE = ("float", "half resolution", "pruned", "low rank")
 """In float all runtimes compute the same, whatever was done to the network."""
 TRIED = ("float", "BF16", "INT8", "INT4 weights")
 """The others take minutes, and have tests of their own."""
-CELLS = [
-    Cell("A", "CNN", "float", "openvino", WORKS),
-    Cell("A", "CNN", "BF16", "openvino", SAME, "openvino has no BF16 arithmetic on this CPU"),
-    Cell("A", "CNN", "INT8", "openvino", WORKS, "", 1.75, 31.4),
-    Cell("A", "CNN", "INT4 weights", "openvino", REFUSED, "no | layers"),
-    Cell("A", "CNN", "float", "torch", WORKS),
-    Cell("A", "CNN", "INT8", "torch", SAME, "PyTorch runs the network"),
-]
 
 
 def test_the_quick_part_is_as_the_table_says(tmp_path: Path) -> None:
@@ -71,27 +61,6 @@ def test_every_network_is_a_workload(net: str, tmp_path: Path) -> None:
     workload = load_workload(SOURCE, None, tmp_path, {"net": net})
     assert workload.demo
     assert workload_problems(workload) == []
-
-
-def test_tables_say_what_is_refused_and_why() -> None:
-    """A cell has its speed-up and agreement, or the number of a reason below; what has no effect anywhere is a line."""
-    text = matrix_text.as_markdown(CELLS)
-    assert "| A | = | 1.8x 31 dB | refused (1) |" in text
-    assert "No effect: BF16 (openvino has no BF16 arithmetic on this CPU)." in text
-    assert "1. no | layers" in text and "no effect" not in text
-    assert matrix_text.as_csv(CELLS).splitlines()[3] == "A,CNN,INT8,openvino,works,1.75,31.4,"
-
-
-@pytest.mark.parametrize("quick", [True, False])
-def test_the_page_has_its_command_its_counts_and_what_is_not_in_it(quick: bool) -> None:
-    """A page that was made of some networks names the others, and the command that it came from."""
-    host, (first, *others) = current_host(), NETS
-    page = matrix_text.as_page([replace(cell, net=first) for cell in CELLS], host, quick=quick)
-    assert ("autoopt matrix --quick --markdown" in page) == quick
-    assert f"{host.cpu}; " in page
-    assert f"6 cells: 3 works, 2 no effect, 1 refused, 0 failed. Not in it: {', '.join(others)}." in page
-    whole = matrix_text.as_page([replace(CELLS[0], net=net) for net in NETS], host)
-    assert "Not in it" not in whole
 
 
 def _has_half_precision() -> bool:

@@ -8,14 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.compress import quantize, sensitivity
+from autoopt.compress import quantize
 from autoopt.compress.maker import Maker
 from autoopt.compress.sensitivity import MOST_GROUPS, Rank, grouped, kept
 from autoopt.core.store import Store
 from autoopt.errors import Unsupported
 from autoopt.measure.host import current_host
-from autoopt.report import layer_ranking
-from autoopt.report.layer_ranking import LayerRanking
 from autoopt.workloads.contract import load_workload
 from tests import tiny
 
@@ -101,12 +99,3 @@ def test_the_enlargement_of_a_coarse_answer_is_no_layer(tmp_path: Path) -> None:
             assert (report["quantized_layers"], report["layers"]) == (1, 2)
             products = [name for name in report["ignored"] if not name.startswith(("stem", "head"))]
             assert len(products) == 2  # one along each axis
-
-
-def test_a_ranking_is_shown_as_numbers_and_a_picture() -> None:
-    """The CSV has a line a group with what all so far cost; the picture is a PNG."""
-    lines = layer_ranking.as_csv(RANKS).splitlines()
-    assert lines[0].startswith("group,layers,noise_recovered")
-    assert lines[2] == "head,2,0.200000,2.000000,3.000000" and len(lines) == 4
-    assert layer_ranking.ranking_picture(LayerRanking("tiny", tuple(RANKS))).startswith(b"\x89PNG")
-    assert [row[0] for row in sensitivity.table(RANKS)] == ["stem", "head", "body"]

@@ -1,93 +1,19 @@
-"""Picking from a front by policy and limits, and writing what was picked."""
+"""Picking from a front by policy and limits."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.core.card import StudyCard
-from autoopt.core.configuration import Configuration
-from autoopt.core.host import Host
-from autoopt.core.measurement import Measurement
-from autoopt.core.records import Failure, Status, TrialRecord
-from autoopt.core.scores import CaseScore, Quality
-from autoopt.core.store import Store
-from autoopt.deploy import bundle
-from autoopt.deploy import pick as deploy
-from autoopt.errors import BundleError, NothingFits, StorageError, UsageError
+from autoopt.core.records import TrialRecord
+from autoopt.deploy.pick import PICKS, choose, default_pick
+from autoopt.errors import UsageError
 from autoopt.study.result import StudyResult
-from tests import tiny
-
-HOST = Host("a cpu", "x86_64", 2, 8_000_000_000, ("avx2",), "Linux", {"numpy": "2.4"})
-CARD = StudyCard(
-    "s",
-    "tiny",
-    True,
-    "dice_macro",
-    "d" * 64,
-    "w" * 64,
-    "{}",
-    ("latency", "quality"),
-    0,
-    HOST,
-    {"drop": 0.05},
-    ("background", "foreground"),
-    tiny.PIPELINE.to_json(),
-    {"source": "/home/me/tiny.py:workload", "data": None, "weights": "/home/me/w"},
-)
-
-
-def record(number: int, latency_s: float, quality: float, size: int = 4_000_000, **changes: Any) -> TrialRecord:
-    measurement = Measurement(
-        (((latency_s,) * 4,),),
-        ((),),
-        (latency_s,),
-        0.1,
-        0.2,
-        10**8,
-        size,
-        {"precision": "f32"},
-        HOST.fingerprint,
-        doubts=("few samples",),
-    )
-    cases = (CaseScore("c", "g", {"dice_macro": quality}),)
-    made = TrialRecord(
-        Configuration.of({"runtime": {"name": "fake", "threads": 1, "latency_ms": 0.0, "number": number}}),
-        Status.COMPLETE,
-        number,
-        artifacts=("source", f"key{number}"),
-        measurement=measurement,
-        quality=Quality("val", "dice_macro", "mean", {"dice_macro": quality}, cases),
-    )
-    return replace(made, **changes)
-
-
-FAILED = replace(
-    record(9, 1.0, 1.0),
-    status=Status.FAILED,
-    measurement=None,
-    quality=None,
-    failure=Failure("crash", "measure", "died"),
-)
-STUDY = StudyResult(
-    CARD,
-    (
-        record(0, 0.100, 0.900, 9_000_000, origin="seed", label="torch f32"),
-        record(1, 0.050, 0.900, 8_000_000, origin="seed", label="openvino f32"),
-        record(2, 0.010, 0.895, 2_000_000),  # the knee
-        record(3, 0.009, 0.870, 2_500_000),
-        record(4, 0.002, 0.700, 1_000_000),  # drop of 0.2: outside the study's own limit
-        FAILED,
-    ),
-)
+from tests.deploy.studies import CARD, STUDY, record
 
 
 @pytest.mark.parametrize(
@@ -108,16 +34,33 @@ STUDY = StudyResult(
 )
 def test_policies(arguments: dict[str, Any], number: int, pick: str) -> None:
     """Each policy picks its member; without one, what was not limited is optimised; limits replace the study's."""
-    choice = deploy.choose(STUDY, **arguments)
+    choice = choose(STUDY, **arguments)
 
     assert (choice.record.number, choice.pick) == (number, pick)
     assert f"picked trial #{number}" in choice.explanation
     assert f"by policy {pick}" in choice.explanation
 
 
+def test_the_limits_that_held_are_kept() -> None:
+    """A choice says which limits held: those given, and of the study's own those that were not."""
+    assert choose(STUDY, max_latency_s=0.020).limits == {"drop": 0.05, "latency_s": 0.020}
+    assert choose(STUDY, max_drop=0.04).limits == {"drop": 0.04}
+
+
+@pytest.mark.parametrize(
+    ("max_latency_s", "max_drop", "pick"),
+    [(None, None, "balanced"), (1.0, 0.1, "balanced"), (1.0, None, "best-quality"), (None, 0.1, "fastest")],
+)
+def test_without_a_policy_the_other_number_is_optimised(
+    max_latency_s: float | None, max_drop: float | None, pick: str
+) -> None:
+    """A limit on one number alone asks for the best of the other."""
+    assert default_pick(max_latency_s, max_drop) == pick
+
+
 def test_the_explanation_says_why() -> None:
     """The explanation names policy, limits, how many members there were and the numbers, and labels demo data."""
-    text = deploy.choose(STUDY, max_latency_s=0.020).explanation
+    text = choose(STUDY, max_latency_s=0.020).explanation
 
     for words in (
         "of the 2 members of the front of s (tiny (demo data))",
@@ -126,144 +69,98 @@ def test_the_explanation_says_why() -> None:
         "p25 10 ms",
         "10.00x PyTorch f32",
         "5.00x OpenVINO f32",
+        "dice_macro 0.8950",
         "drop +0.0050",
+        "2.00 MB",
     ):
         assert words in text
+
+
+@pytest.mark.parametrize(
+    ("pick", "reason"),
+    [
+        ("fastest", "the smallest p25 latency"),
+        ("balanced", "the knee of the front"),
+        ("best-quality", "the best dice_macro"),
+        ("smallest", "the smallest files"),
+    ],
+)
+def test_each_policy_has_its_reason(pick: str, reason: str) -> None:
+    """The explanation gives the reason of the policy; one member is one member; without limits none are named."""
+    alone = StudyResult(replace(CARD, limits={}), (record(0, 0.1, 0.9),))
+
+    text = choose(alone, pick=pick).explanation
+
+    assert f"of the 1 member of the front of s (tiny (demo data)), it {'is' if pick == 'balanced' else 'has'} " in text
+    assert reason in text
 
 
 def test_ties_have_one_outcome() -> None:
     """Of equals the smaller files win, then the earlier trial."""
     duplicates = StudyResult(CARD, (record(3, 0.01, 0.9), record(1, 0.01, 0.9), record(2, 0.01, 0.9, 3_000_000)))
 
-    assert {pick: deploy.choose(duplicates, pick=pick).record.number for pick in deploy.PICKS} == dict.fromkeys(
-        deploy.PICKS, 2
+    assert {pick: choose(duplicates, pick=pick).record.number for pick in PICKS} == dict.fromkeys(PICKS, 2)
+    assert choose(StudyResult(CARD, duplicates.records[:2]), pick="fastest").record.number == 1
+
+
+@pytest.mark.parametrize(
+    ("pick", "number"),
+    [
+        ("fastest", 2),  # as fast as 1, which is smaller, and better
+        ("best-quality", 3),  # as good as 5, which is smaller, and faster
+        ("smallest", 4),  # as small as 6, which is better, and faster
+    ],
+)
+def test_ties_are_broken_in_a_fixed_order(pick: str, number: int) -> None:
+    """Of members that are equal in the number of the policy the faster one wins, then the better one."""
+    records = (
+        record(1, 0.010, 0.90, 2_000_000),
+        record(2, 0.010, 0.92, 3_000_000),
+        record(3, 0.020, 0.95, 4_000_000),
+        record(4, 0.030, 0.94, 1_000_000),
+        record(5, 0.030, 0.95, 3_500_000),
+        record(6, 0.040, 0.945, 1_000_000),
     )
-    assert deploy.choose(StudyResult(CARD, duplicates.records[:2]), pick="fastest").record.number == 1
+    study = StudyResult(replace(CARD, limits={}, objectives=("latency", "quality", "size")), records)
+
+    assert choose(study, pick=pick).record.number == number
 
 
-@given(st.permutations(STUDY.records), st.sampled_from(deploy.PICKS))
+def test_the_knee_counts_latency_in_ratios() -> None:
+    """The balanced member does not depend on the unit of latency: ratios count, not differences."""
+    points = ((0.001, 0.80), (0.010, 0.895), (0.050, 0.90), (0.100, 0.905))
+    slow = tuple(record(number, 1000 * latency, quality) for number, (latency, quality) in enumerate(points))
+    fast = tuple(record(number, latency, quality) for number, (latency, quality) in enumerate(points))
+    card = replace(CARD, limits={})
+
+    assert choose(StudyResult(card, slow)).record.number == choose(StudyResult(card, fast)).record.number == 1
+    assert choose(StudyResult(replace(card, objectives=("quality", "latency")), fast)).record.number == 1
+
+
+@given(st.permutations(STUDY.records), st.sampled_from(PICKS))
 def test_the_order_of_trials_does_not_matter(records: list[TrialRecord], pick: str) -> None:
     """The same trials in another order give the same pick, and it is on the front."""
-    choice = deploy.choose(StudyResult(CARD, tuple(records)), pick=pick)
+    choice = choose(StudyResult(CARD, tuple(records)), pick=pick)
 
-    assert choice.record == deploy.choose(STUDY, pick=pick).record
+    assert choice.record == choose(STUDY, pick=pick).record
     assert choice.record in STUDY.front
-
-
-def test_nothing_fits_names_the_limit_that_binds() -> None:
-    """When nothing fits, the binding limit, what loosening it lets in, and the nearest members are named."""
-    with pytest.raises(NothingFits) as raised:
-        deploy.choose(STUDY, max_latency_s=0.005, max_drop=0.01)
-    text = str(raised.value)
-
-    assert "no trial of s keeps drop <= 0.01 and p25 latency <= 5 ms" in text
-    assert "drop binds, with --max-drop 0.201 #4 fits" in text
-    assert "p25 latency binds, with --max-latency 10.1ms #2 fits" in text
-    nearest = text.partition("Nearest:\n")[2].splitlines()
-    assert [line.split()[0] for line in nearest] == ["#2", "#3", "#1"]
-    assert nearest[0].endswith("misses p25 latency by 5 ms")
-    assert nearest[1].endswith("misses drop by 0.0200 and p25 latency by 4 ms")
-    assert raised.value.exit_code == 3
-
-
-@given(st.floats(1e-4, 0.2), st.floats(0, 0.2))
-def test_the_advice_is_true(max_latency_s: float, max_drop: float) -> None:
-    """Whatever the limits: either a member keeps them, or every advised option lets the named trial in."""
-    try:
-        record = deploy.choose(STUDY, max_latency_s=max_latency_s, max_drop=max_drop).record
-    except NothingFits as error:
-        advice = re.findall(r"with --max-(drop|latency) ([\d.e-]+)(?:ms)? #(\d+) fits", str(error))
-        assert advice
-        for name, value, number in advice:
-            latency_s = float(value) / 1e3 if name == "latency" else max_latency_s
-            drop = float(value) if name == "drop" else max_drop
-            limits = {"latency_s": latency_s, "drop": drop}
-            found = StudyResult(replace(CARD, limits=limits), STUDY.records).by_number(int(number))
-            assert found is not None and found.status is Status.COMPLETE
-    else:
-        assert STUDY.headline(record)["drop"] <= max_drop
-        assert STUDY.headline(record)["latency_p25_ms"] <= max_latency_s * 1e3
-
-
-@given(st.floats(1e-9, 1e6))
-def test_advised_limits_are_rounded_up(value: float) -> None:
-    """An advised limit has three digits and is never smaller than what is needed, nor one percent larger."""
-    assert value < deploy._rounded_up(value) <= value * 1.0101
-
-
-def test_a_study_without_measured_trials_has_nothing() -> None:
-    """A study in which every trial failed, and one without trials, have nothing to pick."""
-    for records in ((FAILED,), ()):
-        with pytest.raises(
-            NothingFits, match=f"no measured trial to pick: {len(records)} of its {len(records)} failed"
-        ):
-            deploy.choose(StudyResult(CARD, records))
 
 
 def test_bad_arguments_come_all_at_once() -> None:
     """An unknown policy and impossible limits are refused together."""
     with pytest.raises(UsageError) as raised:
-        deploy.choose(STUDY, max_latency_s=0, max_drop=float("nan"), pick="cheapest")
+        choose(STUDY, max_latency_s=0, max_drop=float("nan"), pick="cheapest")
 
     assert len(raised.value.problems) == 3
+    assert "--max-latency must be longer than 0, got 0 s" in str(raised.value)
+    assert "--max-drop must be a fraction from 0 to 1, got nan" in str(raised.value)
     assert "fastest, balanced, best-quality, smallest, got 'cheapest'" in str(raised.value)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    def build(folder: Path) -> Mapping[str, Any]:
-        (folder / "fake.json").write_text('{"classes": 2}')
-        return {}
-
-    store = Store(tmp_path / "store")
-    store.put("model", "key2", {}, build)
-    return store
-
-
-def test_pull_writes_a_bundle_that_runs(tmp_path: Path, store: Store) -> None:
-    """The bundle predicts and names its study, trial, numbers, host and digests, but no path of this machine."""
-    choice = deploy.choose(STUDY)
-    folder = deploy.pull(STUDY, choice, store, tmp_path / "deploy")
-    with bundle.load(folder) as predictor:
-        image = np.random.default_rng(0).normal(size=(20, 20, 3)).astype(np.float32)
-        assert np.array_equal(predictor.predict(image), image[..., 0] > 0)
-        info = predictor.info
-
-    assert (info["study"], info["trial"], info["demo"], info["labels"]) == ("s", 2, True, ["background", "foreground"])
-    assert info["numbers"] == pytest.approx(STUDY.headline(choice.record))
-    assert info["host"]["fingerprint"] == HOST.fingerprint
-    assert info["host"]["cpu"] == "a cpu"
-    assert info["versions"]["numpy"] == "2.4"
-    digests = {
-        "weights": "w" * 64,
-        "data": "d" * 64,
-        "artifact": "key2",
-        "configuration": choice.record.configuration.digest,
-    }
-    assert info["digests"] == digests
-    assert info["doubts"] == ["few samples"]
-    assert info["choice"]["explanation"] == choice.explanation
-    assert "/home/me" not in (folder / "bundle.json").read_text()
-
-
-def test_documented_python_runs(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Python example of docs/deployment.md loads a pulled bundle and predicts."""
-    document = Path(__file__).parents[2] / "docs" / "deployment.md"
-    (code,) = re.findall(r"^```python\n(.*?)^```", document.read_text(), flags=re.MULTILINE | re.DOTALL)
-    deploy.pull(STUDY, deploy.choose(STUDY), store, tmp_path / "deploy")
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {"image": np.ones((16, 20, 3))}
-    exec(compile(code, str(document), "exec"), names)
-
-    assert (names["labels"].shape, names["labels"].dtype) == ((16, 20), np.uint8)
-
-
-def test_pull_refuses_what_is_gone_or_altered(tmp_path: Path, store: Store) -> None:
-    """An artifact that is not in the store any more, or was altered there, is named, and nothing is written."""
-    with pytest.raises(BundleError, match="autoopt replay s/1"):
-        deploy.pull(STUDY, deploy.choose(STUDY, pick="best-quality"), store, tmp_path / "deploy")
-    (tmp_path / "store" / "model" / "key2" / "fake.json").write_text('{"classes": 9}')
-    with pytest.raises(StorageError, match=r"fake\.json was altered"):
-        deploy.pull(STUDY, deploy.choose(STUDY), store, tmp_path / "deploy")
-
-    assert not (tmp_path / "deploy").exists()
+@pytest.mark.parametrize("max_drop", [-0.1, 1.1])
+def test_a_drop_is_a_fraction(max_drop: float) -> None:
+    """A drop below 0 or above 1 is refused; 0 and 1 are limits like others."""
+    with pytest.raises(UsageError, match="a fraction from 0 to 1"):
+        choose(STUDY, max_drop=max_drop)
+    assert choose(STUDY, max_drop=1).record.number == 4
+    assert choose(STUDY, max_drop=0).record.number == 1

@@ -11,7 +11,8 @@ import numpy as np
 from autoopt.core.configuration import Configuration, Scalar
 from autoopt.core.parameters import Parameter
 from autoopt.errors import SpaceError
-from autoopt.inference.pipeline import IN_GRAPH, Pipeline, with_tile
+from autoopt.inference.pipeline import Pipeline, with_tile
+from autoopt.inference.pipeline_settings import IN_GRAPH
 from autoopt.workloads.contract import Workload
 
 PIPELINE = "pipeline"

@@ -1,0 +1,94 @@
+"""Load a bundle and predict. Needs numpy and the bundle's runtime; scipy only to fill holes or choose components."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+import numpy as np
+
+from autoopt.deploy.layout import MODEL, pipeline_of, read_card, verify_files
+from autoopt.errors import BundleError, TrialError
+from autoopt.inference.pipeline import Pipeline, predict
+from autoopt.inference.runtimes import runtime
+from autoopt.inference.runtimes.base import Session
+
+
+def load(folder: str | Path) -> Predictor:
+    """The model of the bundle in `folder`, ready to predict; every file is verified first, nothing is unpickled.
+
+    Needs numpy and the bundle's runtime. Raises BundleError naming the file that is missing, altered or not where it
+    belongs, or the package that is not installed.
+    """
+    folder = Path(folder)
+    card = read_card(folder)
+    verify_files(folder, card["files"])
+    settings = dict(card["runtime"])
+    name = str(settings.pop("name"))
+    executes = runtime(name)
+    try:
+        session = executes.open(folder / MODEL, settings)
+    except (ImportError, TrialError) as error:
+        if _is_import_error(error):
+            package = executes.DISTRIBUTION or name
+            needs = f"{folder} needs {name}, which cannot be imported ({error})"
+            raise BundleError(f"{needs}: pip install {package}") from error
+        raise BundleError(f"{folder} cannot be opened on this machine: {error}") from error
+    return Predictor(card, pipeline_of(folder, card), session)
+
+
+class Predictor:
+    """A loaded bundle. Use it as a context manager, or call `close`.
+
+    `card` is bundle.json, `session` whatever runs one tile: `Session.run` of a runtime, or one that asks a server.
+    """
+
+    def __init__(self, card: Mapping[str, Any], pipeline: Pipeline, session: Session) -> None:
+        self._card = card
+        self._session: Session | None = session
+        self.pipeline = pipeline
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """All of bundle.json: labels, runtime settings, numbers, host, digests."""
+        return MappingProxyType(dict(self._card))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the label map's values or of the probabilities."""
+        return tuple(self._card["labels"])
+
+    def predict(self, image: np.ndarray, affine: np.ndarray | None = None) -> np.ndarray:
+        """The answer for one image (*spatial, channels), of any size.
+
+        `affine` is (4, 4), voxel index to RAS+ millimetres as in NIfTI, needed where the pipeline orients or
+        resamples. Segmentation: a uint8 label map of the image's spatial shape; several labels at once: 0 or 1,
+        (*spatial, labels). Classification: float32 probabilities (classes,). Raises ValueError for an image
+        that does not fit the pipeline, BundleError after `close`.
+        """
+        if self._session is None:
+            raise BundleError("the predictor was closed: load the bundle again")
+        return predict(self.pipeline, self._session.run, image, affine)
+
+    def close(self) -> None:
+        """Release the model; closing twice is fine."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def _is_import_error(error: BaseException | None) -> bool:
+    """Whether a library that is not installed is the cause of `error`."""
+    while error is not None:
+        if isinstance(error, ImportError):
+            return True
+        error = error.__cause__
+    return False

@@ -1,0 +1,39 @@
+"""The README.txt of a bundle: what the model is, what it needs, how to predict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from autoopt.inference.pipeline import Pipeline
+from autoopt.inference.runtimes import runtime
+
+
+def readme(card: Mapping[str, Any]) -> str:
+    """The text for a bundle with this bundle.json; its first line says so when the data is synthetic."""
+    name = str(card["runtime"]["name"])
+    pipeline = Pipeline.from_json(card["pipeline"])
+    packages = ["numpy", *(["scipy"] if pipeline.needs_scipy else []), runtime(name).DISTRIBUTION or name]
+    call = "predict(image, affine)" if pipeline.needs_affine else "predict(image)        "
+    demo = "DEMO: made from synthetic data. Not for patients.\n" if card["demo"] else ""
+    return (
+        f"{demo}A {card['pipeline']['task']} model of the workload {card['workload']}, made by autoopt.\n"
+        f"1. pip install autoopt, or only {' and '.join(packages)} beside its source\n"
+        "2. predictor = autoopt.load('this folder')     # every file is verified first\n"
+        f"3. answer = predictor.{call}   # image: {_image_text(pipeline)}\n"
+        f"4. classes: {', '.join(f'{index} {label}' for index, label in enumerate(card['labels']))}\n"
+        "5. numbers, host, settings and digests are in bundle.json; the numbers hold for that host only\n"
+    )
+
+
+def _image_text(pipeline: Pipeline) -> str:
+    """The array that `predict` takes, such as: array (height, width, 3 channels), any size."""
+    sizes = {1: "length", 2: "height, width", 3: "three sizes as stored"}.get(pipeline.dimensions, "*sizes")
+    sizes = "slices, height, width" if pipeline.sliced else sizes
+    affine = "; affine: (4, 4), voxel to RAS+ mm" if pipeline.needs_affine else ""
+    shape = f"array ({sizes}, {pipeline.channels} channel{'s' if pipeline.channels != 1 else ''})"
+    pixels = " of whole numbers from 0 to 255" if pipeline.takes_pixels else ""
+    size = "any size"
+    if pipeline.gives_labels:
+        size = f"covered by tiles of {'x'.join(map(str, pipeline.tile))} that do not overlap"
+    return f"{shape}{pixels}, {size}{affine}"

@@ -1,0 +1,147 @@
+"""What must hold of a pipeline's settings, of an image, and of the network's outputs. All else is refused in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from autoopt.inference import grid
+from autoopt.inference.intensity import INTENSITIES
+from autoopt.inference.pipeline_settings import ACTIVATIONS, FITS, IN_GRAPH, TASKS, PipelineSettings
+
+
+def setting_problems(settings: PipelineSettings) -> Iterator[str]:
+    """Everything about the settings that cannot work, a clause each; nothing when they can."""
+    choices = {
+        "task": TASKS,
+        "intensity": tuple(INTENSITIES),
+        "fit": FITS,
+        "activation": ACTIVATIONS,
+        "in_graph": IN_GRAPH,
+    }
+    for name, allowed in choices.items():
+        if getattr(settings, name) not in allowed:
+            yield f"{name} must be one of {', '.join(allowed)}, got {getattr(settings, name)!r}"
+    rules = [*_size_rules(settings), *_value_rules(settings), *_space_rules(settings)]
+    yield from (f"{text}, got {got}" for holds, text, got in rules if not holds)
+    yield from _in_graph_problems(settings)
+
+
+def checked_image(settings: PipelineSettings, image: np.ndarray) -> np.ndarray:
+    """The image as (*spatial, channels); the channel axis may be missing when there is one channel.
+
+    Raises ValueError unless it has the right axes, no size of zero, and finite real numbers.
+    """
+    wanted = f"an image must be an array ({'size, ' * settings.dimensions}channels) with {settings.channels} channel(s)"
+    image = np.asarray(image)
+    if image.dtype.kind not in "buif":
+        raise ValueError(f"{wanted} of real numbers, got dtype {image.dtype}")
+    if settings.channels == 1 and image.ndim == settings.dimensions:
+        image = image[..., np.newaxis]
+    if image.ndim != settings.dimensions + 1 or image.shape[-1] != settings.channels:
+        raise ValueError(f"{wanted}, got shape {image.shape}")
+    if image.size == 0:
+        raise ValueError(f"{wanted} and no size may be zero, got shape {image.shape}")
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        raise ValueError(f"{wanted} of finite numbers, got NaN or infinity")
+    return image
+
+
+def checked_outputs(
+    settings: PipelineSettings, outputs: np.ndarray | Iterable[np.ndarray], count: int
+) -> Iterator[np.ndarray]:
+    """The network's outputs for `count` tiles, one after the other, each checked when it is its turn.
+
+    Raises ValueError for outputs of another number or shape, with NaN or infinity, or of a type that is no label's.
+    """
+    expected = settings.output_shape[1:]
+    whole = f"the network must return shape {(count, *expected)}, it returned"
+    if isinstance(outputs, np.ndarray) and outputs.shape != (count, *expected):
+        raise ValueError(f"{whole} {outputs.shape}")
+    came = 0
+    for came, output in enumerate(outputs, start=1):
+        if came > count or output.shape != expected:
+            raise ValueError(f"{whole} {output.shape} for tile {came} of {count}")
+        if settings.gives_labels and output.dtype != np.uint8:
+            raise ValueError(f"the network must return labels in uint8, it returned {output.dtype}")
+        if not settings.gives_labels and not np.isfinite(output).all():
+            raise ValueError("the network must return finite numbers, it returned NaN or infinity")
+        yield output
+    if came < count:
+        raise ValueError(f"{whole} only {came} tiles")
+
+
+Rule = tuple[bool, str, object]
+"""Whether it holds, what must hold, and what came."""
+
+
+def _size_rules(settings: PipelineSettings) -> list[Rule]:
+    fewest = 2 if settings.activation == "softmax" else 1
+    return [
+        (fewest <= settings.classes < 255, f"classes must be at least {fewest} and below 255", settings.classes),
+        (settings.channels >= 1, "channels must be at least 1", settings.channels),
+        (min(settings.tile, default=0) >= 1, "tile must be sizes of at least 1", settings.tile),
+        (0 <= settings.overlap < 1, "overlap must be a fraction from 0 to less than 1", settings.overlap),
+    ]
+
+
+def _value_rules(settings: PipelineSettings) -> list[Rule]:
+    low, high = settings.percentiles
+    means, deviations = settings.mean, settings.std
+    return [
+        (settings.scale > 0, "scale must be larger than 0", settings.scale),
+        (
+            len(means) == len(deviations) == settings.channels and min(deviations, default=1.0) > 0,
+            f"mean and std must have {settings.channels} values, std above 0",
+            f"{means} and {deviations}",
+        ),
+        (0 <= low < high <= 100, "percentiles must be two rising numbers from 0 to 100", settings.percentiles),
+        (
+            settings.clip is None or settings.clip[0] < settings.clip[1],
+            "clip must be two rising numbers",
+            settings.clip,
+        ),
+        (0 < settings.threshold < 1, "threshold must be a fraction between 0 and 1", settings.threshold),
+    ]
+
+
+def _space_rules(settings: PipelineSettings) -> list[Rule]:
+    spacing, volume = settings.spacing_mm, settings.dimensions == 3
+    return [
+        (
+            not settings.sliced or (len(settings.tile) == 2 and settings.task == "segmentation"),
+            "sliced must mean a segmentation with a tile of two sizes",
+            f"a {settings.task} with {settings.tile}",
+        ),
+        (
+            settings.orientation is None or (volume and grid.is_orientation(settings.orientation)),
+            "orientation must be three letters such as RAS, for 3D images",
+            repr(settings.orientation),
+        ),
+        (
+            spacing is None or (volume and len(spacing) == len(settings.tile) and min(spacing) > 0),
+            "spacing_mm must have one size above 0 per axis of the tile, for 3D images",
+            spacing,
+        ),
+    ]
+
+
+def _in_graph_problems(settings: PipelineSettings) -> Iterator[str]:
+    """Why the graph cannot do what `in_graph` says."""
+    makes_floats = {
+        "resized": settings.fit == "resize",
+        "resampled": settings.spacing_mm is not None,
+        "turned": settings.orientation is not None,
+        "clipped": settings.clip is not None,
+        f"scaled by its own {settings.intensity}": settings.intensity != "fixed",
+    }
+    done = [word for word, holds in makes_floats.items() if holds]
+    if settings.takes_pixels and done:
+        yield f"in_graph must be none where an image is {' and '.join(done)} first, got {settings.in_graph}"
+    kind = (settings.task, settings.activation, settings.fit)
+    if settings.gives_labels and kind != ("segmentation", "softmax", "tile"):
+        yield (
+            "in_graph may be both only for a segmentation with softmax and fit tile, "
+            f"got a {settings.task} with {settings.activation} and fit {settings.fit}"
+        )

@@ -1,0 +1,94 @@
+"""The settings of an inference pipeline as plain data, what follows from them, and JSON both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+SCHEMA = 2
+READABLE = (1, 2)
+"""The schemas that are read. Schema 2 only added fields; settings without one have its default."""
+TASKS = ("segmentation", "classification")
+FITS = ("tile", "resize", "center")
+ACTIVATIONS = ("softmax", "sigmoid")
+IN_GRAPH = ("none", "input", "both")
+"""What the graph does of the pipeline itself, each value including the one before it."""
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """The fields of a `Pipeline`, unchecked; `Pipeline` says what each one means."""
+
+    task: Literal["segmentation", "classification"]
+    classes: int
+    channels: int
+    tile: tuple[int, ...]
+    overlap: float
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    intensity: Literal["fixed", "percentile", "zscore"] = "fixed"
+    percentiles: tuple[float, float] = (2.0, 95.0)
+    clip: tuple[float, float] | None = None
+    orientation: str | None = None
+    spacing_mm: tuple[float, ...] | None = None
+    fit: Literal["tile", "resize", "center"] = "tile"
+    sliced: bool = False
+    activation: Literal["softmax", "sigmoid"] = "softmax"
+    threshold: float = 0.5
+    fill_holes: bool = False
+    largest_component: bool = False
+    in_graph: Literal["none", "input", "both"] = "none"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one call: (1, channels, *tile), or (1, *tile, channels) where the graph takes pixels."""
+        return (1, *self.tile, self.channels) if self.takes_pixels else (1, self.channels, *self.tile)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of its output: (1, classes, *tile), (1, classes) for a classification, (1, *tile) of labels."""
+        spatial = self.tile if self.task == "segmentation" else ()
+        return (1, *spatial) if self.gives_labels else (1, self.classes, *spatial)
+
+    @property
+    def takes_pixels(self) -> bool:
+        """Whether the graph normalises: a call takes uint8, channels last, instead of float32, channels first."""
+        return self.in_graph != "none"
+
+    @property
+    def gives_labels(self) -> bool:
+        """Whether the graph decides: its output is uint8 labels instead of logits."""
+        return self.in_graph == "both"
+
+    @property
+    def dimensions(self) -> int:
+        """The number of spatial axes of an image, the axis of a stack included."""
+        return len(self.tile) + self.sliced
+
+    @property
+    def needs_affine(self) -> bool:
+        """Whether an image must come with its affine."""
+        return self.orientation is not None or self.spacing_mm is not None
+
+    @property
+    def needs_scipy(self) -> bool:
+        """Whether scipy is needed beside numpy."""
+        return self.fill_holes or self.largest_component
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as plain JSON, with the schema."""
+        plain = {name: list(item) if isinstance(item, tuple) else item for name, item in asdict(self).items()}
+        if not self.takes_pixels:  # left out, so that what was made before there was such a field keeps its digest
+            del plain["in_graph"]
+        return {"schema": SCHEMA, **plain}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """What `to_json` wrote. Raises ValueError for a schema that this version cannot read, TypeError for others."""
+        if value.get("schema") not in READABLE:
+            raise ValueError(f"a pipeline of schema {SCHEMA} is needed, this one has {value.get('schema')!r}")
+        fields: dict[str, Any] = {name: item for name, item in value.items() if name != "schema"}
+        fields.update({name: tuple(item) for name, item in fields.items() if isinstance(item, list)})
+        return cls(**fields)

@@ -1,0 +1,123 @@
+"""Tiles: an image is cut into them for the network, whose outputs are stitched to one array again."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autoopt.inference.frame import Frame
+from autoopt.inference.pipeline_settings import PipelineSettings
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How the tiles of one image lie in it.
+
+    `stack` is the number of 2D images in it (1 without a stack), `spatial` the shape of each on the network's grid,
+    `padded` the shape after padding to at least a tile, `offset` where the image begins in that, `corners` where each
+    tile begins. Every image of a stack has the same corners, and `frame` is the way back to the image's own grid.
+    """
+
+    frame: Frame
+    stack: int
+    spatial: tuple[int, ...]
+    padded: tuple[int, ...]
+    offset: tuple[int, ...]
+    corners: tuple[tuple[int, ...], ...]
+
+    @property
+    def count(self) -> int:
+        """The number of tiles, over all images of the stack."""
+        return len(self.corners) * self.stack
+
+    @property
+    def inside(self) -> tuple[slice, ...]:
+        """The slices of the padded array that the image takes."""
+        return _window(self.offset, self.spatial)
+
+
+def cut_tiles(stack: np.ndarray, frame: Frame, settings: PipelineSettings) -> tuple[Iterator[np.ndarray], Tiling]:
+    """The tiles of a stack of images one after the other, each of `input_shape`, and how they lie in it.
+
+    `stack` is (n, channels, *spatial), or (n, *spatial, channels) where the graph takes pixels. Raises ValueError where
+    tiles overlap although the graph decides.
+    """
+    lead = 1 if settings.takes_pixels else 2  # axes before the spatial ones
+    spatial = stack.shape[lead : lead + len(settings.tile)]
+    margins = [max(0, tile - size) for tile, size in zip(settings.tile, spatial, strict=True)]
+    before = tuple(margin // 2 for margin in margins)
+    if any(margins):
+        pads = [(low, margin - low) for low, margin in zip(before, margins, strict=True)]
+        stack = _padded(stack, [*[(0, 0)] * lead, *pads, *[(0, 0)] * (stack.ndim - lead - len(pads))])
+    padded = tuple(size + margin for size, margin in zip(spatial, margins, strict=True))
+    starts = [_starts(size, tile, settings.overlap) for size, tile in zip(padded, settings.tile, strict=True)]
+    if settings.gives_labels and any(_overlap(row, tile) for row, tile in zip(starts, settings.tile, strict=True)):
+        raise ValueError(
+            f"an image must be covered by tiles of {_by(settings.tile)} that do not overlap, because the graph decides "
+            f"(in_graph: both), one of {_by(spatial)} is not"
+        )
+    corners = tuple(itertools.product(*starts))
+    tiles = (
+        np.ascontiguousarray(item[(*[slice(None)] * (lead - 1), *_window(corner, settings.tile))][np.newaxis])
+        for item in stack
+        for corner in corners
+    )
+    return tiles, Tiling(frame, len(stack), spatial, padded, before, corners)
+
+
+def stitched(outputs: Iterable[np.ndarray], tiling: Tiling, settings: PipelineSettings) -> np.ndarray:
+    """One array from the outputs for the tiles of one image, without its padding.
+
+    Logits (classes, *spatial), where tiles overlap their mean; or labels (*spatial), whose tiles lie side by side.
+    """
+    without_padding: tuple[Any, ...] = (Ellipsis, *tiling.inside)
+    whole: np.ndarray = _joined(outputs, tiling, settings)[without_padding]
+    return whole
+
+
+def _joined(outputs: Iterable[np.ndarray], tiling: Tiling, settings: PipelineSettings) -> np.ndarray:
+    if len(tiling.corners) == 1:
+        return next(iter(outputs))
+    if settings.gives_labels:
+        labels = np.empty(tiling.padded, np.uint8)
+        for corner, output in zip(tiling.corners, outputs, strict=True):
+            labels[_window(corner, settings.tile)] = output
+        return labels
+    total = np.zeros((settings.classes, *tiling.padded), np.float32)
+    count = np.zeros(tiling.padded, np.float32)
+    for corner, output in zip(tiling.corners, outputs, strict=True):
+        window: tuple[Any, ...] = _window(corner, settings.tile)
+        total[(slice(None), *window)] += output
+        count[window] += 1
+    total /= count
+    return total
+
+
+def _starts(size: int, tile: int, overlap: float) -> list[int]:
+    """Evenly spread starts of the fewest tiles that cover `size` and overlap by at least the fraction."""
+    stride = max(1, int(tile * (1 - overlap)))
+    count = 1 + -(-(size - tile) // stride)
+    return [0] if count == 1 else [round(index * (size - tile) / (count - 1)) for index in range(count)]
+
+
+def _overlap(starts: list[int], tile: int) -> bool:
+    """Whether neighbouring tiles along one axis overlap."""
+    return any(second - first < tile for first, second in itertools.pairwise(starts))
+
+
+def _padded(values: np.ndarray, pads: list[tuple[int, int]]) -> np.ndarray:
+    # Reflection invents no new values, but mirrors at most size - 1 pixels: what is smaller repeats its edge.
+    mirrors = all(max(pad) < size for pad, size in zip(pads, values.shape, strict=True))
+    return np.pad(values, pads, mode="reflect" if mirrors else "edge")
+
+
+def _window(corner: tuple[int, ...], sizes: tuple[int, ...]) -> tuple[slice, ...]:
+    return tuple(slice(start, start + size) for start, size in zip(corner, sizes, strict=True))
+
+
+def _by(sizes: tuple[int, ...]) -> str:
+    return "x".join(map(str, sizes))

@@ -1,0 +1,71 @@
+"""Writing what was picked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autoopt.core.store import Store
+from autoopt.deploy.layout import CARD as CARD_FILE
+from autoopt.deploy.pick import choose
+from autoopt.deploy.predictor import load
+from autoopt.deploy.pull import facts, pull
+from autoopt.errors import BundleError, StorageError
+from tests.deploy.studies import HOST, STUDY
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "bundle-1"
+
+
+def test_pull_writes_a_bundle_that_runs(tmp_path: Path, store: Store) -> None:
+    """The bundle predicts and names its study, trial, numbers, host and digests, but no path of this machine."""
+    choice = choose(STUDY)
+    folder = pull(STUDY, choice, store, tmp_path / "deploy")
+    with load(folder) as predictor:
+        image = np.random.default_rng(0).normal(size=(20, 20, 3)).astype(np.float32)
+        assert np.array_equal(predictor.predict(image), image[..., 0] > 0)
+        info = predictor.info
+
+    assert (info["study"], info["trial"], info["demo"], info["labels"]) == ("s", 2, True, ["background", "foreground"])
+    assert info["numbers"] == pytest.approx(STUDY.headline(choice.record))
+    assert info["host"]["fingerprint"] == HOST.fingerprint
+    assert info["host"]["cpu"] == "a cpu"
+    assert info["versions"]["numpy"] == "2.4"
+    digests = {
+        "weights": "w" * 64,
+        "data": "d" * 64,
+        "artifact": "key2",
+        "configuration": choice.record.configuration.digest,
+    }
+    assert info["digests"] == digests
+    assert info["doubts"] == ["few samples"]
+    assert info["choice"]["explanation"] == choice.explanation
+    assert "/home/me" not in (folder / CARD_FILE).read_text()
+
+
+def test_the_card_has_the_keys_of_the_golden_bundle() -> None:
+    """What reads bundle.json elsewhere finds every key that a bundle of schema 1 was first written with."""
+    golden = json.loads((GOLDEN / CARD_FILE).read_text())
+    written = facts(STUDY, choose(STUDY))
+    missing = set(golden) - set(written) - {"schema", "format", "runtime", "pipeline", "labels", "files"}
+    inside = {
+        key
+        for key in ("choice", "digests", "host", "quality", "versions", "numbers")
+        if not set(golden[key]) <= set(written[key])
+    }
+
+    assert not missing
+    assert not inside
+
+
+def test_pull_refuses_what_is_gone_or_altered(tmp_path: Path, store: Store) -> None:
+    """An artifact that is not in the store any more, or was altered there, is named, and nothing is written."""
+    with pytest.raises(BundleError, match="autoopt replay s/1"):
+        pull(STUDY, choose(STUDY, pick="best-quality"), store, tmp_path / "deploy")
+    (tmp_path / "store" / "model" / "key2" / "fake.json").write_text('{"classes": 9}')
+    with pytest.raises(StorageError, match=r"fake\.json was altered"):
+        pull(STUDY, choose(STUDY), store, tmp_path / "deploy")
+
+    assert not (tmp_path / "deploy").exists()
