@@ -83,8 +83,8 @@ STUDY = StudyResult(
 
 def write_home(home: Path, workload: str) -> None:
     """A home folder with `STUDY` as a study of `workload`, and the artifact of its trial 2 in the store."""
-    from autoopt.study.space import load_space
     from autoopt.study.proposals import Proposal
+    from autoopt.study.space import load_space
     from autoopt.study.study import open_study
 
     def build(folder: Path) -> Mapping[str, Any]:

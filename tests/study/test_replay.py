@@ -13,7 +13,7 @@ from autoopt.errors import NoStudy, StorageError, UsageError, WeightsError
 from autoopt.study.prepare import prepare
 from autoopt.study.replay import find_trial, parse_trial, prepare_as_before
 from autoopt.study.request import SearchRequest, default_storage
-from autoopt.study.storage import open_study
+from autoopt.study.study import open_study
 from tests import tiny
 from tests.worlds import card_of, measured, point, scored, space_of
 
