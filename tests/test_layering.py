@@ -46,8 +46,7 @@ HEAVY = frozenset(
 ALLOWED: dict[str, frozenset[str]] = {
     "core.stats": frozenset({"scipy"}),
     "inference.postprocess": frozenset({"scipy"}),
-    "inference.graphs": frozenset({"torch", "onnx", "openvino", "onnxruntime"}),
-    "inference.roofline": frozenset({"openvino"}),
+    "inference.formats": frozenset({"torch", "onnx", "openvino", "onnxruntime"}),
     "inference.runtimes.torch": frozenset({"torch"}),
     "inference.runtimes.onnxruntime": frozenset({"onnxruntime"}),
     "inference.runtimes.openvino": frozenset({"openvino"}),

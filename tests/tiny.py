@@ -147,8 +147,8 @@ def exported(root: Path) -> dict[str, Artifact]:
     source = load_source(tiny, path)
     made: dict[str, Artifact] = {}
     for name in ("onnx", "openvino", "torch", "fake"):
-        onnx_folder = made["onnx"].path if name == "openvino" else None
+        parent = made["onnx"].path if name == "openvino" else None
         made[name] = store.put(
-            "model", name, {}, partial(export, name, "f32", tiny, path, source=source, onnx_folder=onnx_folder)
+            "model", name, {}, partial(export, name, "f32", tiny, path, source=source, parent=parent)
         )
     return made

@@ -2,7 +2,7 @@
 
 A step is a module with the members of `Step`, and of `NetStep` or `GraphStep`: the first change the network before it
 is exported, the others the graph afterwards. Heavy libraries are imported inside `change` and `apply`, which run
-in the maker process (make.py), never in the parent.
+in the maker process (maker_process.py), never in the parent.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ class Changed:
 class Step(Protocol):
     """What every compression step module has."""
 
-    NAME: str
     SWITCH: str
     """The setting whose None switches the step off."""
     VERSION: int

@@ -16,6 +16,7 @@ import numpy as np
 
 from autoopt.compress import STEPS, net_steps, step
 from autoopt.compress.chain import Stages, make
+from autoopt.compress.comparison import signal_to_noise_db
 from autoopt.compress.known_failures import FAILED_BEFORE
 from autoopt.compress.maker import Maker
 from autoopt.core.configuration import Configuration, Scalar, canonical_json
@@ -23,7 +24,7 @@ from autoopt.core.host import Host
 from autoopt.core.process import Child
 from autoopt.core.store import Store, writable_folder
 from autoopt.errors import Crash, TrialError, Unsupported
-from autoopt.inference.runtimes import runtime
+from autoopt.inference.runtimes import REFERENCE, RUNTIMES, has_network, runtime
 from autoopt.measure.host import current_host
 from autoopt.measure.launcher import LOCK, LOCK_WAIT_S
 from autoopt.measure.lock import host_lock
@@ -32,7 +33,6 @@ from autoopt.workloads.contract import Workload, load_workload
 from autoopt.workloads.networks.families import NETS, SOURCE
 
 Settings = Mapping[str, Mapping[str, Scalar]]
-RUNTIMES = ("openvino", "onnxruntime", "torch")
 FLOAT = "float"
 _SHORT: Mapping[str, Scalar] = {"steps": 4, "batch": 2}
 TECHNIQUES: Mapping[str, Settings] = {
@@ -99,7 +99,7 @@ def matrix(
     with ExitStack() as held:
         folder = home or Path(held.enter_context(tempfile.TemporaryDirectory(prefix="autoopt-matrix-")))
         writable_folder(folder)
-        children = {name: held.enter_context(Child("autoopt.compress.matrix_process")) for name in RUNTIMES}
+        children = {name: held.enter_context(Child("autoopt.compress.matrix_process")) for name in executing()}
         for net in chosen:
             workload = load_workload(SOURCE, None, folder, {"net": net})
             with Maker(workload, _weights(workload, folder), Store(folder / "store"), current_host()) as maker:
@@ -109,9 +109,14 @@ def matrix(
     return cells
 
 
+def executing() -> list[str]:
+    """The runtimes that are compared: all that execute a network, in the order of their table."""
+    return [name for name in RUNTIMES if has_network(name)]
+
+
 def count(*, quick: bool = False) -> int:
     """How many cells there are."""
-    return len(_quick() if quick else NETS) * len(TECHNIQUES) * len(RUNTIMES)
+    return len(_quick() if quick else NETS) * len(TECHNIQUES) * len(executing())
 
 
 class _Row:
@@ -129,8 +134,8 @@ class _Row:
         np.save(self._batches, np.stack(tiles), allow_pickle=False)
 
     def cells(self, techniques: Iterable[str]) -> Iterable[Cell]:
-        """PyTorch's float network first: all answers are compared with its own."""
-        for name in sorted(RUNTIMES, key=lambda name: name != "torch"):
+        """Those of the reference first: all answers are compared with its own."""
+        for name in sorted(executing(), key=lambda name: name != REFERENCE):
             seen: dict[Configuration, str] = {}
             for technique in techniques:
                 yield self._cell(technique, TECHNIQUES[technique], name, seen)
@@ -170,7 +175,9 @@ class _Row:
         found = np.load(answers, allow_pickle=False)
         network = canonical_json({item: configuration.section(item) for item in net_steps()})
         wanted = self._wanted.setdefault(network, found)
-        return None if seconds is None else seconds[1] / seconds[0], _agreement_db(found, wanted)
+        return None if seconds is None else seconds[1] / seconds[0], signal_to_noise_db(
+            [found], [wanted], around_mean=True
+        )
 
 
 def _quick() -> list[str]:
@@ -199,15 +206,11 @@ def _configuration(sections: Settings, name: str, host: Host) -> Configuration:
 def _why_same(sections: Settings, name: str) -> str:
     if "runtime" in sections:
         return f"{name} has no {str(sections['runtime']['precision']).upper()} arithmetic on this CPU"
-    if name == "torch":
-        return "the graph is quantized, PyTorch runs the network"
-    return f"{name} computes the same with weights of fewer bits: they need OpenVINO"
-
-
-def _agreement_db(found: np.ndarray, wanted: np.ndarray) -> float | None:
-    """Signal to noise in decibels; None where nothing differs."""
-    noise = float(np.mean((found.astype(np.float64) - wanted) ** 2))
-    return None if noise == 0 else float(10 * np.log10(max(float(np.var(wanted)), 1e-30) / noise))
+    if not runtime(name).SCHEMES:
+        return f"quantizers change graphs, {name} runs the network itself"
+    scheme = sections["quantize"]["scheme"]
+    others = [other for other in executing() if scheme in runtime(other).SCHEMES]
+    return f"{name} makes no use of {scheme}: it needs {' or '.join(others)}"
 
 
 def _weights(workload: Workload, folder: Path) -> Path:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from autoopt.core.configuration import Scalar
 from autoopt.errors import Unsupported
-from autoopt.inference.graphs import Node
+from autoopt.inference.formats.names import Node, enlarging
 
 KINDS = ("name", "pattern", "type")
 SHOWN = 5
@@ -34,6 +35,15 @@ def select(text: str | None, nodes: Sequence[Node]) -> list[str]:
                 raise Unsupported(f"{selector!r} selects no layer of this graph: {_hint(kind, value, nodes)}")
             chosen.update(name for node in hits for name in node.names)
     return sorted(chosen)
+
+
+def ignored_nodes(settings: Mapping[str, Scalar], nodes: Sequence[Node]) -> list[str]:
+    """The names of the nodes that no quantizer may touch: those of `ignored_layers`, and what enlarges an output.
+
+    Raises Unsupported for a selector that selects nothing.
+    """
+    text = settings.get("ignored_layers")
+    return [*select(None if text is None else str(text), nodes), *enlarging(nodes)]
 
 
 def _prefixed(part: str) -> str:

@@ -17,12 +17,17 @@ from typing import Any
 import numpy as np
 
 from autoopt.compress import quantize
-from autoopt.compress.quantize_nncf import quantized
+from autoopt.compress.comparison import noise_to_signal
+from autoopt.compress.quantize_nncf import has_attention, quantized
 from autoopt.core.configuration import Scalar
 from autoopt.core.quick_timing import least_seconds
 from autoopt.core.store import Artifact
 from autoopt.errors import Unsupported
-from autoopt.inference import graphs
+from autoopt.inference.formats import format_of, graph_format
+from autoopt.inference.formats.base import Call
+from autoopt.inference.formats.names import WEIGHTED, Node, enlarging
+from autoopt.inference.formats.openvino import layers_of
+from autoopt.inference.formats.openvino_cost import read_graph
 from autoopt.workloads.contract import Workload
 
 STAGE = "sensitivity"
@@ -58,27 +63,25 @@ class Rank:
 
 
 def rank(source: Path, workload: Workload, weight_bits: Scalar) -> list[Rank]:
-    """The groups of layers of the float graph in `source` (ONNX or OpenVINO), the one that is worth most first.
+    """The groups of layers of the float graph in `source`, the one that is worth most first.
 
-    Raises Unsupported where the graph cannot be quantized or has no layers with weights, BadData for a case that cannot
-    be read.
+    The graph may be of any format that OpenVINO reads. Raises Unsupported where it does not, where the graph cannot be
+    quantized or has no layers with weights, BadData for a case that cannot be read.
     """
-    import openvino
-
-    core = openvino.Core()
+    plain = read_graph(source / graph_format(format_of(source)).FILE)
     tiles = quantize.calibration_tiles(workload, CALIBRATION_TILES)
-    plain = core.read_model(source / graphs.FILES[graphs.format_of(source)])
-    found = grouped([_layer_of(node) for node in graphs.openvino_nodes(plain) if node.types[0] in graphs.WEIGHTED])
+    nodes = layers_of(plain)
+    found = grouped([_layer_of(node) for node in nodes if node.types[0] in WEIGHTED])
     if len(found) < 2:
         raise Unsupported("sensitivity must have two groups of layers at least to rank")
     settings: dict[str, Scalar] = {"preset": "performance", "bias_correction": "fast", "weight_bits": weight_bits}
-    integers = quantized(plain.clone(), settings, tiles)
-    wanted = [_answers(core, plain)(tile) for tile in tiles[:TILES]]
-    call = _answers(core, integers)
+    integers = quantized(plain.clone(), settings, tiles, enlarging(nodes), has_attention(nodes))
+    wanted = [_answers(plain)(tile) for tile in tiles[:TILES]]
+    call = _answers(integers)
     noise = _noise(call, tiles, wanted)
     ranks = []
     for group, layers in found.items():
-        mixed = _answers(core, _in_float(integers.clone(), plain, layers))
+        mixed = _answers(_in_float(integers.clone(), plain, layers))
         recovered = 1 - _noise(mixed, tiles, wanted) / noise if noise > 0 else 0.0
         pair = [partial(item, tiles[0]) for item in (call, mixed)]
         call_s, mixed_s = least_seconds(pair, turns=TURNS, calls_each=CALLS)
@@ -133,20 +136,20 @@ def table(ranks: Sequence[Rank]) -> Iterator[tuple[str, int, float, float, float
         yield item.group, len(item.layers), item.recovered, item.cost_s * 1e3, total
 
 
-def _layer_of(node: graphs.Node) -> str:
+def _layer_of(node: Node) -> str:
     return node.aliases[0]
 
 
-def _answers(core: Any, model: Any) -> graphs.Call:
-    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+def _answers(model: Any) -> Call:
+    import openvino
+
+    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda batch: np.array(compiled(batch)[0])
 
 
-def _noise(call: graphs.Call, tiles: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
-    """The mean square of the error over the variance of the answer."""
-    pairs = list(zip((call(tile) for tile in tiles[:TILES]), wanted, strict=True))
-    power = float(np.mean([np.var(answer) for _, answer in pairs]))
-    return float(np.mean([np.mean((got - answer) ** 2) for got, answer in pairs])) / max(power, 1e-12)
+def _noise(call: Call, tiles: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
+    """The mean square of the error over the variance of what is wanted."""
+    return noise_to_signal([call(tile) for tile in tiles[:TILES]], wanted, around_mean=True)
 
 
 def _in_float(model: Any, plain: Any, layers: Sequence[str]) -> Any:
@@ -172,6 +175,6 @@ def _in_float(model: Any, plain: Any, layers: Sequence[str]) -> Any:
 def _weighted(model: Any) -> Iterator[tuple[str, Any]]:
     """The operations with weights, by the name of their layer."""
     by_name = {op.get_friendly_name(): op for op in model.get_ordered_ops()}
-    for node in graphs.openvino_nodes(model):
-        if node.types[0] in graphs.WEIGHTED:
+    for node in layers_of(model):
+        if node.types[0] in WEIGHTED:
             yield _layer_of(node), by_name[node.names[0]]

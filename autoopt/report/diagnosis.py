@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoopt.core.records import TrialRecord
-from autoopt.inference import graphs
+from autoopt.inference.formats.names import SYNONYMS, WEIGHTED, is_counted
 from autoopt.inference.runtimes.layers import Layer
 from autoopt.measure.profiling import CONVERSIONS, UNKNOWN, Profile
 from autoopt.study.result import StudyResult
@@ -59,12 +59,10 @@ _FAMILIES = {
     "MaxPool": ("pooling",),
 }
 _SAME_OPERATION = {
-    **{name.lower(): names[0] for names in graphs.SYNONYMS for name in names},
+    **{name.lower(): names[0] for names in SYNONYMS for name in names},
     **{word: family for family, words in _FAMILIES.items() for word in words},
 }
 _ADDED = ("/WithoutBiases", "/duplicated", "_nchwc", "_quant")
-_COUNTED_NAME = re.compile(r"[A-Z][A-Za-z]*_\d+(/fq_.*)?")
-"""A name with a running number of its process says nothing in another process."""
 
 
 @dataclass(frozen=True)
@@ -261,7 +259,7 @@ def _where(trial: Side) -> list[str]:
     sentences = [f"Where its time is: {', '.join(parts)}."]
     if not trial.quantized:
         return sentences
-    weighted = [layer for layer in profile.working if family(layer.type) in graphs.WEIGHTED]
+    weighted = [layer for layer in profile.working if family(layer.type) in WEIGHTED]
     floats = _longest([layer for layer in weighted if layer.precision not in ("i8", "")])
     if floats and not any(layer.precision == "i8" for layer in profile.working):
         sentences.append(
@@ -439,7 +437,7 @@ def _keys(layer: Layer) -> set[tuple[str, str]]:
     """What names a layer in any trial: module and operation of each original layer."""
     keys = set()
     for name in (layer.name, *layer.origins):
-        if not _COUNTED_NAME.fullmatch(name):
+        if not is_counted(name):
             module, _, operation = clean_name(name).rpartition("/")
             kind, dash, number = operation.partition("-")
             keys.add((module, f"{family(kind) if module else kind}{dash}{number}".lower()))
@@ -447,7 +445,7 @@ def _keys(layer: Layer) -> set[tuple[str, str]]:
 
 
 def _lead(layers: Sequence[Layer]) -> Layer:
-    return max(layers, key=lambda layer: (family(layer.type) in graphs.WEIGHTED, layer.seconds))
+    return max(layers, key=lambda layer: (family(layer.type) in WEIGHTED, layer.seconds))
 
 
 def _longest(layers: Iterable[Layer]) -> list[Layer]:

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from autoopt.compress.matrix import FAILED, REFUSED, RUNTIMES, SAME, TECHNIQUES, WORKS, Cell
+from autoopt.compress.matrix import FAILED, REFUSED, SAME, TECHNIQUES, WORKS, Cell, executing
 from autoopt.core.host import Host
 from autoopt.workloads.networks.families import NETS
 
@@ -54,7 +54,7 @@ def as_markdown(cells: Sequence[Cell]) -> str:
     """A table for each runtime, networks down and techniques across; what is refused has its reason below."""
     reasons: dict[str, int] = {}
     lines: list[str] = []
-    for name in RUNTIMES:
+    for name in executing():
         own = [cell for cell in cells if cell.runtime == name]
         techniques = [technique for technique in TECHNIQUES if any(cell.status != SAME for cell in _of(own, technique))]
         lines += [f"### {name}", "", f"| | {' | '.join(techniques)} |", f"| --- |{' ---: |' * len(techniques)}"]

@@ -15,6 +15,7 @@ from autoopt.core.configuration import canonical_json
 from autoopt.core.measurement import Measurement, joined
 from autoopt.core.records import Status, TrialRecord
 from autoopt.core.scores import Quality
+from autoopt.inference import runtimes
 from autoopt.inference.roofline import Cost, Peaks, fraction_of_roofline
 from autoopt.study import uncertainty
 from autoopt.study.limits import judge, violations
@@ -27,9 +28,9 @@ CONTESTED = (0.1, 0.9)
 """The chances to be on the front between which a trial is contested."""
 MOST_PROCESSES = 10
 """A trial that was measured so often is not measured again."""
-REFERENCE_LABEL = "torch f32"
+REFERENCE_LABEL = runtimes.REFERENCE_LABEL
 """The seed that every drop and every first speed-up is measured against: PyTorch FP32 eager."""
-OPENVINO_LABEL = "openvino f32"
+OPENVINO_LABEL = runtimes.BASELINE_LABEL
 """The seed that is the honest yardstick of a speed-up on a CPU."""
 
 
@@ -314,11 +315,10 @@ def headline(
                 numbers["weights_m"] = measured.cost["weights"] / 1e6
         if measured.energy_j is not None:
             numbers["energy_mj_per_call"] = measured.energy_j * 1e3
-        for name, other in (("torch", reference), ("openvino", openvino_f32)):
-            expected = REFERENCE_LABEL if name == "torch" else OPENVINO_LABEL
+        for expected, other in ((REFERENCE_LABEL, reference), (OPENVINO_LABEL, openvino_f32)):
             if other is not None and other.label == expected and other.measurement is not None:
                 times = uncertainty.slower(other.measurement, measured, sigma)
-                key = f"speedup_vs_{name}_f32"
+                key = f"speedup_vs_{expected.replace(' ', '_')}"
                 numbers[key] = times.ratio
                 if other.number != record.number:
                     numbers[f"{key}_low"], numbers[f"{key}_high"] = times.interval()

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from autoopt.inference.pipeline import Pipeline, predict, with_tile
 from autoopt.inference.postprocess import decide, largest_of
 from autoopt.workloads.contract import IGNORED
-from tests.test_grid import affine_of
+from tests.inference.test_grid import affine_of
 
 FLAT = Pipeline("segmentation", 2, 3, (8, 6), 0.25, 255.0, (0.5, 0.4, 0.3), (0.2, 0.2, 0.1))
 PLAIN = Pipeline("segmentation", 3, 3, (8, 6), 0.25, 1.0, (0.0,) * 3, (1.0,) * 3)

@@ -52,16 +52,23 @@ class Session(Protocol):
 class Runtime(Protocol):
     """A runtime module."""
 
-    NAME: str
     FORMAT: str
-    """What `export` must produce for it: "torch", "onnx", "openvino" or "fake"."""
+    """The graph format that it takes, a key of `formats.FORMATS`: what is exported for it."""
     DISTRIBUTION: str | None
     """The package that must be installed, as pip calls it."""
     PARAMETERS: Mapping[str, Parameter]
     """The settings of the `runtime` section that this runtime knows, besides `name`."""
+    SCHEMES: tuple[str, ...]
+    """The quantized graphs that it takes and computes with fewer bits: of "int8" (weights and activations),
+    "int8-weights" and "int4-weights" (weights alone). A graph of another scheme is not made for it; empty where none
+    is."""
 
     def precisions(self, host: Host) -> tuple[str, ...]:
         """The precisions with kernels of their own on this host: "f32" always, "bf16" / "f16" where real."""
+        ...
+
+    def weight_bits(self, host: Host) -> int:
+        """The bits that weights of the scheme "int8" may use on this host, 7 or 8: more would let sums overflow."""
         ...
 
     def canonical(self, settings: Mapping[str, Scalar], host: Host) -> dict[str, Scalar]:
