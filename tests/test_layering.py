@@ -65,7 +65,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "terminal": frozenset({"rich"}),
     "progress": frozenset({"rich"}),
     "cli": frozenset({"typer"}),
-    "testing": frozenset({"torch"}),
+    "testing": frozenset({"torch", "safetensors"}),
 }
 """Which heavy library a file, or every file of a folder, may import inside its functions."""
 AT_MODULE_LEVEL: dict[str, frozenset[str]] = {

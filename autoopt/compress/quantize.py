@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from autoopt.core.store import Artifact
 from autoopt.errors import BadData, Numeric, Unsupported
 from autoopt.inference.formats import caller, format_of, graph_format
 from autoopt.inference.formats.base import Call
-from autoopt.inference.runtimes import has_network
 from autoopt.inference.runtimes import runtime as runtime_module
 from autoopt.workloads.contract import Workload
 
@@ -98,9 +97,12 @@ def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], hos
 
     Nothing is where the runtime does not take the scheme, or no tool makes it of graphs of the runtime's format.
     """
+    executes = runtime_module(str(runtime["name"]))
     known = {name: settings.get(name, parameter.default) for name, parameter in PARAMETERS.items()}
-    name = str(runtime["name"])
-    tools = _tools_of(name, known["scheme"])
+    if known["scheme"] is None or known["scheme"] not in executes.SCHEMES:
+        return None
+    stand_in = not graph_format(executes.FORMAT).NETWORK  # which no tool changes
+    tools = list(TOOLS) if stand_in else tools_for(executes.FORMAT, str(known["scheme"]))
     if not tools:
         return None
     ignored = known["ignored_layers"]
@@ -108,26 +110,22 @@ def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], hos
     if known["scheme"] in WEIGHTS_ALONE:
         return {key: known[key] for key in ("scheme", "ignored_layers")}
     if known["weight_bits"] == "auto":
-        known["weight_bits"] = runtime_module(name).weight_bits(host)
+        known["weight_bits"] = executes.weight_bits(host)
     for key, off in (("keep_float", 0), ("smooth_quant", None), ("accuracy_drop", None)):
         if known[key] == off:  # as before there was such a setting: one configuration, one name
             del known[key]
-    if not has_network(name):
-        return known
+    return known if stand_in else _of_one_tool(known, tools)
+
+
+def _of_one_tool(known: dict[str, Scalar], tools: Sequence[str]) -> dict[str, Scalar]:
+    """The settings for the tool that they name, or else for the first of `tools`: without those of other tools."""
     chosen = str(known["tool"]) if known["tool"] in tools else tools[0]
-    known["tool"], estimators = chosen, tool(chosen).RANGE_ESTIMATORS
+    estimators = tool(chosen).RANGE_ESTIMATORS
+    known["tool"] = chosen
     if known["range_estimator"] not in estimators:
         known["range_estimator"] = estimators[0]
-    foreign = {key for other in TOOLS if other != chosen for key in tool(other).PARAMETERS}
-    return {key: value for key, value in known.items() if key not in foreign - set(tool(chosen).PARAMETERS)}
-
-
-def _tools_of(name: str, scheme: Scalar) -> list[str]:
-    """The tools that make `scheme` for the runtime called `name`; all of them for a stand-in, which none changes."""
-    executes = runtime_module(name)
-    if scheme is None or scheme not in executes.SCHEMES:
-        return []
-    return tools_for(executes.FORMAT, str(scheme)) if has_network(name) else list(TOOLS)
+    own = tool(chosen).PARAMETERS
+    return {key: value for key, value in known.items() if key in _COMMON or key in own}
 
 
 def apply(settings: Mapping[str, Scalar], source: Artifact, workload: Workload, folder: Path) -> Mapping[str, Any]:
