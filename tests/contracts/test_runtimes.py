@@ -17,6 +17,7 @@ from autoopt.core.configuration import Scalar
 from autoopt.errors import Unsupported
 from autoopt.inference.formats import FORMATS
 from autoopt.inference.runtimes import RUNTIMES, runtime
+from autoopt.inference.runtimes.shared import has_bf16, trains_bf16
 from autoopt.testing import RuntimeContract, example
 from autoopt.testing.example import ARM_HOST, NEW_HOST, OLD_HOST, Exported
 
@@ -46,6 +47,14 @@ def test_precisions_by_host() -> None:
     assert runtime("openvino").precisions(ARM_HOST) == ("f32", "f16")
     assert runtime("onnxruntime").precisions(NEW_HOST) == ("f32",)
     assert runtime("openvino").precisions(replace(OLD_HOST, isa=("avx2", "avx512f"))) == ("f32",)
+
+
+def test_a_training_needs_more_of_bf16_than_a_call() -> None:
+    """AVX-NE-CONVERT has BF16 kernels for the forward pass alone; AVX512, AMX and arm64 have both."""
+    converting = replace(OLD_HOST, isa=("avx2", "avx_vnni", "avx_ne_convert"))
+    assert has_bf16(converting) and not trains_bf16(converting)
+    assert all(has_bf16(host) and trains_bf16(host) for host in (NEW_HOST, ARM_HOST))
+    assert not has_bf16(OLD_HOST) and not trains_bf16(OLD_HOST)
 
 
 def test_spinning_needs_somebody_to_spin() -> None:
