@@ -1,7 +1,7 @@
-"""`autoopt matrix`: every compression on every kind of network in every runtime: what works, how fast, what is refused.
+"""`autoopt matrix`: every compression technique on every kind of network in every runtime; what works and how fast.
 
-The networks are small and have random weights (`workloads/families.py`), so a cell says whether a technique works, how
-far its answers are from those of the float network, and which way the time goes: not what a trained network loses.
+The networks are small and have random weights (`workloads/networks/families.py`). So a cell says whether a technique
+works, how far its outputs are from the float network's, and whether it gets faster; not what a trained network loses.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ TIMEOUT_S = 120.0
 
 @dataclass(frozen=True)
 class Cell:
-    """What became of a technique on a network in a runtime.
+    """The result of one technique on one network in one runtime.
 
-    `status` is works, "no effect" (the configuration is that of the float network on this host), refused or failed,
-    with the `reason`. `speed_up` is over the float network in the same runtime, None where it was not timed;
-    `agreement_db` the signal over the distance from what PyTorch answers with the same network, pruned or trained as
-    this one is; None where nothing differs.
+    `status` is "works", "no effect" (on this host the configuration is the same as the float network's), "refused" or
+    "failed", with the `reason`. `speed_up` is over the float network in the same runtime, None where it was not timed.
+    `agreement_db` is the signal-to-noise ratio to the outputs of the reference runtime for the same (pruned, retrained)
+    network, None where they are equal.
     """
 
     net: str
@@ -89,10 +89,11 @@ def matrix(
     home: Path | None = None,
     on_cell: Callable[[Cell], None] = lambda cell: None,
 ) -> list[Cell]:
-    """Every cell of the matrix, of all networks, of `nets`, or with `quick` of the first of each family.
+    """Every cell of the matrix: of `nets`, or with `quick` of the first network of each family, or of all networks.
 
-    Of all `techniques`, or of some, among them the float network. Artifacts are kept below `home`, else in a temporary
-    folder. Raises StorageError where `home` is no folder that can be written, nothing for what goes wrong in a cell.
+    `techniques` must begin with the float network. Artifacts are kept below `home`, else in a temporary folder; each
+    cell goes to `on_cell` as soon as it is known. Raises StorageError when `home` is no folder that can be written;
+    what goes wrong in a cell is its status.
     """
     chosen = list(nets) if nets is not None else _quick() if quick else list(NETS)
     cells: list[Cell] = []
@@ -115,7 +116,7 @@ def executing() -> list[str]:
 
 
 def count(*, quick: bool = False) -> int:
-    """How many cells there are."""
+    """The number of cells."""
     return len(_quick() if quick else NETS) * len(TECHNIQUES) * len(executing())
 
 
@@ -134,7 +135,7 @@ class _Row:
         np.save(self._batches, np.stack(tiles), allow_pickle=False)
 
     def cells(self, techniques: Iterable[str]) -> Iterable[Cell]:
-        """Those of the reference first: all answers are compared with its own."""
+        """The cells of the reference runtime first: all others are compared with its outputs."""
         for name in sorted(executing(), key=lambda name: name != REFERENCE):
             seen: dict[Configuration, str] = {}
             for technique in techniques:
@@ -168,16 +169,15 @@ class _Row:
             "artifact": subject,
             "batches": str(self._batches),
             "answers": str(answers),
-            "twin": self._float[name] if self._timed and not is_float else None,
+            "baseline": self._float[name] if self._timed and not is_float else None,
         }
         with host_lock(LOCK, timeout_s=LOCK_WAIT_S) if self._timed else nullcontext():
             seconds = self._children[name].call(job, stage="measure", timeout_s=TIMEOUT_S)["seconds"]
         found = np.load(answers, allow_pickle=False)
         network = canonical_json({item: configuration.section(item) for item in net_steps()})
         wanted = self._wanted.setdefault(network, found)
-        return None if seconds is None else seconds[1] / seconds[0], signal_to_noise_db(
-            [found], [wanted], around_mean=True
-        )
+        speed_up = None if seconds is None else seconds[1] / seconds[0]
+        return speed_up, signal_to_noise_db([found], [wanted], around_mean=True)
 
 
 def _quick() -> list[str]:
@@ -206,6 +206,8 @@ def _configuration(sections: Settings, name: str, host: Host) -> Configuration:
 def _why_same(sections: Settings, name: str) -> str:
     if "runtime" in sections:
         return f"{name} has no {str(sections['runtime']['precision']).upper()} arithmetic on this CPU"
+    if "quantize" not in sections:
+        return f"it changes nothing for {name}"
     if not runtime(name).SCHEMES:
         return f"quantizers change graphs, {name} runs the network itself"
     scheme = sections["quantize"]["scheme"]

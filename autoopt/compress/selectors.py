@@ -1,4 +1,4 @@
-"""Layers named by users: `name:NODE`, `pattern:REGEX`, `type:OPERATION`, comma-separated, to exact node names."""
+"""Selectors of layers: from `name:NODE`, `pattern:REGEX`, `type:OPERATION`, comma-separated, to exact node names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHOWN = 5
 
 
 def canonical(text: str | None) -> str | None:
-    """The one spelling of a list of selectors: prefixed, sorted, each once; None for an empty list."""
+    """The canonical spelling of a list of selectors: prefixed, sorted, without duplicates; None for an empty list."""
     selectors = {_prefixed(part.strip()) for part in (text or "").split(",") if part.strip()}
     return ",".join(sorted(selectors)) or None
 

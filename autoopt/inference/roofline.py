@@ -1,4 +1,4 @@
-"""The roofline model: what one call of a model costs at least, and how near a latency is to what the host can do.
+"""The roofline model: the least time that one call can take on a host, and how near a latency comes to it.
 
 The floor of a call's time is its arithmetic at the host's measured peak or its traffic at the measured bandwidth,
 whichever takes longer (Williams, Waterman and Patterson: Roofline, CACM 52(4), 2009). `measure/peaks.py` measures the
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 OPS_PER_MAC = 2
 """A multiplication and an addition, as vendors count."""
 WIDTH_BYTES = {"f32": 4, "bf16": 2, "f16": 2, "i8": 1}
-"""Bytes of a number by the precision that is calculated in."""
+"""Bytes of a number, by precision."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one call: multiply-accumulates, those of them between 8-bit numbers, bytes that must move; and `weights`, the
-    numbers in the weights of the counted layers, the narrow ones and the wide ones alike.
+    """The cost of one call, summed over the layers that multiply.
 
-    `bytes` counts the weights and activations that each counted layer reads and the result that it writes, once each:
-    what is between these layers is taken as fused, so it is a lower bound.
+    `macs` are multiply-accumulates, `int8_macs` those of them between 8-bit numbers. `bytes` is a lower bound of the
+    memory traffic: the weights and activations that each layer reads and the result that it writes, once each, as if
+    all between these layers were fused. `weights` is how many numbers their weights have, of whatever width.
     """
 
     macs: int
@@ -32,11 +32,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class Peaks:
-    """What a host does at best with `threads` threads: operations per second by precision, bytes per second copied.
+    """The measured peaks of a host with `threads` threads: operations per second, and bytes per second copied.
 
     A multiply-accumulate is two operations; a copied byte is read and written, so it counts twice. None where the
-    host has no kernel for the precision. `foreign_share` is what other programs took of the cores meanwhile, where it
-    is known: then the host may be faster than this.
+    host has no kernel for the precision. `foreign_share` is the fraction of the cores that other programs used
+    meanwhile, where it is known: without them the host may be faster.
     """
 
     f32_flops_per_s: float
@@ -58,9 +58,9 @@ class Peaks:
 
 
 def floor_s(cost: Cost, peaks: Peaks, precision: str) -> float | None:
-    """The seconds below which no call can be on a host with `peaks`; None where a peak that it needs is not known.
+    """The least seconds of a call on a host with `peaks`; None where a peak that is needed is not known.
 
-    INT8 layers count at the peak of INT8, all others at that of `precision`, one after the other.
+    INT8 layers run at the peak of INT8, all others at that of `precision`, one after the other.
     """
     seconds = 0.0
     for macs, name in ((cost.int8_macs, "i8"), (cost.macs - cost.int8_macs, precision)):

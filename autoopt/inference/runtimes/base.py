@@ -1,4 +1,4 @@
-"""The runtime contract: open, run, effective, profile, close. The harness holds the clock, a runtime only runs.
+"""The runtime contract: open, run, effective, profile, close. The caller measures time, a runtime only runs.
 
 A runtime is a module with the members of `Runtime`; its heavy library is imported inside `open`.
 """
@@ -29,18 +29,18 @@ class Session(Protocol):
         ...
 
     def effective(self) -> dict[str, Scalar]:
-        """What really runs, read back from the library after at least one call.
+        """The settings that really took effect, read back from the library after at least one call.
 
-        Keys every runtime gives: `precision`, `threads`, `streams`, `kernels` (a short, sorted
+        Keys that every runtime gives: `precision`, `threads`, `streams`, `kernels` (a short, sorted
         "name:count" list of executed kernel types, or None where the library does not tell),
         `low_precision_share` (fraction of execution time in INT8/BF16/F16 kernels, or None).
         """
         ...
 
     def profile(self, batch: np.ndarray, calls: int) -> list[Layer]:
-        """The executed layers in order, each with the p25 of its seconds over `calls` calls with `batch`.
+        """The executed layers in order, each with the 25th percentile of its seconds over `calls` calls with `batch`.
 
-        It may run a second, profiled copy of the model: the times of `run` are not touched by it.
+        A second, profiled copy of the model may run, so that later calls of `run` take no longer.
         """
         ...
 

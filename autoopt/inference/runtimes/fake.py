@@ -49,6 +49,7 @@ PARAMETERS: Mapping[str, Parameter] = {
 }
 SCHEMES: tuple[str, ...] = ("int8", "int8-weights", "int4-weights")
 """All that a space may ask for: no scheme changes what it does."""
+weight_bits = int8_weight_bits
 _SPIN_BELOW_S = 1e-3  # sleep() overshoots by tens of microseconds
 _LOGIT = 4.0
 
@@ -56,11 +57,6 @@ _LOGIT = 4.0
 def precisions(host: Host) -> tuple[str, ...]:
     """As a real runtime's: f32, and what the host multiplies in hardware."""
     return ("f32", *(["bf16"] if has_bf16(host) else []), *(["f16"] if has_f16(host) else []))
-
-
-def weight_bits(host: Host) -> int:
-    """See `runtimes.base.Runtime`."""
-    return int8_weight_bits(host)
 
 
 def canonical(settings: Mapping[str, Scalar], host: Host) -> dict[str, Scalar]:

@@ -37,6 +37,7 @@ PARAMETERS: Mapping[str, Parameter] = {
 }
 SCHEMES: tuple[str, ...] = ("int8",)
 """With integer weights and float activations it would compute the same as in float."""
+weight_bits = int8_weight_bits
 _INTEGER_OPERATORS = ("QLinear", "ConvInteger", "MatMulInteger", "DynamicQuantize", "QGemm", "QAttention")
 _CONVERSIONS = frozenset(
     {
@@ -58,11 +59,6 @@ _PROFILED_CALLS = 3
 def precisions(host: Host) -> tuple[str, ...]:
     """f32 only: the CPU provider has no bf16 or f16 convolutions."""
     return ("f32",)
-
-
-def weight_bits(host: Host) -> int:
-    """See `runtimes.base.Runtime`."""
-    return int8_weight_bits(host)
 
 
 def canonical(settings: Mapping[str, Scalar], host: Host) -> dict[str, Scalar]:

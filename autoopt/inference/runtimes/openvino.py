@@ -33,6 +33,7 @@ FORMAT = "openvino"
 DISTRIBUTION: str | None = "openvino"
 PARAMETERS: Mapping[str, Parameter] = {"precision": PRECISION, "threads": THREADS, "streams": STREAMS}
 SCHEMES: tuple[str, ...] = ("int8", "int8-weights", "int4-weights")
+weight_bits = int8_weight_bits
 _NAMES = {"f32": "f32", "float32": "f32", "bf16": "bf16", "bfloat16": "bf16", "f16": "f16", "float16": "f16"}
 _LOW_PRECISION = ("_i8", "_u8", "_bf16", "_f16")
 _CONVERSIONS = frozenset({"Reorder", "Convert", "FakeQuantize", "Quantize", "Dequantize"})
@@ -45,11 +46,6 @@ def precisions(host: Host) -> tuple[str, ...]:
     """f32, and bf16 / f16 where the CPU plugin has kernels; on arm64 it has none for bf16."""
     bf16 = has_bf16(host) and host.arch.lower() not in ("aarch64", "arm64")
     return ("f32", *(["bf16"] if bf16 else []), *(["f16"] if has_f16(host) else []))
-
-
-def weight_bits(host: Host) -> int:
-    """See `runtimes.base.Runtime`."""
-    return int8_weight_bits(host)
 
 
 def canonical(settings: Mapping[str, Scalar], host: Host) -> dict[str, Scalar]:

@@ -1,4 +1,4 @@
-"""What the runtimes have in common: their usual settings, the canonical form, the translation of refusals."""
+"""What runtimes share: their usual settings, what a CPU can multiply, the canonical form, translated errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from autoopt.core.process import MEMORY_WORDS
 from autoopt.errors import TrialError, Unsupported
 
 PRECISION = Parameter(
-    "choice", "f32", "Arithmetic of the float layers; one the host has no kernels for is f32.", ("f32", "bf16", "f16")
+    "choice", "f32", "Arithmetic of the float layers; f32 where the host has no kernels for it.", ("f32", "bf16", "f16")
 )
 THREADS = Parameter("integer", 1, "Threads of one call; no more than the usable cores.", low=1)
 STREAMS = Parameter("integer", 1, "Calls that may run side by side; no more than the threads.", low=1)
@@ -74,10 +74,7 @@ def whole(value: Scalar) -> int:
 
 @contextmanager
 def refusals(library: str, folder: Path) -> Iterator[None]:
-    """Turn whatever `library` raises while it loads the model in `folder` into Unsupported.
-
-    Running out of memory is no refusal and passes as it is.
-    """
+    """Turn whatever `library` raises while it loads the model in `folder` into Unsupported; MemoryError passes."""
     try:
         yield
     except (TrialError, MemoryError):
@@ -107,7 +104,7 @@ def listing(kinds: Iterable[str]) -> str | None:
 
 
 def share(seconds: Iterable[tuple[float, bool]]) -> float | None:
-    """The fraction of the time that is marked True, or None when no time was recorded."""
+    """The fraction of the seconds that are marked True; None when no time was recorded."""
     pairs = list(seconds)
     total = sum(item for item, _ in pairs)
     return sum(item for item, marked in pairs if marked) / total if total > 0 else None

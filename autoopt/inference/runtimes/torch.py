@@ -36,6 +36,7 @@ DISTRIBUTION: str | None = "torch"
 PARAMETERS: Mapping[str, Parameter] = {"precision": PRECISION, "threads": THREADS}
 SCHEMES: tuple[str, ...] = ()
 """It runs the network itself: quantizers change graphs."""
+weight_bits = int8_weight_bits
 _CONVERSIONS = frozenset({"to", "_to_copy", "type_as", "quantize_per_tensor", "dequantize"})
 _MARK = "autoopt:"
 
@@ -43,11 +44,6 @@ _MARK = "autoopt:"
 def precisions(host: Host) -> tuple[str, ...]:
     """f32, and bf16 where the host multiplies it; f16 convolutions are emulated on CPUs."""
     return ("f32", "bf16") if has_bf16(host) else ("f32",)
-
-
-def weight_bits(host: Host) -> int:
-    """See `runtimes.base.Runtime`."""
-    return int8_weight_bits(host)
 
 
 def canonical(settings: Mapping[str, Scalar], host: Host) -> dict[str, Scalar]:

@@ -1,4 +1,4 @@
-"""The seeds: the points that are tried before any search, because every other number is read against them."""
+"""The seeds: the configurations tried before the search, because all others are compared with them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUANTIZE, SCHEME = "quantize", "int8"
 
 @dataclass(frozen=True)
 class Seed:
-    """A configuration to try first; `raw` is a point of the space that means it, None where it is outside."""
+    """A configuration to try first; `raw` is a point of the space that means it, None where the space lacks it."""
 
     label: str
     configuration: Configuration
