@@ -46,8 +46,7 @@ HEAVY = frozenset(
 ALLOWED: dict[str, frozenset[str]] = {
     "core.stats": frozenset({"scipy"}),
     "inference.postprocess": frozenset({"scipy"}),
-    "inference.graphs": frozenset({"torch", "onnx", "openvino", "onnxruntime"}),
-    "inference.roofline": frozenset({"openvino"}),
+    "inference.formats": frozenset({"torch", "onnx", "openvino", "onnxruntime"}),
     "inference.runtimes.torch": frozenset({"torch"}),
     "inference.runtimes.onnxruntime": frozenset({"onnxruntime"}),
     "inference.runtimes.openvino": frozenset({"openvino"}),
@@ -67,7 +66,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "progress": frozenset({"rich"}),
     "cli": frozenset({"typer"}),
     "options": frozenset({"typer"}),
-    "testing": frozenset({"torch"}),
+    "testing": frozenset({"torch", "safetensors"}),
 }
 """Which heavy library a file, or every file of a folder, may import inside its functions."""
 AT_MODULE_LEVEL: dict[str, frozenset[str]] = {

@@ -9,58 +9,22 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from autoopt.core.configuration import digest
 from autoopt.core.store import Artifact, Store
-from autoopt.inference.pipeline import Pipeline
-from autoopt.workloads.contract import Case, Recipe, Sample, Splits, Workload
+from autoopt.testing.example import CHANNELS, PIPELINE, TILE, WIDTH, build, drawn_case, weights, workload
+from autoopt.workloads.contract import Case, Sample, Splits, Workload
 
-if TYPE_CHECKING:
-    import torch
+__all__ = ["PIPELINE", "TILE", "WIDTH", "build", "weights", "workload"]
 
-CHANNELS = 3
-WIDTH = 8
-TILE = (16, 16)
-SHAPES = ((16, 16), (24, 20), (12, 16))
-"""Spatial shapes of the three cases of each split: as large as a tile, larger and smaller."""
 SOURCE = f"{Path(__file__).resolve()}:workload"
 CASES_SOURCE = f"{Path(__file__).resolve()}:whole_cases"
 PIXELS_SOURCE = f"{Path(__file__).resolve()}:pixels"
 MANY_SOURCE = f"{Path(__file__).resolve()}:many"
 PIXEL_SHAPES = ((16, 16), (32, 16), (12, 16))
 """Shapes that tiles cover without overlapping."""
-PIPELINE = Pipeline(
-    task="segmentation",
-    classes=2,
-    channels=CHANNELS,
-    tile=TILE,
-    overlap=0.25,
-    scale=1.0,
-    mean=(0.0,) * CHANNELS,
-    std=(1.0,) * CHANNELS,
-)
-
-
-def workload(data: Path | None = None) -> Workload:
-    """The tiny workload; `data` is ignored, the cases are drawn when read."""
-    train, calibration, val, test = (
-        tuple(_case(seed * 3 + index, f"patient-{seed}", shape) for index, shape in enumerate(SHAPES))
-        for seed in range(4)
-    )
-    return Workload(
-        name="tiny",
-        task="segmentation",
-        labels=("background", "foreground"),
-        build=build,
-        pipeline=PIPELINE,
-        splits=Splits(train, calibration, val, test),
-        metrics=("dice_macro", "dice_foreground"),
-        recipe=Recipe(epochs=2, batch=2, learning_rate=1e-2),
-        data_digest=digest({"shapes": SHAPES, "channels": CHANNELS}),
-    )
 
 
 def whole_cases(data: Path | None = None) -> Workload:
@@ -71,7 +35,7 @@ def whole_cases(data: Path | None = None) -> Workload:
 def many(data: Path | None = None) -> Workload:
     """The tiny workload with sixty patients in val: enough for a look at a few of them first."""
     small = workload(data)
-    val = tuple(_case(100 + index, f"val-{index}", TILE) for index in range(60))
+    val = tuple(drawn_case(100 + index, f"val-{index}", TILE) for index in range(60))
     return replace(small, name="tiny-many", splits=replace(small.splits, val=val), data_digest=digest("many"))
 
 
@@ -84,50 +48,6 @@ def pixels(data: Path | None = None) -> Workload:
     pipeline = replace(PIPELINE, overlap=0.0, scale=255.0, mean=(0.5, 0.45, 0.55), std=(0.25, 0.2, 0.3))
     splits = Splits(train, calibration, val, test)
     return replace(workload(data), name="tiny-pixels", pipeline=pipeline, splits=splits, data_digest=digest("pixels"))
-
-
-def build() -> torch.nn.Module:
-    """Convolution, batch norm, ReLU, convolution: (n, 3, y, x) to (n, 2, y, x)."""
-    from collections import OrderedDict
-
-    import torch
-
-    return torch.nn.Sequential(
-        OrderedDict(
-            stem=torch.nn.Conv2d(CHANNELS, WIDTH, 3, padding=1, bias=False),
-            norm=torch.nn.BatchNorm2d(WIDTH),
-            act=torch.nn.ReLU(),
-            head=torch.nn.Conv2d(WIDTH, 2, 1),
-        )
-    )
-
-
-def weights(path: Path) -> Path:
-    """Write the weights of a net that finds the foreground nearly always to `path` (safetensors)."""
-    import torch
-    from safetensors.torch import save_file
-
-    generator = torch.Generator().manual_seed(0)
-    state = {
-        name: 0.02 * torch.randn(value.shape, generator=generator) if value.is_floating_point() else value
-        for name, value in build().state_dict().items()
-    }
-    state["norm.weight"] = torch.ones(WIDTH)
-    state["norm.running_var"] = torch.ones(WIDTH)
-    for channel, sign in ((0, 1.0), (1, -1.0)):
-        state["stem.weight"][channel, 0, 1, 1] += sign
-        state["head.weight"][:, channel] += torch.tensor([-sign, sign])[:, None, None]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(state, path)
-    return path
-
-
-def _case(seed: int, group: str, shape: tuple[int, ...]) -> Case:
-    def read() -> Sample:
-        image = np.random.default_rng(seed).normal(size=(*shape, CHANNELS)).astype(np.float32)
-        return Sample(image, (image[..., 0] > 0).astype(np.uint8))
-
-    return Case(f"case-{seed:02d}", group, read, tags={"shape": "x".join(map(str, shape))})
 
 
 def _pixel_case(seed: int, group: str, shape: tuple[int, ...]) -> Case:
@@ -147,8 +67,8 @@ def exported(root: Path) -> dict[str, Artifact]:
     source = load_source(tiny, path)
     made: dict[str, Artifact] = {}
     for name in ("onnx", "openvino", "torch", "fake"):
-        onnx_folder = made["onnx"].path if name == "openvino" else None
+        parent = made["onnx"].path if name == "openvino" else None
         made[name] = store.put(
-            "model", name, {}, partial(export, name, "f32", tiny, path, source=source, onnx_folder=onnx_folder)
+            "model", name, {}, partial(export, name, "f32", tiny, path, source=source, parent=parent)
         )
     return made

@@ -35,6 +35,8 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
     },
 }
 
+FORMATS = {"torch": "torch", "openvino": "openvino", "fake": "fake"}
+
 QUANTIZE: dict[str, Parameter] = {
     "scheme": Parameter("choice", "int8", "kind of integers", allowed=("int8",), nullable=True),
     "preset": Parameter("choice", "performance", "symmetric or not", allowed=("performance", "mixed")),
@@ -67,19 +69,19 @@ def toy_runtime(name: str) -> SimpleNamespace:
             own["streams"] = min(int(own["streams"] or 1), int(own["threads"]))
         return own
 
-    return SimpleNamespace(NAME=name, PARAMETERS=PARAMETERS[name], precisions=precisions, canonical=canonical)
+    return SimpleNamespace(
+        FORMAT=FORMATS[name], PARAMETERS=PARAMETERS[name], precisions=precisions, canonical=canonical
+    )
 
 
 @contextmanager
 def installed() -> Iterator[None]:
     """The toys in the two tables; afterwards these are as they were, in their order."""
     steps = {
-        name: SimpleNamespace(NAME=name, SWITCH="off", PARAMETERS={}, canonical=lambda *settings: None, change=None)
+        name: SimpleNamespace(SWITCH="off", PARAMETERS={}, canonical=lambda *settings: None, change=None)
         for name in STEPS
     }
-    steps["quantize"] = SimpleNamespace(
-        NAME="quantize", SWITCH="scheme", PARAMETERS=QUANTIZE, canonical=canonical_quantize, apply=None
-    )
+    steps["quantize"] = SimpleNamespace(SWITCH="scheme", PARAMETERS=QUANTIZE, canonical=canonical_quantize, apply=None)
     toys = {**{name: toy_runtime(name) for name in PARAMETERS}, **steps}
     kept = dict(RUNTIMES), dict(STEPS)
     sys.modules.update({f"toy_{name}": toy for name, toy in toys.items()})  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Compression steps: one file each, one line each in the table, in the order in which they are applied."""
+"""Compression steps: one file each, one line each in `STEPS`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ STEPS = Table(
         "quantize": "autoopt.compress.quantize",
     },
 )
-"""Section name to module, a `NetStep` or a `GraphStep` (base.py). Importing one loads no heavy library.
+"""Section name to module; the module is a `NetStep` or a `GraphStep` (base.py). Importing it loads no heavy library.
 
-All that change the network come before all that change the exported graph, each kind in the order of this table.
+Steps on the network are applied first, then those on the exported graph; each kind in the order of this table.
 """
 
 

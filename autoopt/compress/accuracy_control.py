@@ -1,4 +1,7 @@
-"""NNCF's accuracy control: what it needs to see, that layers go back to float until a hold-out loses little enough."""
+"""What NNCF's accuracy control needs: the held-out tiles, and how good outputs on them are.
+
+Accuracy control puts layers back into float, one after the other, until the score on the hold-out is good enough.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ Item = tuple[np.ndarray, np.ndarray]
 
 
 def held_out(workload: Workload) -> list[Item]:
-    """A tile of each training case that a recovery holds out, with its reference: never of val or test."""
+    """One tile, with its reference, of each training case that trainings hold out; never of val or test."""
     from autoopt.nets.recovery import exam, parted
 
     pairs = exam(parted(workload.splits.train)[1], workload)
@@ -22,7 +25,7 @@ def held_out(workload: Workload) -> list[Item]:
 
 
 def validation(multilabel: bool) -> Callable[[Any, Iterable[Item]], tuple[float, list[float]]]:
-    """What NNCF calls with a compiled model and items: the mean of their scores, and each."""
+    """The function that NNCF calls with a compiled model and items: it returns their mean score, and each score."""
 
     def validate(model: Any, items: Iterable[Item]) -> tuple[float, list[float]]:
         call = _call(model)
@@ -33,8 +36,11 @@ def validation(multilabel: bool) -> Callable[[Any, Iterable[Item]], tuple[float,
 
 
 def score(logits: np.ndarray, reference: np.ndarray, multilabel: bool) -> float:
-    """How good logits (1, classes, *sizes) are, 0 to 1: the mean Dice of the labels in image or answer; of a whole
-    image, the chance of the right class."""
+    """How good logits (1, classes, *sizes) are for a reference, from 0 to 1.
+
+    Segmentation: the mean Dice of the labels that reference or prediction have. Classification: the probability of the
+    right class.
+    """
     values = logits[0].astype(np.float64)
     if multilabel:
         answer, truth = values > 0, np.moveaxis(reference == 1, -1, 0)
@@ -53,7 +59,7 @@ def score(logits: np.ndarray, reference: np.ndarray, multilabel: bool) -> float:
 
 
 def _call(model: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """A compiled OpenVINO model, or an ONNX one, as a function."""
+    """The function that runs what NNCF passes: a compiled OpenVINO model or an ONNX model."""
     if hasattr(model, "SerializeToString"):
         import onnxruntime
 

@@ -2,7 +2,7 @@
 
 A step is a module with the members of `Step`, and of `NetStep` or `GraphStep`: the first change the network before it
 is exported, the others the graph afterwards. Heavy libraries are imported inside `change` and `apply`, which run
-in the maker process (make.py), never in the parent.
+in the maker process (maker_process.py), never in the parent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Changed:
-    """A network that a step made, and what it has to say of it: plain values, kept with the network."""
+    """A network that a step made, with the step's report: plain JSON, kept in the artifact's manifest."""
 
     model: torch.nn.Module
     report: Mapping[str, Any]
@@ -33,7 +33,6 @@ class Changed:
 class Step(Protocol):
     """What every compression step module has."""
 
-    NAME: str
     SWITCH: str
     """The setting whose None switches the step off."""
     VERSION: int
@@ -45,8 +44,10 @@ class Step(Protocol):
     def canonical(
         self, settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], host: Host
     ) -> dict[str, Scalar] | None:
-        """`settings` with only what has an effect for the (canonical) `runtime` section, or None when
-        the step does nothing there. Pure, idempotent."""
+        """`settings` with only what has an effect for the (canonical) `runtime` section, defaults filled in.
+
+        None when the step does nothing there. Pure, idempotent.
+        """
         ...
 
 
@@ -54,20 +55,20 @@ class NetStep(Step, Protocol):
     """A step that changes the network itself."""
 
     def parts(self, settings: Mapping[str, Scalar]) -> list[dict[str, Scalar]]:
-        """What is made one after the other to get there, each stored for whoever needs it too; of none, nothing."""
+        """The intermediate settings in order, each network cached; empty when the step is off."""
         ...
 
     def left(self, part: Mapping[str, Scalar]) -> float:
-        """About what share of the arithmetic of a call a part leaves of what the step was given first: for plans."""
+        """About what fraction of the arithmetic is left after this part, compared with before the step; for plans."""
         ...
 
     def change(
         self, settings: Mapping[str, Scalar], model: torch.nn.Module, teacher: torch.nn.Module, workload: Workload
     ) -> Changed:
-        """The network that the part `settings` makes of `model`, which it may change in place.
+        """The network after this part (`settings`), made from `model`, which may be changed in place.
 
-        `teacher` is the whole network. Sees only `workload.splits.train` and `.calibration`. Raises Unsupported or
-        Numeric.
+        `teacher` is the original network, to train from. Only `workload.splits.train` and `.calibration` may be read.
+        Raises Unsupported or Numeric.
         """
         ...
 
@@ -78,8 +79,8 @@ class GraphStep(Step, Protocol):
     def apply(
         self, settings: Mapping[str, Scalar], source: Artifact, workload: Workload, folder: Path
     ) -> Mapping[str, Any]:
-        """Turn the artifact `source` into new files in `folder`; the returned report is kept with it.
+        """Write the changed graph of the artifact `source` to `folder`; the returned report is kept in its manifest.
 
-        Sees only `workload.splits.train` and `.calibration`. Raises Unsupported or Numeric.
+        Only `workload.splits.train` and `.calibration` may be read. Raises Unsupported or Numeric.
         """
         ...

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from autoopt.nets.low_rank import Spec
 
-NAME = "factorize"
 SWITCH = "keep"
 VERSION = 4
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai", "numpy")

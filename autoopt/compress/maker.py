@@ -29,8 +29,9 @@ from autoopt.core.host import Host
 from autoopt.core.process import Child
 from autoopt.core.store import KIND, MANIFEST, Artifact, Store, file_digest
 from autoopt.errors import TrialError, WorkloadError
-from autoopt.inference import graphs
+from autoopt.inference.formats import format_of, graph_format
 from autoopt.inference.pipeline import Pipeline
+from autoopt.inference.runtimes import EXACT
 from autoopt.measure.launcher import LOCK, LOCK_WAIT_S
 from autoopt.measure.lock import host_lock
 from autoopt.workloads.contract import Workload
@@ -122,11 +123,11 @@ class Maker:
         seconds: float | None = self._receive("check")["seconds"]
         return seconds
 
-    def begin_export(self, graph_format: str, precision: str = "f32") -> None:
+    def begin_export(self, name: str, precision: str = "f32") -> None:
         """Let the child begin what `export` will ask for while the parent goes on; nothing where the store has it."""
-        made_by = self._export_identity(graph_format, precision, self._pipeline)
+        made_by = self._export_identity(name, precision, self._pipeline)
         key = digest(made_by)
-        if graph_format != "openvino" and self._begun is None and self._store.get(KIND, key) is None:
+        if graph_format(name).PARENT is None and self._begun is None and self._store.get(KIND, key) is None:
             job = {"job": "export", "source": None, "pipeline": self._pipeline.to_json()}
             self._send("export", {**job, "key": key, "made_by": made_by})
             self._begun = key
@@ -154,22 +155,23 @@ class Maker:
 
     def export(
         self,
-        graph_format: str,
+        name: str,
         precision: str = "f32",
         pipeline: Pipeline | None = None,
         net: Artifact | None = None,
     ) -> Artifact:
-        """The model as graph files of `graph_format` (torch, onnx, openvino, fake), with the tile of `pipeline`.
+        """The model as graph files of the format called `name`, with the tile of `pipeline`.
 
         The workload's own pipeline and network are the default; `in_graph` has no effect here, see `fuse_pre_post`.
         Raises TrialError.
         """
         pipeline = replace(pipeline or self._pipeline, in_graph="none")
-        made_by = self._export_identity(graph_format, precision, pipeline, net)
+        made_by = self._export_identity(name, precision, pipeline, net)
         found = self._find("export", made_by)
         if found is not None:
             return found
-        source = self.export("onnx", "f32", pipeline, net) if graph_format == "openvino" else None
+        parent = graph_format(name).PARENT
+        source = None if parent is None else self.export(parent, EXACT, pipeline, net)
         job = {
             "job": "export",
             "source": None if source is None else source.key,
@@ -184,7 +186,7 @@ class Maker:
         """The artifact that step `name` makes of `source` with its canonical `settings`. Raises TrialError."""
         module, pipeline = step_module(name), replace(pipeline or self._pipeline, in_graph="none")
         keep = int(settings.get("keep_float") or 0)
-        if keep and graphs.format_of(source.path) != "fake":
+        if keep and graph_format(format_of(source.path)).NETWORK:
             settings = self._kept_in_float(settings, keep, source, pipeline)
         made_by = {
             "stage": name,
@@ -231,30 +233,32 @@ class Maker:
         """
         if not pipeline.takes_pixels:
             return source
+        written = graph_format(format_of(source.path))
         made_by = {
             "stage": fuse_pre_post.STAGE,
             "settings": {"in_graph": pipeline.in_graph},
             "parent": source.key,
             "workload": {"pipeline": replace(pipeline, overlap=0.0).to_json()},
-            "version": fuse_pre_post.VERSION,
-            "versions": _versions(fuse_pre_post.DISTRIBUTIONS[graphs.format_of(source.path)]),
+            "version": [fuse_pre_post.VERSION, written.VERSION],
+            "versions": _versions(written.DISTRIBUTIONS),
         }
         job = {"job": "surround", "source": source.key, "pipeline": pipeline.to_json()}
         return self._find(fuse_pre_post.STAGE, made_by) or self._make(fuse_pre_post.STAGE, made_by, job)
 
     def _export_identity(
-        self, graph_format: str, precision: str, pipeline: Pipeline, net: Artifact | None = None
+        self, name: str, precision: str, pipeline: Pipeline, net: Artifact | None = None
     ) -> dict[str, Any]:
+        written = graph_format(name)
         parent = self._weights_digest if net is None else net.key
-        if graph_format == "openvino":
-            parent = digest(self._export_identity("onnx", "f32", pipeline, net))
+        if written.PARENT is not None:
+            parent = digest(self._export_identity(written.PARENT, EXACT, pipeline, net))
         return {
             "stage": "export",
-            "settings": {"format": graph_format, "precision": export.precision_of(graph_format, precision)},
+            "settings": {"format": name, "precision": export.precision_of(name, precision)},
             "parent": parent,
             "workload": {**self._identity, "pipeline": replace(pipeline, overlap=0.0).to_json()},
-            "version": export.VERSION,
-            "versions": _versions(export.DISTRIBUTIONS.get(graph_format, ())),
+            "version": [export.VERSION, written.VERSION],
+            "versions": _versions(written.DISTRIBUTIONS),
         }
 
     def _find(self, stage: str, made_by: Mapping[str, Any]) -> Artifact | None:

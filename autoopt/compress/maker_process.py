@@ -15,20 +15,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from autoopt.compress import export, fuse_pre_post, graph_step, net_step, sensitivity
 from autoopt.core.configuration import digest
 from autoopt.core.process import serve
 from autoopt.core.store import KIND, Artifact, Store
 from autoopt.errors import Unsupported, UsageError
-from autoopt.inference import roofline
+from autoopt.inference.formats import cost, graph_format
+from autoopt.inference.formats.base import Source
 from autoopt.inference.pipeline import Pipeline
 from autoopt.nets.files import FORMAT, read_net, write_net
 from autoopt.workloads.contract import Origin, Workload
-
-if TYPE_CHECKING:
-    from autoopt.compress.export import Source
 
 WARM = ("torch", "torch.export", "monai.networks.nets")
 """What a maker process imports before it knows its workload."""
@@ -96,20 +94,19 @@ class Jobs:
         return {**changed.report, "format": FORMAT}
 
     def _export(self, job: _Job, folder: Path) -> Mapping[str, Any]:
-        graph_format, source = job.settings["format"], None
+        name, source = job.settings["format"], None
         if job.net is not None:
             source = export.load_source(job.workload, job.weights, job.net.path)
-        elif graph_format != "fake":
+        elif graph_format(name).NETWORK:
             source = self._source(job.request, job.workload)
-        onnx_folder = None if job.parent is None else job.parent.path
         report = export.export(
-            graph_format,
+            name,
             job.settings["precision"],
             job.workload,
             job.weights,
             folder,
             source=source,
-            onnx_folder=onnx_folder,
+            parent=None if job.parent is None else job.parent.path,
         )
         return {**report, "cost": _cost(folder, job.workload.pipeline)}
 
@@ -167,7 +164,7 @@ def _fuse_pre_post(job: _Job, folder: Path) -> Mapping[str, Any]:
 def _cost(folder: Path, pipeline: Pipeline) -> dict[str, int] | None:
     """Arithmetic and traffic of one call of the graph in `folder`; None of a format that is not counted."""
     try:
-        return asdict(roofline.cost(folder, pipeline.input_shape))
+        return asdict(cost(folder, pipeline.input_shape))
     except Unsupported:
         return None
 

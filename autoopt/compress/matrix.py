@@ -1,7 +1,7 @@
-"""`autoopt matrix`: every compression on every kind of network in every runtime: what works, how fast, what is refused.
+"""`autoopt matrix`: every compression technique on every kind of network in every runtime; what works and how fast.
 
-The networks are small and have random weights (`workloads/families.py`), so a cell says whether a technique works, how
-far its answers are from those of the float network, and which way the time goes: not what a trained network loses.
+The networks are small and have random weights (`workloads/networks/families.py`). So a cell says whether a technique
+works, how far its outputs are from the float network's, and whether it gets faster; not what a trained network loses.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from autoopt.compress import STEPS, net_steps, step
 from autoopt.compress.chain import Stages, make
+from autoopt.compress.comparison import signal_to_noise_db
 from autoopt.compress.known_failures import FAILED_BEFORE
 from autoopt.compress.maker import Maker
 from autoopt.core.configuration import Configuration, Scalar, canonical_json
@@ -23,7 +24,7 @@ from autoopt.core.host import Host
 from autoopt.core.process import Child
 from autoopt.core.store import Store, writable_folder
 from autoopt.errors import Crash, TrialError, Unsupported
-from autoopt.inference.runtimes import runtime
+from autoopt.inference.runtimes import REFERENCE, RUNTIMES, has_network, runtime
 from autoopt.measure.host import current_host
 from autoopt.measure.launcher import LOCK, LOCK_WAIT_S
 from autoopt.measure.lock import host_lock
@@ -32,7 +33,6 @@ from autoopt.workloads.contract import Workload, load_workload
 from autoopt.workloads.networks.families import NETS, SOURCE
 
 Settings = Mapping[str, Mapping[str, Scalar]]
-RUNTIMES = ("openvino", "onnxruntime", "torch")
 FLOAT = "float"
 _SHORT: Mapping[str, Scalar] = {"steps": 4, "batch": 2}
 TECHNIQUES: Mapping[str, Settings] = {
@@ -62,12 +62,12 @@ TIMEOUT_S = 120.0
 
 @dataclass(frozen=True)
 class Cell:
-    """What became of a technique on a network in a runtime.
+    """The result of one technique on one network in one runtime.
 
-    `status` is works, "no effect" (the configuration is that of the float network on this host), refused or failed,
-    with the `reason`. `speed_up` is over the float network in the same runtime, None where it was not timed;
-    `agreement_db` the signal over the distance from what PyTorch answers with the same network, pruned or trained as
-    this one is; None where nothing differs.
+    `status` is "works", "no effect" (on this host the configuration is the same as the float network's), "refused" or
+    "failed", with the `reason`. `speed_up` is over the float network in the same runtime, None where it was not timed.
+    `agreement_db` is the signal-to-noise ratio to the outputs of the reference runtime for the same (pruned, retrained)
+    network, None where they are equal.
     """
 
     net: str
@@ -89,17 +89,18 @@ def matrix(
     home: Path | None = None,
     on_cell: Callable[[Cell], None] = lambda cell: None,
 ) -> list[Cell]:
-    """Every cell of the matrix, of all networks, of `nets`, or with `quick` of the first of each family.
+    """Every cell of the matrix: of `nets`, or with `quick` of the first network of each family, or of all networks.
 
-    Of all `techniques`, or of some, among them the float network. Artifacts are kept below `home`, else in a temporary
-    folder. Raises StorageError where `home` is no folder that can be written, nothing for what goes wrong in a cell.
+    `techniques` must begin with the float network. Artifacts are kept below `home`, else in a temporary folder; each
+    cell goes to `on_cell` as soon as it is known. Raises StorageError when `home` is no folder that can be written;
+    what goes wrong in a cell is its status.
     """
     chosen = list(nets) if nets is not None else _quick() if quick else list(NETS)
     cells: list[Cell] = []
     with ExitStack() as held:
         folder = home or Path(held.enter_context(tempfile.TemporaryDirectory(prefix="autoopt-matrix-")))
         writable_folder(folder)
-        children = {name: held.enter_context(Child("autoopt.compress.matrix_process")) for name in RUNTIMES}
+        children = {name: held.enter_context(Child("autoopt.compress.matrix_process")) for name in executing()}
         for net in chosen:
             workload = load_workload(SOURCE, None, folder, {"net": net})
             with Maker(workload, _weights(workload, folder), Store(folder / "store"), current_host()) as maker:
@@ -109,9 +110,14 @@ def matrix(
     return cells
 
 
+def executing() -> list[str]:
+    """The runtimes that are compared: all that execute a network, in the order of their table."""
+    return [name for name in RUNTIMES if has_network(name)]
+
+
 def count(*, quick: bool = False) -> int:
-    """How many cells there are."""
-    return len(_quick() if quick else NETS) * len(TECHNIQUES) * len(RUNTIMES)
+    """The number of cells."""
+    return len(_quick() if quick else NETS) * len(TECHNIQUES) * len(executing())
 
 
 class _Row:
@@ -129,8 +135,8 @@ class _Row:
         np.save(self._batches, np.stack(tiles), allow_pickle=False)
 
     def cells(self, techniques: Iterable[str]) -> Iterable[Cell]:
-        """PyTorch's float network first: all answers are compared with its own."""
-        for name in sorted(RUNTIMES, key=lambda name: name != "torch"):
+        """The cells of the reference runtime first: all others are compared with its outputs."""
+        for name in sorted(executing(), key=lambda name: name != REFERENCE):
             seen: dict[Configuration, str] = {}
             for technique in techniques:
                 yield self._cell(technique, TECHNIQUES[technique], name, seen)
@@ -163,14 +169,15 @@ class _Row:
             "artifact": subject,
             "batches": str(self._batches),
             "answers": str(answers),
-            "twin": self._float[name] if self._timed and not is_float else None,
+            "baseline": self._float[name] if self._timed and not is_float else None,
         }
         with host_lock(LOCK, timeout_s=LOCK_WAIT_S) if self._timed else nullcontext():
             seconds = self._children[name].call(job, stage="measure", timeout_s=TIMEOUT_S)["seconds"]
         found = np.load(answers, allow_pickle=False)
         network = canonical_json({item: configuration.section(item) for item in net_steps()})
         wanted = self._wanted.setdefault(network, found)
-        return None if seconds is None else seconds[1] / seconds[0], _agreement_db(found, wanted)
+        speed_up = None if seconds is None else seconds[1] / seconds[0]
+        return speed_up, signal_to_noise_db([found], [wanted], around_mean=True)
 
 
 def _quick() -> list[str]:
@@ -199,15 +206,13 @@ def _configuration(sections: Settings, name: str, host: Host) -> Configuration:
 def _why_same(sections: Settings, name: str) -> str:
     if "runtime" in sections:
         return f"{name} has no {str(sections['runtime']['precision']).upper()} arithmetic on this CPU"
-    if name == "torch":
-        return "the graph is quantized, PyTorch runs the network"
-    return f"{name} computes the same with weights of fewer bits: they need OpenVINO"
-
-
-def _agreement_db(found: np.ndarray, wanted: np.ndarray) -> float | None:
-    """Signal to noise in decibels; None where nothing differs."""
-    noise = float(np.mean((found.astype(np.float64) - wanted) ** 2))
-    return None if noise == 0 else float(10 * np.log10(max(float(np.var(wanted)), 1e-30) / noise))
+    if "quantize" not in sections:
+        return f"it changes nothing for {name}"
+    if not runtime(name).SCHEMES:
+        return f"quantizers change graphs, {name} runs the network itself"
+    scheme = sections["quantize"]["scheme"]
+    others = [other for other in executing() if scheme in runtime(other).SCHEMES]
+    return f"{name} makes no use of {scheme}: it needs {' or '.join(others)}"
 
 
 def _weights(workload: Workload, folder: Path) -> Path:

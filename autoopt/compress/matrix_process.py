@@ -1,4 +1,4 @@
-"""The process in which `autoopt matrix` runs what was made: a cell that dies takes nothing else with it."""
+"""The process in which `autoopt matrix` runs artifacts: a cell that crashes ends this process and nothing else."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ TURNS, CALLS = 8, 4
 
 
 def answer(request: dict[str, Any]) -> Mapping[str, Any]:
-    """The answers of an artifact to the batches in a file, into another file; and how long it takes beside its twin.
+    """Write the outputs of an artifact for the batches in one file to another; time it in turns with a baseline.
 
-    `artifact` and `twin` (of which None is not timed) are a folder and settings of a runtime.
+    `artifact` and `baseline` are each a folder and the settings of a runtime; without a baseline (None) nothing is
+    timed. `seconds` are those of the artifact and of the baseline. Raises Numeric for outputs that are not finite.
     """
     folder, settings = request["artifact"]
     batches = np.load(request["batches"], allow_pickle=False)
@@ -29,15 +30,15 @@ def answer(request: dict[str, Any]) -> Mapping[str, Any]:
         if not np.isfinite(answers).all():
             raise Numeric("the answers must be finite numbers, they are not")
         np.save(request["answers"], answers, allow_pickle=False)
-        if request["twin"] is None:
+        if request["baseline"] is None:
             return {"seconds": None}
-        folder, settings = request["twin"]
-        twin = runtime(str(settings["name"])).open(Path(folder), settings)
+        folder, settings = request["baseline"]
+        baseline = runtime(str(settings["name"])).open(Path(folder), settings)
         try:
-            calls = [lambda: session.run(batches[0]), lambda: twin.run(batches[0])]
+            calls = [lambda: session.run(batches[0]), lambda: baseline.run(batches[0])]
             return {"seconds": least_seconds(calls, turns=TURNS, calls_each=CALLS)}
         finally:
-            twin.close()
+            baseline.close()
     finally:
         session.close()
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from autoopt.nets.tracing import Group
 
-NAME = "prune"
 SWITCH = "ratio"
 VERSION = 3
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai")

@@ -1,7 +1,7 @@
-"""Step `quantize`: post-training quantization to INT8 with calibration on training cases.
+"""Step `quantize`: post-training quantization to integers, calibrated on training cases.
 
-Two tools: NNCF on the OpenVINO or ONNX graph (quantize_nncf.py), and ONNX Runtime's own static quantizer
-(quantize_ort.py). This file says what may be set, what of it has an effect where, and checks the result.
+The work is done by the tools of `tools.TOOLS`. This file says what may be set, what of it has an effect where (which
+schemes the runtime takes, which tools read its format), and checks the result.
 """
 
 from __future__ import annotations
@@ -9,71 +9,49 @@ from __future__ import annotations
 import itertools
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from autoopt.compress import selectors
+from autoopt.compress.comparison import signal_to_noise_db
+from autoopt.compress.tools import TOOLS, tool, tools_for
 from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
 from autoopt.core.store import Artifact
 from autoopt.errors import BadData, Numeric, Unsupported
-from autoopt.inference import graphs
+from autoopt.inference.formats import caller, format_of, graph_format
+from autoopt.inference.formats.base import Call
+from autoopt.inference.runtimes import runtime as runtime_module
 from autoopt.workloads.contract import Workload
 
-NAME = "quantize"
 SWITCH = "scheme"
 VERSION = 3
-DISTRIBUTIONS: tuple[str, ...] = ("nncf", "openvino", "onnx", "onnxruntime")
+DISTRIBUTIONS: tuple[str, ...] = tuple(sorted({item for name in TOOLS for item in tool(name).DISTRIBUTIONS}))
+WEIGHTS_ALONE = ("int8-weights", "int4-weights")
+"""Schemes that leave activations in float: they need no calibration."""
+CALIBRATION_SEED = 0
 
-NNCF_ESTIMATORS = (
-    "default",
-    "minmax",
-    "mean_minmax",
-    "median_minmax",
-    "mean_no_outliers_minmax",
-    "quantile",
-    "histogram",
-)
-ORT_ESTIMATORS = ("minmax", "mean_minmax", "quantile", "entropy")
-
-PARAMETERS: Mapping[str, Parameter] = {
+_COMMON: Mapping[str, Parameter] = {
     "scheme": Parameter(
         "choice",
         "int8",
         "int8: weights and activations; int8-weights, int4-weights: weights alone (OpenVINO); null: nothing",
-        ("int8", "int8-weights", "int4-weights"),
-        nullable=True,
-    ),
-    "smooth_quant": Parameter(
-        "number",
-        None,
-        "nncf, networks that attend: how much of the range moves from activations to weights; null: NNCF's own",
-        low=0.0,
-        high=1.0,
+        ("int8", *WEIGHTS_ALONE),
         nullable=True,
     ),
     "tool": Parameter(
-        "choice", "nncf", "who quantizes; an OpenVINO graph always goes to nncf", ("nncf", "onnxruntime")
-    ),
-    "preset": Parameter(
-        "choice",
-        "performance",
-        "nncf: performance is symmetric, mixed has asymmetric activations",
-        ("performance", "mixed"),
+        "choice", next(iter(TOOLS)), "who quantizes; an OpenVINO graph always goes to nncf", tuple(TOOLS)
     ),
     "range_estimator": Parameter(
         "choice",
         "default",
         "how the range of an activation follows from the calibration cases; entropy: onnxruntime only, the other "
         "statistics than minmax, mean_minmax and quantile: nncf only",
-        tuple(dict.fromkeys((*NNCF_ESTIMATORS, *ORT_ESTIMATORS))),
-    ),
-    "bias_correction": Parameter(
-        "choice", "fast", "nncf: how biases make up for the mean error", ("none", "fast", "full")
+        tuple(dict.fromkeys(item for name in TOOLS for item in tool(name).RANGE_ESTIMATORS)),
     ),
     "calibration_cases": Parameter(
         "integer", 64, "how many calibration cases are seen, one tile each", low=1, high=300
@@ -84,21 +62,12 @@ PARAMETERS: Mapping[str, Parameter] = {
         "bits that weights use; 7 keeps sums in range on x86-64 CPUs without VNNI, auto takes 7 there and 8 elsewhere",
         ("auto", 8, 7),
     ),
-    "activations": Parameter("choice", "u8", "onnxruntime: asymmetric u8 or symmetric s8 activations", ("u8", "s8")),
     "keep_float": Parameter(
         "integer",
         0,
         "how many groups of layers stay in float, those first that recover most for their time (autoopt sensitivity)",
         low=0,
         high=16,
-    ),
-    "accuracy_drop": Parameter(
-        "number",
-        None,
-        "nncf: layers go back to float until training cases held out lose at most this; slow; null: all are quantized",
-        low=0.0,
-        high=0.5,
-        nullable=True,
     ),
     "ignored_layers": Parameter(
         "text",
@@ -107,101 +76,102 @@ PARAMETERS: Mapping[str, Parameter] = {
         nullable=True,
     ),
 }
+_ORDER = (
+    *("scheme", "smooth_quant", "tool", "preset", "range_estimator", "bias_correction", "calibration_cases"),
+    *("weight_bits", "activations", "keep_float", "accuracy_drop", "ignored_layers"),
+)
+"""The order of the settings, in which a search with a seed draws them: it stays what it was."""
 
-_ONLY = {"nncf": ("preset", "bias_correction", "smooth_quant", "accuracy_drop"), "onnxruntime": ("activations",)}
-"""Settings that one tool alone has."""
-WEIGHTS_ALONE = ("int8-weights", "int4-weights")
-"""Schemes that leave activations in float: without calibration, and only OpenVINO makes use of them."""
-CALIBRATION_SEED = 0
+
+def _parameters() -> dict[str, Parameter]:
+    """The settings of all tools and those of each, known ones in their old order, others behind them."""
+    found = {**_COMMON, **{key: item for name in TOOLS for key, item in tool(name).PARAMETERS.items()}}
+    return {key: found[key] for key in dict.fromkeys((*_ORDER, *found)) if key in found}
+
+
+PARAMETERS: Mapping[str, Parameter] = _parameters()
 
 
 def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], host: Host) -> dict[str, Scalar] | None:
-    """`settings` with only what has an effect for `runtime`, defaults filled in; None when nothing is quantized."""
+    """`settings` with only what has an effect for `runtime`, defaults filled in; None when nothing is quantized.
+
+    Nothing is where the runtime does not take the scheme, or no tool makes it of graphs of the runtime's format.
+    """
+    executes = runtime_module(str(runtime["name"]))
     known = {name: settings.get(name, parameter.default) for name, parameter in PARAMETERS.items()}
-    executes = runtime.get("name")
-    if known["scheme"] is None or executes not in ("openvino", "onnxruntime", "fake"):
+    if known["scheme"] is None or known["scheme"] not in executes.SCHEMES:
+        return None
+    stand_in = not graph_format(executes.FORMAT).NETWORK  # which no tool changes
+    tools = list(TOOLS) if stand_in else tools_for(executes.FORMAT, str(known["scheme"]))
+    if not tools:
         return None
     ignored = known["ignored_layers"]
     known["ignored_layers"] = selectors.canonical(None if ignored is None else str(ignored))
     if known["scheme"] in WEIGHTS_ALONE:
-        alone = {name: known[name] for name in ("scheme", "ignored_layers")}
-        return None if executes == "onnxruntime" else alone
+        return {key: known[key] for key in ("scheme", "ignored_layers")}
     if known["weight_bits"] == "auto":
-        known["weight_bits"] = 7 if _sums_overflow(host) else 8
-    for name, off in (("keep_float", 0), ("smooth_quant", None), ("accuracy_drop", None)):
-        if known[name] == off:  # as before there was such a setting: one configuration, one name
-            del known[name]
-    if executes == "fake":
-        return known
-    if executes == "openvino":
-        known["tool"] = "nncf"
-    tool = str(known["tool"])
-    if tool == "onnxruntime":
-        known["range_estimator"] = known["range_estimator"] if known["range_estimator"] in ORT_ESTIMATORS else "minmax"
-    elif known["range_estimator"] not in NNCF_ESTIMATORS:
-        known["range_estimator"] = "default"
-    foreign = [name for other, names in _ONLY.items() if other != tool for name in names]
-    return {name: value for name, value in known.items() if name not in foreign}
+        known["weight_bits"] = executes.weight_bits(host)
+    for key, off in (("keep_float", 0), ("smooth_quant", None), ("accuracy_drop", None)):
+        if known[key] == off:  # as before there was such a setting: one configuration, one name
+            del known[key]
+    return known if stand_in else _of_one_tool(known, tools)
 
 
-def _sums_overflow(host: Host) -> bool:
-    """Whether INT8 kernels add products in 16 bits: x86-64 without VNNI. Eight-bit weights then saturate unseen."""
-    return host.arch.lower() in ("x86_64", "amd64") and not any("vnni" in name or "amx" in name for name in host.isa)
+def _of_one_tool(known: dict[str, Scalar], tools: Sequence[str]) -> dict[str, Scalar]:
+    """The settings for the tool that they name, or else for the first of `tools`: without those of other tools."""
+    chosen = str(known["tool"]) if known["tool"] in tools else tools[0]
+    estimators = tool(chosen).RANGE_ESTIMATORS
+    known["tool"] = chosen
+    if known["range_estimator"] not in estimators:
+        known["range_estimator"] = estimators[0]
+    own = tool(chosen).PARAMETERS
+    return {key: value for key, value in known.items() if key in _COMMON or key in own}
 
 
 def apply(settings: Mapping[str, Scalar], source: Artifact, workload: Workload, folder: Path) -> Mapping[str, Any]:
     """Quantize the graph of `source` into `folder`; the report counts what was quantized and how far it is off.
 
-    Raises Unsupported when a selector selects nothing or the tool refuses the graph, Numeric when the
-    result is not finite, BadData when a calibration case cannot be read.
+    Raises Unsupported when no tool can do it, a selector selects nothing or the tool refuses the graph, Numeric when
+    the result is not finite, BadData when a calibration case cannot be read.
     """
     began = time.perf_counter()
-    graph_format = graphs.format_of(source.path)
-    if graph_format == "fake":
-        for name in source.files:
-            shutil.copyfile(source.path / name, folder / name)
-        return {"format": graph_format}
-    if settings.get("scheme") in WEIGHTS_ALONE:
-        return _weights_alone(settings, source, workload, folder)
-    tool = str(settings.get("tool", "nncf"))
-    if graph_format == "torch" or (graph_format, tool) == ("openvino", "onnxruntime"):
-        needed = "an ONNX or OpenVINO graph" if tool == "nncf" else "an ONNX graph"
-        raise Unsupported(f"{tool} must be given {needed}, got {graph_format}")
-    tiles = calibration_tiles(workload, int(settings.get("calibration_cases") or 1))
-    if tool == "nncf":
-        from autoopt.compress.quantize_nncf import quantize
-
-        controlled = settings.get("accuracy_drop") is not None
-        report = quantize(graph_format, settings, source.path, tiles, folder, workload if controlled else None)
-    else:
-        from autoopt.compress import quantize_ort
-
-        report = quantize_ort.quantize(graph_format, settings, source.path, tiles, folder)
-    return {
-        "format": graph_format,
-        "tool": tool,
+    name = format_of(source.path)
+    if not graph_format(name).NETWORK:
+        for file in source.files:
+            shutil.copyfile(source.path / file, folder / file)
+        return {"format": name}
+    scheme = str(settings.get("scheme", "int8"))
+    chosen = _tool_for(settings, name, scheme)
+    alone = scheme in WEIGHTS_ALONE
+    asked = settings.get("calibration_cases")
+    tiles = calibration_tiles(workload, 1 if alone else int(asked or 1))
+    report = tool(chosen).quantize(settings, name, source.path, tiles, folder, workload)
+    calibrated = {
         "calibration_cases": len(tiles),
-        "calibration_cases_asked": settings.get("calibration_cases"),
+        "calibration_cases_asked": asked,
+        **graph_format(name).counts(folder),
+    }
+    return {
+        "format": name,
+        "tool": chosen,
+        **({} if alone else calibrated),
         **report,
         **difference(source.path, folder, tiles[0]),
         "seconds": time.perf_counter() - began,
     }
 
 
-def _weights_alone(
-    settings: Mapping[str, Scalar], source: Artifact, workload: Workload, folder: Path
-) -> Mapping[str, Any]:
-    from autoopt.compress.quantize_nncf import compress_weights
-
-    began = time.perf_counter()
-    report = compress_weights(settings, source.path, folder)
-    return {
-        "format": graphs.format_of(folder),
-        "tool": "nncf",
-        **report,
-        **difference(source.path, folder, calibration_tiles(workload, 1)[0]),
-        "seconds": time.perf_counter() - began,
-    }
+def _tool_for(settings: Mapping[str, Scalar], format_name: str, scheme: str) -> str:
+    """The tool of the settings, else the default of the format. Raises Unsupported where it cannot do that."""
+    tools = tools_for(format_name, scheme)
+    asked = settings.get("tool")
+    if asked in tools or (asked is None and tools):
+        return tools[0] if asked is None else str(asked)
+    able = [item for item in TOOLS if asked in (None, item)]
+    formats = dict.fromkeys(key for item in able for key, made in tool(item).SCHEMES.items() if scheme in made)
+    by = "" if asked is None else f" by {asked}"
+    needed = f"a graph of {' or '.join(formats)}" if formats else "another tool"
+    raise Unsupported(f"{scheme}{by} must be given {needed}, got {format_name}")
 
 
 def calibration_tiles(workload: Workload, count: int) -> list[np.ndarray]:
@@ -227,20 +197,20 @@ def calibration_tiles(workload: Workload, count: int) -> list[np.ndarray]:
     return tiles
 
 
-def difference(source: Path, folder: Path, tile: np.ndarray) -> dict[str, float | None]:
+def difference(
+    source: Path, folder: Path, tile: np.ndarray, *, reader: Callable[[Path], Call] = caller
+) -> dict[str, float | None]:
     """How far the graph in `folder` is from the one in `source` on one tile: largest error, signal to noise in dB.
 
-    The ratio is None where it is infinite: the two graphs agree to the last bit. Raises Numeric when the
-    output is not finite or has another shape.
+    The ratio is None where it is infinite: the two graphs agree to the last bit. `reader` gives the function that runs
+    a graph. Raises Numeric when the output is not finite or has another shape.
     """
-    expected, got = graphs.caller(source)(tile), graphs.caller(folder)(tile)
+    expected, got = reader(source)(tile), reader(folder)(tile)
     if got.shape != expected.shape:
         raise Numeric(f"the quantized graph must answer with shape {expected.shape}, it gives {got.shape}")
     if not np.isfinite(got).all():
         raise Numeric(f"the quantized graph must answer with finite numbers, {int((~np.isfinite(got)).sum())} are not")
-    noise = got.astype(np.float64) - expected
-    power, noise_power = float(np.square(expected, dtype=np.float64).sum()), float(np.square(noise).sum())
     return {
-        "max_error": float(np.abs(noise).max()),
-        "sqnr_db": float(10 * np.log10(power / noise_power)) if power > 0 and noise_power > 0 else None,
+        "max_error": float(np.abs(got.astype(np.float64) - expected).max()),
+        "sqnr_db": signal_to_noise_db([got], [expected]),
     }

@@ -1,131 +1,114 @@
-"""INT8 by NNCF, on the OpenVINO or the ONNX graph."""
+"""Integers by NNCF, on the graphs of OpenVINO and ONNX."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from autoopt.compress import accuracy_control
-from autoopt.compress.selectors import select
+from autoopt.compress.selectors import ignored_nodes
 from autoopt.core.configuration import Scalar
+from autoopt.core.parameters import Parameter
 from autoopt.errors import Unsupported
-from autoopt.inference import graphs
+from autoopt.inference.formats import graph_format
+from autoopt.inference.formats.base import EditableFormat
+from autoopt.inference.formats.names import Node
 from autoopt.workloads.contract import Workload
 
+SCHEMES: Mapping[str, tuple[str, ...]] = {"openvino": ("int8", "int8-weights", "int4-weights"), "onnx": ("int8",)}
+RANGE_ESTIMATORS = (
+    "default",
+    "minmax",
+    "mean_minmax",
+    "median_minmax",
+    "mean_no_outliers_minmax",
+    "quantile",
+    "histogram",
+)
+PARAMETERS: Mapping[str, Parameter] = {
+    "smooth_quant": Parameter(
+        "number",
+        None,
+        "nncf, networks that attend: how much of the range moves from activations to weights; null: NNCF's own",
+        low=0.0,
+        high=1.0,
+        nullable=True,
+    ),
+    "preset": Parameter(
+        "choice",
+        "performance",
+        "nncf: performance is symmetric, mixed has asymmetric activations",
+        ("performance", "mixed"),
+    ),
+    "bias_correction": Parameter(
+        "choice", "fast", "nncf: how biases make up for the mean error", ("none", "fast", "full")
+    ),
+    "accuracy_drop": Parameter(
+        "number",
+        None,
+        "nncf: layers go back to float until training cases held out lose at most this; slow; null: all are quantized",
+        low=0.0,
+        high=0.5,
+        nullable=True,
+    ),
+}
+DISTRIBUTIONS: tuple[str, ...] = ("nncf", "openvino", "onnx")
 ATTENTION = frozenset({"Softmax", "SoftMax", "ScaledDotProductAttention", "Attention"})
-
-
-def quantized(model: Any, settings: Mapping[str, Scalar], tiles: Sequence[np.ndarray]) -> Any:
-    """The quantized OpenVINO model of `model`, with all layers. Raises Unsupported when NNCF refuses the graph."""
-    nodes = graphs.openvino_nodes(model)
-    return _run(model, settings, list(tiles), graphs.enlarging(nodes), has_attention(nodes))
+_WEIGHT_TYPES = {"int8-weights": ("i8", "u8"), "int4-weights": ("i4", "u4")}
+"""What OpenVINO calls the types of the weights that a scheme asks for."""
 
 
 def quantize(
-    graph_format: str,
     settings: Mapping[str, Scalar],
+    format_name: str,
     source: Path,
     tiles: Sequence[np.ndarray],
     folder: Path,
-    controlled: Workload | None = None,
+    workload: Workload,
 ) -> dict[str, Any]:
-    """Write the quantized graph of `source` to `folder`; the report counts quantizers and names what stays in float.
+    """See `tools.Tool`.
 
-    With `controlled`, NNCF's accuracy control puts layers back into float until held-out training cases of that
-    workload lose no more than `accuracy_drop`. Raises Unsupported when a selector selects nothing or NNCF refuses.
+    With `accuracy_drop` NNCF's accuracy control puts layers back into float until held-out training cases of `workload`
+    lose no more than that. Weights alone: Unsupported is raised where none became an integer of that width, because
+    NNCF keeps eight bits, or floats, without a word.
     """
-    make = _quantize_openvino if graph_format == "openvino" else _quantize_onnx
-    return make(settings, source, list(tiles), folder, controlled)
+    changed = cast(EditableFormat, graph_format(format_name))
+    graph = changed.read(source)
+    nodes = changed.layers_of(graph)
+    ignored = ignored_nodes(settings, nodes)
+    if settings.get("scheme") in _WEIGHT_TYPES:
+        graph, made = _compressed(graph, str(settings["scheme"]), ignored)
+        changed.save(graph, folder)
+        return {"compressed_weights": made, "ignored": ignored}
+    controlled = workload if settings.get("accuracy_drop") is not None else None
+    items = [changed.feed(graph, tile) for tile in tiles]
+    attention = has_attention(nodes)
+    changed.save(quantized(graph, settings, items, ignored, attention, controlled), folder)
+    return {"ignored": ignored, "attention": attention}
 
 
-def compress_weights(settings: Mapping[str, Scalar], source: Path, folder: Path) -> dict[str, Any]:
-    """Write the OpenVINO graph of `source` with integer weights and float activations to `folder`.
-
-    Raises Unsupported for another format, and where nothing became an integer of that width: NNCF keeps eight bits, or
-    floats, without a word.
-    """
-    os.environ.setdefault("NNCF_CI", "1")
-    import nncf
-    import openvino
-
-    if graphs.format_of(source) != "openvino":
-        raise Unsupported(f"{settings['scheme']} must be given an OpenVINO graph, got {graphs.format_of(source)}")
-    model = openvino.Core().read_model(source / graphs.FILES["openvino"])
-    ignored = _selected(settings, graphs.openvino_nodes(model))
-    modes = {"int8-weights": nncf.CompressWeightsMode.INT8_ASYM, "int4-weights": nncf.CompressWeightsMode.INT4_SYM}
-    wide = settings["scheme"] == "int8-weights"
-    others = {} if wide else {"ratio": 1.0, "group_size": -1, "all_layers": True}
-    model = nncf.compress_weights(
-        model, mode=modes[str(settings["scheme"])], ignored_scope=nncf.IgnoredScope(names=ignored), **others
-    )
-    bits = {"int8-weights": ("i8", "u8"), "int4-weights": ("i4", "u4")}[str(settings["scheme"])]
-    kinds = [op.get_output_element_type(0).get_type_name() for op in model.get_ordered_ops() if _is_constant(op)]
-    made = sum(kind in bits for kind in kinds)
-    if not made:
-        raise Unsupported(
-            f"{settings['scheme']} must find layers whose weights can be such integers, this graph has none: "
-            "NNCF would leave them wider without a word"
-        )
-    graphs.name_openvino(model)
-    openvino.save_model(model, folder / graphs.FILES["openvino"], compress_to_fp16=False)
-    return {"compressed_weights": made, "ignored": ignored}
-
-
-def _is_constant(op: Any) -> bool:
-    return bool(op.get_type_name() == "Constant")
-
-
-def _quantize_openvino(
-    settings: Mapping[str, Scalar], source: Path, tiles: list[np.ndarray], folder: Path, controlled: Workload | None
-) -> dict[str, Any]:
-    import openvino
-
-    model = openvino.Core().read_model(source / graphs.FILES["openvino"])
-    nodes = graphs.openvino_nodes(model)
-    ignored = _selected(settings, nodes)
-    quantized = _run(model, settings, tiles, ignored, has_attention(nodes), controlled)
-    graphs.name_openvino(quantized)
-    openvino.save_model(quantized, folder / graphs.FILES["openvino"], compress_to_fp16=False)
-    return {**graphs.count_openvino(quantized), "ignored": ignored, "attention": has_attention(nodes)}
-
-
-def _quantize_onnx(
-    settings: Mapping[str, Scalar], source: Path, tiles: list[np.ndarray], folder: Path, controlled: Workload | None
-) -> dict[str, Any]:
-    import onnx
-
-    model = onnx.load(source / graphs.FILES["onnx"])
-    nodes = graphs.onnx_nodes(model)
-    ignored = _selected(settings, nodes)
-    name = model.graph.input[0].name
-    items = [{name: tile} for tile in tiles]
-    quantized = _run(model, settings, items, ignored, has_attention(nodes), controlled)
-    onnx.save(quantized, folder / graphs.FILES["onnx"])
-    return {**graphs.count_onnx(quantized), "ignored": ignored, "attention": has_attention(nodes)}
-
-
-def has_attention(nodes: Sequence[graphs.Node]) -> bool:
+def has_attention(nodes: Sequence[Node]) -> bool:
     """Whether the network attends: a softmax inside it. NNCF treats such nets differently from convolutional ones."""
     return any(kind in ATTENTION for node in nodes for kind in node.types)
 
 
-def _selected(settings: Mapping[str, Scalar], nodes: Sequence[graphs.Node]) -> list[str]:
-    text = settings.get("ignored_layers")
-    return [*select(None if text is None else str(text), nodes), *graphs.enlarging(nodes)]
-
-
-def _run(
-    model: Any,
+def quantized(
+    graph: Any,
     settings: Mapping[str, Scalar],
     items: list[Any],
     ignored: list[str],
     attention: bool,
     controlled: Workload | None = None,
 ) -> Any:
+    """The quantized graph of `graph`, an object of OpenVINO or ONNX, but for the nodes `ignored`.
+
+    `items` are calibration tiles as `EditableFormat.feed` gives them, `attention` whether the network attends,
+    `controlled` the workload whose training cases bound the loss. Raises Unsupported when NNCF refuses the graph.
+    """
     os.environ.setdefault("NNCF_CI", "1")  # no telemetry: read by NNCF when it is imported
     import nncf
     from nncf.quantization.advanced_parameters import AdvancedAccuracyRestorerParameters
@@ -149,10 +132,10 @@ def _run(
     }
     try:
         if controlled is None:
-            return nncf.quantize(model, **common, advanced_parameters=advanced)
+            return nncf.quantize(graph, **common, advanced_parameters=advanced)
         held = accuracy_control.held_out(controlled)
         return nncf.quantize_with_accuracy_control(
-            model,
+            graph,
             **common,
             validation_dataset=nncf.Dataset(held),
             validation_fn=accuracy_control.validation(controlled.pipeline.activation == "sigmoid"),
@@ -163,6 +146,24 @@ def _run(
         )
     except refusals as error:
         raise Unsupported(f"NNCF refuses the graph: {str(error).strip().splitlines()[0][:300]}") from error
+
+
+def _compressed(graph: Any, scheme: str, ignored: list[str]) -> tuple[Any, int]:
+    """The OpenVINO graph with integer weights and float activations, and how many weights became such integers."""
+    os.environ.setdefault("NNCF_CI", "1")  # as above
+    import nncf
+
+    modes = {"int8-weights": nncf.CompressWeightsMode.INT8_ASYM, "int4-weights": nncf.CompressWeightsMode.INT4_SYM}
+    others = {} if scheme == "int8-weights" else {"ratio": 1.0, "group_size": -1, "all_layers": True}
+    graph = nncf.compress_weights(graph, mode=modes[scheme], ignored_scope=nncf.IgnoredScope(names=ignored), **others)
+    constants = [op for op in graph.get_ordered_ops() if op.get_type_name() == "Constant"]
+    made = sum(op.get_output_element_type(0).get_type_name() in _WEIGHT_TYPES[scheme] for op in constants)
+    if not made:
+        raise Unsupported(
+            f"{scheme} must find layers whose weights can be such integers, this graph has none: "
+            "NNCF would leave them wider without a word"
+        )
+    return graph, made
 
 
 def _advanced(settings: Mapping[str, Scalar], attention: bool) -> Any:

@@ -9,10 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from autoopt.compress.selectors import select
+from autoopt.compress.selectors import ignored_nodes
 from autoopt.core.configuration import Scalar
-from autoopt.inference import graphs
+from autoopt.core.parameters import Parameter
+from autoopt.inference.formats import onnx as onnx_format
+from autoopt.workloads.contract import Workload
 
+SCHEMES: Mapping[str, tuple[str, ...]] = {"onnx": ("int8",)}
+RANGE_ESTIMATORS = ("minmax", "mean_minmax", "quantile", "entropy")
+PARAMETERS: Mapping[str, Parameter] = {
+    "activations": Parameter("choice", "u8", "onnxruntime: asymmetric u8 or symmetric s8 activations", ("u8", "s8")),
+}
+DISTRIBUTIONS: tuple[str, ...] = ("onnx", "onnxruntime")
 PERCENTILE = 99.99
 """`quantile` keeps this share of the values of an activation, in percent: as NNCF's outlier probability of 1e-4."""
 
@@ -47,20 +55,19 @@ class _Tiles:
 
 
 def quantize(
-    graph_format: str, settings: Mapping[str, Scalar], source: Path, tiles: Sequence[np.ndarray], folder: Path
+    settings: Mapping[str, Scalar],
+    format_name: str,
+    source: Path,
+    tiles: Sequence[np.ndarray],
+    folder: Path,
+    workload: Workload,
 ) -> dict[str, Any]:
-    """Write the quantized ONNX graph of `source` to `folder`; the report counts quantizers and names ignored layers.
-
-    Raises Unsupported when a selector selects nothing.
-    """
-    import onnx
+    """See `tools.Tool`."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     # Given the model and not its path: from a path the quantizer writes a helper file beside the source.
-    model = onnx.load(source / graphs.FILES["onnx"])
-    text = settings.get("ignored_layers")
-    nodes = graphs.onnx_nodes(model)
-    ignored = [*select(None if text is None else str(text), nodes), *graphs.enlarging(nodes)]
+    model = onnx_format.read(source)
+    ignored = ignored_nodes(settings, onnx_format.layers_of(model))
     signed = settings.get("activations") == "s8"
     estimator = str(settings.get("range_estimator", "minmax"))
     method = {"quantile": CalibrationMethod.Percentile, "entropy": CalibrationMethod.Entropy}
@@ -72,7 +79,7 @@ def quantize(
     try:
         quantize_static(
             model,
-            folder / graphs.FILES["onnx"],
+            folder / onnx_format.FILE,
             _Tiles(model.graph.input[0].name, tiles),
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
@@ -85,8 +92,7 @@ def quantize(
         )
     finally:
         logging.getLogger().removeFilter(_no_preprocessing_advice)
-    quantized = onnx.load(folder / graphs.FILES["onnx"])
-    return {**graphs.count_onnx(quantized), "ignored": ignored}
+    return {"ignored": ignored}
 
 
 def _no_preprocessing_advice(record: logging.LogRecord) -> bool:

@@ -20,7 +20,6 @@ from autoopt.workloads.contract import Workload
 if TYPE_CHECKING:
     import torch
 
-NAME = "recover"
 SWITCH = "steps"
 VERSION = 3
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai")

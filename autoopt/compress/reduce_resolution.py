@@ -19,7 +19,6 @@ from autoopt.workloads.contract import Workload
 if TYPE_CHECKING:
     import torch
 
-NAME = "coarsen"
 SWITCH = "factor"
 VERSION = 4
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai")

@@ -1,20 +1,21 @@
-"""Layers named by users: `name:NODE`, `pattern:REGEX`, `type:OPERATION`, comma-separated, to exact node names."""
+"""Selectors of layers: from `name:NODE`, `pattern:REGEX`, `type:OPERATION`, comma-separated, to exact node names."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from autoopt.core.configuration import Scalar
 from autoopt.errors import Unsupported
-from autoopt.inference.graphs import Node
+from autoopt.inference.formats.names import Node, enlarging
 
 KINDS = ("name", "pattern", "type")
 SHOWN = 5
 
 
 def canonical(text: str | None) -> str | None:
-    """The one spelling of a list of selectors: prefixed, sorted, each once; None for an empty list."""
+    """The canonical spelling of a list of selectors: prefixed, sorted, without duplicates; None for an empty list."""
     selectors = {_prefixed(part.strip()) for part in (text or "").split(",") if part.strip()}
     return ",".join(sorted(selectors)) or None
 
@@ -34,6 +35,15 @@ def select(text: str | None, nodes: Sequence[Node]) -> list[str]:
                 raise Unsupported(f"{selector!r} selects no layer of this graph: {_hint(kind, value, nodes)}")
             chosen.update(name for node in hits for name in node.names)
     return sorted(chosen)
+
+
+def ignored_nodes(settings: Mapping[str, Scalar], nodes: Sequence[Node]) -> list[str]:
+    """The names of the nodes that no quantizer may touch: those of `ignored_layers`, and what enlarges an output.
+
+    Raises Unsupported for a selector that selects nothing.
+    """
+    text = settings.get("ignored_layers")
+    return [*select(None if text is None else str(text), nodes), *enlarging(nodes)]
 
 
 def _prefixed(part: str) -> str:

@@ -1,8 +1,8 @@
-"""Which layers to keep in float: groups of layers ranked by what of the quantization noise goes with each of them, over
-what it costs in measured time.
+"""Which layers to keep in float: groups of layers ranked by the quantization noise that each of them causes, divided by
+the measured time that keeping it in float costs.
 
-The whole graph is quantized once. For each group a copy of it has the group in float again, without calibrating anew:
-its answers are compared with those of the float graph, its calls are timed in turn with those of the quantized one.
+The whole graph is quantized once. Each group is then put back into float in a copy of it, without calibrating anew. The
+copy's outputs are compared with those of the float graph, and its calls are timed in turns with the quantized graph's.
 """
 
 from __future__ import annotations
@@ -17,12 +17,17 @@ from typing import Any
 import numpy as np
 
 from autoopt.compress import quantize
-from autoopt.compress.quantize_nncf import quantized
+from autoopt.compress.comparison import noise_to_signal
+from autoopt.compress.quantize_nncf import has_attention, quantized
 from autoopt.core.configuration import Scalar
 from autoopt.core.quick_timing import least_seconds
 from autoopt.core.store import Artifact
 from autoopt.errors import Unsupported
-from autoopt.inference import graphs
+from autoopt.inference.formats import format_of, graph_format
+from autoopt.inference.formats.base import Call
+from autoopt.inference.formats.names import WEIGHTED, Node, enlarging
+from autoopt.inference.formats.openvino import layers_of
+from autoopt.inference.formats.openvino_cost import read_graph
 from autoopt.workloads.contract import Workload
 
 STAGE = "sensitivity"
@@ -32,18 +37,21 @@ FILE = "ranking.json"
 MOST_GROUPS = 16
 FEWEST_GROUPS = 4
 TILES = 4
-"""Calibration tiles on which answers are compared."""
+"""Calibration tiles on which outputs are compared."""
 TURNS, CALLS = 6, 3
-"""Turns of each graph, calls of one turn: the least counts."""
+"""Timing: turns of each graph, and calls of one turn; the fastest call counts."""
 CALIBRATION_TILES = 16
 LEAST_COST = 0.002
-"""Of the time of a call: below it two graphs take the same time, and the one that recovers more comes first."""
+"""The least cost of a group, as a fraction of the time of a call: smaller differences in time are noise."""
 
 
 @dataclass(frozen=True)
 class Rank:
-    """A group of layers: `layers` by their stable names, the share of the noise that goes when they stay in float
-    (`recovered`), and the seconds that a call takes longer then (`cost_s`, of `call_s`)."""
+    """One group of layers, and what keeping it in float does to the quantized graph.
+
+    `layers` are their stable names. `recovered` is the fraction of the quantization noise that vanishes, `cost_s` the
+    seconds by which a call gets slower, `call_s` the seconds of a call of the quantized graph.
+    """
 
     group: str
     layers: tuple[str, ...]
@@ -53,32 +61,30 @@ class Rank:
 
     @property
     def worth(self) -> float:
-        """What is recovered for what it costs: the order of the ranking."""
+        """The recovered noise divided by the relative cost: the ranking is in this order."""
         return self.recovered / max(self.cost_s / self.call_s, LEAST_COST)
 
 
 def rank(source: Path, workload: Workload, weight_bits: Scalar) -> list[Rank]:
-    """The groups of layers of the float graph in `source` (ONNX or OpenVINO), the one that is worth most first.
+    """The groups of layers of the float graph in `source`, the most worthwhile first.
 
-    Raises Unsupported where the graph cannot be quantized or has no layers with weights, BadData for a case that cannot
-    be read.
+    The graph may be of any format that OpenVINO reads. Raises Unsupported where it does not, where the graph cannot be
+    quantized or has no layers with weights, BadData for a case that cannot be read.
     """
-    import openvino
-
-    core = openvino.Core()
+    plain = read_graph(source / graph_format(format_of(source)).FILE)
     tiles = quantize.calibration_tiles(workload, CALIBRATION_TILES)
-    plain = core.read_model(source / graphs.FILES[graphs.format_of(source)])
-    found = grouped([_layer_of(node) for node in graphs.openvino_nodes(plain) if node.types[0] in graphs.WEIGHTED])
+    nodes = layers_of(plain)
+    found = grouped([_layer_of(node) for node in nodes if node.types[0] in WEIGHTED])
     if len(found) < 2:
-        raise Unsupported("sensitivity must have two groups of layers at least to rank")
+        raise Unsupported("a ranking needs at least two groups of layers with weights, this graph has fewer")
     settings: dict[str, Scalar] = {"preset": "performance", "bias_correction": "fast", "weight_bits": weight_bits}
-    integers = quantized(plain.clone(), settings, tiles)
-    wanted = [_answers(core, plain)(tile) for tile in tiles[:TILES]]
-    call = _answers(core, integers)
+    integers = quantized(plain.clone(), settings, tiles, enlarging(nodes), has_attention(nodes))
+    wanted = [_answers(plain)(tile) for tile in tiles[:TILES]]
+    call = _answers(integers)
     noise = _noise(call, tiles, wanted)
     ranks = []
     for group, layers in found.items():
-        mixed = _answers(core, _in_float(integers.clone(), plain, layers))
+        mixed = _answers(_in_float(integers.clone(), plain, layers))
         recovered = 1 - _noise(mixed, tiles, wanted) / noise if noise > 0 else 0.0
         pair = [partial(item, tiles[0]) for item in (call, mixed)]
         call_s, mixed_s = least_seconds(pair, turns=TURNS, calls_each=CALLS)
@@ -87,9 +93,9 @@ def rank(source: Path, workload: Workload, weight_bits: Scalar) -> list[Rank]:
 
 
 def grouped(layers: Sequence[str]) -> dict[str, list[str]]:
-    """Layers by the module they are in, as deep as gives at most `MOST_GROUPS` groups, in the order of the graph.
+    """Layers (each called MODULE/OPERATION) grouped by module, in the order of the graph.
 
-    A layer is called MODULE/OPERATION. A few layers are a group each.
+    Modules are split as deeply as gives at most `MOST_GROUPS` groups; a flat list of many layers is cut into runs.
     """
     best: dict[str, list[str]] = {}
     deepest = max((name.count(".") for name in layers), default=0) + 1
@@ -107,50 +113,53 @@ def grouped(layers: Sequence[str]) -> dict[str, list[str]]:
 
 
 def write(ranks: Sequence[Rank], folder: Path) -> Mapping[str, Any]:
-    """Keep a ranking in a folder; what is reported of it."""
+    """Write a ranking to a folder; returns the report of the artifact."""
     (folder / FILE).write_text(json.dumps([asdict(item) for item in ranks], indent=1) + "\n")
     return {"groups": len(ranks)}
 
 
 def read(artifact: Artifact) -> list[Rank]:
-    """The ranking that was kept."""
+    """The ranking that `write` wrote."""
     items = json.loads((artifact.path / FILE).read_text())
     return [Rank(**{**item, "layers": tuple(item["layers"])}) for item in items]
 
 
 def kept(ranks: Sequence[Rank], count: int) -> str:
-    """The selectors of the layers of the first `count` groups. Raises Unsupported where nothing would be left."""
+    """The selectors of the layers of the first `count` groups.
+
+    Raises Unsupported when no group would be left to quantize.
+    """
     if count >= len(ranks):
         raise Unsupported(f"keep_float must leave a group of layers to quantize: there are {len(ranks)}, got {count}")
     return ",".join(f"name:{layer}" for item in ranks[:count] for layer in item.layers)
 
 
 def table(ranks: Sequence[Rank]) -> Iterator[tuple[str, int, float, float, float]]:
-    """For tables: group, layers, share of the noise recovered, milliseconds lost, and both of all groups so far."""
+    """Rows for a table: group, number of layers, fraction of the noise recovered, cost and cost so far in ms."""
     total = 0.0
     for item in ranks:
         total += item.cost_s * 1e3
         yield item.group, len(item.layers), item.recovered, item.cost_s * 1e3, total
 
 
-def _layer_of(node: graphs.Node) -> str:
+def _layer_of(node: Node) -> str:
     return node.aliases[0]
 
 
-def _answers(core: Any, model: Any) -> graphs.Call:
-    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+def _answers(model: Any) -> Call:
+    import openvino
+
+    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return lambda batch: np.array(compiled(batch)[0])
 
 
-def _noise(call: graphs.Call, tiles: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
-    """The mean square of the error over the variance of the answer."""
-    pairs = list(zip((call(tile) for tile in tiles[:TILES]), wanted, strict=True))
-    power = float(np.mean([np.var(answer) for _, answer in pairs]))
-    return float(np.mean([np.mean((got - answer) ** 2) for got, answer in pairs])) / max(power, 1e-12)
+def _noise(call: Call, tiles: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
+    """The mean square of the error over the variance of the wanted outputs."""
+    return noise_to_signal([call(tile) for tile in tiles[:TILES]], wanted, around_mean=True)
 
 
 def _in_float(model: Any, plain: Any, layers: Sequence[str]) -> Any:
-    """The quantized `model` with the weights and the inputs of these layers as they are in the float graph `plain`."""
+    """The quantized `model` with weights and inputs of these layers taken from the float graph `plain`, in place."""
     from openvino import opset13
 
     weights = {name: op.input_value(1) for name, op in _weighted(plain) if name in layers}
@@ -172,6 +181,6 @@ def _in_float(model: Any, plain: Any, layers: Sequence[str]) -> Any:
 def _weighted(model: Any) -> Iterator[tuple[str, Any]]:
     """The operations with weights, by the name of their layer."""
     by_name = {op.get_friendly_name(): op for op in model.get_ordered_ops()}
-    for node in graphs.openvino_nodes(model):
-        if node.types[0] in graphs.WEIGHTED:
+    for node in layers_of(model):
+        if node.types[0] in WEIGHTED:
             yield _layer_of(node), by_name[node.names[0]]

@@ -11,7 +11,8 @@ from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
 from autoopt.errors import Numeric
-from autoopt.nets.training_step import has_bf16
+from autoopt.inference.runtimes import has_network
+from autoopt.inference.runtimes.shared import trains_bf16
 
 if TYPE_CHECKING:
     import torch
@@ -76,14 +77,14 @@ def canonical(
     With the precision of this host; without what only training needs where there are no steps.
     """
     known = {name: settings.get(name, parameter.default) for name, parameter in step.items()}
-    if not known[switch] or runtime.get("name") == "fake":
+    if not known[switch] or not has_network(str(runtime["name"])):
         return None
     if not known["steps"]:
         return {name: value for name, value in known.items() if name not in TRAINING_ONLY}
     if known["unit"] == UNITS[0]:  # as before there were others: what is made with it keeps its key
         del known["unit"]
     if known["training_precision"] == "auto":
-        known["training_precision"] = "bf16" if has_bf16(host.isa) else "f32"
+        known["training_precision"] = "bf16" if trains_bf16(host) else "f32"
     return known
 
 

@@ -18,9 +18,10 @@ import numpy as np
 from autoopt.core.scores import Quality
 from autoopt.errors import Numeric, WorkloadError
 from autoopt.inference.pipeline import predict
+from autoopt.inference.runtimes.shared import trains_bf16
 from autoopt.measure.quality import score
 from autoopt.nets.batches import Examples
-from autoopt.nets.training_step import has_bf16, laid_out, loss_of, rate_at
+from autoopt.nets.training_step import laid_out, loss_of, rate_at
 from autoopt.nets.weights import WeightsInfo, round_to_half, save_weights
 from autoopt.workloads.contract import Case, SplitName, Workload
 
@@ -148,7 +149,7 @@ class _Trainer:
         from autoopt.measure.host import current_host
 
         self.workload, self.started, self.limit_s = workload, started, limit_s
-        self.bf16 = has_bf16(current_host().isa)
+        self.bf16 = trains_bf16(current_host())
         self.random = np.random.default_rng(seed)
         recipe = workload.recipe
         cases = (*workload.splits.train, *workload.splits.calibration)

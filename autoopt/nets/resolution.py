@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from autoopt.inference.graphs import SHARES
+from autoopt.inference.formats.names import SHARES
 from autoopt.nets.surgery import set_weight
 
 if TYPE_CHECKING:

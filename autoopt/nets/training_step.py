@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from autoopt.workloads.contract import IGNORED
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
 WARM_UP_SHARE = 0.1
 FIRST_RATE = 0.2
 """The learning rate at the start, as a share of the highest."""
-BF16_ISA = {"amx_bf16", "avx512_bf16", "bf16"}
-"""Where bfloat16 is not in the CPU, PyTorch emulates it, many times slower than float32."""
 
 
 def rate_at(done: float) -> float:
@@ -67,8 +64,3 @@ def laid_out(value: Any) -> Any:
         return value.to(memory_format=layout)  # type: ignore[call-overload]
     layouts = {4: torch.channels_last, 5: torch.channels_last_3d}
     return value.contiguous(memory_format=layouts[value.ndim]) if value.ndim in layouts else value
-
-
-def has_bf16(isa: Iterable[str]) -> bool:
-    """Whether a CPU with these instruction sets computes in bfloat16."""
-    return bool(BF16_ISA & set(isa))

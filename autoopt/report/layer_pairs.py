@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from autoopt.inference import graphs
+from autoopt.inference.formats.names import SYNONYMS, WEIGHTED, is_counted
 from autoopt.inference.runtimes.layers import Layer
 
 _FAMILIES = {
@@ -28,12 +28,10 @@ _FAMILIES = {
 }
 """Operation, as ONNX calls it, to what else the runtimes call it, in lower case."""
 _SAME_OPERATION = {
-    **{name.lower(): names[0] for names in graphs.SYNONYMS for name in names},
+    **{name.lower(): names[0] for names in SYNONYMS for name in names},
     **{word: family for family, words in _FAMILIES.items() for word in words},
 }
 _ADDED_SUFFIXES = ("/WithoutBiases", "/duplicated", "_nchwc", "_quant")
-_COUNTED_NAME = re.compile(r"[A-Z][A-Za-z]*_\d+(/fq_.*)?")
-"""A name with a running number of its process: in another process it means another layer."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ def clean_name(name: str) -> str:
 
 def has_weights(layer: Layer) -> bool:
     """Whether the layer's operation has weights."""
-    return family(layer.type) in graphs.WEIGHTED
+    return family(layer.type) in WEIGHTED
 
 
 def main_layer(layers: Sequence[Layer]) -> Layer:
@@ -147,7 +145,7 @@ def _keys(layer: Layer) -> set[tuple[str, str]]:
     """What identifies a layer in any trial: module and operation of each original layer, in lower case."""
     keys = set()
     for name in (layer.name, *layer.origins):
-        if not _COUNTED_NAME.fullmatch(name):
+        if not is_counted(name):
             module, _, operation = clean_name(name).rpartition("/")
             kind, dash, number = operation.partition("-")
             keys.add((module, f"{family(kind) if module else kind}{dash}{number}".lower()))

@@ -10,6 +10,7 @@ from autoopt.compress import quantize
 from autoopt.compress.maker import Maker
 from autoopt.compress.sensitivity import Rank, table
 from autoopt.errors import TrialError, WorkloadError
+from autoopt.inference.runtimes import BASELINE, runtime
 from autoopt.report.csv_text import csv_text
 from autoopt.study.prepare import Prepared
 
@@ -29,14 +30,14 @@ def rank_layers(prepared: Prepared, *, on_stage: Callable[[str], None] = lambda 
 
     Raises WorkloadError where the network cannot be exported, quantized or measured.
     """
-    settings = quantize.canonical({"scheme": "int8"}, {"name": "openvino"}, prepared.host)
+    settings = quantize.canonical({"scheme": "int8"}, {"name": BASELINE}, prepared.host)
     assert settings is not None
     with Maker(prepared.workload, prepared.weights, prepared.store, prepared.host) as maker:
         on_stage("load")
         maker.check()
         try:
             on_stage("export")
-            exported = maker.export("openvino")
+            exported = maker.export(runtime(BASELINE).FORMAT)
             on_stage("sensitivity")
             ranks = maker.ranking(exported, settings["weight_bits"])
             return LayerRanking(f"{prepared.workload.title}: layers worth keeping in float", tuple(ranks))

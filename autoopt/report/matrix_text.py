@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autoopt.compress.matrix import FAILED, REFUSED, RUNTIMES, SAME, TECHNIQUES, WORKS, Cell
+from autoopt.compress.matrix import FAILED, REFUSED, SAME, TECHNIQUES, WORKS, Cell, executing
 from autoopt.core.host import Host
 from autoopt.report.csv_text import csv_text
 from autoopt.workloads.networks.families import NETS
@@ -45,7 +45,7 @@ def as_markdown(cells: Sequence[Cell]) -> str:
     """A table for each runtime, a row per network, a column per technique; below, the numbered reasons of refusals."""
     reasons: dict[str, int] = {}
     lines: list[str] = []
-    for name in RUNTIMES:
+    for name in executing():
         own = [cell for cell in cells if cell.runtime == name]
         techniques = [technique for technique in TECHNIQUES if any(cell.status != SAME for cell in _of(own, technique))]
         lines += [f"### {name}", "", f"| | {' | '.join(techniques)} |", f"| --- |{' ---: |' * len(techniques)}"]

@@ -13,14 +13,11 @@ from dataclasses import dataclass
 from autoopt.core.measurement import Measurement
 from autoopt.core.records import TrialRecord
 from autoopt.core.scores import Quality
+from autoopt.inference.runtimes import REFERENCE_LABEL
 from autoopt.study import uncertainty
 
 PRIMARY = "{primary}"
 """Stands for the name of the workload's primary metric in the key and the title of a number."""
-REFERENCE_LABEL = "torch f32"
-"""The seed that every drop and every first speed-up is measured against: PyTorch FP32 eager."""
-OPENVINO_LABEL = "openvino f32"
-"""The seed of the second speed-up, the fair one on a CPU."""
 TEST = "test_"
 """Before the name of a metric that was scored on test."""
 

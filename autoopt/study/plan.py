@@ -16,6 +16,7 @@ from autoopt.core.card import StudyCard
 from autoopt.core.configuration import Configuration, Scalar, digest
 from autoopt.core.records import TrialRecord
 from autoopt.errors import NoStudy
+from autoopt.inference.runtimes import REFERENCE
 from autoopt.nets.teacher_cache import MOST as MOST_VIEWS
 from autoopt.study.prepare import Prepared
 from autoopt.study.space import Count, seeds
@@ -208,7 +209,7 @@ class _Costs:
                 if "recovery" in report:
                     work = _work(artifact.made_by["settings"], float(report.get("macs_left", 1.0)), prepared.workload)
                     trainings.append(float(report["seconds"]) / work)
-        calls = [r.measurement.latency_p50_s for r in known if r.measurement is not None and _is_torch(r)]
+        calls = [r.measurement.latency_p50_s for r in known if r.measurement is not None and _is_reference(r)]
         return cls(
             {stage: float(np.median(items)) for stage, items in seconds.items()},
             float(np.median(trainings)) if trainings else None,
@@ -240,8 +241,8 @@ def _examples(settings: Mapping[str, Scalar], workload: Workload) -> float:
     return steps_of(settings, workload) * batch_of(settings, workload) + EXAMPLES_AROUND
 
 
-def _is_torch(record: TrialRecord) -> bool:
-    return record.configuration.runtime.name == "torch"
+def _is_reference(record: TrialRecord) -> bool:
+    return record.configuration.runtime.name == REFERENCE
 
 
 def _artifacts(configurations: Sequence[Configuration]) -> dict[str, dict[str, _Part]]:

@@ -15,9 +15,10 @@ from autoopt.core.configuration import canonical_json
 from autoopt.core.measurement import Measurement, joined
 from autoopt.core.records import Status, TrialRecord
 from autoopt.inference.roofline import Cost, Peaks, fraction_of_roofline
+from autoopt.inference.runtimes import BASELINE_LABEL, REFERENCE_LABEL
 from autoopt.study import numbers, uncertainty
 from autoopt.study.limits import judge
-from autoopt.study.numbers import OPENVINO_LABEL, REFERENCE_LABEL, Comparison
+from autoopt.study.numbers import Comparison
 
 REFERENCE_LATENCY_TRIALS = 8
 """Trials that say how fast the reference is on a host: later ones do not change the latencies of a study."""
@@ -92,7 +93,7 @@ class StudyResult:
     @cached_property
     def openvino_f32(self) -> TrialRecord | None:
         """OpenVINO with true FP32, the fair comparison of speed-ups on a CPU; None when it was not measured."""
-        return self._labelled(OPENVINO_LABEL)
+        return self._labelled(BASELINE_LABEL)
 
     @cached_property
     def sigma(self) -> float:

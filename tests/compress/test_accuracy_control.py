@@ -14,7 +14,7 @@ from autoopt.compress import quantize
 from autoopt.compress.accuracy_control import held_out, score
 from autoopt.core.configuration import Scalar
 from autoopt.core.store import Artifact, Store
-from autoopt.inference.graphs import caller
+from autoopt.inference.formats import caller
 from autoopt.measure.host import current_host
 from autoopt.workloads.contract import IGNORED
 from tests import tiny
@@ -40,8 +40,8 @@ def fragile(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
     store, source = Store(root / "store"), load_source(workload, path)
     made: dict[str, Artifact] = {}
     for name in ("onnx", "openvino"):
-        onnx_folder = made["onnx"].path if name == "openvino" else None
-        build = partial(export, name, "f32", workload, path, source=source, onnx_folder=onnx_folder)
+        parent = made["onnx"].path if name == "openvino" else None
+        build = partial(export, name, "f32", workload, path, source=source, parent=parent)
         made[name] = store.put("model", name, {}, build)
     return made
 

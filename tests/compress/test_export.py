@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autoopt.compress.export import TOLERANCE, Source, check, export, load_source
+from autoopt.compress.export import TOLERANCE, check, export, load_source
 from autoopt.core.store import file_digest
 from autoopt.errors import BadData, Numeric, Unsupported, WeightsError, WorkloadError
-from autoopt.inference.graphs import caller, onnx_nodes, openvino_nodes
+from autoopt.inference.formats import caller, graph_format
+from autoopt.inference.formats.base import Source
 from autoopt.workloads.contract import Sample
 from tests import tiny
 
@@ -81,7 +83,7 @@ def branches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             root / "w.safetensors",
             folder,
             source=source,
-            onnx_folder=folders["onnx"],
+            parent=folders["onnx"],
         )
     return folders
 
@@ -107,7 +109,7 @@ def test_the_file_answers_as_the_model(
     ("share", "precision", "passes"), [(0.06, "bf16", True), (0.5, "bf16", False), (0.06, "f32", False)]
 )
 def test_the_roundings_of_a_deep_network_are_no_wrong_export(
-    share: float, precision: str, passes: bool, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    share: float, precision: str, passes: bool, source: Source, tmp_path: Path
 ) -> None:
     """In bfloat16 an error as deep networks have it is let through, and none of half the answer; in float32 neither."""
     answers = {batch.tobytes(): source.answers[name] for name, batch in source.batches.items()}
@@ -117,12 +119,12 @@ def test_the_roundings_of_a_deep_network_are_no_wrong_export(
         signs = np.where(np.random.default_rng(0).random(expected.shape) < 0.5, -1.0, 1.0)
         return expected + share * signs * np.sqrt(np.mean(expected**2))
 
-    monkeypatch.setattr("autoopt.inference.graphs.caller", lambda folder: off)
     if passes:
-        assert check(source, tmp_path, TOLERANCE[precision])["noise"] == pytest.approx(share)
+        found = check(source, tmp_path, TOLERANCE[precision], reader=lambda folder: off)
+        assert found["noise"] == pytest.approx(share)
     else:
         with pytest.raises(Numeric, match="differs from the model"):
-            check(source, tmp_path, TOLERANCE[precision])
+            check(source, tmp_path, TOLERANCE[precision], reader=lambda folder: off)
 
 
 def test_bfloat16_halves_the_weights(source: Source, weights: Path, tmp_path: Path) -> None:
@@ -148,8 +150,7 @@ def test_an_unknown_format_is_refused(source: Source, weights: Path, tmp_path: P
 def test_layers_have_the_names_of_their_modules_in_both_formats(branches: dict[str, Path]) -> None:
     """A layer with weights is called MODULE/OPERATION in the ONNX and in the OpenVINO file; batch norm is folded."""
     expected = {"enc.conv/Conv", "up/ConvTranspose", "bare/ConvTranspose", "head/Conv"}
-    in_onnx = onnx_nodes(onnx.load(branches["onnx"] / "model.onnx"))
-    in_openvino = openvino_nodes(openvino.Core().read_model(branches["openvino"] / "model.xml"))
+    in_onnx, in_openvino = (graph_format(name).layers(branches[name]) for name in ("onnx", "openvino"))
     for nodes in (in_onnx, in_openvino):
         weighted = {node.aliases[0] for node in nodes if node.types[0] in ("Conv", "ConvTranspose")}
         assert weighted == expected
@@ -161,10 +162,8 @@ def test_layers_have_the_names_of_their_modules_in_both_formats(branches: dict[s
 
 def test_exports_of_one_model_are_bit_identical(branches: dict[str, Path]) -> None:
     """No running number, time or path of the exporting process gets into the files."""
-    for graph_format in ("onnx", "openvino"):
-        once, again = (
-            {p.name: file_digest(p) for p in branches[f"{graph_format}{x}"].iterdir()} for x in ("", "_again")
-        )
+    for name in ("onnx", "openvino"):
+        once, again = ({p.name: file_digest(p) for p in branches[f"{name}{x}"].iterdir()} for x in ("", "_again"))
         assert once == again
     assert str(Path(__file__).parent).encode() not in (branches["onnx"] / "model.onnx").read_bytes()
 
@@ -178,12 +177,11 @@ def test_exports_of_one_model_are_bit_identical(branches: dict[str, Path]) -> No
     ],
 )
 def test_a_wrong_export_fails_with_the_size_of_its_error(
-    answer: object, message: str, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    answer: Callable[[np.ndarray], np.ndarray], message: str, source: Source, tmp_path: Path
 ) -> None:
     """An export that is off, not a number or of another shape is refused before anything is measured."""
-    monkeypatch.setattr("autoopt.inference.graphs.caller", lambda folder: lambda batch: answer(source.answers["noise"]))  # type: ignore[operator]
     with pytest.raises(Numeric, match=message):
-        check(source, tmp_path, TOLERANCE["f32"])
+        check(source, tmp_path, TOLERANCE["f32"], reader=lambda folder: lambda batch: answer(source.answers["noise"]))
 
 
 def test_a_size_that_the_model_refuses_is_unsupported(weights: Path) -> None:

@@ -21,8 +21,8 @@ from autoopt.core.host import Host
 from autoopt.core.store import Artifact, Store, file_digest
 from autoopt.deploy.writer import write_bundle
 from autoopt.errors import Numeric
+from autoopt.inference.formats import cost
 from autoopt.inference.pipeline import Pipeline, predict
-from autoopt.inference.roofline import cost
 from autoopt.inference.runtimes import runtime
 from autoopt.measure.launcher import measure
 from autoopt.measure.pack import pack_cases
@@ -85,7 +85,7 @@ def make(workload: Workload, weights: Path, store: Store, kinds: list[str]) -> M
     def exported(name: str) -> Artifact:
         folder = exported("onnx").path if name == "openvino" else None
         return store.get("model", name) or put(
-            name, lambda path: export(name, "f32", workload, weights, path, source=source, onnx_folder=folder)
+            name, lambda path: export(name, "f32", workload, weights, path, source=source, parent=folder)
         )
 
     for kind in kinds:

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoopt.compress.export import Source
 from autoopt.compress.maker import Maker
 from autoopt.compress.maker_process import Jobs, _call_s
 from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.store import Store
 from autoopt.errors import StorageError, Timeout, Unsupported, WeightsError, WorkloadError
-from autoopt.inference.graphs import caller
+from autoopt.inference.formats import caller
+from autoopt.inference.formats.base import Source
 from autoopt.workloads.contract import Workload, load_workload
 from tests import tiny
 
@@ -165,7 +165,7 @@ def test_a_call_is_timed_where_there_is_a_network(maker: Maker, workload: Worklo
     """What trainings will cost follows from a call of the network; a finished graph has none to train."""
     seconds = maker.call_s()
     assert seconds is not None and seconds > 0
-    assert _call_s(Source(None, {}, {}), workload) is None
+    assert _call_s(Source(workload.pipeline), workload) is None
 
 
 def test_a_failure_is_remembered(maker: Maker) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.store import Artifact
 from autoopt.errors import BadData, Numeric, Unsupported
-from autoopt.inference.graphs import caller
+from autoopt.inference.formats import caller
 from autoopt.workloads.contract import Case, Sample
 from tests import tiny
 
@@ -169,14 +170,16 @@ def test_a_case_that_cannot_be_prepared_is_named() -> None:
         quantize.calibration_tiles(workload, 1)
 
 
-def test_an_answer_that_is_not_finite_fails(
-    sources: dict[str, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_that_is_not_finite_fails(tmp_path: Path) -> None:
     """A quantized graph that answers with NaN is never used."""
     answers = iter((np.ones((1, 2, 4, 4)), np.full((1, 2, 4, 4), np.nan)))
-    monkeypatch.setattr("autoopt.inference.graphs.caller", lambda folder: lambda tile: next(answers))
     with pytest.raises(Numeric, match="finite numbers, 32 are not"):
-        quantize.difference(sources["onnx"].path, tmp_path, np.zeros(tiny.PIPELINE.input_shape, np.float32))
+        quantize.difference(
+            tmp_path,
+            tmp_path,
+            np.zeros(tiny.PIPELINE.input_shape, np.float32),
+            reader=lambda folder: lambda tile: next(answers),
+        )
 
 
 def test_nncf_does_not_phone_home() -> None:
@@ -184,7 +187,7 @@ def test_nncf_does_not_phone_home() -> None:
     pytest.importorskip("nncf")
     code = (
         "from autoopt.compress import quantize_nncf as q\n"
-        "try: q._run(object(), {}, [], [], False)\n"
+        "try: q.quantized(object(), {}, [], [], False)\n"
         "except Exception: pass\n"
         "from nncf.telemetry.wrapper import telemetry; print(type(telemetry).__name__)"
     )
@@ -203,7 +206,7 @@ def test_weights_alone_become_integers(sources: dict[str, Artifact], tmp_path: P
     assert "FakeQuantize" not in (folder / "model.xml").read_text()
     with pytest.raises(Unsupported, match="int4-weights must find layers"):  # a convolution has none
         quantize.apply({"scheme": "int4-weights"}, source, tiny.workload(), folder)
-    with pytest.raises(Unsupported, match="an OpenVINO graph, got onnx"):
+    with pytest.raises(Unsupported, match="int8-weights must be given a graph of openvino, got onnx"):
         quantize.apply({"scheme": "int8-weights"}, sources["onnx"], tiny.workload(), folder)
 
 
@@ -224,19 +227,22 @@ def test_networks_that_attend_have_their_own_settings(sources: dict[str, Artifac
     assert program is not None
     program.save(tmp_path / "vit.onnx")
     _to_openvino(tmp_path / "vit.onnx", made["float"])
-    report = quantize_nncf.compress_weights({"scheme": "int4-weights"}, made["float"], made["four"])
+    report = quantize_nncf.quantize(
+        {"scheme": "int4-weights"}, "openvino", made["float"], [], made["four"], tiny.workload()
+    )
     assert report["compressed_weights"] > 10
     assert (made["four"] / "model.bin").stat().st_size < 0.4 * (made["float"] / "model.bin").stat().st_size
 
     tiles = [np.random.default_rng(0).normal(size=(1, 3, 32, 32)).astype(np.float32)]
     settings: dict[str, Scalar] = {"weight_bits": 8}
-    quantize_nncf.quantize("openvino", settings, made["float"], tiles, made["plain"])
-    quantize_nncf.quantize("openvino", {**settings, "smooth_quant": 0.3}, made["float"], tiles, made["smooth"])
+    nncf = partial(quantize_nncf.quantize, format_name="openvino", tiles=tiles, workload=tiny.workload())
+    nncf(settings, source=made["float"], folder=made["plain"])
+    nncf({**settings, "smooth_quant": 0.3}, source=made["float"], folder=made["smooth"])
     answers = [caller(made[name])(tiles[0]) for name in ("float", "plain", "smooth")]
     assert not np.array_equal(answers[1], answers[2])
     assert np.abs(answers[2] - answers[0]).max() < 0.5
     with pytest.raises(Unsupported, match="does not attend"):
-        quantize_nncf.quantize("openvino", {"smooth_quant": 0.3}, sources["openvino"].path, tiles, made["plain"])
+        nncf({"smooth_quant": 0.3}, source=sources["openvino"].path, folder=made["plain"])
 
 
 def _to_openvino(file: Path, folder: Path) -> None:

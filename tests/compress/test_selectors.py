@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from autoopt.compress.selectors import canonical, select
 from autoopt.errors import Unsupported
-from autoopt.inference.graphs import Node
+from autoopt.inference.formats.names import Node
 
 NODES = [
     Node(("a.conv/Conv/WithoutBiases", "a.conv/Conv"), ("a.conv/Conv",), ("Conv", "Convolution", "GroupConvolution")),

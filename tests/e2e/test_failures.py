@@ -13,7 +13,7 @@ import pytest
 
 from autoopt.core.configuration import Configuration
 from autoopt.core.records import Status, TrialRecord
-from autoopt.inference.runtimes import fake
+from autoopt.inference.formats import fake
 from autoopt.study import loop
 from autoopt.study.loop import SearchResult
 from autoopt.study.request import SearchRequest
@@ -113,7 +113,7 @@ def deleting(bench: Bench) -> Callable[[str], None]:
     def on_stage(stage: str) -> None:
         if stage == "look":
             artifact = bench.maker.export("fake")
-            (artifact.path / fake.MODEL).unlink()
+            (artifact.path / fake.FILE).unlink()
 
     return on_stage
 

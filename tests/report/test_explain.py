@@ -10,11 +10,12 @@ import pytest
 
 from autoopt.core.records import Status, TrialRecord
 from autoopt.errors import StorageError, UsageError
+from autoopt.inference.runtimes import BASELINE_LABEL, REFERENCE_LABEL
 from autoopt.measure import profiling
 from autoopt.report.explain import explain_trial, float_counterpart
 from autoopt.report.explain_picture import explain_picture
 from autoopt.report.explain_text import explain_text
-from autoopt.study.result import OPENVINO_LABEL, REFERENCE_LABEL, StudyResult
+from autoopt.study.result import StudyResult
 from tests.e2e import helpers
 from tests.report.profiles import card, record
 
@@ -22,7 +23,7 @@ from tests.report.profiles import card, record
 def test_the_counterpart_is_the_float_trial_most_alike() -> None:
     """Same runtime and threads, no quantize, most settings alike; else OpenVINO FP32, else the reference."""
     reference = record(0, "torch", label=REFERENCE_LABEL)
-    openvino = record(1, label=OPENVINO_LABEL)
+    openvino = record(1, label=BASELINE_LABEL)
     bf16 = record(3, precision="bf16")
     quantized = record(5, quantize=True)
     study = StudyResult(card(), (reference, openvino, bf16, quantized, record(6, quantize=True, threads=1)))

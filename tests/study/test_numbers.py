@@ -10,7 +10,8 @@ import pytest
 
 from autoopt.core.configuration import Configuration
 from autoopt.core.records import Status, TrialRecord
-from autoopt.study import numbers, uncertainty
+from autoopt.inference.runtimes import BASELINE_LABEL, REFERENCE_LABEL
+from autoopt.study import uncertainty
 from autoopt.study.numbers import NUMBERS, Comparison, Number, headline, objectives
 from tests.worlds import measured, scored
 
@@ -40,8 +41,8 @@ def trial(number: int, latency_s: float, value: float, label: str = "", processe
     )
 
 
-TORCH = trial(0, 0.2, 0.9, numbers.REFERENCE_LABEL)
-OPENVINO = trial(1, 0.1, 0.9, numbers.OPENVINO_LABEL)
+TORCH = trial(0, 0.2, 0.9, REFERENCE_LABEL)
+OPENVINO = trial(1, 0.1, 0.9, BASELINE_LABEL)
 FAST = trial(2, 0.02, 0.89)
 BESIDE = Comparison(TORCH, OPENVINO, 0.01, front_probability=0.75, roofline=0.4)
 

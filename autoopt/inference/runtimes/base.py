@@ -1,4 +1,4 @@
-"""The runtime contract: open, run, effective, profile, close. The harness holds the clock, a runtime only runs.
+"""The runtime contract: open, run, effective, profile, close. The caller measures time, a runtime only runs.
 
 A runtime is a module with the members of `Runtime`; its heavy library is imported inside `open`.
 """
@@ -29,18 +29,18 @@ class Session(Protocol):
         ...
 
     def effective(self) -> dict[str, Scalar]:
-        """What really runs, read back from the library after at least one call.
+        """The settings that really took effect, read back from the library after at least one call.
 
-        Keys every runtime gives: `precision`, `threads`, `streams`, `kernels` (a short, sorted
+        Keys that every runtime gives: `precision`, `threads`, `streams`, `kernels` (a short, sorted
         "name:count" list of executed kernel types, or None where the library does not tell),
         `low_precision_share` (fraction of execution time in INT8/BF16/F16 kernels, or None).
         """
         ...
 
     def profile(self, batch: np.ndarray, calls: int) -> list[Layer]:
-        """The executed layers in order, each with the p25 of its seconds over `calls` calls with `batch`.
+        """The executed layers in order, each with the 25th percentile of its seconds over `calls` calls with `batch`.
 
-        It may run a second, profiled copy of the model: the times of `run` are not touched by it.
+        A second, profiled copy of the model may run, so that later calls of `run` take no longer.
         """
         ...
 
@@ -52,16 +52,23 @@ class Session(Protocol):
 class Runtime(Protocol):
     """A runtime module."""
 
-    NAME: str
     FORMAT: str
-    """What `export` must produce for it: "torch", "onnx", "openvino" or "fake"."""
+    """The graph format that it takes, a key of `formats.FORMATS`: what is exported for it."""
     DISTRIBUTION: str | None
     """The package that must be installed, as pip calls it."""
     PARAMETERS: Mapping[str, Parameter]
     """The settings of the `runtime` section that this runtime knows, besides `name`."""
+    SCHEMES: tuple[str, ...]
+    """The quantized graphs that it takes and computes with fewer bits: of "int8" (weights and activations),
+    "int8-weights" and "int4-weights" (weights alone). A graph of another scheme is not made for it; empty where none
+    is."""
 
     def precisions(self, host: Host) -> tuple[str, ...]:
         """The precisions with kernels of their own on this host: "f32" always, "bf16" / "f16" where real."""
+        ...
+
+    def weight_bits(self, host: Host) -> int:
+        """The bits that weights of the scheme "int8" may use on this host, 7 or 8: more would let sums overflow."""
         ...
 
     def canonical(self, settings: Mapping[str, Scalar], host: Host) -> dict[str, Scalar]:

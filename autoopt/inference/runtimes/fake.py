@@ -22,13 +22,21 @@ from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
 from autoopt.errors import Unsupported
+from autoopt.inference.formats.fake import FILE
 from autoopt.inference.pipeline import Pipeline
 from autoopt.inference.postprocess import largest_of
 from autoopt.inference.runtimes.layers import Layer
-from autoopt.inference.runtimes.shared import PRECISION, THREADS, has_bf16, has_f16, model_file, refusals
+from autoopt.inference.runtimes.shared import (
+    PRECISION,
+    THREADS,
+    has_bf16,
+    has_f16,
+    int8_weight_bits,
+    model_file,
+    refusals,
+)
 from autoopt.inference.runtimes.shared import canonical as canonical_settings
 
-NAME = "fake"
 FORMAT = "fake"
 DISTRIBUTION: str | None = None
 FAILURES = ("segfault", "abort", "hang", "oom", "nan", "shape", "raise", "unsupported")
@@ -39,7 +47,9 @@ PARAMETERS: Mapping[str, Parameter] = {
     "error": Parameter("number", 0.0, "Fraction of the pixels (or cases) that are wrong.", low=0, high=1),
     "failure": Parameter("choice", None, "What goes wrong when it runs.", FAILURES, nullable=True),
 }
-MODEL = "fake.json"
+SCHEMES: tuple[str, ...] = ("int8", "int8-weights", "int4-weights")
+"""All that a space may ask for: no scheme changes what it does."""
+weight_bits = int8_weight_bits
 _SPIN_BELOW_S = 1e-3  # sleep() overshoots by tens of microseconds
 _LOGIT = 4.0
 
@@ -63,7 +73,7 @@ class Session:
     """A threshold on the first channel."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Scalar]) -> None:
-        path = model_file(folder, MODEL)
+        path = model_file(folder, FILE)
         with refusals("the fake runtime", folder):
             content = json.loads(path.read_text())
             self._classes = int(content["classes"])

@@ -1,4 +1,4 @@
-"""One executed layer of a model, as its runtime tells it, and its time over several calls."""
+"""One executed layer of a model, as a runtime's profiler reports it, and its time over several calls."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 from autoopt.core import stats
 
 PRECISIONS = ("i8", "bf16", "f16", "f32")
-"""What a kernel may calculate in, narrowest first; a layer of unknown precision has "" instead."""
+"""The precisions of kernels, narrowest first; a layer of unknown precision has "" instead."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer as it was executed.
+    """One executed layer.
 
-    `name` is what the artifact (or the runtime, for what it inserted) calls it, `type` its operation and `kernel` the
+    `name` is its name in the artifact (or in the runtime, for inserted layers), `type` its operation and `kernel` the
     executed kernel type, in the library's words. `precision` is one of `PRECISIONS` or "". `seconds` is its time in
     one call. A `conversion` changes layout or number format and does no work of the network. `origins` are the layers
-    of the artifact that were fused in it, where the library tells.
+    of the artifact that were fused into it, where the library reports them.
     """
 
     name: str
@@ -41,9 +41,9 @@ class Layer:
 
 
 def over_calls(calls: Iterable[Sequence[Layer]], quantile: float = 0.25) -> list[Layer]:
-    """The layers of several calls as one list in the order of the first call, each with that quantile of its seconds.
+    """The layers of several calls as one list, each with the given quantile of its seconds.
 
-    A name that occurs more than once in a call is told apart by its place among its namesakes.
+    They keep the order of the first call. Layers of one name in one call are told apart by their order.
     """
     first: dict[tuple[str, int], Layer] = {}
     seconds: dict[tuple[str, int], list[float]] = {}
@@ -58,7 +58,7 @@ def over_calls(calls: Iterable[Sequence[Layer]], quantile: float = 0.25) -> list
 
 
 def precision_of(words: Iterable[str]) -> str:
-    """The precision that the first of `words` names that is one: u8, int8, float16 and their like; else ""."""
+    """The precision of the first of `words` that names one, such as u8, int8 or float16; "" where none does."""
     return next((_PRECISION_WORDS[word] for word in words if word in _PRECISION_WORDS), "")
 
 

@@ -14,11 +14,20 @@ import numpy as np
 from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
+from autoopt.inference.formats.onnx import FILE
 from autoopt.inference.runtimes.layers import Layer, over_calls, precision_of
-from autoopt.inference.runtimes.shared import PRECISION, THREADS, listing, model_file, refusals, share, whole
+from autoopt.inference.runtimes.shared import (
+    PRECISION,
+    THREADS,
+    int8_weight_bits,
+    listing,
+    model_file,
+    refusals,
+    share,
+    whole,
+)
 from autoopt.inference.runtimes.shared import canonical as canonical_settings
 
-NAME = "onnxruntime"
 FORMAT = "onnx"
 DISTRIBUTION: str | None = "onnxruntime"
 PARAMETERS: Mapping[str, Parameter] = {
@@ -26,7 +35,9 @@ PARAMETERS: Mapping[str, Parameter] = {
     "threads": THREADS,
     "spinning": Parameter("flag", True, "Whether idle threads spin, which is faster and costs CPU time."),
 }
-MODEL = "model.onnx"
+SCHEMES: tuple[str, ...] = ("int8",)
+"""With integer weights and float activations it would compute the same as in float."""
+weight_bits = int8_weight_bits
 _INTEGER_OPERATORS = ("QLinear", "ConvInteger", "MatMulInteger", "DynamicQuantize", "QGemm", "QAttention")
 _CONVERSIONS = frozenset(
     {
@@ -51,21 +62,21 @@ def precisions(host: Host) -> tuple[str, ...]:
 
 
 def canonical(settings: Mapping[str, Scalar], host: Host) -> dict[str, Scalar]:
-    """See `runtimes.base.Runtime`; a single thread has nobody to spin for."""
+    """See `runtimes.base.Runtime`; a single thread waits for no other, so spinning has no effect."""
     result = canonical_settings(settings, host, PARAMETERS, precisions(host))
     return {**result, "spinning": True} if result["threads"] == 1 else result
 
 
 def open(folder: Path, settings: Mapping[str, Scalar]) -> Session:  # noqa: A001 - the contract's name
-    """Load model.onnx. Raises Unsupported when the library refuses it."""
+    """Load the ONNX graph. Raises Unsupported when the library refuses it."""
     return Session(folder, settings)
 
 
 class Session:
-    """An inference session and what is needed to look at it from the side."""
+    """An inference session, and the settings that a second, profiled one is made with."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Scalar]) -> None:
-        self._path = model_file(folder, MODEL)
+        self._path = model_file(folder, FILE)
         self._settings = dict(settings)
         import onnxruntime
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import numpy as np
 from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
+from autoopt.inference.formats.names import is_counted
+from autoopt.inference.formats.openvino import FILE
 from autoopt.inference.runtimes.layers import Layer, over_calls, precision_of
 from autoopt.inference.runtimes.shared import (
     PRECISION,
@@ -19,6 +20,7 @@ from autoopt.inference.runtimes.shared import (
     THREADS,
     has_bf16,
     has_f16,
+    int8_weight_bits,
     listing,
     model_file,
     refusals,
@@ -27,18 +29,16 @@ from autoopt.inference.runtimes.shared import (
 )
 from autoopt.inference.runtimes.shared import canonical as canonical_settings
 
-NAME = "openvino"
 FORMAT = "openvino"
 DISTRIBUTION: str | None = "openvino"
 PARAMETERS: Mapping[str, Parameter] = {"precision": PRECISION, "threads": THREADS, "streams": STREAMS}
-MODEL = "model.xml"
+SCHEMES: tuple[str, ...] = ("int8", "int8-weights", "int4-weights")
+weight_bits = int8_weight_bits
 _NAMES = {"f32": "f32", "float32": "f32", "bf16": "bf16", "bfloat16": "bf16", "f16": "f16", "float16": "f16"}
 _LOW_PRECISION = ("_i8", "_u8", "_bf16", "_f16")
 _CONVERSIONS = frozenset({"Reorder", "Convert", "FakeQuantize", "Quantize", "Dequantize"})
 _PLUMBING = _CONVERSIONS | {"Transpose", "Reshape"}
 """Operations that do no work of the network where the plugin inserted them."""
-_COUNTED_NAME = re.compile(r"[A-Z][A-Za-z]*_\d+")
-"""What a node is called that the plugin's transformations made, such as Multiply_5967 of a dequantization."""
 _PROFILED_CALLS = 3
 
 
@@ -54,7 +54,7 @@ def canonical(settings: Mapping[str, Scalar], host: Host) -> dict[str, Scalar]:
 
 
 def open(folder: Path, settings: Mapping[str, Scalar]) -> Session:  # noqa: A001 - the contract's name
-    """Compile model.xml. Raises Unsupported when the library refuses it."""
+    """Compile the OpenVINO graph. Raises Unsupported when the library refuses it."""
     return Session(folder, settings)
 
 
@@ -62,7 +62,7 @@ class Session:
     """A compiled model and one request."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Scalar]) -> None:
-        self._path = model_file(folder, MODEL)
+        self._path = model_file(folder, FILE)
         # Without the hint, hosts with AMX or AVX512-BF16 silently run float models in bf16.
         self._properties: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -160,7 +160,8 @@ def _layer(node: Any, facts: Mapping[str, str], types: Mapping[str, str]) -> Lay
 def _is_conversion(kind: str, origins: Sequence[str], types: Mapping[str, str]) -> bool:
     """Whether a node only changes format or layout: by its type, or because nothing else was fused in it.
 
-    A quantizer may run as a `Subgraph`; a `Transpose` of the network's own is work, an inserted one is not.
+    A quantizer may run as a `Subgraph`; a `Transpose` of the network's own is work, an inserted one is not. Nodes that
+    the plugin's own transformations made, such as a dequantization, have a counter in their name.
     """
     if kind in _CONVERSIONS:
         return True
@@ -169,8 +170,7 @@ def _is_conversion(kind: str, origins: Sequence[str], types: Mapping[str, str]) 
     if kind != "Subgraph":
         return False
     made = [types.get(name, "") for name in origins]
-    quantizers = any(kind in _CONVERSIONS for kind in made) or all(_COUNTED_NAME.fullmatch(name) for name in origins)
+    quantizers = any(kind in _CONVERSIONS for kind in made) or all(map(is_counted, origins))
     return quantizers and all(
-        kind in _PLUMBING or (not kind and _COUNTED_NAME.fullmatch(name) is not None)
-        for kind, name in zip(made, origins, strict=True)
+        kind in _PLUMBING or (not kind and is_counted(name)) for kind, name in zip(made, origins, strict=True)
     )

@@ -1,4 +1,4 @@
-"""What the runtimes have in common: their usual settings, the canonical form, the translation of refusals."""
+"""What runtimes share: their usual settings, what a CPU can multiply, the canonical form, translated errors."""
 
 from __future__ import annotations
 
@@ -14,23 +14,39 @@ from autoopt.core.process import MEMORY_WORDS
 from autoopt.errors import TrialError, Unsupported
 
 PRECISION = Parameter(
-    "choice", "f32", "Arithmetic of the float layers; one the host has no kernels for is f32.", ("f32", "bf16", "f16")
+    "choice", "f32", "Arithmetic of the float layers; f32 where the host has no kernels for it.", ("f32", "bf16", "f16")
 )
 THREADS = Parameter("integer", 1, "Threads of one call; no more than the usable cores.", low=1)
 STREAMS = Parameter("integer", 1, "Calls that may run side by side; no more than the threads.", low=1)
 
-_X86_BF16 = frozenset({"avx512_bf16", "amx_bf16", "avx_ne_convert"})
+_X86_BF16 = frozenset({"avx512_bf16", "amx_bf16"})
+_X86_BF16_FORWARD = frozenset({"avx_ne_convert"})
+"""Enough for the forward pass of oneDNN's kernels, not for a backward pass (its `has_training_support`)."""
 _X86_F16 = frozenset({"avx512_fp16", "amx_fp16"})
 
 
 def has_bf16(host: Host) -> bool:
     """Whether the host multiplies BF16 in hardware; emulated it is far slower than f32."""
+    return trains_bf16(host) or bool(_X86_BF16_FORWARD & set(host.isa))
+
+
+def trains_bf16(host: Host) -> bool:
+    """Whether the host also has what a training in BF16 needs in hardware; emulated it is far slower than f32."""
     return bool(_X86_BF16 & set(host.isa)) or (_is_arm(host) and "bf16" in host.isa)
 
 
 def has_f16(host: Host) -> bool:
     """Whether the host multiplies F16 in hardware."""
     return bool(_X86_F16 & set(host.isa)) or (_is_arm(host) and "asimdhp" in host.isa)
+
+
+def int8_weight_bits(host: Host) -> int:
+    """The bits that INT8 weights may use here before sums of products overflow unseen.
+
+    INT8 kernels on x86-64 without VNNI add products in 16 bits, which holds for weights of 7 bits; elsewhere it is 8.
+    """
+    x86 = host.arch.lower() in ("x86_64", "amd64")
+    return 7 if x86 and not any("vnni" in name or "amx" in name for name in host.isa) else 8
 
 
 def canonical(
@@ -58,10 +74,7 @@ def whole(value: Scalar) -> int:
 
 @contextmanager
 def refusals(library: str, folder: Path) -> Iterator[None]:
-    """Turn whatever `library` raises while it loads the model in `folder` into Unsupported.
-
-    Running out of memory is no refusal and passes as it is.
-    """
+    """Turn whatever `library` raises while it loads the model in `folder` into Unsupported; MemoryError passes."""
     try:
         yield
     except (TrialError, MemoryError):
@@ -91,7 +104,7 @@ def listing(kinds: Iterable[str]) -> str | None:
 
 
 def share(seconds: Iterable[tuple[float, bool]]) -> float | None:
-    """The fraction of the time that is marked True, or None when no time was recorded."""
+    """The fraction of the seconds that are marked True; None when no time was recorded."""
     pairs = list(seconds)
     total = sum(item for item, _ in pairs)
     return sum(item for item, marked in pairs if marked) / total if total > 0 else None

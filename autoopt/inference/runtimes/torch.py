@@ -15,18 +15,28 @@ from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
 from autoopt.errors import Unsupported
+from autoopt.inference.formats.torch import FILE, layer_name, operator
 from autoopt.inference.runtimes.layers import Layer, over_calls, precision_of
-from autoopt.inference.runtimes.shared import PRECISION, THREADS, has_bf16, model_file, refusals, whole
+from autoopt.inference.runtimes.shared import (
+    PRECISION,
+    THREADS,
+    has_bf16,
+    int8_weight_bits,
+    model_file,
+    refusals,
+    whole,
+)
 from autoopt.inference.runtimes.shared import canonical as canonical_settings
 
 if TYPE_CHECKING:
     import torch
 
-NAME = "torch"
 FORMAT = "torch"
 DISTRIBUTION: str | None = "torch"
 PARAMETERS: Mapping[str, Parameter] = {"precision": PRECISION, "threads": THREADS}
-MODEL = "model.pt2"
+SCHEMES: tuple[str, ...] = ()
+"""It runs the network itself: quantizers change graphs."""
+weight_bits = int8_weight_bits
 _CONVERSIONS = frozenset({"to", "_to_copy", "type_as", "quantize_per_tensor", "dequantize"})
 _MARK = "autoopt:"
 
@@ -42,7 +52,7 @@ def canonical(settings: Mapping[str, Scalar], host: Host) -> dict[str, Scalar]:
 
 
 def open(folder: Path, settings: Mapping[str, Scalar]) -> Session:  # noqa: A001 - the contract's name
-    """Load model.pt2; the bf16 export already holds its casts. Raises Unsupported when torch refuses it."""
+    """Load the exported program, which holds its precision. Raises Unsupported when torch refuses it."""
     return Session(folder, settings)
 
 
@@ -50,7 +60,7 @@ class Session:
     """A loaded exported program."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Scalar]) -> None:
-        path = model_file(folder, MODEL)
+        path = model_file(folder, FILE)
         import torch
 
         threads = whole(settings.get("threads"))
@@ -118,10 +128,8 @@ def _walker(module: Any) -> Any:
                 return super().run_node(n)
             with torch.profiler.record_function(f"{_MARK}{n.name}"):
                 result = super().run_node(n)
-            kind = str(getattr(n.target, "_opname", None) or getattr(n.target, "__name__", n.target))
-            scopes = [path for path, _ in (n.meta.get("nn_module_stack") or {}).values() if path]
             dtype = str(result.dtype).removeprefix("torch.") if isinstance(result, torch.Tensor) else ""
-            self.facts[f"{_MARK}{n.name}"] = (f"{scopes[-1]}/{kind}" if scopes else n.name, kind, dtype)
+            self.facts[f"{_MARK}{n.name}"] = (layer_name(n), operator(n), dtype)
             return result
 
     return Walker()

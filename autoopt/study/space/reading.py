@@ -27,7 +27,7 @@ from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
 from autoopt.errors import SpaceError, TrialError
-from autoopt.inference.runtimes import RUNTIMES, runtime
+from autoopt.inference.runtimes import RUNTIMES, can_run, runtime
 from autoopt.study.space.dimension import Dimension
 from autoopt.study.space.pipeline import PARAMETERS, PIPELINE, problems, sample_image
 from autoopt.study.space.points import RUNTIME, Space
@@ -47,8 +47,8 @@ def shipped_spaces() -> dict[str, str]:
 def load_space(source: str | Path, host: Host, workload: Workload | None = None) -> Space:
     """The space in the file `source`, or the shipped one of that name, expanded for `host` and `workload`.
 
-    A finished graph has no PyTorch: that runtime is left out. Raises SpaceError with everything that is wrong
-    with the file.
+    Runtimes that cannot execute the workload's finished graph are left out. Raises SpaceError with everything that is
+    wrong with the file.
     """
     path = _locate(source)
     document = _parse(path, str(path))
@@ -69,7 +69,8 @@ class _Reader:
     def __init__(self, file: str, host: Host, workload: Workload | None) -> None:
         self.problems: list[str] = []
         self.image: np.ndarray | None = None
-        self.without = ("torch",) if workload is not None and workload.graph is not None else ()
+        graph = None if workload is None else workload.graph
+        self.without = () if graph is None else tuple(name for name in RUNTIMES if not can_run(name, graph))
         self._file = file
         self._host = host
         self._workload = workload

@@ -1,4 +1,4 @@
-"""The seeds: the points that are tried before any search, because every other number is read against them."""
+"""The seeds: the configurations tried before the search, because all others are compared with them."""
 
 from __future__ import annotations
 
@@ -7,23 +7,17 @@ from dataclasses import dataclass
 
 from autoopt.compress import STEPS, step
 from autoopt.core.configuration import Configuration, Scalar
-from autoopt.inference.runtimes import runtime
+from autoopt.inference.runtimes import EXACT, REFERENCE, REFERENCE_LABEL, RUNTIMES, has_network, runtime
 from autoopt.study.space.pipeline import PARAMETERS as PIPELINE_PARAMETERS
 from autoopt.study.space.pipeline import PIPELINE
 from autoopt.study.space.points import RUNTIME, Space
 
-REFERENCE = "torch"
-"""The runtime of the reference of every speed-up and every drop, tried even where the space leaves it out."""
-FAKE = "fake"
-ORDER = ("openvino", "onnxruntime")
-"""Which runtimes come first: the best yardstick first. The others follow in the order of the space."""
-EXACT = "f32"
 QUANTIZE, SCHEME = "quantize", "int8"
 
 
 @dataclass(frozen=True)
 class Seed:
-    """A configuration to try first; `raw` is a point of the space that means it, None where it is outside."""
+    """A configuration to try first; `raw` is a point of the space that means it, None where the space lacks it."""
 
     label: str
     configuration: Configuration
@@ -33,16 +27,16 @@ class Seed:
 def seeds(space: Space) -> tuple[Seed, ...]:
     """The seeds of a space, in the order they are tried, no configuration twice.
 
-    First "torch f32", then for every runtime of the space its own f32, its bf16 and f16 where this host
-    and the space have them, and plain int8 where the space quantizes. Threads are the most that the
-    space allows. A space of the fake runtime alone needs no torch: "fake f32" is its first; a finished graph has
-    none either: the first f32 is its reference.
+    First the reference, even where the space leaves its runtime out; then for every runtime of the space, in the order
+    of `RUNTIMES`, its own f32, its bf16 and f16 where this host and the space have them, and plain int8 where the space
+    quantizes. Threads are the most that the space allows. A space of stand-ins alone, and one for a finished graph that
+    the reference's runtime cannot execute, has no such reference: the first f32 takes its place.
     """
     names = _runtimes(space)
     found: dict[str, Seed] = {}
     candidates = _candidates(space, names)
-    if names != [FAKE] and REFERENCE not in space.without:
-        reference = (f"{REFERENCE} {EXACT}", _settings(space, REFERENCE, EXACT))
+    if any(map(has_network, names)) and REFERENCE not in space.without:
+        reference = (REFERENCE_LABEL, _settings(space, REFERENCE, EXACT))
         candidates = iter([reference, *candidates])
     for label, settings in candidates:
         configuration = space.canonical(settings)
@@ -67,8 +61,7 @@ def _candidates(space: Space, names: list[str]) -> Iterator[tuple[str, dict[str,
 
 
 def _runtimes(space: Space) -> list[str]:
-    names = [str(name) for name in _values(space, f"{RUNTIME}.name")]
-    return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+    return sorted((str(name) for name in _values(space, f"{RUNTIME}.name")), key=list(RUNTIMES).index)
 
 
 def _settings(space: Space, name: str, precision: str, *, quantize: bool = False) -> dict[str, Scalar]:

@@ -1,6 +1,6 @@
 """The reference that takes turns with every candidate: chosen, made and opened once, when the first trial needs it.
 
-OpenVINO FP32 of the original where it can run, else PyTorch FP32, else the first seed that works.
+The compiled baseline in FP32 where it can run, else the eager reference in FP32, else the first FP32 seed that works.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from autoopt.compress.maker import Maker
 from autoopt.core.configuration import Configuration
 from autoopt.core.store import Artifact
 from autoopt.errors import TrialError
+from autoopt.inference.runtimes import BASELINE_LABEL, EXACT, REFERENCE_LABEL
 from autoopt.measure.launcher import ReferenceWorker
 from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Plan
-from autoopt.study.numbers import OPENVINO_LABEL, REFERENCE_LABEL
 from autoopt.study.space import Seed
 from autoopt.workloads.contract import Workload
 
-PREFERRED = (OPENVINO_LABEL, REFERENCE_LABEL)
+PREFERRED = (BASELINE_LABEL, REFERENCE_LABEL)
 
 
 class ReferenceProcess:
@@ -42,8 +42,10 @@ class ReferenceProcess:
         *,
         reference_latency_s: float | None = None,
     ) -> None:
-        exact = [seed for seed in seeds if seed.label.endswith("f32")]
-        self._seeds = sorted(exact, key=lambda seed: PREFERRED.index(seed.label) if seed.label in PREFERRED else 9)
+        exact = [seed for seed in seeds if seed.label.endswith(EXACT)]
+        self._seeds = sorted(
+            exact, key=lambda seed: PREFERRED.index(seed.label) if seed.label in PREFERRED else len(PREFERRED)
+        )
         self._workload, self._maker, self._cases, self._plan, self._reference_latency_s = (
             workload,
             maker,

@@ -13,6 +13,7 @@ from autoopt.compress.maker import Maker
 from autoopt.core.configuration import digest
 from autoopt.core.store import Artifact, Store
 from autoopt.errors import TrialError
+from autoopt.inference.runtimes import EXACT
 from autoopt.measure.files import array_name, case_ids
 from autoopt.measure.launcher import predictions
 from autoopt.measure.subject import Subject
@@ -27,7 +28,7 @@ class SourceModel:
 
     def __init__(self, workload: Workload, maker: Maker, seeds: Sequence[Seed], cases: Artifact, store: Store) -> None:
         self._workload, self._maker, self._cases, self._store = workload, maker, cases, store
-        self._seeds = [seed for seed in seeds if seed.label.endswith("f32")]
+        self._seeds = [seed for seed in seeds if seed.label.endswith(EXACT)]
 
     @cached_property
     def predictions(self) -> list[np.ndarray]:

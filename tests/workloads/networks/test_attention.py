@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from autoopt.compress.quantize_nncf import has_attention
-from autoopt.inference import graphs
+from autoopt.inference.formats import onnx as onnx_format
 from autoopt.workloads.networks import attention
 
 torch = pytest.importorskip("torch")
@@ -52,17 +52,16 @@ def test_linear_unet_takes_every_size(linear: torch.nn.Module, size: int) -> Non
 
 def test_the_quantizer_knows_transformers(tmp_path: Path, linear: torch.nn.Module) -> None:
     """A softmax inside the exported graph marks a transformer; linear attention and convolutions have none."""
-    import onnx
-
     found = {}
     for name, net, shape in (
         ("vit", attention.vit(3, 2, (32, 32)), (1, 3, 32, 32)),
         ("linear", linear, (1, 3, 32, 32)),
     ):
         program = torch.onnx.export(net.eval(), (torch.zeros(shape),), dynamo=True, verbose=False)
-        graphs.name_onnx(program.model)
-        program.save(tmp_path / f"{name}.onnx")
-        found[name] = has_attention(graphs.onnx_nodes(onnx.load(tmp_path / f"{name}.onnx")))
+        onnx_format.name_nodes(program.model)
+        (tmp_path / name).mkdir()
+        program.save(tmp_path / name / onnx_format.FILE)
+        found[name] = has_attention(onnx_format.layers(tmp_path / name))
     assert found == {"vit": True, "linear": False}
 
 

@@ -1,14 +1,4 @@
-"""Public contract suites: subclass one, supply one fixture, inherit every test (the idea is Optuna's).
-
-    from autoopt.testing import WorkloadContract
-    from my_model import workload
-
-    class TestMyWorkload(WorkloadContract):
-        def workload(self):
-            return workload(None)
-
-`workload_problems(workload)` gives the same findings as a list of sentences, without pytest.
-"""
+"""What every workload must do: the contract of `workloads.contract.Workload`, as tests and as sentences."""
 
 from __future__ import annotations
 
@@ -160,7 +150,3 @@ def main(arguments: list[str]) -> int:
             problems = error.problems
     sys.stdout.write(("\n".join(problems) or f"{arguments[0]} keeps the contract") + "\n")
     return 1 if problems else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
