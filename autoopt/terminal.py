@@ -194,7 +194,7 @@ def workloads() -> None:
     """The built-in workloads, a line each."""
     import importlib
 
-    from autoopt.workloads.contract import BUILT_IN
+    from autoopt.workloads.loading import BUILT_IN
 
     for name, module in sorted(BUILT_IN.items()):
         workload = importlib.import_module(module)

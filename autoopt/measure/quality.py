@@ -11,7 +11,8 @@ from autoopt.core.scores import DISAGREEMENT, CaseScore, Quality
 from autoopt.errors import BadData, Numeric, TrialError, WorkloadError
 from autoopt.inference import grid
 from autoopt.measure.metrics import METRICS, MORE_OF_SEGMENTATION, Compared, Metric, SplitFunction, metric_named
-from autoopt.workloads.contract import IGNORED, Case, Sample, SplitName, Workload
+from autoopt.workloads.checks import reference_problem
+from autoopt.workloads.contract import Case, Sample, SplitName, Workload
 
 RULE = "mean over groups of the mean over cases"
 
@@ -108,21 +109,6 @@ def _sample(workload: Workload, case: Case) -> Sample:
     if problem is not None:
         raise BadData(f"case {case.id} of {workload.name} {problem}")
     return sample
-
-
-def reference_problem(workload: Workload, reference: np.ndarray) -> str | None:
-    """What is wrong with the values of a reference, as the end of a sentence, or None."""
-    labels, multilabel = len(workload.labels), workload.pipeline.activation == "sigmoid"
-    most = 1 if multilabel else labels - 1
-    wanted = f"must have whole numbers from 0 to {most}, or {IGNORED} to be left out, for its reference"
-    if reference.dtype.kind not in "bui" or reference.size == 0:
-        return f"{wanted}, got {reference.dtype} {reference.shape}"
-    if multilabel and (reference.ndim == 0 or reference.shape[-1] != labels):
-        return f"must have a last axis of {labels} labels in its reference, got shape {reference.shape}"
-    known = reference[reference != IGNORED]
-    if known.size and (known.min() < 0 or known.max() > most):
-        return f"{wanted}, got {reference.dtype} {reference.shape} from {known.min()} to {known.max()}"
-    return None
 
 
 def _checked(workload: Workload, case: Case, reference: np.ndarray, prediction: np.ndarray) -> np.ndarray:

@@ -20,7 +20,8 @@ from autoopt.nets.weights import find_weights, weights_digest
 from autoopt.study.limits import GUARDS, SUBGROUP, is_guard
 from autoopt.study.result import OBJECTIVES
 from autoopt.study.space import Space, load_space, shipped_spaces
-from autoopt.workloads.contract import MODEL, Workload, load_workload
+from autoopt.workloads.contract import Workload
+from autoopt.workloads.loading import MODEL, load_workload
 
 LEAST_FREE_BYTES = 500_000_000
 """Room a search wants on the disk before it starts: a few dozen artifacts of a small net."""

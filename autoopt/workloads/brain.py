@@ -23,7 +23,7 @@ from autoopt.core.configuration import digest
 from autoopt.core.parameters import Parameter
 from autoopt.errors import BadData, DataError
 from autoopt.inference.pipeline import Pipeline
-from autoopt.workloads.brain_augment import augment
+from autoopt.workloads.augment.brain import augment
 from autoopt.workloads.contract import IGNORED, SPLITS, Case, Recipe, Sample, SplitName, Workload
 from autoopt.workloads.data.table import (
     FRACTIONS,

@@ -13,7 +13,7 @@ from autoopt.compress.matrix import FAILED, REFUSED, SAME, WORKS, Cell
 from autoopt.measure.host import current_host
 from autoopt.report import matrix_text
 from autoopt.testing import workload_problems
-from autoopt.workloads.contract import load_workload
+from autoopt.workloads.loading import load_workload
 from autoopt.workloads.networks.families import NETS, SOURCE
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "matrix.csv"

@@ -16,7 +16,7 @@ from autoopt.errors import Unsupported
 from autoopt.measure.host import current_host
 from autoopt.report import layer_ranking
 from autoopt.report.layer_ranking import LayerRanking
-from autoopt.workloads.contract import load_workload
+from autoopt.workloads.loading import load_workload
 from tests import tiny
 
 NAMES = st.lists(

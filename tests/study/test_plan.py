@@ -12,7 +12,7 @@ from autoopt.core.store import Store
 from autoopt.study import plan as planning
 from autoopt.study.plan import Plan, seconds_left, timed_call_s
 from autoopt.study.request import Request, prepare
-from autoopt.workloads.contract import load_workload
+from autoopt.workloads.loading import load_workload
 from tests import tiny
 
 pytest.importorskip("torch")

@@ -16,8 +16,9 @@ from autoopt.errors import BadData, DataError
 from autoopt.inference.pipeline import predict
 from autoopt.study.space import load_space
 from autoopt.workloads import brain
-from autoopt.workloads.brain_augment import augment
-from autoopt.workloads.contract import IGNORED, Sample, check_workload
+from autoopt.workloads.augment.brain import augment
+from autoopt.workloads.checks import check_workload
+from autoopt.workloads.contract import IGNORED, Sample
 from autoopt.workloads.networks.resunet import build_resunet
 
 SHAPE = (24, 28, 12)

@@ -11,7 +11,8 @@ import pytest
 
 from autoopt.errors import BadData, DataError
 from autoopt.workloads import cardiac
-from autoopt.workloads.contract import IGNORED, check_workload
+from autoopt.workloads.checks import check_workload
+from autoopt.workloads.contract import IGNORED
 from autoopt.workloads.networks.unet import DIVISOR
 
 SHAPE = (3, 20, 24)

@@ -12,7 +12,8 @@ from PIL import Image
 from autoopt.errors import BadData, DataError
 from autoopt.nets.baseline import shrink_factors
 from autoopt.workloads import dfu
-from autoopt.workloads.contract import SPLITS, Sample, check_workload
+from autoopt.workloads.checks import check_workload
+from autoopt.workloads.contract import SPLITS, Sample
 
 
 def write_data(folder: Path, manifest: bool = True) -> Path:

@@ -14,7 +14,7 @@ from PIL import Image
 from autoopt.core.configuration import digest
 from autoopt.errors import BadData, DataError
 from autoopt.workloads import histo
-from autoopt.workloads.contract import check_workload
+from autoopt.workloads.checks import check_workload
 from autoopt.workloads.data.folder import load_folder, read_grey, read_rgb
 
 SIZE = (12, 10)

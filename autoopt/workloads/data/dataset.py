@@ -27,7 +27,7 @@ import numpy as np
 
 from autoopt.core.configuration import digest
 from autoopt.errors import BadData, DataError
-from autoopt.workloads.contract import Case, Sample, SplitName, Splits, Task, split_by_group
+from autoopt.workloads.contract import Case, Sample, SplitName, Splits, Task
 from autoopt.workloads.data.layouts import find_items
 from autoopt.workloads.data.layouts.archives import read_array
 from autoopt.workloads.data.layouts.headers import Geometry, read_headers
@@ -36,6 +36,7 @@ from autoopt.workloads.data.layouts.maps import LabelMaps, absent_labels, read_l
 from autoopt.workloads.data.pictures import read_picture
 from autoopt.workloads.data.table import FRACTIONS, Row, build_splits, data_digest, finish_rows, raise_problems
 from autoopt.workloads.data.volumes import read_volume
+from autoopt.workloads.splitting import split_by_group
 
 JUDGED: tuple[SplitName, ...] = ("val", "test")
 """Splits that are scored: a label that a case has must be in each of them."""

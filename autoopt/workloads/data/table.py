@@ -16,7 +16,8 @@ from pathlib import Path
 from autoopt.core.configuration import digest
 from autoopt.core.store import file_digest
 from autoopt.errors import DataError, StorageError
-from autoopt.workloads.contract import SPLITS, Case, SplitName, Splits, split_by_group
+from autoopt.workloads.contract import SPLITS, Case, SplitName, Splits
+from autoopt.workloads.splitting import split_by_group
 
 MANIFEST, DEMO = "manifest.csv", "demo.json"
 FRACTIONS: dict[SplitName, float] = {"train": 0.70, "val": 0.15, "test": 0.15}

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, cast
 from autoopt.core.configuration import Scalar
 from autoopt.core.parameters import Parameter
 from autoopt.errors import WorkloadError
-from autoopt.workloads.contract import Workload, find_function
+from autoopt.workloads.contract import Workload
+from autoopt.workloads.loading import find_function
 from autoopt.workloads.models import sources
 from autoopt.workloads.models.sources import Shape
 

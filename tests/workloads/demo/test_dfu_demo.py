@@ -12,8 +12,9 @@ from PIL import Image
 
 from autoopt.nets.weights import load_weights, read_info
 from autoopt.workloads import dfu
-from autoopt.workloads.contract import SPLITS, SplitName, Workload, load_workload
+from autoopt.workloads.contract import SPLITS, SplitName, Workload
 from autoopt.workloads.demo import dfu_demo
+from autoopt.workloads.loading import load_workload
 
 DIGEST = "a38f9c6b3b3810c03bfe27cb8cb2c905f284cb3c4571cffaf7561bbb53c76ca7"
 MARGIN = 0.08

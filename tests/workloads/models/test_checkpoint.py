@@ -10,7 +10,7 @@ import pytest
 
 from autoopt.errors import WorkloadError
 from autoopt.testing import workload_problems
-from autoopt.workloads.contract import load_workload
+from autoopt.workloads.loading import load_workload
 from autoopt.workloads.models.checkpoint import matches
 
 

@@ -14,7 +14,8 @@ from autoopt.errors import WorkloadError
 from autoopt.inference.pipeline import Pipeline, predict
 from autoopt.nets.weights import load_weights
 from autoopt.testing import workload_problems
-from autoopt.workloads.contract import Workload, load_workload
+from autoopt.workloads.contract import Workload
+from autoopt.workloads.loading import load_workload
 from autoopt.workloads.models.bundle_config import build_network, read_config
 from autoopt.workloads.models.bundle_settings import read_settings
 

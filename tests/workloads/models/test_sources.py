@@ -13,7 +13,7 @@ from autoopt.errors import WeightsError, WorkloadError
 from autoopt.inference.pipeline import predict
 from autoopt.nets.weights import load_weights
 from autoopt.testing import workload_problems
-from autoopt.workloads.contract import load_workload
+from autoopt.workloads.loading import load_again, load_workload
 from autoopt.workloads.models.bundle_config import build_network
 
 torch = pytest.importorskip("torch")
@@ -79,7 +79,7 @@ def test_an_onnx_file_is_a_workload(tmp_path: Path, stacks: Path) -> None:
     )
     assert workload.pipeline.tile == (32, 32) and workload.weights == path
     assert workload_problems(workload) == []
-    assert workload.origin is not None and workload.origin.load().data_digest == workload.data_digest
+    assert workload.origin is not None and load_again(workload.origin).data_digest == workload.data_digest
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from autoopt.workloads.contract import IGNORED, Sample
+from autoopt.workloads.identity import plain_name
 
 LARGEST_TURN = 0.25
 """Radians about each axis; a head may lie askew, but not on its side."""
@@ -22,6 +23,7 @@ BIAS = 0.35
 KNOTS = 6
 
 
+@plain_name("brain-1")
 def augment(sample: Sample, random: np.random.Generator) -> Sample:
     """Another head, float32 (x, y, z, 1) in 0..1 in RAS order: moved, mirrored, with another contrast, coil and noise.
 
