@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,16 +20,11 @@ from autoopt.core.parameters import Parameter
 from autoopt.errors import BadData, DataError
 from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.augment.cardiac import augment
-from autoopt.workloads.contract import SPLITS, Case, Recipe, Sample, SplitName, Workload
-from autoopt.workloads.data.table import (
-    MANIFEST,
-    Row,
-    build_splits,
-    data_digest,
-    finish_rows,
-    raise_problems,
-    read_table,
-)
+from autoopt.workloads.contract import Recipe, Sample, Workload
+from autoopt.workloads.data.arrays import read_arrays
+from autoopt.workloads.data.cases import Item, check_folder, data_digest, raise_problems, split_items, to_splits
+from autoopt.workloads.data.layouts.archives import find_archives
+from autoopt.workloads.data.manifest import MANIFEST
 from autoopt.workloads.networks.unet import build_unet
 
 if TYPE_CHECKING:
@@ -46,7 +41,6 @@ OPTIONS: Mapping[str, Parameter] = {
     )
 }
 LABELS = ("background", "rv", "myocardium", "lv")
-COLUMNS = ("name", "patient", "split")
 TILE = (160, 160)
 """The heart is in the middle of a short-axis image: in the public training stacks no label is further than 62 pixels
 from it, so this leaves a margin of 18."""
@@ -75,24 +69,17 @@ def workload(data: Path, base: int = BASE) -> Workload:
     Its latency is that of one network call, one slice: a stack is 6 to 17 of these calls, one after the other, so the
     time of a stack says as much about the patient as about the model. Raises DataError with everything that is wrong.
     """
-    rows = _rows(data)
-
-    def files(row: Row) -> tuple[Path]:
-        return (data / f"{row.name}.npz",)
-
-    def case(row: Row) -> Case:
-        return Case(row.name, row.group, lambda: read(*files(row)), row.tags)
-
+    items = _items(data)
     return Workload(
         name="cardiac" if base == BASE else f"cardiac-base{base}",
         task="segmentation",
         labels=LABELS,
         build=partial(build, base),
         pipeline=PIPELINE,
-        splits=build_splits(rows, case),
+        splits=to_splits(items, lambda item: read(item.images[0].path)),
         metrics=("dice_foreground", "dice_rv", "dice_myocardium", "dice_lv", "hd95_px"),
         recipe=recipe(base),
-        data_digest=data_digest(data, rows, files),
+        data_digest=data_digest(data, items),
         latency="call",
     )
 
@@ -137,7 +124,7 @@ def build(base: int = BASE) -> torch.nn.Module:
 
 def read(path: Path) -> Sample:
     """One stack: float32 (slices, height, width, 1) and its label map. Raises BadData naming the file."""
-    image, label = _arrays(path)
+    image, label = read_arrays(path, ("image", "label"))
     if image.ndim != 3 or image.size == 0:
         raise BadData(f"{path}: image must be (slices, height, width) and no size may be 0, it is {image.shape}")
     if label.shape != image.shape:
@@ -153,50 +140,12 @@ def read(path: Path) -> Sample:
     return Sample(image.astype(np.float32)[..., np.newaxis], label.astype(np.uint8))
 
 
-def _rows(data: Path) -> list[Row]:
-    """The cases that the manifest lists. Raises DataError with everything that is wrong with it and the files."""
-    if not data.is_dir():
-        raise DataError(f"the data folder must be a folder, {data} is {'a file' if data.exists() else 'not there'}")
-    manifest = data / MANIFEST
-    if not manifest.is_file():
-        raise DataError(f"{data} must hold {MANIFEST} with the columns {', '.join(COLUMNS)}, it is not there")
-    lines, problems = read_table(manifest, COLUMNS)
+def _items(data: Path) -> list[Item]:
+    """The cases that the manifest lists, each with a split. Opens no stack."""
+    check_folder(data)
+    if not (data / MANIFEST).is_file():
+        raise DataError(f"{data} must hold {MANIFEST} with the columns name, patient, split, it is not there")
+    problems: list[str] = []
+    items = find_archives(data, problems, group="patient")
     raise_problems(problems)
-    there = {path.stem for path in data.glob("*.npz")}
-    rows, seen = [], set[str]()
-    for number, line in enumerate(lines, start=2):
-        faults = _line_faults(line, seen, there)
-        problems += [f"{manifest} line {number}: {fault}" for fault in faults]
-        seen.add(line["name"])
-        if not faults:
-            tags = {key: value for key, value in line.items() if key not in COLUMNS}
-            rows.append(Row(line["name"], line["patient"], cast(SplitName, line["split"]), tags))
-    problems += [f"{manifest} must list every stack, {name}.npz is missing" for name in sorted(there - seen)]
-    raise_problems(problems)
-    return finish_rows(manifest, rows)
-
-
-def _line_faults(line: Mapping[str, str], seen: set[str], there: set[str]) -> list[str]:
-    name, patient, split = (line[column] for column in COLUMNS)
-    faults = []
-    if name in seen:
-        faults.append(f"name {name!r} is there twice")
-    elif name not in there:
-        faults.append(f"name must be that of a file of the folder without .npz; there is no {name!r}")
-    if not patient:
-        faults.append("patient must not be empty")
-    if split not in SPLITS:
-        faults.append(f"split must be train, val, test or calibration, got {split!r}")
-    return faults
-
-
-def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The two arrays of a file."""
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            there = list(arrays)
-            if {"image", "label"} <= set(there):
-                return arrays["image"], arrays["label"]
-    except Exception as error:  # the readers of zip, zlib and numpy raise many kinds for broken files: name the file
-        raise BadData(f"{path} must be an npz file that can be read: {error}") from error
-    raise BadData(f"{path} must hold the arrays image and label, it holds {', '.join(there) or 'none'}")
+    return split_items(data, items)

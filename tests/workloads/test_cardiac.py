@@ -76,10 +76,10 @@ def _edit(old: str, new: str) -> Callable[[Path], None]:
         (lambda folder: (folder / "manifest.csv").unlink(), r"must hold manifest.csv with the columns name, patient,"),
         (_edit("name,patient", "name,person"), r"patient missing, it has name, person, split, phase"),
         (_edit("p8-ES,p8,val", "p8-ES,p8,test"), r"'p8' is in val and, with p8-ES, in test: give all cases"),
-        (_edit("p8-ES,p8,val", "p8-ES,p8,validation"), r"line 19: split must be train, val, test or calibration, got"),
+        (_edit("p8-ES,p8,val", "p8-ES,p8,vla"), r"line 19: split must be train, val, test or calibration, got"),
         (_edit("p8-ES,p8,val", "p8-ES,,val"), r"line 19: patient must not be empty"),
         (_edit("p8-ES,p8,val", "p8-ED,p8,val"), r"line 19: name 'p8-ED' is there twice"),
-        (_edit("p8-ES,p8,val,ES\n", ""), r"must list every stack, p8-ES.npz is missing"),
+        (_edit("p8-ES,p8,val,ES\n", ""), r"must list every file, p8-ES is missing"),
         (_edit("p8-ES,", "../p8-ES,"), r"line 19: name must be that of a file .* there is no '../p8-ES'"),
         (lambda folder: (folder / "p3-ED.npz").unlink(), r"there is no 'p3-ED'"),
         (_edit(",val,", ",train,"), r"none are in val"),
@@ -123,7 +123,7 @@ IMAGE, LABEL = np.ones(SHAPE, np.float32), np.zeros(SHAPE, np.uint8)
         ({"image": IMAGE, "label": LABEL + 4}, "label must be 0 to 3, it is 4 to 4"),
         ({"image": IMAGE, "label": LABEL.astype(int) - 1}, "label must be 0 to 3, it is -1 to -1"),
         ({"image": IMAGE, "label": IMAGE}, "label must hold integers, it holds float32"),
-        ({"image": np.array([{}]), "label": LABEL}, "must be an npz file that can be read: Object arrays"),
+        ({"image": np.array([{}]), "label": LABEL}, "must be a whole npz file without objects: Object arrays"),
     ],
 )
 def test_refuses_wrong_arrays(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from autoopt.workloads.data.table import write_demo
 from autoopt.workloads.demo.brain_phantom import Scan, draw_head, scan_head
-from autoopt.workloads.demo.histo_canvas import Draw
+from autoopt.workloads.demo.canvas import Draw
+from autoopt.workloads.demo.folders import write_demo
 
 GENERATOR = "brain-demo"
 VERSION = 1

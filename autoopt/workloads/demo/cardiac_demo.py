@@ -17,8 +17,8 @@ from typing import Literal
 
 import numpy as np
 
-from autoopt.workloads.data.table import write_demo
-from autoopt.workloads.demo.histo_canvas import Array, Draw
+from autoopt.workloads.demo.canvas import Array, Draw
+from autoopt.workloads.demo.folders import write_demo
 
 GENERATOR = "cardiac-demo"
 VERSION = 1

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from autoopt.workloads.data.table import write_demo
-from autoopt.workloads.demo.histo_canvas import SIZE as CANVAS
-from autoopt.workloads.demo.histo_canvas import Array, Draw, spline
+from autoopt.workloads.demo.canvas import SIZE as CANVAS
+from autoopt.workloads.demo.canvas import Array, Draw, spline
+from autoopt.workloads.demo.folders import write_demo
 
 GENERATOR = "dfu-demo"
 VERSION = 1

@@ -13,8 +13,8 @@ import numpy as np
 
 from autoopt.core.process import Child, serve
 from autoopt.errors import TrialError
-from autoopt.workloads.data.table import write_demo
-from autoopt.workloads.demo.histo_canvas import Draw
+from autoopt.workloads.demo.canvas import Draw
+from autoopt.workloads.demo.folders import write_demo
 from autoopt.workloads.demo.histo_tissue import Patient, draw_tile
 
 GENERATOR = "histo-demo"

@@ -17,7 +17,7 @@ from autoopt.nets.weights import load_weights, read_info
 from autoopt.workloads import histo
 from autoopt.workloads.contract import SPLITS, Workload
 from autoopt.workloads.demo import histo_demo
-from autoopt.workloads.demo.histo_canvas import SIZE, blur
+from autoopt.workloads.demo.canvas import SIZE, blur
 from autoopt.workloads.loading import load_workload
 
 DIGEST = "6beb416faae0f4313a2f1da9836a94d2ecba12b37641d06dc5c89944578db1b4"
