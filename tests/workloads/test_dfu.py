@@ -13,7 +13,7 @@ from autoopt.errors import BadData, DataError
 from autoopt.nets.baseline import shrink_factors
 from autoopt.workloads import dfu
 from autoopt.workloads.checks import check_workload
-from autoopt.workloads.contract import SPLITS, Sample
+from autoopt.workloads.contract import SPLITS
 
 
 def write_data(folder: Path, manifest: bool = True) -> Path:
@@ -102,17 +102,6 @@ def test_a_truncated_photo_is_named(tmp_path: Path) -> None:
     case = next(case for case in dfu.workload(folder).splits.val if case.id == "ulcer/p13.jpg")
     with pytest.raises(BadData, match=r"ulcer/p13\.jpg must be a picture that can be read"):
         case.read()
-
-
-def test_augmenting_keeps_size_range_and_label() -> None:
-    """Another photo has the size, the range of values and the label of the first, and is not it."""
-    image = np.random.default_rng(1).uniform(0, 255, (128, 128, 3)).astype(np.float32)
-    random = np.random.default_rng(2)
-    for _ in range(10):
-        other = dfu.augment(Sample(image, np.array(1)), random)
-        assert other.image.shape == image.shape and int(other.reference) == 1
-        assert other.image.min() >= 0 and other.image.max() <= 255
-        assert not np.allclose(other.image, image)
 
 
 @pytest.mark.parametrize(

@@ -244,23 +244,6 @@ def test_files_that_break_later_are_named(tmp_path: Path) -> None:
         case.read()
 
 
-def test_augmentation_keeps_image_and_mask_together() -> None:
-    """An augmented tile keeps its shape and its mask stays on its gland, and the seed decides everything."""
-    rows, columns = np.mgrid[0:64, 0:64]
-    mask = ((rows - 24) ** 2 + (columns - 36) ** 2 < 200).astype(np.uint8)
-    image = np.where(mask[..., np.newaxis], np.uint8(90), np.uint8(210)).repeat(3, axis=2)
-    sample = histo.Sample(image, mask)
-
-    for seed in range(20):
-        moved = histo.augment(sample, np.random.default_rng(seed))
-        again = histo.augment(sample, np.random.default_rng(seed))
-
-        assert (moved.image.shape, moved.reference.shape) == (image.shape, mask.shape)
-        np.testing.assert_array_equal(moved.image, again.image)
-        threshold = (moved.image.min() + moved.image.max()) / 2
-        assert ((moved.image.mean(axis=-1) < threshold) == moved.reference).mean() > 0.97
-
-
 def test_the_net_fits_the_pipeline() -> None:
     """The U-Net has about two million parameters and gives logits of the pipeline's shape."""
     torch = pytest.importorskip("torch")

@@ -21,7 +21,8 @@ from autoopt.errors import WorkloadError
 from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.data.dataset import Dataset
-from autoopt.workloads.models import sources
+from autoopt.workloads.models.assemble import OPTIONS as COMMON_OPTIONS
+from autoopt.workloads.models.assemble import Shape, check_affine, dataset_of, pipeline_of, split_names, workload_of
 from autoopt.workloads.models.bundle_config import (
     HOW_TO_TRUST,
     TARGET,
@@ -34,13 +35,12 @@ from autoopt.workloads.models.bundle_config import (
 )
 from autoopt.workloads.models.bundle_settings import read_settings
 from autoopt.workloads.models.bundle_step import Settings
-from autoopt.workloads.models.sources import Shape
 
 if TYPE_CHECKING:
     import torch
 
 OPTIONS: Mapping[str, Parameter] = {
-    **sources.OPTIONS,
+    **COMMON_OPTIONS,
     "trust": Parameter("flag", False, "run any code that the bundle's configuration names"),
     "ignore": Parameter("text", None, "transforms, or TRANSFORM.ARGUMENT, that may be left out", nullable=True),
 }
@@ -65,13 +65,13 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
     named = _labels(config, classes)
     if "labels" not in options and named:
         options = {**options, "labels": ",".join(named)}
-    dataset = sources.dataset_of(data, options)
+    dataset = dataset_of(data, options)
     settings = read_settings(
         config,
         channels=channels or dataset.channels,
         classes=len(dataset.labels),
         dimensions=dataset.dimensions,
-        dropped=sources.split(str(options.get("ignore") or "")),
+        dropped=split_names(str(options.get("ignore") or "")),
     )
     threshold = _single_threshold(settings, classes, dataset)
     shape = Shape(channels, 2 if threshold is not None else classes, None if "tile" in options else settings.tile)
@@ -80,7 +80,7 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
     maker = partial(build, str(folder), trusted, digest=file_digest(config.path))
     if threshold is not None:
         maker = partial(build_binary, str(folder), trusted, threshold, digest=file_digest(config.path))
-    return sources.workload_of(dataset, pipeline, options, folder.name, build=maker, weights=_weights(folder))
+    return workload_of(dataset, pipeline, options, folder.name, build=maker, weights=_weights(folder))
 
 
 def build_binary(folder: str, trust: bool, threshold: float, *, digest: str) -> torch.nn.Module:
@@ -168,11 +168,13 @@ def _pipeline(
     fields = {name: value for name, value in fields.items() if name not in options}
     activation = fields.pop("activation", None)
     options = options if activation is None else {**options, "activation": activation}
-    pipeline = sources.pipeline_of(dataset, shape, options, source)
+    pipeline = pipeline_of(dataset, shape, options, source)
     try:
-        return sources.checked(replace(pipeline, **fields), dataset, source)
+        pipeline = replace(pipeline, **fields)
     except ValueError as error:
         raise WorkloadError(f"{source}: {error}") from error
+    check_affine(pipeline, dataset, source)
+    return pipeline
 
 
 def _weights(folder: Path) -> Path | None:

@@ -10,10 +10,10 @@ from autoopt.core.configuration import Scalar
 from autoopt.core.parameters import Parameter
 from autoopt.errors import WorkloadError
 from autoopt.workloads.contract import Workload
-from autoopt.workloads.models import sources
-from autoopt.workloads.models.sources import Shape
+from autoopt.workloads.models.assemble import OPTIONS as COMMON_OPTIONS
+from autoopt.workloads.models.assemble import Shape, dataset_of, pipeline_of, task_of, workload_of
 
-OPTIONS: Mapping[str, Parameter] = sources.OPTIONS
+OPTIONS: Mapping[str, Parameter] = COMMON_OPTIONS
 SUFFIX = ".onnx"
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 MOST_NAMES = 5
@@ -27,10 +27,10 @@ def matches(model: str) -> bool:
 def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
     """The model in the file on the cases in `data`. Raises WorkloadError or DataError with what does not fit."""
     path = Path(model)
-    shape = read_shape(path, sources.task_of(options))
-    dataset = sources.dataset_of(data, options)
-    pipeline = sources.pipeline_of(dataset, shape, options, path.name)
-    return sources.workload_of(dataset, pipeline, options, path.stem, build=None, graph=path, weights=path)
+    shape = read_shape(path, task_of(options))
+    dataset = dataset_of(data, options)
+    pipeline = pipeline_of(dataset, shape, options, path.name)
+    return workload_of(dataset, pipeline, options, path.stem, build=None, graph=path, weights=path)
 
 
 def read_shape(path: Path, task: str) -> Shape:

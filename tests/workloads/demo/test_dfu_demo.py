@@ -86,20 +86,6 @@ def test_second_call_returns_at_once(demo: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in demo.rglob("*")}
 
 
-def test_interrupted_making_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When making ends half-way there is no folder, not even a temporary one."""
-
-    def broken(photo: dfu_demo.Photo, index: int) -> np.ndarray:
-        if index == 1:
-            raise KeyboardInterrupt
-        return np.zeros((8, 8, 3), np.uint8)
-
-    monkeypatch.setattr(dfu_demo, "draw_patch", broken)
-    with pytest.raises(KeyboardInterrupt):
-        dfu_demo.write(tmp_path / "demo")
-    assert list(tmp_path.iterdir()) == []
-
-
 def thumbnails(workload: Workload, *splits: SplitName, size: int = 8) -> tuple[np.ndarray, np.ndarray]:
     """Means over `size` x `size` blocks of every picture, and the labels."""
     samples = [case.read() for split in splits for case in workload.splits[split]]
