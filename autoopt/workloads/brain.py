@@ -54,23 +54,24 @@ OPTIONS: Mapping[str, Parameter] = {
     "spacing_mm": Parameter(
         "number",
         SPACING_MM,
-        "voxel size that the network sees; the published study has 1, at eight times the cost",
+        "voxel size that the network works on, in mm; the published study has 1, at eight times the cost",
         low=1.0,
         high=4.0,
     ),
 }
 DIVISORS = {RESUNET: DIVISOR, SWIN_UNETR: 32}
-"""What the sizes of a tile are multiples of."""
+"""By network: the sizes of a tile must be multiples of this."""
 LABELS = ("background", "brain")
 MASK_ENDINGS = ("_brainmask", "")
-"""Of the name of a mask, after that of its image."""
+"""What the name of a mask may have after that of its image."""
 FIRST_SLICE, LAST_SLICE = "first_full_slice", "last_full_slice"
 FIELD_MM = (256.0, 256.0, 160.0)
-"""The field of view of nearly every clinical head scan."""
+"""The field of view of nearly every clinical head scan, in RAS order."""
 LARGEST_TILE = 128
 """The published size; larger tiles need gigabytes."""
 TRAINING_SHARE = 0.85
-"""Of the field that a tile has, in training as in use: instance norm must see the same share of air and head."""
+"""The share of the field of view that a tile covers, in training as in use: instance norm depends on how much of a
+tile is air."""
 EPOCHS, SAMPLES_PER_EPOCH = 24, 48
 LEARNING_RATE = 2e-3
 """For the default width. A narrower net needs more and larger steps, and each of them is cheaper."""
@@ -82,10 +83,10 @@ Slices = tuple[int, int]
 
 
 def workload(data: Path, width: int = WIDTH, spacing_mm: float = SPACING_MM, net: str = RESUNET) -> Workload:
-    """The workload on the volumes in `data`, with a `net` of `width` that sees voxels of `spacing_mm`.
+    """The workload on the volumes in `data`: a `net` of `width` channels that works on voxels of `spacing_mm`.
 
-    Its latency is that of a whole case, resampling and post-processing included. Raises DataError with
-    everything that is wrong with names, manifest and headers; decodes no voxels.
+    What is timed is a whole case, resampling and post-processing included. Raises DataError with everything that is
+    wrong with names, manifest and headers; decodes no voxels.
     """
     items, slices = _items(data)
     narrower = WIDTH / width if net == RESUNET else 1.0
@@ -122,7 +123,7 @@ def write_demo(folder: Path) -> None:
 
 
 def demo_options() -> Mapping[str, Any]:
-    """The options of the shipped baseline: a ResUNet of half a million parameters that sees voxels of 3 mm."""
+    """The options of the shipped baseline: a ResUNet of half a million parameters on voxels of 3 mm."""
     return {"width": 4, "spacing_mm": 3.0}
 
 
@@ -134,7 +135,7 @@ def build(width: int = WIDTH, net: str = RESUNET) -> torch.nn.Module:
 
 
 def pipeline(spacing_mm: float = SPACING_MM, net: str = RESUNET) -> Pipeline:
-    """The published pipeline (Thakur et al. 2022) at a voxel size: resample, clip and scale, tile, clean up."""
+    """The published pipeline (Thakur et al. 2022): resample to `spacing_mm`, clip and scale, tile, clean up."""
     return Pipeline(
         task="segmentation",
         classes=len(LABELS),
@@ -175,7 +176,7 @@ def _name(width: int, spacing_mm: float, net: str) -> str:
 
 
 def _tile(spacing_mm: float, divisor: int) -> tuple[int, ...]:
-    """Multiples of the network's divisor within `TRAINING_SHARE` of the usual field of view, up to a limit."""
+    """The size of a tile: the largest multiples of `divisor` within `TRAINING_SHARE` of the field, up to a limit."""
     whole = (math.ceil(min(field / spacing_mm, LARGEST_TILE) / divisor) * divisor for field in FIELD_MM)
     return tuple(max(1, int(size * TRAINING_SHARE) // divisor) * divisor for size in whole)
 

@@ -34,7 +34,7 @@ SUMMARY = "heart segmentation of short-axis cine MRI: 2D U-Net slice by slice, 1
 DEMO_WEIGHTS = Path(__file__).parent / "weights" / "cardiac-demo.safetensors"
 BASE = 64
 EPOCHS, FEWEST_EPOCHS, MOST_EPOCHS = 10, 4, 60
-"""Of a net with `BASE` channels, of wider and of narrower ones."""
+"""Epochs for `BASE` channels; the fewest for wider networks and the most for narrower ones."""
 OPTIONS: Mapping[str, Parameter] = {
     "base": Parameter(
         "integer", BASE, "channels of the U-Net's first block; 64 makes 31 million parameters", low=4, high=128
@@ -59,15 +59,15 @@ PIPELINE = Pipeline(
     fit="center",
     sliced=True,
 )
-"""Values of MRI mean nothing by themselves: each stack is scaled by its own percentiles. No spacing: the files have
-none, and the network sees one slice at a time anyway, because slices lie much further apart than pixels."""
+"""Intensities of MRI have no unit, so each stack is scaled by its own percentiles. No spacing: the files have none, and
+the network works slice by slice anyway, because slices lie much further apart than pixels."""
 
 
 def workload(data: Path, base: int = BASE) -> Workload:
     """The workload on the stacks in `data`, with a U-Net whose first block has `base` channels.
 
-    Its latency is that of one network call, one slice: a stack is 6 to 17 of these calls, one after the other, so the
-    time of a stack says as much about the patient as about the model. Raises DataError with everything that is wrong.
+    What is timed is one network call, one slice: a stack is 6 to 17 of these calls, so the time of a stack would say as
+    much about the patient as about the model. Raises DataError with everything that is wrong; opens no stack.
     """
     items = _items(data)
     return Workload(
@@ -87,11 +87,11 @@ def workload(data: Path, base: int = BASE) -> Workload:
 def recipe(base: int) -> Recipe:
     """How the U-Net whose first block has `base` channels is trained.
 
-    With 31 million parameters a window takes about 1.4 s on two cores with AVX2: 10 epochs of 8 slices a stack are 40
-    minutes. A narrower net may see more. Windows are a good half of the tile's area: as much context as a heart
-    needs, shifted at random, and more of them in the time. In short trials of narrow nets on the public training
-    stacks such windows were better than whole tiles for the same time, batches of 4 better than of 8, and the learning
-    rate had to be higher than what is usual for the wide net.
+    With 31 million parameters a window takes about 1.4 s on two cores with AVX2: 10 epochs of 8 slices a stack take 40
+    minutes. A narrower network has time for more. Windows have a good half of the tile's area: as much context as a
+    heart needs, shifted at random, and more of them in the same time. In short trials of narrow networks on the public
+    training stacks such windows were better than whole tiles for the same time, batches of 4 better than of 8, and the
+    learning rate had to be higher than what is usual for the wide network.
     """
     return Recipe(
         epochs=min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(EPOCHS * (BASE / base) ** 2))),

@@ -1,8 +1,8 @@
 """dfu: is there an ulcer in a photo of the foot? Classification of patches.
 
 The data folder holds pictures in sub-folders and `manifest.csv` with the columns `file` (relative to the folder),
-`label` (0 skin, 1 ulcer), `split` (train, val, test or calibration) and `group` (photos that must not be parted: of one
-patient, or alike); further columns become tags. Without a manifest the sub-folders `skin` and `ulcer` are the
+`label` (0 skin, 1 ulcer), `split` (train, val, test or calibration) and `group` (the patient, or photos that look
+alike: never in two splits); further columns become tags. Without a manifest the sub-folders `skin` and `ulcer` are the
 labels, every file counts as a group of its own, and the files are split 70 / 15 / 15.
 """
 
@@ -43,7 +43,7 @@ SUMMARY = "foot ulcer or skin in patches of photos: classification, 128x128x3, t
 DEMO_WEIGHTS = Path(__file__).parent / "weights" / "dfu-demo.safetensors"
 LABELS = ("skin", "ulcer")
 FILE, LABEL = "file", "label"
-"""Columns of the manifest beside `split` and `group`."""
+"""Columns of the manifest, beside `split` and `group`."""
 TILE = (128, 128)
 MEAN, STD = (0.70, 0.53, 0.45), (0.18, 0.16, 0.15)
 """Typical of photos of skin; constants, so that the pipeline does not depend on the data."""
@@ -73,7 +73,7 @@ class _Net:
     coarse: bool = True
 
 
-# As many epochs as two slow cores get through in a quarter of an hour.
+# As many epochs as two slow cores train in a quarter of an hour.
 NETS = {
     "vgg11": _Net(classifiers.vgg11, 12, 1e-3),
     "densenet121": _Net(classifiers.densenet121, 24, 1e-3),
@@ -143,7 +143,7 @@ def _items(data: Path) -> list[Item]:
         except BadData as error:
             problems.append(error.message)
     raise_problems(problems)
-    # Not class by class: so it was from the beginning, and other splits would be other data.
+    # Not class by class, as it always was: other splits would make the same folder other data.
     return split_items(data, items, lambda chosen: _missing_labels(data, chosen), by_class=False)
 
 

@@ -88,7 +88,7 @@ def build() -> torch.nn.Module:
 
 
 def build_linear_unet() -> torch.nn.Module:
-    """The U-Net with linear attention, fresh weights, of the same shapes; 0.6 million parameters."""
+    """The U-Net with linear attention and fresh weights: the same shapes, 0.6 million parameters."""
     return attention.linear_unet(PIPELINE.channels, len(LABELS))
 
 

@@ -14,8 +14,8 @@ from autoopt.workloads.identity import plain_name
 def augment(sample: Sample, random: np.random.Generator) -> Sample:
     """Another slice: turned, scaled, sheared, shifted and mirrored, with another contrast, coil and noise.
 
-    The image is float32 (height, width, 1) in 0..1, the reference (height, width); what comes from beyond
-    the edge is `IGNORED`. Shifts and smooth fields are shares of the size, so that a coarse slice is moved alike.
+    The image is float32 (height, width, 1) in 0..1, the reference (height, width), `IGNORED` beyond the edge. Shifts
+    and smooth fields are shares of the size, so that a slice of reduced resolution is moved in the same way.
     """
     image, reference = _moved(sample.image[..., 0], sample.reference, random)
     return Sample(_exposed(image, random)[..., np.newaxis], reference)
@@ -35,7 +35,7 @@ def _moved(image: np.ndarray, reference: np.ndarray, random: np.random.Generator
     sizes = np.array(image.shape)
     centre = (sizes - 1) / 2
     offset = centre + sizes * random.uniform(-0.05, 0.05, size=2) - matrix @ centre
-    # Mirrored tissue beyond the edge looks like tissue; nobody has labelled it.
+    # Beyond the edge the image is mirrored, which looks like tissue, but nobody labelled it.
     moved = affine_transform(image, matrix, offset, order=1, mode="mirror", output=np.float32)
     labels = affine_transform(reference, matrix, offset, order=0, mode="constant", cval=IGNORED)
     return moved, labels

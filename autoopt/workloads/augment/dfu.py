@@ -12,7 +12,7 @@ from autoopt.workloads.identity import plain_name
 
 @plain_name("dfu-1")
 def augment(sample: Sample, random: np.random.Generator) -> Sample:
-    """Another photo: mirrored, turned, zoomed and moved, under another lamp, a part of it hidden now and then."""
+    """Another photo: mirrored, turned, zoomed and moved, under another lamp, sometimes partly covered."""
     image = sample.image
     turns, mirrored = int(random.integers(4)), bool(random.integers(2))
     image = np.rot90(image, turns)
@@ -51,7 +51,7 @@ def _relit(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def _hidden(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """With a grey rectangle over up to a ninth of it (DeVries and Taylor 2017)."""
+    """With a grey rectangle over up to a ninth of its area (Cutout, DeVries and Taylor 2017)."""
     image = image.copy()
     sizes = [int(random.integers(size // 8, size // 3 + 1)) for size in image.shape[:2]]
     top, left = (int(random.integers(have - size + 1)) for have, size in zip(image.shape[:2], sizes, strict=True))

@@ -69,7 +69,7 @@ def read_picture_header(path: Path) -> PictureHeader:
             pages = 1 if kind in LOSSY else getattr(image, "n_frames", 1)
             turned = "exif" in image.info
             image.verify()
-        if turned:  # only for the few: asking for the tag decodes the pixels, and a verified image is closed
+        if turned:  # only where there is EXIF: reading the tag decodes the pixels, and a verified image is closed
             with Image.open(path) as image:
                 turned = image.getexif().get(EXIF_ORIENTATION) in EXIF_TRANSPOSED
     except Exception as error:  # Pillow's readers raise many kinds for broken files: name the file
@@ -133,7 +133,7 @@ def _pixels(path: Path, header: PictureHeader, channels: Literal[1, 3]) -> np.nd
         return colours
     from PIL import Image
 
-    return np.array(Image.fromarray(colours).convert("L"))[..., np.newaxis]  # of equal channels that value
+    return np.array(Image.fromarray(colours).convert("L"))[..., np.newaxis]  # three equal channels give that value
 
 
 def _labels(path: Path, header: PictureHeader) -> np.ndarray:

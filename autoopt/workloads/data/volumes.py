@@ -21,9 +21,9 @@ from autoopt.workloads.data.image_file import REAL, ImageFile, reading, value_pr
 PEAK_BYTES_PER_VOXEL = 4 * 6
 """What the pipeline holds at its peak: about six float32 arrays of the image's size."""
 AFFINE_TOLERANCE = 1e-3
-"""How far two affines may differ, as a share of the smallest voxel size: what rounding of a file format does."""
+"""How far two affines may differ, as a share of the smallest voxel size: as much as file formats round."""
 SMALLEST_VOLUME = 1e-6
-"""Of the directions of the three axes as unit vectors: below this two of them are the same."""
+"""The least volume that the unit vectors of the three axes must span: below it two of them are the same."""
 MOST_VALUES = 8
 WHOLE = "a whole NIfTI file that can be read"
 
@@ -134,7 +134,7 @@ def _voxels(path: Path, image: Any, header: VolumeHeader) -> np.ndarray:
 
 
 def _opened(path: Path) -> tuple[Any, VolumeHeader]:
-    """The file with its header read. Raises BadData for what is wrong with that."""
+    """The file with its header read. Raises BadData when it is no volume."""
     import nibabel
 
     with reading(path, WHOLE):
@@ -158,7 +158,7 @@ def _opened(path: Path) -> tuple[Any, VolumeHeader]:
 def _affine(image: Any) -> np.ndarray:
     if int(image.header["sform_code"]) or int(image.header["qform_code"]):
         return np.asarray(image.affine, np.float64)
-    # nibabel would mirror the first axis here, by a convention of the format that was before NIfTI.
+    # nibabel would mirror the first axis here, a convention of the format before NIfTI.
     sizes = [*np.abs(np.asarray(image.header["pixdim"][1:4], np.float64)), 1.0]
     return np.diag(sizes)
 

@@ -63,7 +63,7 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     "classification": ("accuracy", "macro_f1", "auroc", "mcc", "ece"),
 }
 RECIPE = Recipe(epochs=10, batch=4, learning_rate=1e-3, weight_decay=1e-2)
-"""For a model that is trained here after all: no augmentation, because nobody knows what may be done to the images."""
+"""For a model that is trained here after all. No augmentation: which changes leave a label valid is not known."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def check_affine(pipeline: Pipeline, dataset: Dataset, source: str) -> None:
 def workload_of(
     dataset: Dataset, pipeline: Pipeline, options: Mapping[str, Scalar], name: str, **model: Any
 ) -> Workload:
-    """The workload of a model (`build`, or `graph`, and `weights`) on a data folder."""
+    """The workload of a model on a data folder; `model` has the fields `build`, or `graph`, and `weights`."""
     task = cast(Task, options["task"])
     metrics = options.get("metrics")
     return Workload(
@@ -168,7 +168,7 @@ def split_names(text: str) -> tuple[str, ...]:
 
 
 def _tile(dataset: Dataset, shape: Shape, options: Mapping[str, Scalar], source: str) -> tuple[int, ...]:
-    """The size of a call: the option's, else the model's, else the one that all images have."""
+    """The size of a network call: that of the option, else of the model, else the one size that all images have."""
     known = shape.tile or (None,) * dataset.dimensions
     if len(known) != dataset.dimensions:
         raise WorkloadError(f"{source} takes {len(known)}D images, the data are {dataset.dimensions}D")

@@ -1,4 +1,4 @@
-"""A torch network of somebody's code as a workload: `--model nets.py:build --weights net.pt`.
+"""A torch network that somebody's function builds as a workload: `--model nets.py:build --weights net.pt`.
 
 The code of the builder is run; the checkpoint is only read (`weights_only=True`, or safetensors).
 """

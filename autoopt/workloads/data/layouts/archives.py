@@ -60,7 +60,7 @@ def _archives(folder: Path) -> list[Path]:
 
 
 def _with_class(item: Item, problems: list[str]) -> Item:
-    """The case with its class in the place of the source of it."""
+    """The case with its class read from the file."""
     assert isinstance(item.label, Source)
     return replace(item, label=_class_of(read_array(item.label), str(item.label), problems))
 
