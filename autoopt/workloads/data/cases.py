@@ -151,7 +151,7 @@ def data_digest(folder: Path, items: Sequence[Item]) -> str:
             return str(json.loads(stated.read_text())["digest"])
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{stated} must be JSON with the digest of generated data: delete {folder}") from error
-    digest_of = cache(file_digest)  # many cases may lie in one file
+    digest_of = cache(_content_digest)  # many cases may lie in one file
     total = hashlib.sha256()
     for item in sorted(items, key=lambda item: item.name):
         digests = [digest_of(path) for path in sorted({source.path for source in item.sources})]
@@ -179,6 +179,14 @@ def raise_problems(problems: Sequence[str]) -> None:
     """Raise DataError with the first problems and the number of the others; nothing without any."""
     if problems:
         raise DataError(*first_problems(list(problems)))
+
+
+def _content_digest(path: Path) -> str:
+    """The digest of a file, or of the names and contents of all files in a folder that is one image."""
+    if not path.is_dir():
+        return file_digest(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return digest([[file.relative_to(path).as_posix(), file_digest(file)] for file in files])
 
 
 def _classes_apart(items: Sequence[Item]) -> list[list[Item]]:

@@ -121,14 +121,14 @@ def lines_of_files(
 
 
 def file_below(folder: Path, text: str, where: str, problems: list[str]) -> Path | None:
-    """The file that a table names by its path below the table's folder; None where that is wrong, which is said."""
+    """The file or folder that a table names by its path below the table's folder; None where it is wrong: said."""
     pure = PurePosixPath(text.strip().replace("\\", "/"))
     if not pure.parts or pure.is_absolute() or ".." in pure.parts or ":" in pure.parts[0]:
         problems.append(f"{where}: a file must be named by its path below the folder of the table, got {text!r}")
         return None
     path = folder / pure
     try:
-        there = path.is_file()
+        there = path.exists()
     except (OSError, ValueError):  # too long for a name, or with a null character
         there = False
     if not there:

@@ -31,20 +31,24 @@ READERS = Table(
 """The ending of a file's name, such as ".nii.gz", to a function `open(path: Path) -> ImageFile`. It reads the header,
 leaves the values for later (or returns `ImageFile.of(values, affine)`), and raises BadData naming the file. Readers of
 archives take `key` and `index` too (see `Source`). To add a format: one such function and one line here, or from
-another program `READERS[".abc"] = "module:function"`."""
+another program `READERS[".abc"] = "module:function"`. The line `FOLDER` is for folders that are one image each, such as
+a series of slices."""
+FOLDER = "/"
 
 Opener = Callable[[Source], ImageFile]
 
 
 def suffix_of(path: Path) -> str:
-    """The longest ending in the table that the name has, whatever its case, as the table has it; else ""."""
+    """The longest ending in the table that the name has, whatever its case; "" for a file without a reader."""
     name = path.name.lower()
-    return max((suffix for suffix in READERS if name.endswith(suffix.lower())), key=len, default="")
+    found = max((suffix for suffix in READERS if name.endswith(suffix.lower())), key=len, default="")
+    return FOLDER if not found and FOLDER in READERS and path.is_dir() else found
 
 
 def name_of(path: Path) -> str:
     """The name of a file without the ending that tells its format."""
-    return path.name[: len(path.name) - len(suffix_of(path))]
+    suffix = suffix_of(path)
+    return path.name if suffix == FOLDER else path.name[: len(path.name) - len(suffix)]
 
 
 def suffixes_read_by(reader: Callable[..., ImageFile]) -> tuple[str, ...]:

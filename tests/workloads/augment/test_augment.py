@@ -1,4 +1,4 @@
-"""Augmentation moves image and reference together; the seed decides everything."""
+"""Augmentations (brain, cardiac, dfu, histo) move image and reference together; the seed decides everything."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from autoopt.workloads.data.dataset import read_dataset
 from autoopt.workloads.data.image_file import Source
 from autoopt.workloads.data.pictures import open_picture
 from autoopt.workloads.data.readers import (
+    FOLDER,
     READERS,
     images_in,
     name_of,
@@ -195,6 +196,41 @@ def test_a_line_of_another_program(tmp_path: Path) -> None:
         [sys.executable, "-c", asked], env={**os.environ, **added_lines()}, capture_output=True, text=True, check=True
     )
     assert child.stdout.strip() == "raw_reader:open_raw"
+
+
+SERIES = """
+import numpy as np
+from autoopt.workloads.data.image_file import ImageFile
+
+def open_series(folder):
+    slices = [np.load(path) for path in sorted(folder.glob("*.npy"))]
+    return ImageFile.of(np.stack(slices, axis=-1), np.diag([1.0, 1.0, 4.0, 1.0]))
+"""
+
+
+def test_a_folder_may_be_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a reader of folders a series of slices is one volume, and its slices are part of the data's digest."""
+    (tmp_path / "series_reader.py").write_text(SERIES)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    data = tmp_path / "data"
+    for index in range(12):
+        folder = data / "ab"[index % 2] / f"scan{index}.v1"
+        folder.mkdir(parents=True)
+        for number in range(9):
+            np.save(folder / f"{number}.npy", np.full((5, 4), number, np.int16))
+    assert suffix_of(data / "a") == ""
+    READERS[FOLDER] = "series_reader:open_series"
+    try:
+        dataset = read_dataset(data, "classification")
+        sample = all_cases(dataset)[0].read()
+        assert sample.image.shape == (5, 4, 9, 1) and sample.affine is not None
+        assert sample.image[0, 0, :, 0].tolist() == list(range(9))
+        assert name_of(data / "a" / "scan0.v1") == "scan0.v1"
+        (data / "a" / "scan0.v1" / "0.npy").rename(data / "a" / "scan0.v1" / "9.npy")
+        assert read_dataset(data, "classification").digest != dataset.digest
+    finally:
+        del READERS[FOLDER]
+        sys.modules.pop("series_reader", None)
 
 
 @pytest.mark.usefixtures("raw_reader")

@@ -1,4 +1,4 @@
-"""The embedded demo heads: same everywhere, in the layout of real data, hard enough to mean something."""
+"""The embedded demo heads (brain_demo, brain_phantom): same everywhere, laid out as real data, not too easy."""
 
 from __future__ import annotations
 

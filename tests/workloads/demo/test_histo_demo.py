@@ -1,4 +1,4 @@
-"""The embedded demo data: same everywhere, complete or absent, hard enough to mean something."""
+"""The embedded demo tiles (histo_demo, histo_tissue, canvas): same everywhere, hard enough to mean something."""
 
 from __future__ import annotations
 
