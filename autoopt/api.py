@@ -207,7 +207,7 @@ def train(
     from autoopt.core.store import writable_folder
     from autoopt.nets import baseline
     from autoopt.study.prepare import check_data_argument
-    from autoopt.workloads.contract import load_workload
+    from autoopt.workloads.loading import load_workload
 
     folder = None if demo else check_data_argument(_path(data), needed_for=f"training {workload}")
     home = writable_folder(Path(home))

@@ -73,7 +73,7 @@ def request_of(words: Mapping[str, Any]) -> SearchRequest:
                 problems += error.problems
     model, task, trusted = words.get("model"), words.get("task"), words.get("trust_bundle", False)
     if model is not None:
-        from autoopt.workloads.contract import MODEL
+        from autoopt.workloads.loading import MODEL
 
         facts["workload"] = f"{MODEL}{model}"
         more = {"task": task} if task is not None else {}

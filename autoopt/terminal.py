@@ -202,7 +202,7 @@ def workloads() -> None:
     """Print the built-in workloads and their options, a line each."""
     import importlib
 
-    from autoopt.workloads.contract import BUILT_IN
+    from autoopt.workloads.loading import BUILT_IN
 
     for name, module in sorted(BUILT_IN.items()):
         workload = importlib.import_module(module)

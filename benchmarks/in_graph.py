@@ -30,7 +30,8 @@ from autoopt.measure.pack import pack_cases
 from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Plan
 from autoopt.workloads import histo
-from autoopt.workloads.contract import Workload, load_workload
+from autoopt.workloads.contract import Workload
+from autoopt.workloads.loading import load_workload
 
 SMALL = (8, 8, 16, 16, 32, 8)
 """Channels of the small U-Net, from the first to the last block."""

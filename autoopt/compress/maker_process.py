@@ -27,6 +27,7 @@ from autoopt.inference.formats.base import Source
 from autoopt.inference.pipeline import Pipeline
 from autoopt.nets.files import FORMAT, read_net, write_net
 from autoopt.workloads.contract import Origin, Workload
+from autoopt.workloads.loading import load_again
 
 WARM = ("torch", "torch.export", "monai.networks.nets")
 """What a maker process imports before it knows its workload."""
@@ -113,7 +114,7 @@ class Jobs:
     def _workload(self, origin: Mapping[str, Any]) -> Workload:
         key = digest(origin)
         if key not in self._workloads:
-            self._workloads[key] = Origin(**origin).load()
+            self._workloads[key] = load_again(Origin(**origin))
         return self._workloads[key]
 
     def _source(self, request: Mapping[str, Any], workload: Workload) -> Source:

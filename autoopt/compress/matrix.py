@@ -29,7 +29,8 @@ from autoopt.measure.host import current_host
 from autoopt.measure.launcher import LOCK, LOCK_WAIT_S
 from autoopt.measure.lock import host_lock
 from autoopt.nets.weights import WeightsInfo, save_weights
-from autoopt.workloads.contract import Workload, load_workload
+from autoopt.workloads.contract import Workload
+from autoopt.workloads.loading import load_workload
 from autoopt.workloads.networks.families import NETS, SOURCE
 
 Settings = Mapping[str, Mapping[str, Scalar]]

@@ -1,4 +1,4 @@
-"""Metrics: numbers of one compared case, or of a whole split.
+"""Metrics: numbers of one compared case, or of a whole split. One function with a decorator and one line in `METRICS`.
 
 Those of a split are scikit-learn's. Dice, IoU and surface distances are counted here, because MONAI's need torch, which
 the process that scores does not load; the tests hold them to MONAI's.
@@ -10,20 +10,24 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 
+from autoopt.core.tables import Table
 from autoopt.workloads.contract import IGNORED, Task
 
 CALIBRATION_BINS = 15
+"""Bins of the predicted probability, of the expected calibration error."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One case's reference and prediction, uint8 label maps of one shape, or 0 / 1 with a last axis of labels.
+    """One case's reference and prediction: integer label maps of one shape, or multilabel maps of 0 / 1.
 
-    `spacing_mm` is the size of a voxel, None where the image has no affine. A classification's label is 0-d, or
-    (labels,) of 0 / 1. Voxels whose reference is `IGNORED` count nowhere.
+    Label maps are (*spatial), multilabel maps (*spatial, labels); of a classification the class is of shape (), the
+    labels of a multilabel one (labels,). `spacing_mm` is the size of a voxel, None where the image has no affine.
+    Voxels whose reference is `IGNORED` count nowhere.
     """
 
     reference: np.ndarray
@@ -48,7 +52,7 @@ class Compared:
 
     @property
     def foreground(self) -> range:
-        """The labels but the background; several labels at once have none."""
+        """The labels but the background; in a multilabel task all, because it has no background."""
         return range(0 if self.multilabel else 1, self.labels)
 
     def masks(self, label: int) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +75,7 @@ References are (cases,) labels, or (cases, labels) of 0 / 1; probabilities (case
 
 @dataclass(frozen=True)
 class Metric:
-    """A number of each case, aggregated over them, or of the whole split."""
+    """A number of each case, aggregated over the cases, or of the whole split. Called, it is its function."""
 
     task: Task
     description: str
@@ -79,19 +83,115 @@ class Metric:
     of_split: SplitFunction | None = None
     larger_is_better: bool = True
 
+    def __call__(self, *arguments: Any) -> Any:
+        """What the function gives for one compared case, or for the references and probabilities of a split."""
+        function: Any = self.of_case or self.of_split
+        return function(*arguments)
+
+
+def case_metric(task: Task, description: str, *, larger_is_better: bool = True) -> Callable[[CaseFunction], Metric]:
+    """A decorator that makes a function of one compared case a metric."""
+    return lambda function: Metric(task, description, of_case=function, larger_is_better=larger_is_better)
+
+
+def split_metric(task: Task, description: str, *, larger_is_better: bool = True) -> Callable[[SplitFunction], Metric]:
+    """A decorator that makes a function of all references and probabilities of a split a metric."""
+    return lambda function: Metric(task, description, of_split=function, larger_is_better=larger_is_better)
+
+
+METRICS = Table(
+    "metric",
+    {
+        name: f"{__name__}:{name}"
+        for name in (
+            "dice_macro",
+            "dice_foreground",
+            "iou_macro",
+            "iou_foreground",
+            "hd95_mm",
+            "hd95_px",
+            "volume_difference",
+            "accuracy",
+            "macro_f1",
+            "auroc",
+            "mcc",
+            "ece",
+        )
+    },
+)
+"""Name to "module:attribute" of a `Metric`. More are made from their name, one for every label and every tolerance of a
+surface: see `metric_named`. From another program: `METRICS["mine"] = "module:function"`, a function with one of the
+decorators."""
+MORE_OF_SEGMENTATION = ("dice_LABEL", "nsd_2mm", "nsd_1px")
+"""Examples of those that are made from their name."""
+
+
+def metric_named(name: str, labels: Sequence[str]) -> Metric | None:
+    """The metric called `name`; None when there is none.
+
+    `dice_LABEL` is Dice of one of `labels`, `nsd_2mm` or `nsd_1.5px` the normalised surface distance at a tolerance.
+    """
+    if name in METRICS:
+        found: Metric = METRICS.load(name)
+        return found
+    label = name.removeprefix("dice_")
+    if name.startswith("dice_") and label in labels:
+        index = list(labels).index(label)
+        return Metric("segmentation", f"Dice of {label}", lambda case: dice(case)[index])
+    if match := re.fullmatch(r"nsd_(\d+(?:\.\d+)?)(mm|px)", name):
+        tolerance, unit = float(match[1]), match[2]
+        return Metric(
+            "segmentation",
+            f"normalised surface distance of the labels but the background at {tolerance:g} {unit}",
+            partial(surface_dice, tolerance=tolerance, millimetres=unit == "mm"),
+        )
+    return None
+
+
+def metrics_of(task: Task) -> list[str]:
+    """The names of the metrics that a task has, and examples of those that are made from their name."""
+    named = [name for name in METRICS if METRICS.load(name).task == task]
+    return [*named, *(MORE_OF_SEGMENTATION if task == "segmentation" else ())]
+
 
 def dice(compared: Compared) -> list[float | None]:
-    """Dice (1945) of every label; None where it is in neither."""
+    """Dice (1945) of every label; None where the label is neither in the reference nor in the prediction."""
     both, reference, prediction = compared.counts
     sizes = reference + prediction
     return [float(2 * hit / size) if size else None for hit, size in zip(both, sizes, strict=True)]
 
 
 def iou(compared: Compared) -> list[float | None]:
-    """Intersection over union (Jaccard 1901) of every label; None where it is in neither."""
+    """Intersection over union (Jaccard 1901) of every label; None where the label is in neither."""
     both, reference, prediction = compared.counts
     unions = reference + prediction - both
     return [float(hit / union) if union else None for hit, union in zip(both, unions, strict=True)]
+
+
+@case_metric("segmentation", "mean Dice of all labels")
+def dice_macro(compared: Compared) -> float | None:
+    """The mean of `dice` over the labels that are in reference or prediction."""
+    return _mean(dice(compared))
+
+
+@case_metric("segmentation", "mean Dice of the labels but the background")
+def dice_foreground(compared: Compared) -> float | None:
+    """The mean of `dice` over the foreground labels that are in reference or prediction."""
+    values = dice(compared)
+    return _mean([values[label] for label in compared.foreground])
+
+
+@case_metric("segmentation", "mean intersection over union of all labels")
+def iou_macro(compared: Compared) -> float | None:
+    """The mean of `iou` over the labels that are in reference or prediction."""
+    return _mean(iou(compared))
+
+
+@case_metric("segmentation", "mean intersection over union of the labels but the background")
+def iou_foreground(compared: Compared) -> float | None:
+    """The mean of `iou` over the foreground labels that are in reference or prediction."""
+    values = iou(compared)
+    return _mean([values[label] for label in compared.foreground])
 
 
 def hd95(compared: Compared, millimetres: bool) -> float | None:
@@ -102,6 +202,24 @@ def hd95(compared: Compared, millimetres: bool) -> float | None:
     """
     spacing = compared.spacing_mm if millimetres else None
     return _mean([_surface_distance(*compared.masks(label), spacing) for label in compared.foreground])
+
+
+@case_metric(
+    "segmentation", "95th percentile Hausdorff distance of the labels but the background in mm", larger_is_better=False
+)
+def hd95_mm(compared: Compared) -> float | None:
+    """`hd95` in mm."""
+    return hd95(compared, millimetres=True)
+
+
+@case_metric(
+    "segmentation",
+    "95th percentile Hausdorff distance of the labels but the background in voxels",
+    larger_is_better=False,
+)
+def hd95_px(compared: Compared) -> float | None:
+    """`hd95` in voxels."""
+    return hd95(compared, millimetres=False)
 
 
 def surface_dice(compared: Compared, tolerance: float, millimetres: bool) -> float | None:
@@ -121,6 +239,11 @@ def surface_dice(compared: Compared, tolerance: float, millimetres: bool) -> flo
     return _mean(values)
 
 
+@case_metric(
+    "segmentation",
+    "volume difference of the labels but the background as a fraction of the reference",
+    larger_is_better=False,
+)
 def volume_difference(compared: Compared) -> float | None:
     """The mean over the foreground labels of |predicted - reference volume| / reference volume."""
     _, reference, prediction = compared.counts
@@ -132,11 +255,13 @@ def volume_difference(compared: Compared) -> float | None:
     )
 
 
-def right(compared: Compared) -> float | None:
-    """Whether the class is right; of several labels at once, the share of them that are."""
+@case_metric("classification", "share of right classes")
+def accuracy(compared: Compared) -> float | None:
+    """1 where the class is right, else 0; in a multilabel task the share of the labels that are right."""
     return float(np.mean(compared.reference == compared.prediction))
 
 
+@split_metric("classification", "mean F1 of the classes")
 def macro_f1(references: np.ndarray, probabilities: np.ndarray) -> float:
     """The mean over the classes that occur or are predicted of F1 (scikit-learn)."""
     from sklearn.metrics import f1_score
@@ -144,6 +269,7 @@ def macro_f1(references: np.ndarray, probabilities: np.ndarray) -> float:
     return float(f1_score(references, _chosen(references, probabilities), average="macro", zero_division=np.nan))
 
 
+@split_metric("classification", "mean area under the ROC curve, one class against the rest")
 def auroc(references: np.ndarray, probabilities: np.ndarray) -> float:
     """The mean over the classes of the area under the ROC curve, one class against the rest (scikit-learn).
 
@@ -157,20 +283,22 @@ def auroc(references: np.ndarray, probabilities: np.ndarray) -> float:
     return float(roc_auc_score(truth[:, mixed], probabilities[:, mixed], average="macro")) if mixed else float("nan")
 
 
+@split_metric("classification", "Matthews' correlation coefficient")
 def mcc(references: np.ndarray, probabilities: np.ndarray) -> float:
     """Matthews' correlation coefficient for any number of classes (scikit-learn); 0 where one side is constant.
 
-    Of several labels at once, that of all their decisions.
+    In a multilabel task it is that of the decisions on all labels.
     """
     from sklearn.metrics import matthews_corrcoef
 
     return float(matthews_corrcoef(np.ravel(references), np.ravel(_chosen(references, probabilities))))
 
 
+@split_metric("classification", "expected calibration error", larger_is_better=False)
 def ece(references: np.ndarray, probabilities: np.ndarray) -> float:
     """The expected calibration error (Guo et al. 2017) of the predicted class, in `CALIBRATION_BINS` equal bins.
 
-    Of several labels at once, that of all their decisions.
+    In a multilabel task it is that of the decisions on all labels.
     """
     if references.ndim == 2:
         certainty = np.maximum(probabilities, 1 - probabilities).ravel()
@@ -183,69 +311,6 @@ def ece(references: np.ndarray, probabilities: np.ndarray) -> float:
         for index in np.unique(bins)
     ]
     return float(sum(gaps))
-
-
-METRICS: dict[str, Metric] = {
-    "dice_macro": Metric("segmentation", "mean Dice of all labels", lambda case: _mean(dice(case))),
-    "dice_foreground": Metric(
-        "segmentation",
-        "mean Dice of the labels but the background",
-        lambda case: _mean([dice(case)[label] for label in case.foreground]),
-    ),
-    "iou_macro": Metric("segmentation", "mean intersection over union of all labels", lambda case: _mean(iou(case))),
-    "iou_foreground": Metric(
-        "segmentation",
-        "mean intersection over union of the labels but the background",
-        lambda case: _mean([iou(case)[label] for label in case.foreground]),
-    ),
-    "hd95_mm": Metric(
-        "segmentation",
-        "95th percentile Hausdorff distance of the labels but the background in mm",
-        partial(hd95, millimetres=True),
-        larger_is_better=False,
-    ),
-    "hd95_px": Metric(
-        "segmentation",
-        "95th percentile Hausdorff distance of the labels but the background in voxels",
-        partial(hd95, millimetres=False),
-        larger_is_better=False,
-    ),
-    "volume_difference": Metric(
-        "segmentation",
-        "volume difference of the labels but the background as a fraction of the reference",
-        volume_difference,
-        larger_is_better=False,
-    ),
-    "accuracy": Metric("classification", "share of right classes", right),
-    "macro_f1": Metric("classification", "mean F1 of the classes", of_split=macro_f1),
-    "auroc": Metric("classification", "mean area under the ROC curve, one class against the rest", of_split=auroc),
-    "mcc": Metric("classification", "Matthews' correlation coefficient", of_split=mcc),
-    "ece": Metric("classification", "expected calibration error", of_split=ece, larger_is_better=False),
-}
-"""Name to metric. There is one more for every label and every tolerance of a surface: see `metric_named`."""
-MORE_OF_SEGMENTATION = ("dice_LABEL", "nsd_2mm", "nsd_1px")
-"""Examples of those that are made from their name."""
-
-
-def metric_named(name: str, labels: Sequence[str]) -> Metric | None:
-    """The metric called `name`; None when there is none.
-
-    `dice_LABEL` is Dice of one of `labels`, `nsd_2mm` or `nsd_1.5px` the normalised surface distance at a tolerance.
-    """
-    if name in METRICS:
-        return METRICS[name]
-    label = name.removeprefix("dice_")
-    if name.startswith("dice_") and label in labels:
-        index = list(labels).index(label)
-        return Metric("segmentation", f"Dice of {label}", lambda case: dice(case)[index])
-    if match := re.fullmatch(r"nsd_(\d+(?:\.\d+)?)(mm|px)", name):
-        tolerance, unit = float(match[1]), match[2]
-        return Metric(
-            "segmentation",
-            f"normalised surface distance of the labels but the background at {tolerance:g} {unit}",
-            partial(surface_dice, tolerance=tolerance, millimetres=unit == "mm"),
-        )
-    return None
 
 
 def _surface_distance(reference: np.ndarray, prediction: np.ndarray, spacing: tuple[float, ...] | None) -> float | None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from autoopt.core import stats
 from autoopt.core.scores import DISAGREEMENT, CaseScore, Quality
+from autoopt.core.store import Artifact
 from autoopt.errors import BadData, Numeric, TrialError, WorkloadError
 from autoopt.inference import grid
-from autoopt.measure.metrics import METRICS, MORE_OF_SEGMENTATION, Compared, Metric, SplitFunction, metric_named
-from autoopt.workloads.contract import IGNORED, Case, Sample, SplitName, Workload
+from autoopt.measure.metrics import Compared, Metric, SplitFunction, metric_named, metrics_of
+from autoopt.measure.pack import PackedReferences
+from autoopt.workloads.checks import reference_problem
+from autoopt.workloads.contract import Case, SplitName, Workload
 
 RULE = "mean over groups of the mean over cases"
+
+Reference = tuple[np.ndarray, np.ndarray | None]
+"""The reference of a case and its affine."""
 
 
 def score(
@@ -22,17 +28,21 @@ def score(
     predictions: Sequence[np.ndarray],
     source: Sequence[np.ndarray] | None = None,
     only: Sequence[int] | None = None,
+    *,
+    packed: Artifact | None = None,
 ) -> Quality:
     """The quality of `predictions`, one per case of the split in its order, as `Pipeline.finish` gives them.
 
-    With those of the `source` model beside them, the share in which they differ is one metric more. `only` are the
-    indices of the cases that were predicted, all without it: then metrics of a whole split, and those that are defined
-    for none of the cases, are left out. Raises Numeric for a prediction of a wrong shape, with NaN or an unknown label,
-    BadData for a case that cannot be read, WorkloadError for metrics that the task does not have.
+    With the predictions of the `source` model beside them, the share in which they differ is one more metric. `only`
+    are the indices of the cases that were predicted, by default all; with it, metrics of a whole split and those that
+    are defined for none of the cases are left out. `packed` are the packed cases of the split: then the references come
+    from there, and no case is decoded again. Raises Numeric for a prediction of a wrong shape, with NaN or an unknown
+    label, BadData for a case that cannot be read, WorkloadError for metrics that the task does not have.
     """
     metrics = chosen_metrics(workload)
     every = workload.splits[split]
-    cases = every if only is None else tuple(every[index] for index in only)
+    indices = range(len(every)) if only is None else only
+    cases = tuple(every[index] for index in indices)
     if only is not None:
         metrics = {name: metric for name, metric in metrics.items() if metric.of_case is not None}
         source = None if source is None else [source[index] for index in only]
@@ -40,11 +50,10 @@ def score(
         raise Numeric(f"{split} needs one prediction for each of its {len(cases)} cases, got {len(predictions)}")
     scores: list[dict[str, float | None]] = []
     references, probabilities = [], []
-    for case, prediction in zip(cases, predictions, strict=True):  # one at a time: volumes are large
-        sample = _sample(workload, case)
-        reference = np.asarray(sample.reference)
+    read = _references(workload, split, indices, packed)
+    for case, prediction, (reference, affine) in zip(cases, predictions, read, strict=True):  # volumes are large
         checked = _checked(workload, case, reference, prediction)
-        compared = _compared(workload, sample, checked)
+        compared = _compared(workload, reference, affine, checked)
         scores.append({name: item.of_case(compared) for name, item in metrics.items() if item.of_case is not None})
         if source is not None:
             scores[-1][DISAGREEMENT] = _disagreement(workload, checked, source[len(scores) - 1])
@@ -76,13 +85,11 @@ def score(
 
 
 def chosen_metrics(workload: Workload) -> Mapping[str, Metric]:
-    """The workload's metrics by name. Raises WorkloadError for what is not one, or a primary one to minimise."""
-    fitting = [name for name, metric in METRICS.items() if metric.task == workload.task]
+    """The workload's metrics by name. Raises WorkloadError for a name that is none, or a primary one to minimise."""
     found = {name: metric_named(name, workload.labels) for name in workload.metrics}
-    if workload.task == "segmentation":
-        fitting += MORE_OF_SEGMENTATION
+    fitting = ", ".join(metrics_of(workload.task))
     problems = [
-        f"{workload.name}: metric {name!r} is not one of a {workload.task} task: use {', '.join(fitting)}"
+        f"{workload.name}: metric {name!r} is not one of a {workload.task} task: use {fitting}"
         for name, metric in found.items()
         if metric is None or metric.task != workload.task
     ]
@@ -96,7 +103,21 @@ def chosen_metrics(workload: Workload) -> Mapping[str, Metric]:
     return {name: metric for name, metric in found.items() if metric is not None}
 
 
-def _sample(workload: Workload, case: Case) -> Sample:
+def _references(
+    workload: Workload, split: SplitName, indices: Sequence[int], packed: Artifact | None
+) -> Iterator[Reference]:
+    """The references of the cases with these indices, one after the other, because volumes are large."""
+    cases = workload.splits[split]
+    if packed is None:
+        yield from (_reference(workload, cases[index]) for index in indices)
+        return
+    stored = PackedReferences(packed)
+    if stored.ids != [case.id for case in cases]:
+        raise ValueError(f"the packed cases must be those of {split} of {workload.name}, they are others")
+    yield from (stored.read(index) for index in indices)
+
+
+def _reference(workload: Workload, case: Case) -> Reference:
     try:
         sample = case.read()
         reference = np.asarray(sample.reference)
@@ -107,22 +128,7 @@ def _sample(workload: Workload, case: Case) -> Sample:
     problem = reference_problem(workload, reference)
     if problem is not None:
         raise BadData(f"case {case.id} of {workload.name} {problem}")
-    return sample
-
-
-def reference_problem(workload: Workload, reference: np.ndarray) -> str | None:
-    """What is wrong with the values of a reference, as the end of a sentence, or None."""
-    labels, multilabel = len(workload.labels), workload.pipeline.activation == "sigmoid"
-    most = 1 if multilabel else labels - 1
-    wanted = f"must have whole numbers from 0 to {most}, or {IGNORED} to be left out, for its reference"
-    if reference.dtype.kind not in "bui" or reference.size == 0:
-        return f"{wanted}, got {reference.dtype} {reference.shape}"
-    if multilabel and (reference.ndim == 0 or reference.shape[-1] != labels):
-        return f"must have a last axis of {labels} labels in its reference, got shape {reference.shape}"
-    known = reference[reference != IGNORED]
-    if known.size and (known.min() < 0 or known.max() > most):
-        return f"{wanted}, got {reference.dtype} {reference.shape} from {known.min()} to {known.max()}"
-    return None
+    return reference, sample.affine
 
 
 def _checked(workload: Workload, case: Case, reference: np.ndarray, prediction: np.ndarray) -> np.ndarray:
@@ -140,12 +146,11 @@ def _checked(workload: Workload, case: Case, reference: np.ndarray, prediction: 
     return prediction
 
 
-def _compared(workload: Workload, sample: Sample, prediction: np.ndarray) -> Compared:
+def _compared(workload: Workload, reference: np.ndarray, affine: np.ndarray | None, prediction: np.ndarray) -> Compared:
     multilabel = workload.pipeline.activation == "sigmoid"
     if workload.task == "classification":
         prediction = (prediction > workload.pipeline.threshold) if multilabel else np.asarray(prediction.argmax())
-    spacing = None if sample.affine is None else grid.spacing_of(sample.affine)
-    reference = np.asarray(sample.reference)
+    spacing = None if affine is None else grid.spacing_of(affine)
     return Compared(reference, prediction.astype(np.uint8), len(workload.labels), multilabel, spacing)
 
 

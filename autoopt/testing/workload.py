@@ -10,8 +10,9 @@ import numpy as np
 
 from autoopt.errors import UsageError
 from autoopt.inference.pipeline import Pipeline
-from autoopt.measure.quality import chosen_metrics, reference_problem, score
-from autoopt.workloads.contract import IGNORED, SPLITS, Sample, Workload, check_workload
+from autoopt.measure.quality import chosen_metrics, score
+from autoopt.workloads.checks import check_workload, reference_problem
+from autoopt.workloads.contract import IGNORED, SPLITS, Sample, Workload
 
 
 class WorkloadContract:
@@ -140,7 +141,7 @@ def main(arguments: list[str]) -> int:
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    from autoopt.workloads.contract import load_workload
+    from autoopt.workloads.loading import load_workload
 
     with TemporaryDirectory() as home:
         try:

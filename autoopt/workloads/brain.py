@@ -12,31 +12,25 @@ file counts as a patient of its own, which is wrong where there are several of o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autoopt.core.configuration import digest
 from autoopt.core.parameters import Parameter
-from autoopt.errors import BadData, DataError
 from autoopt.inference.pipeline import Pipeline
-from autoopt.workloads.brain_augment import augment
-from autoopt.workloads.contract import IGNORED, SPLITS, Case, Recipe, Sample, SplitName, Workload
-from autoopt.workloads.data.table import (
-    FRACTIONS,
-    MANIFEST,
-    Row,
-    assign_splits,
-    build_splits,
-    data_digest,
-    finish_rows,
-    raise_problems,
-    read_table,
-)
-from autoopt.workloads.data.volumes import check_same_grid, header_problems, read_header, read_mask, read_volume
+from autoopt.workloads.augment.brain import augment
+from autoopt.workloads.contract import IGNORED, Recipe, Sample, Workload
+from autoopt.workloads.data.cases import Item, check_folder, data_digest, raise_problems, split_items, to_splits
+from autoopt.workloads.data.headers import open_pair
+from autoopt.workloads.data.image_file import Source
+from autoopt.workloads.data.layouts.pairs import find_pairs
+from autoopt.workloads.data.readers import suffixes_read_by
+from autoopt.workloads.data.volumes import check_same_grid, open_volume, read_header, read_mask, read_volume
 from autoopt.workloads.networks import attention
 from autoopt.workloads.networks.resunet import DIVISOR, build_resunet
 
@@ -60,57 +54,51 @@ OPTIONS: Mapping[str, Parameter] = {
     "spacing_mm": Parameter(
         "number",
         SPACING_MM,
-        "voxel size that the network sees; the published study has 1, at eight times the cost",
+        "voxel size that the network works on, in mm; the published study has 1, at eight times the cost",
         low=1.0,
         high=4.0,
     ),
 }
 DIVISORS = {RESUNET: DIVISOR, SWIN_UNETR: 32}
-"""What the sizes of a tile are multiples of."""
+"""By network: the sizes of a tile must be multiples of this."""
 LABELS = ("background", "brain")
-IMAGES, MASKS, SUFFIX, MASK_SUFFIX = "images", "masks", ".nii.gz", "_brainmask.nii.gz"
-COLUMNS = ("name", "patient", "split")
+MASK_ENDINGS = ("_brainmask", "")
+"""What the name of a mask may have after that of its image."""
 FIRST_SLICE, LAST_SLICE = "first_full_slice", "last_full_slice"
 FIELD_MM = (256.0, 256.0, 160.0)
-"""The field of view of nearly every clinical head scan."""
+"""The field of view of nearly every clinical head scan, in RAS order."""
 LARGEST_TILE = 128
 """The published size; larger tiles need gigabytes."""
 TRAINING_SHARE = 0.85
-"""Of the field that a tile has, in training as in use: instance norm must see the same share of air and head."""
+"""The share of the field of view that a tile covers, in training as in use: instance norm depends on how much of a
+tile is air."""
 EPOCHS, SAMPLES_PER_EPOCH = 24, 48
 LEARNING_RATE = 2e-3
-"""For the default width. A narrower net needs more steps and bears larger ones, and each of them is cheaper."""
+"""For the default width. A narrower net needs more and larger steps, and each of them is cheaper."""
 ATTENDING_RATE = 1e-3
-"""For the transformer, which larger steps throw out."""
+"""For the transformer, which does not learn with larger steps."""
 OVERLAP = 0.25
 
 Slices = tuple[int, int]
 
 
 def workload(data: Path, width: int = WIDTH, spacing_mm: float = SPACING_MM, net: str = RESUNET) -> Workload:
-    """The workload on the volumes in `data`, with a `net` of `width` that sees voxels of `spacing_mm`.
+    """The workload on the volumes in `data`: a `net` of `width` channels that works on voxels of `spacing_mm`.
 
-    Its latency is that of a whole case, resampling and post-processing included. Raises DataError with
-    everything that is wrong with names, manifest and headers; decodes no voxels.
+    What is timed is a whole case, resampling and post-processing included. Raises DataError with everything that is
+    wrong with names, manifest and headers; decodes no voxels.
     """
-    rows, slices = _rows(data)
-
-    def files(row: Row) -> tuple[Path, Path]:
-        return data / IMAGES / f"{row.name}{SUFFIX}", cast(Path, _mask_of(data, row.name))
-
-    def case(row: Row) -> Case:
-        return Case(row.name, row.group, lambda: read(*files(row), slices.get(row.name)), row.tags)
-
+    items, slices = _items(data)
     narrower = WIDTH / width if net == RESUNET else 1.0
     learning_rate = LEARNING_RATE * narrower if net == RESUNET else ATTENDING_RATE
-    training = sum(row.split in ("train", "calibration") for row in rows)
+    training = sum(item.split in ("train", "calibration") for item in items)
     return Workload(
         name=_name(width, spacing_mm, net),
         task="segmentation",
         labels=LABELS,
         build=partial(build, width, net),
         pipeline=pipeline(spacing_mm, net),
-        splits=build_splits(rows, case),
+        splits=to_splits(items, lambda item: _read_item(item, slices.get(item.name))),
         metrics=("dice_foreground", "hd95_mm", "volume_difference"),
         recipe=Recipe(
             epochs=round(EPOCHS * max(1.0, narrower)),
@@ -122,7 +110,7 @@ def workload(data: Path, width: int = WIDTH, spacing_mm: float = SPACING_MM, net
             repeats=max(1, round(SAMPLES_PER_EPOCH / training)),
             coarse=False,
         ),
-        data_digest=digest([data_digest(data, rows, files), {name: list(pair) for name, pair in slices.items()}]),
+        data_digest=digest([data_digest(data, items), {name: list(pair) for name, pair in slices.items()}]),
         latency="case",
     )
 
@@ -135,7 +123,7 @@ def write_demo(folder: Path) -> None:
 
 
 def demo_options() -> Mapping[str, Any]:
-    """The options of the shipped baseline: a ResUNet of half a million parameters that sees voxels of 3 mm."""
+    """The options of the shipped baseline: a ResUNet of half a million parameters on voxels of 3 mm."""
     return {"width": 4, "spacing_mm": 3.0}
 
 
@@ -147,7 +135,7 @@ def build(width: int = WIDTH, net: str = RESUNET) -> torch.nn.Module:
 
 
 def pipeline(spacing_mm: float = SPACING_MM, net: str = RESUNET) -> Pipeline:
-    """The published pipeline (Thakur et al. 2022) at a voxel size: resample, clip and scale, tile, clean up."""
+    """The published pipeline (Thakur et al. 2022): resample to `spacing_mm`, clip and scale, tile, clean up."""
     return Pipeline(
         task="segmentation",
         classes=len(LABELS),
@@ -188,121 +176,41 @@ def _name(width: int, spacing_mm: float, net: str) -> str:
 
 
 def _tile(spacing_mm: float, divisor: int) -> tuple[int, ...]:
-    """Multiples of the network's divisor within `TRAINING_SHARE` of the usual field of view, up to a limit."""
+    """The size of a tile: the largest multiples of `divisor` within `TRAINING_SHARE` of the field, up to a limit."""
     whole = (math.ceil(min(field / spacing_mm, LARGEST_TILE) / divisor) * divisor for field in FIELD_MM)
     return tuple(max(1, int(size * TRAINING_SHARE) // divisor) * divisor for size in whole)
 
 
-def _rows(folder: Path) -> tuple[list[Row], dict[str, Slices]]:
+def _items(data: Path) -> tuple[list[Item], dict[str, Slices]]:
     """All cases of the folder, and the slices that may be used of those whose mask is not whole."""
-    names, problems = _names(folder)
-    shapes: dict[str, tuple[int, ...]] = {}
-    for name in names:
-        found = _pair_problems(folder, name)
-        problems += found
-        if not found:
-            shapes[name] = read_header(folder / IMAGES / f"{name}{SUFFIX}").shape
-    rows: list[Row] = []
+    check_folder(data)
+    problems: list[str] = []
     slices: dict[str, Slices] = {}
-    if (folder / MANIFEST).is_file():
-        rows, slices, more = _manifest(folder / MANIFEST, names, shapes)
-        problems += more
-    elif len(names) >= len(FRACTIONS) + 1:
-        splits = assign_splits([(name, name) for name in names])
-        rows = [Row(name, name, splits[name], {}) for name in names]
-    elif not problems:
-        problems.append(f"{folder} must hold at least {len(FRACTIONS) + 1} volumes to be split, it holds {len(names)}")
-    raise_problems(problems)
-    return finish_rows(folder, rows), slices
-
-
-def _names(folder: Path) -> tuple[list[str], list[str]]:
-    """The names that have both an image and a mask, and what is wrong with the others."""
-    if not folder.is_dir():
-        raise DataError(f"the data folder must be a folder, {folder} is {'a file' if folder.exists() else 'not there'}")
-    raise_problems(
-        [
-            f"{folder / part} must be a folder of {SUFFIX} files, it is not there"
-            for part in (IMAGES, MASKS)
-            if not (folder / part).is_dir()
-        ]
-    )
-    images = sorted(path.name.removesuffix(SUFFIX) for path in (folder / IMAGES).glob(f"*{SUFFIX}"))
-    if not images:
-        raise DataError(f"{folder / IMAGES} must hold {SUFFIX} files, it holds none")
-    masks = {name: _mask_of(folder, name) for name in images}
-    problems = [
-        f"{folder / IMAGES / name}{SUFFIX} has no mask {MASKS}/{name}{MASK_SUFFIX}"
-        for name, mask in masks.items()
-        if mask is None
-    ]
-    orphans = set((folder / MASKS).glob(f"*{SUFFIX}")) - set(masks.values())
-    problems += [f"{path} has no image in {IMAGES}" for path in sorted(orphans)]
-    return [name for name, mask in masks.items() if mask is not None], problems
-
-
-def _mask_of(folder: Path, name: str) -> Path | None:
-    candidates = [folder / MASKS / f"{name}{suffix}" for suffix in (MASK_SUFFIX, SUFFIX)]
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def _pair_problems(folder: Path, name: str) -> list[str]:
-    image, mask = folder / IMAGES / f"{name}{SUFFIX}", cast(Path, _mask_of(folder, name))
-    problems = [*header_problems(image), *header_problems(mask)]
-    if not problems:
-        one, other = read_header(image), read_header(mask)
+    items = []
+    suffixes = suffixes_read_by(open_volume)
+    for item in find_pairs(data, problems, suffixes=suffixes, mask_endings=MASK_ENDINGS, group="patient"):
+        image = open_pair(item, problems)
         try:
-            check_same_grid(image, one.shape, one.affine, mask, other.shape, other.affine)
-        except BadData as error:
-            problems.append(error.message)
-    return problems
+            usable = None if image is None else _slices(item.tags, image.shape[-1])
+        except ValueError as error:
+            problems.append(f"{item.where}: {error}")
+            continue
+        if usable is not None:
+            slices[item.name] = usable
+        tags = {name: value for name, value in item.tags.items() if name not in (FIRST_SLICE, LAST_SLICE)}
+        items.append(replace(item, tags=tags))
+    raise_problems(problems)
+    return split_items(data, items), slices
 
 
-def _manifest(
-    path: Path, names: Sequence[str], shapes: Mapping[str, tuple[int, ...]]
-) -> tuple[list[Row], dict[str, Slices], list[str]]:
-    lines, problems = read_table(path, COLUMNS)
-    if problems:
-        return [], {}, problems
-    rows, slices, listed = [], {}, set[str]()
-    special = (*COLUMNS, FIRST_SLICE, LAST_SLICE)
-    for number, line in enumerate(lines, start=2):
-        name = line["name"]
-        faults = _line_faults(line, listed, path.parent)
-        listed.add(name)
-        if not faults and name in names:
-            tags = {key: value for key, value in line.items() if key not in special}
-            rows.append(Row(name, line["patient"], cast(SplitName, line["split"]), tags))
-            try:
-                found = _slices(line, shapes[name][-1]) if name in shapes else None
-            except ValueError as error:
-                faults.append(str(error))
-            else:
-                slices.update({} if found is None else {name: found})
-        problems += [f"{path} line {number}: {fault}" for fault in faults]
-    problems += [f"{path} must list every image, {name} is missing" for name in names if name not in listed]
-    return rows, slices, problems
+def _read_item(item: Item, slices: Slices | None) -> Sample:
+    assert isinstance(item.label, Source)
+    return read(item.images[0].path, item.label.path, slices)
 
 
-def _line_faults(line: Mapping[str, str], listed: set[str], folder: Path) -> list[str]:
-    name, patient, split = (line[column] for column in COLUMNS)
-    faults = []
-    if not name or "/" in name or "\\" in name or name in (".", ".."):
-        faults.append(f"name must be a plain file name without {SUFFIX}, got {name!r}")
-    elif name in listed:
-        faults.append(f"name {name!r} is there twice")
-    elif not (folder / IMAGES / f"{name}{SUFFIX}").is_file():
-        faults.append(f"there is no {IMAGES}/{name}{SUFFIX}")
-    if not patient:
-        faults.append("patient must not be empty")
-    if split not in SPLITS:
-        faults.append(f"split must be train, val, test or calibration, got {split!r}")
-    return faults
-
-
-def _slices(line: Mapping[str, str], count: int) -> Slices | None:
+def _slices(columns: Mapping[str, str], count: int) -> Slices | None:
     """The first and last slice that may be used, None for all. Raises ValueError as the rest of a sentence."""
-    texts = (line.get(FIRST_SLICE, ""), line.get(LAST_SLICE, ""))
+    texts = (columns.get(FIRST_SLICE, ""), columns.get(LAST_SLICE, ""))
     try:
         first, last = int(texts[0] or 0), int(texts[1] or count - 1)
     except ValueError:

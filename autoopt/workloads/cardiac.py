@@ -12,23 +12,19 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autoopt.core.parameters import Parameter
 from autoopt.errors import BadData, DataError
 from autoopt.inference.pipeline import Pipeline
-from autoopt.workloads.contract import IGNORED, SPLITS, Case, Recipe, Sample, SplitName, Workload
-from autoopt.workloads.data.table import (
-    MANIFEST,
-    Row,
-    build_splits,
-    data_digest,
-    finish_rows,
-    raise_problems,
-    read_table,
-)
+from autoopt.workloads.augment.cardiac import augment
+from autoopt.workloads.contract import Recipe, Sample, Workload
+from autoopt.workloads.data.arrays import read_arrays
+from autoopt.workloads.data.cases import Item, check_folder, data_digest, raise_problems, split_items, to_splits
+from autoopt.workloads.data.layouts.archives import find_archives
+from autoopt.workloads.data.manifest import MANIFEST
 from autoopt.workloads.networks.unet import build_unet
 
 if TYPE_CHECKING:
@@ -38,14 +34,13 @@ SUMMARY = "heart segmentation of short-axis cine MRI: 2D U-Net slice by slice, 1
 DEMO_WEIGHTS = Path(__file__).parent / "weights" / "cardiac-demo.safetensors"
 BASE = 64
 EPOCHS, FEWEST_EPOCHS, MOST_EPOCHS = 10, 4, 60
-"""Of a net with `BASE` channels, of wider and of narrower ones."""
+"""Epochs for `BASE` channels; the fewest for wider networks and the most for narrower ones."""
 OPTIONS: Mapping[str, Parameter] = {
     "base": Parameter(
         "integer", BASE, "channels of the U-Net's first block; 64 makes 31 million parameters", low=4, high=128
     )
 }
 LABELS = ("background", "rv", "myocardium", "lv")
-COLUMNS = ("name", "patient", "split")
 TILE = (160, 160)
 """The heart is in the middle of a short-axis image: in the public training stacks no label is further than 62 pixels
 from it, so this leaves a margin of 18."""
@@ -64,34 +59,27 @@ PIPELINE = Pipeline(
     fit="center",
     sliced=True,
 )
-"""Values of MRI mean nothing by themselves: each stack is scaled by its own percentiles. No spacing: the files have
-none, and the network sees one slice at a time anyway, because slices lie much further apart than pixels."""
+"""Intensities of MRI have no unit, so each stack is scaled by its own percentiles. No spacing: the files have none, and
+the network works slice by slice anyway, because slices lie much further apart than pixels."""
 
 
 def workload(data: Path, base: int = BASE) -> Workload:
     """The workload on the stacks in `data`, with a U-Net whose first block has `base` channels.
 
-    Its latency is that of one network call, one slice: a stack is 6 to 17 of these calls, one after the other, so the
-    time of a stack says as much about the patient as about the model. Raises DataError with everything that is wrong.
+    What is timed is one network call, one slice: a stack is 6 to 17 of these calls, so the time of a stack would say as
+    much about the patient as about the model. Raises DataError with everything that is wrong; opens no stack.
     """
-    rows = _rows(data)
-
-    def files(row: Row) -> tuple[Path]:
-        return (data / f"{row.name}.npz",)
-
-    def case(row: Row) -> Case:
-        return Case(row.name, row.group, lambda: read(*files(row)), row.tags)
-
+    items = _items(data)
     return Workload(
         name="cardiac" if base == BASE else f"cardiac-base{base}",
         task="segmentation",
         labels=LABELS,
         build=partial(build, base),
         pipeline=PIPELINE,
-        splits=build_splits(rows, case),
+        splits=to_splits(items, lambda item: read(item.images[0].path)),
         metrics=("dice_foreground", "dice_rv", "dice_myocardium", "dice_lv", "hd95_px"),
         recipe=recipe(base),
-        data_digest=data_digest(data, rows, files),
+        data_digest=data_digest(data, items),
         latency="call",
     )
 
@@ -99,11 +87,11 @@ def workload(data: Path, base: int = BASE) -> Workload:
 def recipe(base: int) -> Recipe:
     """How the U-Net whose first block has `base` channels is trained.
 
-    With 31 million parameters a window takes about 1.4 s on two cores with AVX2: 10 epochs of 8 slices a stack are 40
-    minutes. A narrower net may see more. Windows are a good half of the tile's area: as much context as a heart
-    needs, shifted at random, and more of them in the time. In short trials of narrow nets on the public training
-    stacks such windows were better than whole tiles for the same time, batches of 4 better than of 8, and the learning
-    rate had to be higher than what is usual for the wide net.
+    With 31 million parameters a window takes about 1.4 s on two cores with AVX2: 10 epochs of 8 slices a stack take 40
+    minutes. A narrower network has time for more. Windows have a good half of the tile's area: as much context as a
+    heart needs, shifted at random, and more of them in the same time. In short trials of narrow networks on the public
+    training stacks such windows were better than whole tiles for the same time, batches of 4 better than of 8, and the
+    learning rate had to be higher than what is usual for the wide network.
     """
     return Recipe(
         epochs=min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(EPOCHS * (BASE / base) ** 2))),
@@ -136,7 +124,7 @@ def build(base: int = BASE) -> torch.nn.Module:
 
 def read(path: Path) -> Sample:
     """One stack: float32 (slices, height, width, 1) and its label map. Raises BadData naming the file."""
-    image, label = _arrays(path)
+    image, label = read_arrays(path, ("image", "label"))
     if image.ndim != 3 or image.size == 0:
         raise BadData(f"{path}: image must be (slices, height, width) and no size may be 0, it is {image.shape}")
     if label.shape != image.shape:
@@ -152,93 +140,12 @@ def read(path: Path) -> Sample:
     return Sample(image.astype(np.float32)[..., np.newaxis], label.astype(np.uint8))
 
 
-def augment(sample: Sample, random: np.random.Generator) -> Sample:
-    """Another slice: turned, scaled, sheared, shifted and mirrored, with another contrast, coil and noise.
-
-    The image is float32 (height, width, 1) in 0..1, the reference (height, width); what comes from beyond
-    the edge is `IGNORED`. Shifts and smooth fields are shares of the size, so that a coarse slice is moved alike.
-    """
-    image, reference = _moved(sample.image[..., 0], sample.reference, random)
-    return Sample(_exposed(image, random)[..., np.newaxis], reference)
-
-
-def _moved(image: np.ndarray, reference: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Any affine map that could be another patient on another scanner; most of it about the centre."""
-    from scipy.ndimage import affine_transform
-
-    angle, scale = random.uniform(-math.pi, math.pi), math.exp(random.uniform(-0.22, 0.22))
-    stretch, shear = math.exp(random.uniform(-0.1, 0.1)), random.uniform(-0.1, 0.1)
-    cosine, sine = math.cos(angle), math.sin(angle)
-    turn = np.array([[cosine, -sine], [sine, cosine]])
-    matrix = turn @ np.array([[stretch, shear], [0.0, 1.0 / stretch]]) / scale
-    if random.integers(2):
-        matrix = matrix @ np.diag([1.0, -1.0])
-    sizes = np.array(image.shape)
-    centre = (sizes - 1) / 2
-    offset = centre + sizes * random.uniform(-0.05, 0.05, size=2) - matrix @ centre
-    # Mirrored tissue beyond the edge looks like tissue; nobody has labelled it.
-    moved = affine_transform(image, matrix, offset, order=1, mode="mirror", output=np.float32)
-    labels = affine_transform(reference, matrix, offset, order=0, mode="constant", cval=IGNORED)
-    return moved, labels
-
-
-def _exposed(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Another coil, contrast, brightness and amount of noise; still about 0..1."""
-    rows, columns = (np.linspace(-1, 1, size, dtype=np.float32) for size in image.shape)
-    slopes = random.uniform(-0.3, 0.3, size=4).astype(np.float32)
-    down = slopes[0] * rows + slopes[1] * (rows**2 - 0.5)
-    across = slopes[2] * columns + slopes[3] * (columns**2 - 0.5)
-    image = np.clip(image, 0, 1) * np.exp(down)[:, np.newaxis] * np.exp(across)
-    image = image ** np.float32(math.exp(random.uniform(-0.4, 0.4)))
-    image = image * np.float32(random.uniform(0.8, 1.25)) + np.float32(random.uniform(-0.1, 0.1))
-    noise = random.standard_normal(image.shape, dtype=np.float32)
-    return np.asarray(image + np.float32(abs(random.normal(0, 0.03))) * noise, np.float32)
-
-
-def _rows(data: Path) -> list[Row]:
-    """The cases that the manifest lists. Raises DataError with everything that is wrong with it and the files."""
-    if not data.is_dir():
-        raise DataError(f"the data folder must be a folder, {data} is {'a file' if data.exists() else 'not there'}")
-    manifest = data / MANIFEST
-    if not manifest.is_file():
-        raise DataError(f"{data} must hold {MANIFEST} with the columns {', '.join(COLUMNS)}, it is not there")
-    lines, problems = read_table(manifest, COLUMNS)
+def _items(data: Path) -> list[Item]:
+    """The cases that the manifest lists, each with a split. Opens no stack."""
+    check_folder(data)
+    if not (data / MANIFEST).is_file():
+        raise DataError(f"{data} must hold {MANIFEST} with the columns name, patient, split, it is not there")
+    problems: list[str] = []
+    items = find_archives(data, problems, group="patient")
     raise_problems(problems)
-    there = {path.stem for path in data.glob("*.npz")}
-    rows, seen = [], set[str]()
-    for number, line in enumerate(lines, start=2):
-        faults = _line_faults(line, seen, there)
-        problems += [f"{manifest} line {number}: {fault}" for fault in faults]
-        seen.add(line["name"])
-        if not faults:
-            tags = {key: value for key, value in line.items() if key not in COLUMNS}
-            rows.append(Row(line["name"], line["patient"], cast(SplitName, line["split"]), tags))
-    problems += [f"{manifest} must list every stack, {name}.npz is missing" for name in sorted(there - seen)]
-    raise_problems(problems)
-    return finish_rows(manifest, rows)
-
-
-def _line_faults(line: Mapping[str, str], seen: set[str], there: set[str]) -> list[str]:
-    name, patient, split = (line[column] for column in COLUMNS)
-    faults = []
-    if name in seen:
-        faults.append(f"name {name!r} is there twice")
-    elif name not in there:
-        faults.append(f"name must be that of a file of the folder without .npz; there is no {name!r}")
-    if not patient:
-        faults.append("patient must not be empty")
-    if split not in SPLITS:
-        faults.append(f"split must be train, val, test or calibration, got {split!r}")
-    return faults
-
-
-def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The two arrays of a file."""
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            there = list(arrays)
-            if {"image", "label"} <= set(there):
-                return arrays["image"], arrays["label"]
-    except Exception as error:  # the readers of zip, zlib and numpy raise many kinds for broken files: name the file
-        raise BadData(f"{path} must be an npz file that can be read: {error}") from error
-    raise BadData(f"{path} must hold the arrays image and label, it holds {', '.join(there) or 'none'}")
+    return split_items(data, items)

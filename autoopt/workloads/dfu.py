@@ -1,37 +1,39 @@
 """dfu: is there an ulcer in a photo of the foot? Classification of patches.
 
 The data folder holds pictures in sub-folders and `manifest.csv` with the columns `file` (relative to the folder),
-`label` (0 skin, 1 ulcer), `split` (train, val, test or calibration) and `group` (photos that must not be parted: of one
-patient, or alike); further columns become tags. Without a manifest the sub-folders `skin` and `ulcer` are the
+`label` (0 skin, 1 ulcer), `split` (train, val, test or calibration) and `group` (the patient, or photos that look
+alike: never in two splits); further columns become tags. Without a manifest the sub-folders `skin` and `ulcer` are the
 labels, every file counts as a group of its own, and the files are split 70 / 15 / 15.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autoopt.core.parameters import Parameter
-from autoopt.errors import DataError
+from autoopt.errors import BadData
 from autoopt.inference.pipeline import Pipeline
-from autoopt.workloads.contract import SPLITS, Case, Recipe, Sample, SplitName, Workload
-from autoopt.workloads.data.folder import picture_size, read_rgb
-from autoopt.workloads.data.table import (
-    MANIFEST,
-    Row,
-    assign_splits,
-    build_splits,
+from autoopt.workloads.augment.dfu import augment
+from autoopt.workloads.contract import Recipe, Sample, Workload
+from autoopt.workloads.data.cases import (
+    Item,
+    check_folder,
     data_digest,
-    finish_rows,
     raise_problems,
-    read_table,
+    repeated_images,
+    split_items,
+    to_splits,
 )
+from autoopt.workloads.data.image_file import Source
+from autoopt.workloads.data.manifest import MANIFEST, file_below, read_manifest
+from autoopt.workloads.data.pictures import read_picture_header, read_rgb
+from autoopt.workloads.data.readers import images_in
 from autoopt.workloads.networks import attention, classifiers
 
 if TYPE_CHECKING:
@@ -40,8 +42,8 @@ if TYPE_CHECKING:
 SUMMARY = "foot ulcer or skin in patches of photos: classification, 128x128x3, two labels"
 DEMO_WEIGHTS = Path(__file__).parent / "weights" / "dfu-demo.safetensors"
 LABELS = ("skin", "ulcer")
-COLUMNS = ("file", "label", "split", "group")
-SUFFIXES = (".jpg", ".jpeg", ".png")
+FILE, LABEL = "file", "label"
+"""Columns of the manifest, beside `split` and `group`."""
 TILE = (128, 128)
 MEAN, STD = (0.70, 0.53, 0.45), (0.18, 0.16, 0.15)
 """Typical of photos of skin; constants, so that the pipeline does not depend on the data."""
@@ -71,7 +73,7 @@ class _Net:
     coarse: bool = True
 
 
-# As many epochs as two slow cores get through in a quarter of an hour.
+# As many epochs as two slow cores train in a quarter of an hour.
 NETS = {
     "vgg11": _Net(classifiers.vgg11, 12, 1e-3),
     "densenet121": _Net(classifiers.densenet121, 24, 1e-3),
@@ -85,11 +87,7 @@ OPTIONS: Mapping[str, Parameter] = {"net": Parameter("choice", NET, "the network
 
 def workload(data: Path, net: str = NET) -> Workload:
     """The workload on the pictures in `data`. Raises DataError with everything that is wrong; decodes no pixels."""
-    rows, labels = _rows(data)
-
-    def case(row: Row) -> Case:
-        return Case(row.name, row.group, lambda: read(data / row.name, labels[row.name]), row.tags)
-
+    items = _items(data)
     chosen = NETS[net]
     return Workload(
         name="dfu" if net == NET else f"dfu-{net}",
@@ -97,7 +95,7 @@ def workload(data: Path, net: str = NET) -> Workload:
         labels=LABELS,
         build=partial(build, net),
         pipeline=PIPELINE,
-        splits=build_splits(rows, case),
+        splits=to_splits(items, lambda item: read(item.images[0].path, int(str(item.label)))),
         metrics=("accuracy", "macro_f1", "auroc", "mcc", "ece"),
         recipe=Recipe(
             epochs=chosen.epochs,
@@ -108,7 +106,7 @@ def workload(data: Path, net: str = NET) -> Workload:
             augment=augment,
             coarse=chosen.coarse,
         ),
-        data_digest=data_digest(data, rows, lambda row: [data / row.name]),
+        data_digest=data_digest(data, items),
     )
 
 
@@ -134,116 +132,62 @@ def read(path: Path, label: int) -> Sample:
     return Sample(read_rgb(path), np.array(label))
 
 
-def augment(sample: Sample, random: np.random.Generator) -> Sample:
-    """Another photo: mirrored, turned, zoomed and moved, under another lamp, a part of it hidden now and then."""
-    image = sample.image
-    turns, mirrored = int(random.integers(4)), bool(random.integers(2))
-    image = np.rot90(image, turns)
-    image = image[:, ::-1] if mirrored else image
-    image = _relit(_zoomed(image, random), random)
-    if random.random() < 0.3:
-        image = _hidden(image, random)
-    return Sample(image, sample.reference)
-
-
-def _zoomed(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Turned by any small angle, zoomed and moved; what is beyond the edge is mirrored."""
-    from scipy.ndimage import affine_transform
-
-    angle, scale = random.uniform(-0.5, 0.5), math.exp(random.uniform(-0.25, 0.25))
-    cosine, sine = math.cos(angle) / scale, math.sin(angle) / scale
-    matrix = np.array([[cosine, -sine], [sine, cosine]])
-    sizes = np.array(image.shape[:2])
-    centre = (sizes - 1) / 2
-    offset = centre + sizes * random.uniform(-0.08, 0.08, 2) - matrix @ centre
-    channels = [
-        affine_transform(image[..., index], matrix, offset, order=1, mode="mirror", output=np.float32)
-        for index in range(image.shape[-1])
-    ]
-    return np.stack(channels, axis=-1)
-
-
-def _relit(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Another brightness, contrast, saturation and colour of the light."""
-    grey = image.mean(axis=-1, keepdims=True)
-    image = grey + (image - grey) * np.float32(random.uniform(0.7, 1.3))
-    middle = np.float32(image.mean())
-    image = middle + (image - middle) * np.float32(random.uniform(0.75, 1.25))
-    light = random.uniform(0.9, 1.1, 3).astype(np.float32) * np.float32(random.uniform(0.8, 1.2))
-    return np.asarray(np.clip(image * light, 0, 255), np.float32)
-
-
-def _hidden(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """With a grey rectangle over up to a ninth of it (DeVries and Taylor 2017)."""
-    image = image.copy()
-    sizes = [int(random.integers(size // 8, size // 3 + 1)) for size in image.shape[:2]]
-    top, left = (int(random.integers(have - size + 1)) for have, size in zip(image.shape[:2], sizes, strict=True))
-    image[top : top + sizes[0], left : left + sizes[1]] = image.mean()
-    return image
-
-
-def _rows(data: Path) -> tuple[list[Row], dict[str, int]]:
-    """The cases and their labels. Raises DataError with everything that is wrong."""
-    if not data.is_dir():
-        raise DataError(f"the data folder must be a folder, {data} is {'a file' if data.exists() else 'not there'}")
-    rows, labels, problems = _listed(data) if (data / MANIFEST).is_file() else _found(data)
-    for row in rows:
-        problem = picture_size(data / row.name)
-        problems += [problem] if isinstance(problem, str) else []
+def _items(data: Path) -> list[Item]:
+    """The cases, each with a split and the number of its class as its label. Raises DataError with all problems."""
+    check_folder(data)
+    problems: list[str] = []
+    items = _listed(data, problems) if (data / MANIFEST).is_file() else _found(data, problems)
+    for item in items:
+        try:
+            read_picture_header(item.images[0].path)
+        except BadData as error:
+            problems.append(error.message)
     raise_problems(problems)
-    rows = finish_rows(data, rows)
-    for split in ("train", "val", "test"):  # calibration needs no labels
-        missing = set(range(len(LABELS))) - {labels[row.name] for row in rows if row.split == split}
-        problems += [
-            f"{data}: {split} must have pictures of both labels, it has none of {LABELS[label]}" for label in missing
-        ]
-    raise_problems(problems)
-    return rows, labels
+    # Not class by class, as it always was: other splits would make the same folder other data.
+    return split_items(data, items, lambda chosen: _missing_labels(data, chosen), by_class=False)
 
 
-def _listed(data: Path) -> tuple[list[Row], dict[str, int], list[str]]:
-    lines, problems = read_table(data / MANIFEST, COLUMNS)
-    rows, labels, seen = [], {}, set[str]()
-    for number, line in enumerate(lines, start=2):
-        faults = _line_faults(data, line, seen)
-        problems += [f"{data / MANIFEST} line {number}: {fault}" for fault in faults]
-        seen.add(line["file"])
-        if not faults:
-            tags = {key: value for key, value in line.items() if key not in COLUMNS}
-            rows.append(Row(line["file"], line["group"], cast(SplitName, line["split"]), tags))
-            labels[line["file"]] = int(line["label"])
-    return rows, labels, problems
-
-
-def _line_faults(data: Path, line: Mapping[str, str], seen: set[str]) -> list[str]:
-    name, faults = line["file"], []
-    pure = PurePosixPath(name)
-    if not name or pure.is_absolute() or ".." in pure.parts or "\\" in name:
-        faults.append(f"file must be a path inside the folder, got {name!r}")
-    elif name in seen:
-        faults.append(f"file {name!r} is there twice")
-    elif not (data / name).is_file():
-        faults.append(f"there is no file {name!r}")
-    if line["label"] not in ("0", "1"):
-        faults.append(f"label must be 0 (skin) or 1 (ulcer), got {line['label']!r}")
-    if line["split"] not in SPLITS:
-        faults.append(f"split must be train, val, test or calibration, got {line['split']!r}")
-    if not line["group"]:
-        faults.append("group must not be empty")
-    return faults
-
-
-def _found(data: Path) -> tuple[list[Row], dict[str, int], list[str]]:
-    """Without a manifest: the pictures in the folders of the labels."""
-    labels = {
-        path.relative_to(data).as_posix(): label
+def _missing_labels(data: Path, items: Sequence[Item]) -> list[str]:
+    """The labels that a split lacks, as sentences; calibration needs none."""
+    return [
+        f"{data}: {split} must have pictures of both labels, it has none of {name}"
+        for split in ("train", "val", "test")
         for label, name in enumerate(LABELS)
-        for path in sorted((data / name).glob("*"))
-        if path.suffix.lower() in SUFFIXES
-    }
-    absent = [name for name in LABELS if not any(file.startswith(f"{name}/") for file in labels)]
+        if not any(item.split == split and item.label == str(label) for item in items)
+    ]
+
+
+def _listed(data: Path, problems: list[str]) -> list[Item]:
+    """The pictures that the manifest lists."""
+    manifest = read_manifest(data / MANIFEST, problems, columns=(FILE, LABEL), group="group")
+    if manifest is None:
+        return []
+    items = []
+    for line in manifest.lines:
+        faults: list[str] = []
+        path = file_below(data, line[FILE], f"{line.where}, {FILE}", faults)
+        if line[LABEL] not in ("0", "1"):
+            faults.append(f"{line.where}: {LABEL} must be 0 (skin) or 1 (ulcer), got {line[LABEL]!r}")
+        group, split = manifest.group_and_split(line, line[FILE], faults)
+        problems += faults
+        if path is not None and not faults:
+            tags = manifest.tags(line, FILE, LABEL)
+            items.append(Item(line[FILE], group, split, (Source(path),), line[LABEL], tags, line.where))
+    problems += repeated_images(items)
+    return items
+
+
+def _found(data: Path, problems: list[str]) -> list[Item]:
+    """Without a manifest: the pictures in the folders of the labels."""
+    pictures = {name: images_in(data / name) if (data / name).is_dir() else [] for name in LABELS}
+    absent = [name for name, paths in pictures.items() if not paths]
     if absent:
         needed = f"{data} must hold {MANIFEST}, or pictures in the folders {' and '.join(LABELS)}"
-        return [], {}, [f"{needed}: there are none in {', '.join(absent)}"]
-    splits = assign_splits([(name, name) for name in labels])
-    return [Row(name, name, splits[name], {}) for name in labels], labels, []
+        problems.append(f"{needed}: there are none in {', '.join(absent)}")
+        return []
+    return [
+        Item(name, name, None, (Source(path),), str(label))
+        for label, paths in enumerate(pictures.values())
+        for path in paths
+        for name in [path.relative_to(data).as_posix()]
+    ]

@@ -1,4 +1,10 @@
-"""histo: gland and lesion segmentation of H&E-stained biopsy tiles with a 2D U-Net of 2 million parameters."""
+"""histo: gland and lesion segmentation of H&E-stained biopsy tiles with a 2D U-Net of 2 million parameters.
+
+The data folder holds images/NAME.png and masks/NAME.png (or other pictures), masks grey with soft edges: brighter than
+127 is gland. `manifest.csv` lists every image: the columns `name` (without .png), `case` (the patient) and `split`
+(train, val, test or calibration); further columns become tags. Without a manifest every file counts as a patient of its
+own, which is wrong where there are several of one patient, and the files are split 70 / 15 / 15.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +17,14 @@ import numpy as np
 from autoopt.core.parameters import Parameter
 from autoopt.errors import BadData
 from autoopt.inference.pipeline import Pipeline
+from autoopt.workloads.augment.histo import augment
 from autoopt.workloads.contract import Recipe, Sample, Workload
-from autoopt.workloads.data.folder import load_folder, read_grey, read_rgb
+from autoopt.workloads.data.cases import Item, check_folder, data_digest, raise_problems, split_items, to_splits
+from autoopt.workloads.data.headers import open_pair
+from autoopt.workloads.data.image_file import Source
+from autoopt.workloads.data.layouts.pairs import find_pairs
+from autoopt.workloads.data.pictures import open_picture, read_grey, read_rgb
+from autoopt.workloads.data.readers import suffixes_read_by
 from autoopt.workloads.networks import attention
 
 if TYPE_CHECKING:
@@ -38,18 +50,18 @@ PIPELINE = Pipeline(
 
 
 def workload(data: Path, net: str = NET) -> Workload:
-    """The workload on the tiles in `data` (see `folder`). Raises DataError with everything that is wrong."""
-    cases = load_folder(data, read)
+    """The workload on the tiles in `data`. Raises DataError with everything that is wrong; decodes no pixels."""
+    items = _items(data)
     return Workload(
         name="histo" if net == NET else f"histo-{net}",
         task="segmentation",
         labels=LABELS,
         build=BUILDERS[net],
         pipeline=PIPELINE,
-        splits=cases.splits,
+        splits=to_splits(items, _read_item),
         metrics=("dice_macro", "dice_foreground", "iou_foreground"),
         recipe=Recipe(epochs=12, batch=4, learning_rate=2e-3, weight_decay=1e-2, max_seconds=840.0, augment=augment),
-        data_digest=cases.digest,
+        data_digest=data_digest(data, items),
     )
 
 
@@ -76,7 +88,7 @@ def build() -> torch.nn.Module:
 
 
 def build_linear_unet() -> torch.nn.Module:
-    """The U-Net with linear attention, fresh weights, of the same shapes; 0.6 million parameters."""
+    """The U-Net with linear attention and fresh weights: the same shapes, 0.6 million parameters."""
     return attention.linear_unet(PIPELINE.channels, len(LABELS))
 
 
@@ -91,17 +103,16 @@ def read(image: Path, mask: Path) -> Sample:
     return Sample(pixels, (grey > MASK_THRESHOLD).astype(np.uint8))
 
 
-def augment(sample: Sample, random: np.random.Generator) -> Sample:
-    """Another tile: turned by right angles, mirrored, stained and lit a little differently."""
-    turns, mirrored = int(random.integers(4)), bool(random.integers(2))
-    image, mask = np.rot90(sample.image, turns), np.rot90(sample.reference, turns)
-    if mirrored:
-        image, mask = image[:, ::-1], mask[:, ::-1]
-    return Sample(_stain(image, random), mask)
+def _items(data: Path) -> list[Item]:
+    check_folder(data)
+    problems: list[str] = []
+    items = find_pairs(data, problems, suffixes=suffixes_read_by(open_picture), group="case")
+    for item in items:
+        open_pair(item, problems)
+    raise_problems(problems)
+    return split_items(data, items)
 
 
-def _stain(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Another amount of each dye and another light, in optical density, where they add up."""
-    density = -np.log((image.astype(np.float32) + 1) / 256)
-    changed = density * random.uniform(0.75, 1.3, size=3).astype(np.float32) + random.normal(0, 0.03, size=3)
-    return np.asarray(np.clip(256 * np.exp(-np.maximum(changed, 0)) - 1, 0, 255), np.float32)
+def _read_item(item: Item) -> Sample:
+    assert isinstance(item.label, Source)
+    return read(item.images[0].path, item.label.path)

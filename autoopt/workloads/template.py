@@ -1,4 +1,4 @@
-"""The file that `autoopt init` writes: a workload of one's own that runs as it is."""
+"""The file that `autoopt init` writes: a workload of the user that runs as it is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from autoopt.core.store import write_atomic
 from autoopt.errors import UsageError
 
 TEMPLATE = '''\
-"""A workload of your own. It runs as it is, on invented blobs; change what is marked CHANGE, in any order.
+"""A workload of your own. It runs as it is, on synthetic blobs; change what is marked CHANGE, in any order.
 
     autoopt train  --workload {file}:workload --demo
     autoopt search --workload {file}:workload --space quick --budget 8

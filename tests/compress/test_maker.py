@@ -18,7 +18,8 @@ from autoopt.core.store import Store
 from autoopt.errors import StorageError, Timeout, Unsupported, WeightsError, WorkloadError
 from autoopt.inference.formats import caller
 from autoopt.inference.formats.base import Source
-from autoopt.workloads.contract import Workload, load_workload
+from autoopt.workloads.contract import Workload
+from autoopt.workloads.loading import load_workload
 from tests import tiny
 
 for library in ("torch", "onnx", "onnxruntime", "openvino", "nncf"):

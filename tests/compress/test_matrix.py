@@ -11,7 +11,7 @@ from autoopt.compress import matrix
 from autoopt.compress.matrix import FAILED, REFUSED, SAME, WORKS
 from autoopt.measure.host import current_host
 from autoopt.testing import workload_problems
-from autoopt.workloads.contract import load_workload
+from autoopt.workloads.loading import load_workload
 from autoopt.workloads.networks.families import NETS, SOURCE
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "matrix.csv"

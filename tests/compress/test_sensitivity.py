@@ -14,7 +14,7 @@ from autoopt.compress.sensitivity import MOST_GROUPS, Rank, grouped, kept
 from autoopt.core.store import Store
 from autoopt.errors import Unsupported
 from autoopt.measure.host import current_host
-from autoopt.workloads.contract import load_workload
+from autoopt.workloads.loading import load_workload
 from tests import tiny
 
 NAMES = st.lists(

@@ -12,7 +12,8 @@ import pytest
 from autoopt.core.records import Status
 from autoopt.study.storage import read_study
 from tests.e2e.helpers import run
-from tests.workloads.models.test_sources import bundle, onnx_file
+from tests.workloads.models.bundles import bundle
+from tests.workloads.models.test_onnx_file import onnx_file
 
 torch = pytest.importorskip("torch")
 

@@ -18,7 +18,7 @@ from autoopt.inference.formats import FORMATS, caller, format_of
 from autoopt.inference.runtimes import RUNTIMES, can_run
 from autoopt.study.space import load_space, seeds
 from autoopt.testing import FormatContract, RuntimeContract
-from autoopt.workloads.contract import load_workload
+from autoopt.workloads.loading import load_workload
 from tests import tiny
 
 for library in ("torch", "onnx", "onnxruntime", "openvino", "nncf"):

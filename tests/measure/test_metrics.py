@@ -56,7 +56,7 @@ def test_surfaces_agree_with_monai(spacing: tuple[float, ...] | None) -> None:
     other[18, 16, 10] = 1
     compared = Compared(one, other, 2, False, spacing)
     name = "hd95_px" if spacing is None else "hd95_mm"
-    of_case = METRICS[name].of_case
+    of_case = METRICS.load(name).of_case
     assert of_case is not None
     pair = [torch.from_numpy(item)[None, None].float() for item in (other, one)]
     expected = monai.compute_hausdorff_distance(
@@ -88,14 +88,14 @@ def test_calibration_error_agrees_with_monai() -> None:
 def test_a_label_that_is_missed_costs_the_diagonal() -> None:
     """Finding nothing, or something where nothing is, is as far as the image is long; nothing in both is none."""
     empty, full = np.zeros((3, 4)), np.ones((3, 4))
-    assert METRICS["hd95_px"].of_case(case(full, empty)) == 5.0  # type: ignore[misc]
-    assert METRICS["hd95_px"].of_case(case(empty, full)) == 5.0  # type: ignore[misc]
-    assert METRICS["hd95_px"].of_case(case(empty, empty)) is None  # type: ignore[misc]
+    assert METRICS.load("hd95_px").of_case(case(full, empty)) == 5.0  # type: ignore[misc]
+    assert METRICS.load("hd95_px").of_case(case(empty, full)) == 5.0  # type: ignore[misc]
+    assert METRICS.load("hd95_px").of_case(case(empty, empty)) is None  # type: ignore[misc]
     nsd = metric_named("nsd_1px", ("background", "all"))
     assert nsd is not None and nsd.of_case is not None
     assert [nsd.of_case(case(*pair)) for pair in ((full, empty), (empty, full), (empty, empty))] == [0.0, 0.0, None]
-    assert METRICS["volume_difference"].of_case(case(empty, full)) is None  # type: ignore[misc]
-    assert METRICS["volume_difference"].of_case(case(full, empty)) == 1.0  # type: ignore[misc]
+    assert METRICS.load("volume_difference").of_case(case(empty, full)) is None  # type: ignore[misc]
+    assert METRICS.load("volume_difference").of_case(case(full, empty)) == 1.0  # type: ignore[misc]
 
 
 def test_what_is_ignored_counts_nowhere() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from autoopt.core.store import Store
 from autoopt.errors import BadData, Numeric, WorkloadError
 from autoopt.measure import metrics, quality
 from autoopt.measure.metrics import METRICS, Compared
+from autoopt.measure.pack import pack_cases
 from autoopt.workloads.contract import Case, Sample, Splits, Workload
 from tests import tiny
 
@@ -101,7 +105,7 @@ def test_bounds_and_symmetry(reference: np.ndarray, prediction: np.ndarray) -> N
     forth, back = Compared(reference, prediction, 3, False), Compared(prediction, reference, 3, False)
 
     for name in ("dice_macro", "dice_foreground", "iou_macro", "iou_foreground", "hd95_px"):
-        of_case = METRICS[name].of_case
+        of_case = METRICS.load(name).of_case
         assert of_case is not None
         value = of_case(forth)
         assert value == of_case(back), name
@@ -172,3 +176,80 @@ def test_unknown_metrics_are_named() -> None:
     """A metric that the task does not have is bad input, with the ones it has."""
     with pytest.raises(WorkloadError, match="metric 'accuracy' is not one of a segmentation task: use dice_macro,"):
         quality.score(workload([], [], metrics=("accuracy",)), "val", [])
+
+
+def unread() -> Sample:
+    raise AssertionError("the case was decoded again")
+
+
+def test_packed_references_give_the_same_scores(tmp_path: Path) -> None:
+    """With packed cases no case is read again, of all cases or of some, and every score is the same to the bit."""
+    random = np.random.default_rng(0)
+    references = [
+        random.integers(0, 2, (5, 7 + index, 4)).astype((np.uint8, np.int64, bool)[index]) for index in range(3)
+    ]
+    given = workload(references, ["a", "a", "b"], (*ALL, "hd95_mm"))
+    cases = tuple(
+        replace(case, read=lambda case=case: replace(case.read(), affine=np.diag([1.5, 0.5, 3.0, 1.0])))  # type: ignore[misc]
+        for case in given.splits.val
+    )
+    given = replace(given, splits=replace(given.splits, val=cases))
+    predictions = [random.integers(0, 2, item.shape).astype(np.uint8) for item in references]
+    packed = pack_cases(given, "val", Store(tmp_path))
+    blind = replace(given, splits=replace(given.splits, val=tuple(replace(case, read=unread) for case in cases)))
+    assert quality.score(blind, "val", predictions, packed=packed) == quality.score(given, "val", predictions)
+    some = [predictions[2], predictions[0]]
+    assert quality.score(blind, "val", some, only=[2, 0], packed=packed) == quality.score(
+        given, "val", some, only=[2, 0]
+    )
+
+
+@pytest.mark.parametrize("multilabel", [False, True])
+def test_packed_classes_give_the_same_scores(tmp_path: Path, multilabel: bool) -> None:
+    """The classes of a classification, one or any number of them, come back from the pack as they were."""
+    random = np.random.default_rng(1)
+    shape = (2,) if multilabel else ()
+    references = [
+        (random.integers(0, 2, shape) if index > 1 else np.full(shape, index)).astype(np.uint8) for index in range(12)
+    ]
+    given = workload(
+        references, [f"p{index // 2}" for index in range(12)], ("accuracy", "macro_f1", "auroc", "mcc", "ece")
+    )
+    pipeline = replace(
+        tiny.PIPELINE,
+        task="classification",
+        fit="resize",
+        overlap=0.0,
+        activation="sigmoid" if multilabel else "softmax",
+    )
+    given = replace(given, task="classification", pipeline=pipeline)
+    predictions = list(random.dirichlet(np.ones(2), 12))
+    packed = pack_cases(given, "val", Store(tmp_path))
+    blind = tuple(replace(case, read=unread) for case in given.splits.val)
+    scored = quality.score(replace(given, splits=replace(given.splits, val=blind)), "val", predictions, packed=packed)
+    assert scored == quality.score(given, "val", predictions)
+
+
+def test_packed_cases_of_another_split_are_refused(tmp_path: Path) -> None:
+    """References are never taken from the cases of another split."""
+    packed = pack_cases(tiny.workload(), "test", Store(tmp_path))
+    with pytest.raises(ValueError, match="the packed cases must be those of val of tiny, they are others"):
+        quality.score(tiny.workload(), "val", [np.zeros((16, 16), np.uint8)] * 3, packed=packed)
+
+
+def test_a_metric_of_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function with a decorator and one line in the table are a metric of every workload of its task."""
+    (tmp_path / "my_metric.py").write_text(
+        "from autoopt.measure.metrics import case_metric\n\n"
+        "@case_metric('segmentation', 'share of right voxels')\n"
+        "def right_voxels(compared):\n    return float((compared.reference == compared.prediction).mean())\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    METRICS["right_voxels"] = "my_metric:right_voxels"
+    try:
+        reference = np.array([[0, 1], [1, 0]], np.uint8)
+        chosen = workload([reference], ["a"], ("right_voxels", "dice_macro"))
+        assert quality.score(chosen, "val", [np.zeros((2, 2), np.uint8)]).value == 0.5
+    finally:
+        del METRICS["right_voxels"]
+        sys.modules.pop("my_metric", None)

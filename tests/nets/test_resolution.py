@@ -14,7 +14,7 @@ from autoopt.errors import Unsupported, WeightsError  # noqa: E402
 from autoopt.measure.host import current_host  # noqa: E402
 from autoopt.nets import resolution  # noqa: E402
 from autoopt.nets.files import STRUCTURE, read_net, write_net  # noqa: E402
-from autoopt.workloads.contract import load_workload  # noqa: E402
+from autoopt.workloads.loading import load_workload  # noqa: E402
 from autoopt.workloads.networks import families  # noqa: E402
 from tests import tiny  # noqa: E402
 

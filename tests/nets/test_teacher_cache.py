@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from autoopt.nets import teacher_cache  # noqa: E402
 from autoopt.nets.files import read_net  # noqa: E402
-from autoopt.workloads.contract import load_workload  # noqa: E402
+from autoopt.workloads.loading import load_workload  # noqa: E402
 from autoopt.workloads.networks import families  # noqa: E402
 from tests import tiny  # noqa: E402
 

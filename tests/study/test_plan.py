@@ -15,7 +15,7 @@ from autoopt.core.store import Store
 from autoopt.study.plan import Plan, plan_search, seconds_left, timed_call_s
 from autoopt.study.prepare import Prepared, prepare
 from autoopt.study.request import SearchRequest
-from autoopt.workloads.contract import load_workload
+from autoopt.workloads.loading import load_workload
 from tests import tiny
 
 pytest.importorskip("torch")

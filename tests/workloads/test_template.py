@@ -9,7 +9,7 @@ import pytest
 import autoopt
 from autoopt.errors import UsageError
 from autoopt.testing import main, workload_problems
-from autoopt.workloads.contract import load_workload
+from autoopt.workloads.loading import load_workload
 from autoopt.workloads.template import write_template
 
 

@@ -31,7 +31,7 @@ from autoopt.workloads.contract import SplitName, Workload
 class Bench:
     """What a trial needs besides its configuration: the same for all trials of a study.
 
-    `cases` are the packed images of `split`, `reference` is the process that every trial is measured beside.
+    `cases` are the packed cases of `split`, `reference` is the process that every trial is measured beside.
     `plan` says how long to measure; each answer of a worker process may take `measure_timeout_s`, and it may hold
     `worker_memory_bytes` (None: a share of the host's). `source` is there where predictions are compared with those of
     the source model. `on_stage` is told the name of each stage as it begins.
@@ -57,7 +57,7 @@ class Bench:
     def score(self, predictions: Sequence[np.ndarray], only: Sequence[int] | None = None) -> Quality:
         """The quality of the predictions of all cases, or of those with the indices `only`: see `quality.score`."""
         source = None if self.source is None else self.source.predictions
-        return score(self.workload, self.split, predictions, source, only)
+        return score(self.workload, self.split, predictions, source, only, packed=self.cases)
 
 
 @contextmanager

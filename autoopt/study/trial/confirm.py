@@ -36,7 +36,7 @@ def on_test(record: TrialRecord, bench: Bench, stages: Stages, cases: Artifact) 
     subject = _subject(record, bench, stages, cases)
     with stages("score", "confirm"):
         answers = predictions(subject, timeout_s=bench.measure_timeout_s)
-        return score(bench.workload, "test", answers)
+        return score(bench.workload, "test", answers, packed=cases)
 
 
 def _subject(record: TrialRecord, bench: Bench, stages: Stages, cases: Artifact) -> Subject:

@@ -1,26 +1,31 @@
-"""2D image files as Pillow reads them: what the header says, the pixels, the numbers of a mask.
+"""2D pictures as Pillow reads them: what the header says, the pixels, the labels of a mask.
 
-Photos are turned upright by their EXIF tag, transparent pixels are laid on white, 16 bits of grey stay 16. Whatever has
-no single meaning is refused: floating-point pixels, several pages, labels in colours or behind lossy compression.
+Photos are turned upright by their EXIF tag, transparent pixels are laid on white, 16 bits of grey stay 16. What has no
+single meaning is refused: floating-point pixels, several pages, and as a mask colours and lossy compression.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from autoopt.errors import BadData
-from autoopt.workloads.data.folder import decoded, picture_size, read_rgb
+from autoopt.workloads.data.image_file import ImageFile
 
 if TYPE_CHECKING:
     from PIL import Image
 
 GREY_MODES = ("1", "L", "LA", "La")
 MOST_GREY = 65535
-LOSSY = "JPEG"
+LOSSY = ("JPEG", "MPO")
+"""Formats that change the values of pixels; a phone's photo is an MPO with a preview as a second page."""
+EXIF_ORIENTATION = 0x0112
+EXIF_TRANSPOSED = (5, 6, 7, 8)
+"""EXIF orientations that exchange width and height."""
 
 
 @dataclass(frozen=True)
@@ -33,28 +38,51 @@ class PictureHeader:
     lossy: bool
 
 
+def open_picture(path: Path) -> ImageFile:
+    """The picture in a file: uint8, or uint16 for 16 bits of grey, (height, width, 1 or 3). Raises BadData.
+
+    As a label map it is the indices of a palette, or grey values; colours and JPEG are refused.
+    """
+    header = read_picture_header(path)
+    return ImageFile(
+        header.size,
+        header.channels,
+        read=partial(_pixels, path, header, header.channels),
+        read_labels=partial(_labels, path, header),
+        value_range=255.0 if header.bits == 8 else 65535.0,
+        is_picture=True,
+    )
+
+
 def read_picture_header(path: Path) -> PictureHeader:
     """The header. Raises BadData naming a file that is no picture, is empty or cut short, or has too many pixels.
 
-    Pillow's limit holds against files that are small but decode to gigabytes; its message has the number of pixels.
+    Every part of the file is there, with the right checksum where the format has one. Pillow's limit holds against
+    files that are small but decode to gigabytes; the message has the number of pixels.
     """
     from PIL import Image
 
-    size = picture_size(path)
-    if isinstance(size, str):
-        raise BadData(size)
-    with Image.open(path) as image:
-        mode, kind = image.mode, image.format
-        pages = 1 if kind in (LOSSY, "MPO") else getattr(image, "n_frames", 1)  # phones add a preview to a photo
-        transparent_palette = mode == "P"
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            mode, kind = image.mode, image.format
+            pages = 1 if kind in LOSSY else getattr(image, "n_frames", 1)
+            turned = "exif" in image.info
+            image.verify()
+        if turned:  # only where there is EXIF: reading the tag decodes the pixels, and a verified image is closed
+            with Image.open(path) as image:
+                turned = image.getexif().get(EXIF_ORIENTATION) in EXIF_TRANSPOSED
+    except Exception as error:  # Pillow's readers raise many kinds for broken files: name the file
+        raise BadData(f"{path} must be a picture that can be read: {_reason(error, path)}") from error
     if mode == "F":
         raise BadData(f"{path} must hold whole numbers, its pixels are floating-point: store it as .npy or NIfTI")
     if pages > 1:
         raise BadData(f"{path} must hold one picture, it holds {pages}: store a stack of slices as .npy or NIfTI")
-    grey = not transparent_palette and (mode in GREY_MODES or mode.startswith("I"))
-    width, height = size
     return PictureHeader(
-        (height, width), 1 if grey else 3, 16 if mode.startswith("I") else 8, kind == LOSSY or kind == "MPO"
+        size=(width, height) if turned else (height, width),
+        channels=1 if mode in GREY_MODES or mode.startswith("I") else 3,
+        bits=16 if mode.startswith("I") else 8,
+        lossy=kind in LOSSY,
     )
 
 
@@ -64,26 +92,54 @@ def read_picture(path: Path, channels: Literal[1, 3] | None = None) -> np.ndarra
     Without `channels` grey files have one and all others three; a colour is made grey by its luminance. Raises BadData.
     """
     header = read_picture_header(path)
-    wanted = header.channels if channels is None else channels
-    if header.bits == 16 and wanted == 1:
-        return _sixteen_bits(decoded(path), path)[..., np.newaxis]
-    colours = read_rgb(path)
-    if wanted == 3:
-        return colours
-    from PIL import Image
-
-    return np.array(Image.fromarray(colours).convert("L"))[..., np.newaxis]  # of equal channels that value
+    return _pixels(path, header, channels or header.channels)
 
 
 def read_index_mask(path: Path) -> np.ndarray:
-    """The numbers that the file stores, (height, width), uint8 or uint16: the index of a palette, else the grey value.
+    """The labels that a file stores, (height, width), uint8 or uint16: indices of a palette, else grey values.
 
     Raises BadData as `read_picture`, and for colours and JPEG, which do not keep a label.
     """
-    header = read_picture_header(path)
+    return _labels(path, read_picture_header(path))
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """The picture as uint8 (height, width, 3), whatever its mode; 16-bit grey is scaled to 8 bits. Raises BadData."""
+    image = _decoded(path)
+    if image.mode.startswith("I") or image.mode == "F":
+        grey = _eight_bits(np.asarray(image))
+        return np.repeat(grey[..., np.newaxis], 3, axis=2)
+    if image.has_transparency_data:
+        from PIL import Image
+
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
+
+
+def read_grey(path: Path) -> np.ndarray:
+    """The luminance of the picture as uint8 (height, width); 16-bit grey is scaled to 8 bits. Raises BadData."""
+    image = _decoded(path)
+    if image.mode.startswith("I") or image.mode == "F":
+        return _eight_bits(np.asarray(image))
+    return np.array(image.convert("L"))
+
+
+def _pixels(path: Path, header: PictureHeader, channels: Literal[1, 3]) -> np.ndarray:
+    if header.bits == 16 and channels == 1:
+        return _sixteen_bits(_decoded(path), path)[..., np.newaxis]
+    colours = read_rgb(path)
+    if channels == 3:
+        return colours
+    from PIL import Image
+
+    return np.array(Image.fromarray(colours).convert("L"))[..., np.newaxis]  # three equal channels give that value
+
+
+def _labels(path: Path, header: PictureHeader) -> np.ndarray:
     if header.lossy:
         raise BadData(f"{path} must keep its labels, JPEG changes the values of pixels: store the mask as PNG")
-    image = decoded(path)
+    image = _decoded(path)
     if header.bits == 16:
         return _sixteen_bits(image, path)
     if image.mode in ("P", "PA"):
@@ -96,8 +152,30 @@ def read_index_mask(path: Path) -> np.ndarray:
     return np.array(colours[..., 0])
 
 
+def _decoded(path: Path) -> Image.Image:
+    """The picture of a file, upright by its EXIF tag."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image)
+    except Exception as error:  # Pillow's readers raise many kinds for broken files: name the file
+        raise BadData(f"{path} must be a picture that can be read: {_reason(error, path)}") from error
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+    scaled = values.astype(np.float64) / 257 if values.max(initial=0) > 255 else values
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
 def _sixteen_bits(image: Image.Image, path: Path) -> np.ndarray:
     values = np.asarray(image)
     if values.size and (values.min() < 0 or values.max() > MOST_GREY):
         raise BadData(f"{path} must hold grey values from 0 to {MOST_GREY}, it holds {values.min()} to {values.max()}")
     return values.astype(np.uint16)
+
+
+def _reason(error: Exception, path: Path) -> str:
+    if "cannot identify" in str(error):
+        return "it is no image, or a broken one"
+    return str(error).replace(str(path), path.name)

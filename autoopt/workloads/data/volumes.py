@@ -7,56 +7,61 @@ that has neither is taken to be stored in RAS order with the voxel size that its
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from autoopt.errors import BadData
+from autoopt.workloads.data.image_file import REAL, ImageFile, reading, value_problem
 
 PEAK_BYTES_PER_VOXEL = 4 * 6
 """What the pipeline holds at its peak: about six float32 arrays of the image's size."""
 AFFINE_TOLERANCE = 1e-3
-"""How far two affines may differ, as a share of the smallest voxel size: what rounding of a file format does."""
+"""How far two affines may differ, as a share of the smallest voxel size: as much as file formats round."""
 SMALLEST_VOLUME = 1e-6
-"""Of the directions of the three axes as unit vectors: below this two of them are the same."""
+"""The least volume that the unit vectors of the three axes must span: below it two of them are the same."""
 MOST_VALUES = 8
+WHOLE = "a whole NIfTI file that can be read"
 
 
 @dataclass(frozen=True)
-class Header:
+class VolumeHeader:
     """What a file says of its volume before the voxels are read: its three sizes and its affine."""
 
     shape: tuple[int, ...]
     affine: np.ndarray
 
 
+def open_volume(path: Path) -> ImageFile:
+    """The volume in a file, (x, y, z), with its affine.
+
+    Raises BadData naming a file that cannot be read, holds no single 3D volume, has an affine without volume, or needs
+    more memory than is free.
+    """
+    image, header = _opened(path)
+    problem = memory_problem(header.shape, _available_bytes())
+    if problem is not None:
+        raise BadData(f"{path} {problem}")
+    return ImageFile(header.shape, 1, read=partial(_voxels, path, image, header), affine=header.affine)
+
+
 def read_volume(path: Path, available_bytes: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The volume (x, y, z) with the file's scaling applied, and its affine.
 
-    Integers without scaling keep their dtype, all else is float32. Raises BadData naming the file for one
-    that cannot be read or is cut short, holds no single 3D volume, has voxels that are not finite, an affine
-    without volume, or needs more memory than `available_bytes` (that of the host by default).
+    Integers without scaling keep their dtype, all else is float32. Raises BadData as `open_volume`, with
+    `available_bytes` in the place of the host's free memory, and for voxels that are not real and finite.
     """
     image, header = _opened(path)
     problem = memory_problem(header.shape, _available_bytes() if available_bytes is None else available_bytes)
     if problem is not None:
         raise BadData(f"{path} {problem}")
-    with _naming(path):
-        values = np.asarray(image.dataobj).reshape(header.shape)
-    if values.dtype.kind not in "buif":
-        raise BadData(f"{path} must hold one real number per voxel, its voxels are {values.dtype}")
-    if values.dtype.kind == "f":
-        bad = int(np.count_nonzero(~np.isfinite(values)))
-        if bad:
-            raise BadData(f"{path} must hold finite numbers, {bad} of its {values.size} voxels are NaN or infinite")
-        with np.errstate(over="ignore"):
-            values = values.astype(np.float32)
-        if not np.isfinite(values).all():
-            raise BadData(f"{path} must hold numbers within the range of float32, some are larger")
+    values = _voxels(path, image, header)
+    if (problem := value_problem(values)) is not None:
+        raise BadData(f"{path} {problem}")
     return values, header.affine
 
 
@@ -74,19 +79,9 @@ def read_mask(path: Path, labels: Collection[int]) -> np.ndarray:
     return values.astype(np.uint8)
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path) -> VolumeHeader:
     """The sizes and the affine of a file, without its voxels. Raises BadData naming the file."""
     return _opened(path)[1]
-
-
-def header_problems(path: Path) -> list[str]:
-    """What the header alone tells to be wrong with a file, in sentences that name it."""
-    try:
-        header = read_header(path)
-    except BadData as error:
-        return [error.message]
-    problem = memory_problem(header.shape, _available_bytes())
-    return [] if problem is None else [f"{path} {problem}"]
 
 
 def memory_problem(shape: Sequence[int], available_bytes: int) -> str | None:
@@ -124,11 +119,25 @@ def check_same_grid(
         )
 
 
-def _opened(path: Path) -> tuple[Any, Header]:
-    """The file with its header read. Raises BadData for what is wrong with that."""
+def _voxels(path: Path, image: Any, header: VolumeHeader) -> np.ndarray:
+    with reading(path, WHOLE):
+        values = np.asarray(image.dataobj).reshape(header.shape)
+    if values.dtype.kind not in REAL:
+        raise BadData(f"{path} must hold one real number per voxel, its voxels are {values.dtype}")
+    if values.dtype.kind != "f":
+        return values
+    with np.errstate(over="ignore"):
+        single = values.astype(np.float32)
+    if np.count_nonzero(np.isinf(single)) > np.count_nonzero(np.isinf(values)):
+        raise BadData(f"{path} must hold numbers within the range of float32, some are larger")
+    return single
+
+
+def _opened(path: Path) -> tuple[Any, VolumeHeader]:
+    """The file with its header read. Raises BadData when it is no volume."""
     import nibabel
 
-    with _naming(path):
+    with reading(path, WHOLE):
         image: Any = nibabel.load(path)
         if not isinstance(image, nibabel.Nifti1Pair):  # also NIfTI-2
             raise BadData(f"{path} must be a NIfTI file, it is {type(image).__name__}")
@@ -143,26 +152,15 @@ def _opened(path: Path) -> tuple[Any, Header]:
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or lengths.min() <= 0 or _volume(affine[:3, :3] / lengths) < SMALLEST_VOLUME:
         raise BadData(f"{path} must have an affine that maps its voxels to a volume in mm, it is {_rows(affine)}")
-    return image, Header(single, affine)
+    return image, VolumeHeader(single, affine)
 
 
 def _affine(image: Any) -> np.ndarray:
     if int(image.header["sform_code"]) or int(image.header["qform_code"]):
         return np.asarray(image.affine, np.float64)
-    # nibabel would mirror the first axis here, by a convention of the format that was before NIfTI.
+    # nibabel would mirror the first axis here, a convention of the format before NIfTI.
     sizes = [*np.abs(np.asarray(image.header["pixdim"][1:4], np.float64)), 1.0]
     return np.diag(sizes)
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (BadData, MemoryError):
-        raise
-    except Exception as error:  # nibabel, gzip and zlib raise many kinds for broken files: name the file
-        reason = str(error).replace(str(path), path.name) or type(error).__name__
-        raise BadData(f"{path} must be a whole NIfTI file that can be read: {reason}") from error
 
 
 def _available_bytes() -> int:

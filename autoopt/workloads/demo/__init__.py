@@ -1,1 +1,1 @@
-"""Demo data, drawn by the program: they show that the tool works, and are called demo data everywhere."""
+"""Generated demo data: they show that the tool works, and are called demo data wherever their results appear."""

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from autoopt.workloads.data.table import write_demo
 from autoopt.workloads.demo.brain_phantom import Scan, draw_head, scan_head
-from autoopt.workloads.demo.histo_canvas import Draw
+from autoopt.workloads.demo.canvas import Draw
+from autoopt.workloads.demo.folders import write_demo
 
 GENERATOR = "brain-demo"
 VERSION = 1
@@ -24,12 +24,12 @@ SHAPES = {"T1w": (86, 98, 42), "T2w": (94, 108, 38), "FLAIR": (84, 96, 38)}
 ORIENTATIONS = {"LPS": (-1, -1, 1), "LAS": (-1, 1, 1), "RAS": (1, 1, 1)}
 """How the axes are stored, and the direction of each in RAS+."""
 CUT_SLICES = 5
-"""In some volumes the reference has no brain below this slice, as where two sessions do not cover each other."""
+"""In some volumes the mask is empty below this slice, as where two scans of a patient do not overlap."""
 
 
 @dataclass(frozen=True)
 class Volume:
-    """One scan of one patient as it is stored, and the slices that may be used."""
+    """One scan of one patient as it is stored, and the first slice that its mask covers."""
 
     name: str
     patient: str
@@ -47,7 +47,7 @@ def volumes() -> Iterator[Volume]:
     for index, split in enumerate(splits):
         head = draw_head(index)
         for session in range(2):
-            # A third of the patients lacks each contrast; every split has them all.
+            # Each contrast is missing in a third of the patients; every split has all of them.
             modality = MODALITIES[(index + session) % len(MODALITIES)]
             draw = Draw(25, index, session)
             spacing = tuple(size * draw.one(0.97, 1.03) for size in SPACINGS_MM[modality])

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from autoopt.workloads.demo.histo_canvas import Draw
+from autoopt.workloads.demo.canvas import Draw
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 KNOT_REACH_MM = 150.0

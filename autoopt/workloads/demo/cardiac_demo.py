@@ -17,13 +17,13 @@ from typing import Literal
 
 import numpy as np
 
-from autoopt.workloads.data.table import write_demo
-from autoopt.workloads.demo.histo_canvas import Array, Draw
+from autoopt.workloads.demo.canvas import Array, Draw
+from autoopt.workloads.demo.folders import write_demo
 
 GENERATOR = "cardiac-demo"
 VERSION = 1
 SEED = 3
-"""What the random numbers here begin with; other demo data begins with others."""
+"""The first part of every seed here; other demo data have others."""
 SLICES = 6
 SIZES = ((112, 128), (128, 112), (128, 128), (144, 112), (128, 144), (144, 128))
 KINDS = ("healthy", "dilated", "thick", "infarct", "right")
@@ -122,7 +122,7 @@ def stacks() -> Iterator[tuple[str, Patient, Phase, np.ndarray, np.ndarray]]:
     for patient in patients():
         slices = [_slice(patient, index) for index in range(SLICES)]
         for number, phase in enumerate(PHASES):
-            # Steps of 1/255: where the last bits of a cosine differ between machines, the image does not.
+            # In steps of 1/255, so that machines whose cosines differ in the last bits make the same image.
             image = np.stack([drawn[number][0] for drawn in slices]).astype(np.float32) / np.float32(255)
             yield f"{patient.name}-{phase}", patient, phase, image, np.stack([drawn[number][1] for drawn in slices])
 
@@ -229,7 +229,9 @@ def _heart(patient: Patient, plane: Plane, phase: Phase, depth: float) -> Heart:
         reach: Array | float = radius + 0.55 * near * max(outer_radius - radius, 0.0)
     else:
         reach = radius
-    outer = away - outer_radius * oval if outer_radius > 2.5 else np.full(away.shape, FAR)  # nobody marks less
+    outer = (
+        away - outer_radius * oval if outer_radius > 2.5 else np.full(away.shape, FAR)
+    )  # an annotator marks nothing smaller
     cavity = np.maximum(away - reach * oval, outer + 1.5)
     # In the direction of the right ventricle, and across it.
     ahead = plane.x * math.cos(patient.towards_rv) + plane.y * math.sin(patient.towards_rv)

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from autoopt.workloads.data.table import write_demo
-from autoopt.workloads.demo.histo_canvas import SIZE as CANVAS
-from autoopt.workloads.demo.histo_canvas import Array, Draw, spline
+from autoopt.workloads.demo.canvas import SIZE as CANVAS
+from autoopt.workloads.demo.canvas import Array, Draw, spline
+from autoopt.workloads.demo.folders import write_demo
 
 GENERATOR = "dfu-demo"
 VERSION = 1
 SEED = 5
-"""What the random numbers here begin with; other demo data begins with others."""
+"""The first part of every seed here; other demo data have others."""
 SIZE = 112
 PATCHES = 8
 PHOTO_SPLITS = (("train", 38), ("val", 12), ("test", 12))
@@ -140,7 +140,7 @@ def _field(draw: Draw, step: int) -> Array:
 def _taps(step: int) -> tuple[np.ndarray, Array]:
     """Of each pixel its first knot, (112,), and the weights of that and the next three, (112, 4): the others are 0.
 
-    A product with the whole matrix would be left to BLAS, whose threads get in each other's way where the host is busy.
+    A product with the whole matrix would go to BLAS, whose threads slow each other down on a busy host.
     """
     weights = spline(step)[:: CANVAS // SIZE]
     first = np.minimum(np.argmax(weights > 0, axis=1), weights.shape[1] - TAPS)

@@ -13,8 +13,8 @@ import numpy as np
 
 from autoopt.core.process import Child, serve
 from autoopt.errors import TrialError
-from autoopt.workloads.data.table import write_demo
-from autoopt.workloads.demo.histo_canvas import Draw
+from autoopt.workloads.demo.canvas import Draw
+from autoopt.workloads.demo.folders import write_demo
 from autoopt.workloads.demo.histo_tissue import Patient, draw_tile
 
 GENERATOR = "histo-demo"
@@ -22,11 +22,11 @@ VERSION = 2
 GRADES = ("regular", "crowded", "irregular")
 TILES_PER_PATIENT = (8, 9, 10, 11, 12)
 SCORED_SHARE = 0.5
-"""Of the tiles, of patients that are only scored: every trial predicts all of val, and a patient counts as one."""
+"""Patients of val and test have this share of the tiles: every trial predicts all of val, and patients weigh alike."""
 MODULE = "autoopt.workloads.demo.histo_demo"
 HELPERS, HELPER_TIMEOUT_S = 2, 300.0
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-"""The products of matrices here are small: more threads only wait for each other."""
+"""The matrix products are small: more threads would only wait for each other."""
 PATIENT_SPLITS = (("train", 14), ("val", 5), ("test", 5))
 
 
@@ -48,7 +48,7 @@ def _fill(folder: Path) -> str:
     (folder / "images").mkdir()
     (folder / "masks").mkdir()
     everyone = patients()
-    with ExitStack() as held:  # the first command of a user waits for this
+    with ExitStack() as held:  # two processes: a user's first command waits for the tiles
         helpers = [held.enter_context(Child(MODULE, environment=ONE_THREAD)) for _ in range(HELPERS)]
         shares = [everyone[index::HELPERS] for index in range(HELPERS)]
         for helper, share in zip(helpers, shares, strict=True):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from autoopt.workloads.demo.histo_canvas import SIZE, Array, Draw, blur, jittered, stamp, steepest
+from autoopt.workloads.demo.canvas import SIZE, Array, Draw, blur, jittered, stamp, steepest
 
 STROMA, GLAND, VESSEL, FOLLICLE, NERVE, MUCIN, FAT = range(7)
 FAR = 1e3

@@ -1,1 +1,1 @@
-"""Models that someone brings: ONNX files, MONAI bundles, checkpoints with the code that builds them."""
+"""Kinds of models that `--model` takes: ONNX files, MONAI bundles, checkpoints with the function that builds them."""

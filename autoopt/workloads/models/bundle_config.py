@@ -1,7 +1,7 @@
-"""The configuration of a MONAI bundle as plain data, and networks from it. Nothing that it names runs without trust.
+"""The configuration of a MONAI bundle as plain data, and the networks that it describes.
 
-A configuration may hold Python (`$...`) and names of anything to call (`_target_`). Without trust no expression is
-evaluated, and only classes of networks, blocks and layers are called; see `network_class`.
+A configuration may hold Python expressions (`$...`) and names of anything to call (`_target_`). Unless the user trusts
+the bundle, no expression is evaluated, and only classes of networks, blocks and layers are called; see `network_class`.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     import torch
 
 FILES = ("inference.json", "inference.yaml", "inference.yml", "train.json", "train.yaml", "train.yml")
-"""In configs/; the first one that is there counts."""
+"""Names in configs/, of which the first that exists is read."""
 METADATA = "metadata.json"
 SEPARATOR = "::"
 TARGET = "_target_"
 NETWORKS = ("network_def", "network")
 SPECIAL = (TARGET, "_desc_")
-"""Keys of a component that are no arguments; the other special ones are refused."""
+"""Keys of a component that are not arguments; all other keys that begin with _ are refused."""
 PACKAGES = ("monai.networks.nets", "monai.networks.blocks", "monai.networks.layers", "torch.nn")
 LARGEST_BYTES = 16_000_000
 MOST_ITEMS = 20_000
-"""Of references a small file can make a tree of any size."""
+"""With references a small file can describe a tree of any size."""
 DEEPEST = 40
 SHOWN = 80
 ALLOWED = f"only classes of {', '.join(PACKAGES)} may be named"
@@ -52,11 +52,11 @@ class Config:
     _visited: list[int] = field(default_factory=lambda: [0], compare=False, repr=False)
 
     def find(self, *keys: str) -> str | None:
-        """The first of the keys that is there."""
+        """The first of the keys that exists, or None."""
         return next((key for key in keys if self._has(key)), None)
 
     def follow(self, key: str) -> tuple[str, Any]:
-        """What is at the key and where that is, references followed (`@key`, `%key`); its parts are as written.
+        """The value at the key and its own key, after following references (`@key`, `%key`); its parts are as written.
 
         Raises WorkloadError for an expression without trust, and for a reference to nothing or to itself.
         """
@@ -82,7 +82,7 @@ class Config:
         return value
 
     def parsed(self, key: str) -> Any:
-        """What MONAI makes of the key, running whatever it says. Only with trust."""
+        """What MONAI's own parser makes of the key, running whatever it says; only for a trusted bundle."""
         if not self.trusted:
             raise WorkloadError(f"{self.path}: {shown(key)} runs code of the bundle: {HOW_TO_TRUST}")
         try:
@@ -152,9 +152,9 @@ def shown(key: str) -> str:
 
 
 def check_network(definition: Any, where: str) -> None:
-    """Raise WorkloadError with every part of a network's plain definition that may not be called, by its name alone.
+    """Raise WorkloadError with every part of a network's definition whose name may not be called.
 
-    Imports nothing, so that a process without torch can refuse early; `network_class` looks at what the name means.
+    Imports nothing, so that a process without torch can refuse early; `network_class` checks what a name stands for.
     """
     problems = _named_problems(definition, where)
     if problems:
@@ -170,9 +170,9 @@ def find_network(config: Config) -> str:
 
 
 def build_network(folder: str, trust: bool) -> torch.nn.Module:
-    """The network of the bundle in `folder` with fresh weights, nothing downloaded; with `trust` as MONAI makes it.
+    """The network of the bundle in `folder` with fresh weights; nothing is downloaded.
 
-    Raises WorkloadError for a network that may not or cannot be built.
+    With `trust` MONAI's own parser builds it. Raises WorkloadError for a network that may not or cannot be built.
     """
     import torch
 
@@ -191,9 +191,9 @@ def build_network(folder: str, trust: bool) -> torch.nn.Module:
 
 
 def network_class(target: str, where: str) -> type[torch.nn.Module]:
-    """The class that a `_target_` means. Raises WorkloadError for everything but a torch module of `PACKAGES`.
+    """The class that a `_target_` names. Raises WorkloadError for everything but a torch module of `PACKAGES`.
 
-    A name alone is not believed: modules re-export others, so it must really be a class, a subclass of
+    The name alone proves nothing, because modules re-export others: what it stands for must be a class, a subclass of
     torch.nn.Module, and defined below one of the packages.
     """
     import torch
@@ -228,7 +228,7 @@ def _made(definition: Any, where: str) -> Any:
 
 
 def _without_downloads(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments with weights from elsewhere switched off: the bundle has its own."""
+    """The arguments with pretrained weights switched off: they would be downloaded, and the bundle has its own."""
     defaults = {
         name: parameter.default
         for name, parameter in inspect.signature(kind).parameters.items()

@@ -1,9 +1,9 @@
 """The transforms and the inferer of a MONAI bundle as settings of our pipeline. What has no equal here is refused.
 
-Each transform has a function in `bundle_transforms` that reads its arguments; arguments it does not know, transforms
-without a function and values that mean something else are problems, all reported at once with where they are.
-Differences that are let pass: resampling is anti-aliased here, windows are spread evenly, what is smaller than one is
-mirrored at its edges, components touch by faces.
+Each transform has a function in `bundle_transforms` that reads its arguments. A transform without a function, an
+argument that the function does not read, and a value that means something else are problems, all reported at once.
+Known differences that are accepted: resampling is anti-aliased here and keeps the field of view, windows are spread
+evenly, an image smaller than a window is mirrored at its edges, components are connected by faces.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from autoopt.workloads.models.bundle_step import Settings, Step
 from autoopt.workloads.models.bundle_transforms import FUNCTIONS
 
 HARMLESS = {*SPECIAL, "keys", "allow_missing_keys", "lazy", "dtype", "align_corners", "padding_mode", "_disabled_"}
-"""Arguments that change nothing here."""
+"""Arguments without an effect on the result here."""
 IGNORED = {
     "LoadImage",
     "EnsureChannelFirst",
@@ -34,7 +34,7 @@ IGNORED = {
     "Invert",
     "SaveImage",
 }
-"""Transforms that the data reader or the pipeline does in any case, or that only concern files."""
+"""Transforms that the reader of the data or the pipeline does in any case, or that only concern files."""
 
 
 def read_settings(
@@ -69,7 +69,7 @@ def read_settings(
 
 
 def _end(settings: Settings) -> list[str]:
-    """Write what was gathered into the fields; what does not go together."""
+    """Turn what the transforms said into fields of the pipeline; gives what does not go together, as sentences."""
     fields = settings.fields
     problems = []
     if settings.argmax:
@@ -90,7 +90,7 @@ def _end(settings: Settings) -> list[str]:
 
 
 def _components(config: Config, where: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """The transforms at a key: those of a Compose (or a list) one by one."""
+    """The transforms at a key with their keys, those of a Compose or a list one by one; disabled ones are left out."""
     where, found = config.follow(where)
     if isinstance(found, Mapping) and (_name(found) == "Compose" or (TARGET not in found and "transforms" in found)):
         return _components(config, f"{where}{SEPARATOR}transforms")
@@ -107,12 +107,12 @@ def _components(config: Config, where: str) -> list[tuple[str, Mapping[str, Any]
 
 
 def _name(item: Mapping[str, Any]) -> str:
-    """ScaleIntensityRange of monai.transforms.ScaleIntensityRanged and its other spellings."""
+    """The name of a transform without package and ending: ScaleIntensityRange for ...ScaleIntensityRanged."""
     return re.sub(r"(Dict|D|d)$", "", str(item.get(TARGET)).rpartition(".")[2])
 
 
 def _image_key(config: Config, steps: list[tuple[str, Mapping[str, Any]]]) -> str:
-    """What the bundle calls the image: what it loads first."""
+    """The key of the image: the first that the bundle loads."""
     for where, item in steps:
         if _name(item) == "LoadImage" and "keys" in item:
             keys = config.plain(f"{where}{SEPARATOR}keys")

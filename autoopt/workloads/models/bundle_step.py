@@ -1,4 +1,4 @@
-"""One transform of a MONAI bundle, and what the transforms so far came to."""
+"""One transform of a MONAI bundle, and the settings that all transforms together mean."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from autoopt.workloads.models.bundle_config import SEPARATOR, Config
 
 PER_KEY = {"mode", "argmax", "threshold", "to_onehot", "rounding", "sigmoid", "softmax", "other"}
-"""Arguments of which a transform of several keys may have one each."""
+"""Arguments of which a transform of several keys may have one per key."""
 
 
 @dataclass
 class Settings:
-    """What a bundle says: fields of the pipeline and the size of a call.
+    """What a bundle says: fields of the pipeline, and the size of a network call in `tile`.
 
     Intensities become `gain * value + offset` per channel, after `clip` and `intensity`.
     """
@@ -26,14 +26,14 @@ class Settings:
     argmax: bool = False
 
     def apply(self, gain: list[float], offset: list[float]) -> None:
-        """Another gain and offset after those that are there."""
+        """Add a gain and an offset, applied after those that are there."""
         self.offset = [old * factor + shift for old, factor, shift in zip(self.offset, gain, offset, strict=True)]
         self.gain = [old * factor for old, factor in zip(self.gain, gain, strict=True)]
 
 
 @dataclass
 class Step:
-    """One transform: its name without the d, where it stands, and its arguments by name."""
+    """One transform: its name without the final d, its key in the configuration, and its arguments by name."""
 
     config: Config
     name: str
@@ -48,7 +48,7 @@ class Step:
     used: set[str] = field(default_factory=set)
 
     def get(self, argument: str, default: Any = None) -> Any:
-        """The argument as plain data; of one value per key that of our key."""
+        """The argument as plain data; where it has one value per key, the value of our key."""
         self.used.add(argument)
         if argument not in self.given:
             return default
@@ -69,7 +69,7 @@ class Step:
         self.refused[argument] = f"{argument}={str(value)[:80]} {why}"
 
     def numbers(self, argument: str, count: int, default: Any = None) -> list[float]:
-        """The argument as that many numbers; one number stands for all. Raises ValueError."""
+        """The argument as `count` numbers; a single number stands for all. Raises ValueError."""
         value = self.get(argument, default)
         values = list(value) if isinstance(value, list | tuple) else [value] * count
         if len(values) != count or any(isinstance(item, bool) or not isinstance(item, int | float) for item in values):

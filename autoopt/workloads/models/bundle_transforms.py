@@ -37,7 +37,7 @@ def _resize(step: Step) -> None:
 
 
 def _before_intensity(step: Step) -> None:
-    """A scale and a shift may come first, they change places with an interpolation; nothing else does."""
+    """Refuse a resampling after a clip or a normalisation: only a scale and a shift may be exchanged with it."""
     if {"clip", "intensity"} & set(step.settings.fields):
         step.refuse("order", "late", "must come before images are clipped or normalised by themselves")
 
@@ -56,7 +56,7 @@ def _range(step: Step) -> None:
 
 
 def _clip(step: Step, low: float, high: float) -> None:
-    """Values are limited to what comes out as low and high: in units of the image, where the pipeline does it."""
+    """Limit values to `low` and `high`, turned back into units of the image, because the pipeline clips first."""
     settings = step.settings
     if "intensity" in settings.fields:
         step.refuse("clip", True, "must not follow a normalisation of each image by itself")
@@ -100,7 +100,7 @@ def _percentiles(step: Step) -> None:
 
 
 def _own_range(step: Step, channel_wise: bool, intensity: str) -> None:
-    """The image's own range is taken out: what was scaled and shifted before no longer matters."""
+    """Normalise each image by its own intensities: a scale and a shift before that have no effect."""
     if step.settings.fields.get("intensity", intensity) != intensity:
         raise ValueError(f"images are normalised by themselves already ({step.settings.fields['intensity']})")
     if step.channels > 1 and not channel_wise:
@@ -134,7 +134,7 @@ def _window(step: Step) -> None:
 
 
 def _whole(step: Step) -> None:
-    """The network is given the whole image: the tile is what the images or the options say."""
+    """The network takes the whole image: the size of a call comes from the images or the options."""
 
 
 def _activation(step: Step) -> None:
@@ -167,7 +167,7 @@ def _holes(step: Step) -> None:
 
 
 def _every_label(step: Step) -> bool:
-    """Refuse labels that leave some out: ours are all but the background."""
+    """Refuse a choice of labels: our clean-up works on every label but the background."""
     labels = step.get("applied_labels")
     chosen = [labels] if isinstance(labels, int) else labels
     if chosen is not None and {0, *chosen} != set(range(step.classes)):

@@ -1,4 +1,4 @@
-"""A torch network of somebody's code as a workload: `--model nets.py:build --weights net.pt`.
+"""A torch network that somebody's function builds as a workload: `--model nets.py:build --weights net.pt`.
 
 The code of the builder is run; the checkpoint is only read (`weights_only=True`, or safetensors).
 """
@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, cast
 from autoopt.core.configuration import Scalar
 from autoopt.core.parameters import Parameter
 from autoopt.errors import WorkloadError
-from autoopt.workloads.contract import Workload, find_function
-from autoopt.workloads.models import sources
-from autoopt.workloads.models.sources import Shape
+from autoopt.workloads.contract import Workload
+from autoopt.workloads.loading import find_function
+from autoopt.workloads.models.assemble import OPTIONS as COMMON_OPTIONS
+from autoopt.workloads.models.assemble import Shape, dataset_of, pipeline_of, workload_of
 
 if TYPE_CHECKING:
     import torch
 
 OPTIONS: Mapping[str, Parameter] = {
-    **sources.OPTIONS,
+    **COMMON_OPTIONS,
     "channels": Parameter(
         "integer", None, "channels that the network takes; null: those of the images", low=1, nullable=True
     ),
@@ -36,9 +37,9 @@ def matches(model: str) -> bool:
 def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
     """The network that the function builds, on the cases in `data`. Raises WorkloadError or DataError."""
     function, _ = find_function(model)
-    dataset = sources.dataset_of(data, options)
+    dataset = dataset_of(data, options)
     shape = Shape(channels=cast("int | None", options.get("channels")))
-    pipeline = sources.pipeline_of(dataset, shape, options, model)
+    pipeline = pipeline_of(dataset, shape, options, model)
 
     def build() -> torch.nn.Module:
         import torch
@@ -49,4 +50,4 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
         return net
 
     build.__wrapped__ = function  # type: ignore[attr-defined]  # so that its file is part of what artifacts are made of
-    return sources.workload_of(dataset, pipeline, options, model.rpartition(":")[2], build=build)
+    return workload_of(dataset, pipeline, options, model.rpartition(":")[2], build=build)

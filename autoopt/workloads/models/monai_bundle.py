@@ -1,8 +1,8 @@
 """A MONAI bundle as a workload: `--model FOLDER` with configs/inference.json, configs/metadata.json, models/model.pt.
 
 The network, the inferer and the transforms are read from the configuration as plain data; nothing that it names is
-run unless it is trusted (`bundle_config`), and its weights are only read. A network with a single answer gets a
-background beside it.
+run unless it is trusted (`bundle_config`), and its weights are only read. A network with a single output gets a
+background class.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from autoopt.errors import WorkloadError
 from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.data.dataset import Dataset
-from autoopt.workloads.models import sources
+from autoopt.workloads.models.assemble import OPTIONS as COMMON_OPTIONS
+from autoopt.workloads.models.assemble import Shape, check_affine, dataset_of, pipeline_of, split_names, workload_of
 from autoopt.workloads.models.bundle_config import (
     HOW_TO_TRUST,
     TARGET,
@@ -34,22 +35,21 @@ from autoopt.workloads.models.bundle_config import (
 )
 from autoopt.workloads.models.bundle_settings import read_settings
 from autoopt.workloads.models.bundle_step import Settings
-from autoopt.workloads.models.sources import Shape
 
 if TYPE_CHECKING:
     import torch
 
 OPTIONS: Mapping[str, Parameter] = {
-    **sources.OPTIONS,
+    **COMMON_OPTIONS,
     "trust": Parameter("flag", False, "run any code that the bundle's configuration names"),
     "ignore": Parameter("text", None, "transforms, or TRANSFORM.ARGUMENT, that may be left out", nullable=True),
 }
 WEIGHTS = ("model.pt", "model.safetensors")
 CHANNELS = ("in_channels", "n_input_channels", "img_channels")
 CLASSES = ("out_channels", "num_classes")
-"""What MONAI's networks call their first and last width."""
+"""What MONAI's networks call their numbers of input and output channels."""
 INTENSITY = ("intensity", "scale", "mean", "std")
-"""Options of which one replaces all that the bundle says of intensities."""
+"""If one of these options is given, nothing that the bundle says of intensities counts."""
 
 
 def matches(model: str) -> bool:
@@ -65,26 +65,26 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
     named = _labels(config, classes)
     if "labels" not in options and named:
         options = {**options, "labels": ",".join(named)}
-    dataset = sources.dataset_of(data, options)
+    dataset = dataset_of(data, options)
     settings = read_settings(
         config,
         channels=channels or dataset.channels,
         classes=len(dataset.labels),
         dimensions=dataset.dimensions,
-        dropped=sources.split(str(options.get("ignore") or "")),
+        dropped=split_names(str(options.get("ignore") or "")),
     )
     threshold = _single_threshold(settings, classes, dataset)
     shape = Shape(channels, 2 if threshold is not None else classes, None if "tile" in options else settings.tile)
     pipeline = _pipeline(dataset, shape, settings, options, str(config.path))
-    # The digest is for whoever compares builders: the same folder with another configuration is another model.
+    # The digest tells builders apart: the same folder with another configuration is another model.
     maker = partial(build, str(folder), trusted, digest=file_digest(config.path))
     if threshold is not None:
         maker = partial(build_binary, str(folder), trusted, threshold, digest=file_digest(config.path))
-    return sources.workload_of(dataset, pipeline, options, folder.name, build=maker, weights=_weights(folder))
+    return workload_of(dataset, pipeline, options, folder.name, build=maker, weights=_weights(folder))
 
 
 def build_binary(folder: str, trust: bool, threshold: float, *, digest: str) -> torch.nn.Module:
-    """The bundle's network, its single answer made into two logits: that of a background wins below the threshold."""
+    """The bundle's network with a background logit beside its single output, larger than it below the threshold."""
     import torch
 
     net = build_network(folder, trust)
@@ -102,12 +102,12 @@ def build_binary(folder: str, trust: bool, threshold: float, *, digest: str) -> 
 
 
 def build(folder: str, trust: bool, *, digest: str) -> torch.nn.Module:
-    """The bundle's network with fresh weights. `digest` is that of its configuration: another one, another model."""
+    """The bundle's network with fresh weights; `digest`, of its configuration, only tells models apart."""
     return build_network(folder, trust)
 
 
 def _definition(config: Config) -> Mapping[str, Any]:
-    """The plain definition of the network; with trust only what is written, because nothing is run to look at it."""
+    """The network's definition as plain data; of a trusted bundle as it is written, without running its expressions."""
     key = find_network(config)
     if config.trusted:
         written = config.content.get(key)
@@ -121,7 +121,7 @@ def _definition(config: Config) -> Mapping[str, Any]:
 
 
 def _widths(config: Config, definition: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """Channels in and classes out: the network's own arguments, else what the metadata say."""
+    """Input channels and output classes: the network's own arguments, else what the metadata say, else None."""
     formats = config.metadata.get("network_data_format")
     found = []
     for names, side, name in ((CHANNELS, "inputs", "image"), (CLASSES, "outputs", "pred")):
@@ -132,7 +132,7 @@ def _widths(config: Config, definition: Mapping[str, Any]) -> tuple[int | None, 
 
 
 def _labels(config: Config, classes: int | None) -> list[str]:
-    """The names of the answer's channels; a single one is a foreground, and its background is added."""
+    """The names of the output channels; a single one is the foreground, and a background is added."""
     channels = _inside(config.metadata, "network_data_format", "outputs", "pred", "channel_def")
     if not isinstance(channels, Mapping) or not all(str(index) in channels for index in range(len(channels))):
         return []
@@ -149,7 +149,7 @@ def _inside(value: Any, *names: str) -> Any:
 
 
 def _single_threshold(settings: Settings, classes: int | None, dataset: Dataset) -> float | None:
-    """Where a network with one answer draws the line, if it has one and the data have a background and one label."""
+    """The threshold of a network with a single output on data with a background and one label, else None."""
     if classes != 1 or dataset.multilabel:
         return None
     if settings.fields.get("activation") != "sigmoid":
@@ -161,18 +161,20 @@ def _single_threshold(settings: Settings, classes: int | None, dataset: Dataset)
 def _pipeline(
     dataset: Dataset, shape: Shape, settings: Settings, options: Mapping[str, Scalar], source: str
 ) -> Pipeline:
-    """The pipeline of data, options and bundle; what an option says counts more than the bundle."""
+    """The pipeline that data, options and bundle come to; an option overrides the bundle."""
     fields = dict(settings.fields)
     if any(name in options for name in INTENSITY):
         fields = {name: value for name, value in fields.items() if name not in (*INTENSITY, "percentiles", "clip")}
     fields = {name: value for name, value in fields.items() if name not in options}
     activation = fields.pop("activation", None)
     options = options if activation is None else {**options, "activation": activation}
-    pipeline = sources.pipeline_of(dataset, shape, options, source)
+    pipeline = pipeline_of(dataset, shape, options, source)
     try:
-        return sources.checked(replace(pipeline, **fields), dataset, source)
+        pipeline = replace(pipeline, **fields)
     except ValueError as error:
         raise WorkloadError(f"{source}: {error}") from error
+    check_affine(pipeline, dataset, source)
+    return pipeline
 
 
 def _weights(folder: Path) -> Path | None:

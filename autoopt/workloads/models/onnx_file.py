@@ -10,10 +10,10 @@ from autoopt.core.configuration import Scalar
 from autoopt.core.parameters import Parameter
 from autoopt.errors import WorkloadError
 from autoopt.workloads.contract import Workload
-from autoopt.workloads.models import sources
-from autoopt.workloads.models.sources import Shape
+from autoopt.workloads.models.assemble import OPTIONS as COMMON_OPTIONS
+from autoopt.workloads.models.assemble import Shape, dataset_of, pipeline_of, task_of, workload_of
 
-OPTIONS: Mapping[str, Parameter] = sources.OPTIONS
+OPTIONS: Mapping[str, Parameter] = COMMON_OPTIONS
 SUFFIX = ".onnx"
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 MOST_NAMES = 5
@@ -27,14 +27,14 @@ def matches(model: str) -> bool:
 def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
     """The model in the file on the cases in `data`. Raises WorkloadError or DataError with what does not fit."""
     path = Path(model)
-    shape = read_shape(path, sources.task_of(options))
-    dataset = sources.dataset_of(data, options)
-    pipeline = sources.pipeline_of(dataset, shape, options, path.name)
-    return sources.workload_of(dataset, pipeline, options, path.stem, build=None, graph=path, weights=path)
+    shape = read_shape(path, task_of(options))
+    dataset = dataset_of(data, options)
+    pipeline = pipeline_of(dataset, shape, options, path.name)
+    return workload_of(dataset, pipeline, options, path.stem, build=None, graph=path, weights=path)
 
 
 def read_shape(path: Path, task: str) -> Shape:
-    """What the file says of its input and output. Raises WorkloadError with everything that cannot be used."""
+    """The shapes of the input and the output. Raises WorkloadError with everything in the file that cannot be used."""
     if not path.is_file():
         raise WorkloadError(f"the model must be a file, {path} is {'a folder' if path.exists() else 'not there'}")
     graph = _load(path).graph
@@ -55,7 +55,7 @@ def read_shape(path: Path, task: str) -> Shape:
 
 
 def _shape_problems(taken_in: Any, given_out: Any, task: str) -> Iterator[str]:
-    """What of the input and the output no pipeline can use."""
+    """What no pipeline can use of the input and the output, as ends of sentences."""
     taken, given = _sizes(taken_in), _sizes(given_out)
     for kind, value in (("input", taken_in), ("output", given_out)):
         if value.type.tensor_type.elem_type != 1:
@@ -92,14 +92,14 @@ def _load(path: Path) -> Any:
 
 
 def _foreign_domains(model: Any) -> set[str]:
-    """Domains of operators that neither a runtime nor the model itself defines."""
+    """The domains of operators that neither the runtimes nor the model itself define."""
     own = {(function.domain, function.name) for function in model.functions}
     used = {(node.domain, node.op_type) for node in _nodes(model)} - own
     return {domain for domain, _ in used} - set(STANDARD_DOMAINS)
 
 
 def _check_external(model: Any, path: Path) -> None:
-    """Weights in further files must lie beside the model: a path in it is not to be trusted."""
+    """Raise WorkloadError for weights in a file outside the model's folder: a path in a model cannot be trusted."""
     folder = path.parent.resolve()
     for tensor in _tensors(model):
         for entry in tensor.external_data:
@@ -117,7 +117,7 @@ def _nodes(model: Any) -> Iterator[Any]:
 
 
 def _tensors(model: Any) -> Iterator[Any]:
-    """Every constant, wherever it stands."""
+    """Every constant, also those of branches, loops and functions."""
     nodes = list(_nodes(model))
     for graph in [model.graph, *(graph for node in nodes for graph in _branches(node))]:
         yield from graph.initializer

@@ -1,4 +1,4 @@
-"""Networks that attend: light transformers of MONAI, and one whose attention costs no more than the pixels do."""
+"""Networks with attention: small transformers of MONAI, and a U-Net whose attention costs linearly in the pixels."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ def vit(channels: int, classes: int, tile: tuple[int, ...], blocks: int = 6) -> 
     """A small 2D vision transformer (Dosovitskiy et al. 2021): (n, channels, *tile) to logits (n, classes).
 
     Four convolutions make 8 x 8 tokens of a tile of 128 pixels (Xiao et al. 2021, Early Convolutions Help
-    Transformers See Better): without them a few hundred pictures taught it nothing. 6 blocks of width 192 with 3 heads
-    as in DeiT-Ti, 2.9 million parameters; sizes of a tile are multiples of 16. The mean token gives the classes.
+    Transformers See Better): without them it learned nothing from a few hundred pictures. 6 blocks of width 192 with 3
+    heads as in DeiT-Ti, 2.9 million parameters; sizes of a tile are multiples of 16. The classes come from the mean of
+    the tokens.
     """
     from monai.networks.nets import ViT
     from torch import nn
@@ -68,7 +69,7 @@ def swin_unetr(channels: int, classes: int, dimensions: int, width: int = 12) ->
 
 
 def linear_unet(channels: int, classes: int, width: int = 24) -> torch.nn.Module:
-    """A 2D U-Net whose three lower levels attend to the whole image at a cost linear in its pixels.
+    """A 2D U-Net with attention over the whole image in its three lower levels, at a cost linear in the pixels.
 
     (n, channels, height, width) to logits (n, classes, height, width), sizes multiples of 16. The attention is that of
     Katharopoulos et al. 2020 (Transformers are RNNs) with the feature map elu(x) + 1: keys and values are summed up
@@ -111,7 +112,7 @@ def linear_unet(channels: int, classes: int, width: int = 24) -> torch.nn.Module
 
 
 def _linear_attention(channels: int, heads: int = 4) -> torch.nn.Module:
-    """A block of linear attention and a perceptron, both added to what they are given: (n, channels, *sizes)."""
+    """A block of linear attention and a perceptron, each added to its input: (n, channels, *sizes)."""
     import torch
     from torch import nn
 
@@ -134,7 +135,7 @@ def _linear_attention(channels: int, heads: int = 4) -> torch.nn.Module:
             n, inner, *_ = x.shape  # not `channels`: it may have been pruned since
             q, k, v = self.project(self.norm(x)).reshape(n, 3, self.heads, inner // self.heads, -1).unbind(1)
             q, k = nn.functional.elu(q) + 1, nn.functional.elu(k) + 1
-            # Divided by the number of pixels, the sums stay near one: integers of eight bits need that.
+            # Divided by the number of pixels, the sums stay near one, as 8-bit integers need.
             context = torch.matmul(k, v.transpose(-1, -2)) / k.shape[-1]
             total = k.mean(dim=-1, keepdim=True)
             attended = torch.matmul(context.transpose(-1, -2), q) / (q * total).sum(dim=-2, keepdim=True)

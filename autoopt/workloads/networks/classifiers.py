@@ -11,11 +11,10 @@ VGG11 = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
 
 
 def vgg11(classes: int) -> torch.nn.Module:
-    """VGG-11 with batch normalisation (Simonyan and Zisserman 2015): the convolutions of the paper, 9.2 million
-    parameters.
+    """VGG-11 with batch normalisation (Simonyan and Zisserman 2015), 9.2 million parameters.
 
-    The mean over the image and one linear layer take the place of the paper's three, which hold 120 million
-    parameters for a picture of any size to be 7 x 7 features.
+    The convolutions are those of the paper. Its three linear layers, which have 120 million parameters and expect 7 x 7
+    features, are replaced by the mean over the image and one linear layer.
     """
     from torch import nn
 
@@ -41,8 +40,8 @@ def densenet121(classes: int) -> torch.nn.Module:
 def efficientnet_b0(classes: int) -> torch.nn.Module:
     """EfficientNet-B0 (Tan and Le 2019) of MONAI, 4.0 million parameters, without pretrained weights.
 
-    The running statistics follow a batch by 0.1, not by 0.01: after the few hundred steps of a small data set they
-    would still be far from what the weights were trained with, and the net would name one class for everything.
+    The momentum of batch norm is 0.1, not the usual 0.01: after the few hundred steps of a small data set the running
+    statistics would still be far from those of the batches, and the network would predict one class for everything.
     """
     from monai.networks.nets import EfficientNetBN
 
@@ -58,7 +57,7 @@ def efficientnet_b0(classes: int) -> torch.nn.Module:
 
 
 def small_cnn(classes: int) -> torch.nn.Module:
-    """Eight convolutions, 0.3 million parameters: small enough to be shipped, and to be the control of the others."""
+    """Eight convolutions, 0.3 million parameters: small enough to be shipped, and a control for the others."""
     from torch import nn
 
     layers: list[nn.Module] = []

@@ -1,4 +1,4 @@
-"""Small networks of every family, with random weights and invented images: what `autoopt matrix` tries all steps on."""
+"""Small networks of every family with random weights and synthetic images: `autoopt matrix` tries all steps on them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 SOURCE = f"{__name__}:workload"
 PLANE, BOX = (3, 64, 64), (1, 32, 32, 32)
 CASES = 6
-"""Of each split."""
+"""The number of cases in each split."""
 
 
 @dataclass(frozen=True)
 class Net:
-    """A network: its family, how it is built, what it takes (channels, *sizes), and whether it labels every pixel."""
+    """A network: its family, how it is built, its input (channels, *sizes), and whether it labels every pixel."""
 
     family: str
     build: Callable[[], Any]
@@ -77,11 +77,11 @@ NETS: Mapping[str, Net] = {
         _monai("SwinUNETR", 3, 2, feature_size=12, spatial_dims=2, num_heads=(1, 2, 4, 8), depths=(2, 1, 1, 1)),
     ),
 }
-"""By name; the first of each family are the quick ones."""
+"""By name; the first of each family is the one that `autoopt matrix --quick` tries."""
 
 
 def workload(data: Path | None, net: str = "BasicUNet") -> Workload:
-    """A network with cases that are drawn when read: smooth noise, and its sign as the reference. `data` is ignored."""
+    """The workload of one network; its cases are smooth noise, their reference is its sign. `data` is ignored."""
     chosen = NETS[net]
     channels, *sizes = chosen.shape
     splits = (tuple(_case(number * CASES + index, number, chosen) for index in range(CASES)) for number in range(4))
@@ -126,7 +126,7 @@ def _read(seed: int, net: Net) -> Sample:
     channels, *sizes = net.shape
     random = np.random.default_rng(seed)
     image = random.normal(size=(*sizes, channels)).astype(np.float32)
-    for axis in range(len(sizes)):  # neighbours are alike, as in pictures
+    for axis in range(len(sizes)):  # neighbouring pixels are alike, as in pictures
         image = image + np.roll(image, 1, axis) + np.roll(image, 2, axis)
     image /= image.std()
     positive = image[..., 0] > 0

@@ -1,4 +1,4 @@
-"""The embedded demo heads: same everywhere, in the layout of real data, hard enough to mean something."""
+"""The embedded demo heads (brain_demo, brain_phantom): same everywhere, laid out as real data, not too easy."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import pytest
 
 from autoopt.nets.weights import read_info
 from autoopt.workloads import brain
-from autoopt.workloads.contract import IGNORED, Case, Workload, load_workload
+from autoopt.workloads.contract import IGNORED, Case, Workload
 from autoopt.workloads.demo import brain_demo
+from autoopt.workloads.loading import load_workload
 
 DIGEST = "326fef91f19817970e50521dea6c88bebbde5d4d4780d0bb2f179a522da9a7c8"
 MARGIN = 0.10

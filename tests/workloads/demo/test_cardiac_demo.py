@@ -12,8 +12,9 @@ import pytest
 from autoopt.measure.metrics import Compared, dice
 from autoopt.nets.weights import read_info
 from autoopt.workloads import cardiac
-from autoopt.workloads.contract import SPLITS, Workload, load_workload
+from autoopt.workloads.contract import SPLITS, Workload
 from autoopt.workloads.demo import cardiac_demo
+from autoopt.workloads.loading import load_workload
 
 DIGEST = "fb855d46b46b1f4387ea10c3eee45f7b3869e4193aa01fb6fc86aa414be68e31"
 MARGIN = 0.15

@@ -12,8 +12,9 @@ from PIL import Image
 
 from autoopt.nets.weights import load_weights, read_info
 from autoopt.workloads import dfu
-from autoopt.workloads.contract import SPLITS, SplitName, Workload, load_workload
+from autoopt.workloads.contract import SPLITS, SplitName, Workload
 from autoopt.workloads.demo import dfu_demo
+from autoopt.workloads.loading import load_workload
 
 DIGEST = "a38f9c6b3b3810c03bfe27cb8cb2c905f284cb3c4571cffaf7561bbb53c76ca7"
 MARGIN = 0.08
@@ -83,20 +84,6 @@ def test_second_call_returns_at_once(demo: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in demo.rglob("*")}
     dfu_demo.write(demo)
     assert before == {path: path.stat().st_mtime_ns for path in demo.rglob("*")}
-
-
-def test_interrupted_making_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When making ends half-way there is no folder, not even a temporary one."""
-
-    def broken(photo: dfu_demo.Photo, index: int) -> np.ndarray:
-        if index == 1:
-            raise KeyboardInterrupt
-        return np.zeros((8, 8, 3), np.uint8)
-
-    monkeypatch.setattr(dfu_demo, "draw_patch", broken)
-    with pytest.raises(KeyboardInterrupt):
-        dfu_demo.write(tmp_path / "demo")
-    assert list(tmp_path.iterdir()) == []
 
 
 def thumbnails(workload: Workload, *splits: SplitName, size: int = 8) -> tuple[np.ndarray, np.ndarray]:

@@ -1,12 +1,10 @@
-"""The embedded demo data: same everywhere, complete or absent, hard enough to mean something."""
+"""The embedded demo tiles (histo_demo, histo_tissue, canvas): same everywhere, hard enough to mean something."""
 
 from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +13,10 @@ from PIL import Image
 from autoopt.errors import StorageError
 from autoopt.nets.weights import load_weights, read_info
 from autoopt.workloads import histo
-from autoopt.workloads.contract import SPLITS, Workload, load_workload
+from autoopt.workloads.contract import SPLITS, Workload
 from autoopt.workloads.demo import histo_demo
-from autoopt.workloads.demo.histo_canvas import SIZE, blur
+from autoopt.workloads.demo.canvas import SIZE, blur
+from autoopt.workloads.loading import load_workload
 
 DIGEST = "6beb416faae0f4313a2f1da9836a94d2ecba12b37641d06dc5c89944578db1b4"
 MARGIN = 0.10
@@ -38,12 +37,6 @@ def demo(home: Path) -> Path:
 @pytest.fixture(scope="module")
 def workload(home: Path) -> Workload:
     return load_workload("histo", None, home)
-
-
-@pytest.fixture
-def two_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    patient = histo_demo.patients()[0]
-    monkeypatch.setattr(histo_demo, "patients", lambda: [replace(patient, tiles=2)])
 
 
 def rows(demo: Path) -> list[dict[str, str]]:
@@ -97,33 +90,6 @@ def test_second_call_returns_at_once(demo: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in demo.rglob("*")}
     histo_demo.write(demo)
     assert before == {path: path.stat().st_mtime_ns for path in demo.rglob("*")}
-
-
-@pytest.mark.usefixtures("two_tiles")
-@pytest.mark.parametrize("card", [None, "{", '{"generator": "histo-demo", "version": 0}'])
-def test_unfinished_folder_is_replaced(tmp_path: Path, card: str | None) -> None:
-    """A folder that is not this version's complete one is made anew, with nothing of it left."""
-    folder = tmp_path / "demo"
-    folder.mkdir()
-    (folder / "stale.txt").write_text("old")
-    if card is not None:
-        (folder / "demo.json").write_text(card)
-    histo_demo.write(folder)
-    assert sorted(path.name for path in folder.iterdir()) == ["demo.json", "images", "manifest.csv", "masks"]
-    assert [path.name for path in tmp_path.iterdir()] == ["demo"]
-
-
-def test_interrupted_making_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When making ends half-way there is no folder, not even a temporary one."""
-
-    def broken(folder: Path, part: str, name: str) -> Any:
-        assert (folder / part / f"{name}.png").is_file()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(histo_demo, "_pixels", broken)
-    with pytest.raises(KeyboardInterrupt):
-        histo_demo.write(tmp_path / "demo")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_unwritable_folder_is_named(tmp_path: Path) -> None:

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from autoopt.errors import WorkloadError
+from autoopt.nets.weights import load_weights
 from autoopt.testing import workload_problems
-from autoopt.workloads.contract import load_workload
+from autoopt.workloads.loading import load_workload
 from autoopt.workloads.models.checkpoint import matches
+from tests.workloads.models.bundles import TASK, squares
 
 
 def data_folder(folder: Path) -> Path:
@@ -53,22 +56,19 @@ def test_a_classifier_with_options(tmp_path: Path) -> None:
     assert inspect.getsourcefile(inspect.unwrap(workload.build)) == str(tmp_path / "nets.py")
 
 
-@pytest.mark.parametrize(
-    ("options", "match"),
-    [
-        ({"tile": "24"}, "tile=24 does not fit"),
-        ({"tile": "24 by 24"}, "must be sizes such as 224x224, got '24 by 24'"),
-        ({"mean": "0.1,0.2"}, "mean must be one number or 3, got '0.1,0.2'"),
-        ({"std": "0"}, "std above 0"),
-        ({"channels": 1}, r"takes 1 channel\(s\), the images have 3"),
-        ({"activation": "sigmoid"}, "activation=sigmoid does not fit"),
-        ({"spacing_mm": "1x1"}, "spacing_mm must have one size above 0 per axis"),
-        ({"color": "red"}, "has no option 'color'"),
-    ],
-)
-def test_options_that_do_not_work(tmp_path: Path, options: dict[str, str], match: str) -> None:
-    """An option that cannot be meant is refused with what it must be."""
-    (tmp_path / "nets.py").write_text("def build():\n    return None\n")
-    source = f"model:{tmp_path / 'nets.py'}:build"
-    with pytest.raises(WorkloadError, match=match):
-        load_workload(source, data_folder(tmp_path / "data"), tmp_path, {"task": "classification", **options})
+def test_a_checkpoint_with_a_builder(tmp_path: Path) -> None:
+    """A function that builds the network and a state dict are a workload; what it builds is checked."""
+    (tmp_path / "nets.py").write_text(
+        "import torch\n\ndef build():\n    return torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1))\n\n"
+        "def wrong():\n    return 3\n"
+    )
+    data = squares(tmp_path / "squares")
+    workload = load_workload(f"model:{tmp_path / 'nets.py'}:build", data, tmp_path, {**TASK, "name": "mine"})
+    assert workload.name == "mine" and workload_problems(workload) == []
+    assert workload.build is not None
+    torch.save(workload.build().state_dict(), tmp_path / "net.pt")
+    load_weights(workload.build(), tmp_path / "net.pt")
+    wrong = load_workload(f"model:{tmp_path / 'nets.py'}:wrong", data, tmp_path, TASK)
+    assert wrong.build is not None
+    with pytest.raises(WorkloadError, match=r"must return a torch\.nn\.Module, it returned int"):
+        wrong.build()

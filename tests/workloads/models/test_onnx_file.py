@@ -7,9 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from autoopt.errors import WorkloadError
+from autoopt.testing import workload_problems
+from autoopt.workloads.loading import load_again, load_workload
 from autoopt.workloads.models.onnx_file import matches, read_shape
+from tests.workloads.models.bundles import TASK, squares
 
 onnx = pytest.importorskip("onnx")
 helper = pytest.importorskip("onnx.helper")
@@ -97,3 +101,99 @@ def test_weights_beside_the_file_are_read(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "big.onnx", save_as_external_data=True, location="big.onnx.data", size_threshold=0)
     assert (tmp_path / "big.onnx.data").is_file()
     assert read_shape(tmp_path / "big.onnx", "segmentation").classes == 2
+
+
+@pytest.fixture(name="squares")
+def squares_fixture(tmp_path: Path) -> Path:
+    """Eight grey images of 32 x 32 with a bright square, as npz files."""
+    return squares(tmp_path / "data")
+
+
+class Bright(torch.nn.Module):  # type: ignore[misc,name-defined]
+    """Takes what is above one half for the foreground."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = torch.nn.Conv2d(1, 2, 1)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.tensor([[[[-1.0]]], [[[1.0]]]]))
+            self.head.bias.copy_(torch.tensor([0.5, -0.5]))
+
+    def forward(self, batch: Any) -> Any:
+        return self.head(batch)
+
+
+def onnx_file(path: Path, shape: tuple[int | str, ...] = (1, 1, "h", "w"), kind: int = 1, domain: str = "") -> Path:
+    """The bright network as an ONNX file with this input shape."""
+    weight = onnx.numpy_helper.from_array(np.array([[[[-1.0]]], [[[1.0]]]], np.float32), "weight")
+    bias = onnx.numpy_helper.from_array(np.array([0.5, -0.5], np.float32), "bias")
+    node = onnx.helper.make_node("Conv", ["image", "weight", "bias"], ["logits"], domain=domain)
+    graph = onnx.helper.make_graph(
+        [node],
+        "bright",
+        [onnx.helper.make_tensor_value_info("image", kind, shape)],
+        [onnx.helper.make_tensor_value_info("logits", kind, (shape[0], 2, *shape[2:]))],
+        [weight, bias],
+    )
+    opsets = [onnx.helper.make_opsetid("", 20), *([onnx.helper.make_opsetid(domain, 1)] if domain else [])]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    return path
+
+
+def test_an_onnx_file_is_a_workload(tmp_path: Path, squares: Path) -> None:
+    """Shapes come from the file and the data, labels from the masks; nothing can be built, and its origin reloads."""
+    path = onnx_file(tmp_path / "net.onnx")
+    workload = load_workload(f"model:{path}", squares, tmp_path, TASK)
+    assert (workload.name, workload.labels, workload.build, workload.graph) == (
+        "net",
+        ("background", "label_1"),
+        None,
+        path,
+    )
+    assert workload.pipeline.tile == (32, 32) and workload.weights == path
+    assert workload_problems(workload) == []
+    assert workload.origin is not None and load_again(workload.origin).data_digest == workload.data_digest
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"shape": (1, 3, 32, 32)}, r"net\.onnx takes 3 channel\(s\), the images have 1"),
+        ({"shape": (1, 1, 16, 16), "tile": "32x32"}, "tile=32x32 does not fit net.onnx, which takes 16x16"),
+        ({"shape": (1, 1, 32, 32, 32)}, "takes 3D images, the data are 2D"),
+        ({"shape": (4, 1, 32, 32)}, "the batch must be free or 1, it is 4"),
+        ({"kind": 10}, "the input image must be float32"),
+        ({"domain": "my.ops"}, "must use standard operators only, it needs those of my.ops|must be a valid ONNX model"),
+        ({"task": "classification"}, r"the output of a classification must be \(n, classes\)"),
+        ({"labels": "a,b,c"}, "answers 2 classes, the data have 3: a, b, c"),
+    ],
+)
+def test_onnx_files_that_do_not_fit(tmp_path: Path, squares: Path, change: dict[str, Any], match: str) -> None:
+    """What does not fit is said with the file, what it has and what is needed."""
+    made = {key: change[key] for key in ("shape", "kind", "domain") if key in change}
+    path = onnx_file(tmp_path / "net.onnx", **made)
+    options = {**TASK, **{key: change[key] for key in ("task", "tile", "labels") if key in change}}
+    with pytest.raises(WorkloadError, match=match):
+        load_workload(f"model:{path}", squares, tmp_path, options)
+
+
+def test_a_file_that_is_no_onnx_model(tmp_path: Path, squares: Path) -> None:
+    """Bytes that are no model are refused by name; so is a model without a task."""
+    (tmp_path / "net.onnx").write_bytes(b"not a model")
+    with pytest.raises(WorkloadError, match=r"net\.onnx must be a valid ONNX model"):
+        load_workload(f"model:{tmp_path / 'net.onnx'}", squares, tmp_path, TASK)
+    with pytest.raises(WorkloadError, match="needs --task"):
+        load_workload(f"model:{onnx_file(tmp_path / 'good.onnx')}", squares, tmp_path)
+
+
+def test_weights_of_an_onnx_file_must_lie_beside_it(tmp_path: Path, squares: Path) -> None:
+    """A path in a model that leads elsewhere is not followed."""
+    path = onnx_file(tmp_path / "net.onnx")
+    model = onnx.load(str(path))
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../secret.bin")
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(WorkloadError, match=r"its weights must lie in a file beside it, it names '\.\./secret\.bin'"):
+        load_workload(f"model:{path}", squares, tmp_path, TASK)

@@ -1,96 +1,73 @@
-"""Arrays in .npy and .npz files: their headers without their data, one case of many, and npz files as a layout."""
+"""Cases in .npz files: NAME.npz with `image` and `label`, or one file with `images` and `labels`, cases first."""
 
 from __future__ import annotations
 
-import struct
-import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from autoopt.errors import BadData, DataError
 from autoopt.workloads.contract import Task
-from autoopt.workloads.data.layouts.folders import read_manifest
-from autoopt.workloads.data.layouts.items import MANIFEST, Columns, Found, Item, Source, split_named
-from autoopt.workloads.data.table import raise_problems
+from autoopt.workloads.data.arrays import array_names, read_array, read_header
+from autoopt.workloads.data.cases import Found, Item, items_of, raise_problems
+from autoopt.workloads.data.image_file import Source
+from autoopt.workloads.data.manifest import split_named
 
-LOCAL_HEADER_BYTES = 30
-"""Of a member of a zip file; then come its name and an extra field, whose lengths are its last two numbers."""
-
-
-@dataclass(frozen=True)
-class ArrayHeader:
-    """What a file says of an array before its data."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[np.generic]
-    fortran: bool
-    data_offset: int
+DESCRIPTION = "npz files with image and label"
+PATTERN = "*.npz"
+DESCRIBED = "the folder without .npz"
 
 
-def read_array_header(source: Source) -> ArrayHeader:
-    """Shape and dtype of an array, or of one case of it. Raises BadData naming the file."""
-    with _naming(source.path):
-        if source.key is None:
-            with source.path.open("rb") as stream:
-                header = _header(stream)
-            _mapped(source.path, header)  # a file that is cut short cannot be mapped
-        else:
-            header = _members(source.path)[1][source.key]
-    shape = header.shape if source.index is None else header.shape[1:]
-    return ArrayHeader(shape, header.dtype, header.fortran, header.data_offset)
+def fits(folder: Path, task: Task) -> bool:
+    """Whether there are .npz files."""
+    return bool(_archives(folder))
 
 
-def read_array(source: Source) -> np.ndarray:
-    """The array, in memory, or one case of it. Raises BadData naming the file; nothing is unpickled.
-
-    Of many cases in one member the compressed array is unpacked once and kept, the others are mapped.
-    """
-    with _naming(source.path):
-        if source.key is None:
-            with source.path.open("rb") as stream:
-                values = _mapped(source.path, _header(stream))
-        else:
-            values = _member(source.path, source.key, source.path.stat().st_mtime_ns, source.index is not None)
-        return np.array(values if source.index is None else values[source.index])
-
-
-def read_archives(folder: Path, archives: Sequence[Path], task: Task) -> Found:
+def read(folder: Path, task: Task) -> Found:
     """Cases from npz files, one each or all in one. Raises DataError with everything that is wrong with them."""
     problems: list[str] = []
-    keys = {path: _keys(path, problems) for path in archives}
+    archives = _archives(folder)
+    names = {path: _names(path, problems) for path in archives}
     raise_problems(problems)
-    if len(archives) == 1 and {"images", "labels"} <= keys[archives[0]]:
-        return _from_one(archives[0], keys[archives[0]], task)
+    if len(archives) == 1 and {"images", "labels"} <= names[archives[0]]:
+        return _from_one(archives[0], names[archives[0]], task)
     problems += [
         f"{path} must hold the array(s) {', '.join(sorted({'image', 'label'} - there))}, it holds "
         f"{', '.join(sorted(there)) or 'none'}"
-        for path, there in keys.items()
+        for path, there in names.items()
         if not {"image", "label"} <= there
     ]
-    lines = read_manifest(folder, {path.stem for path in archives}, problems)
-    columns = Columns.of(list(next(iter(lines.values()), {})))
+    items = find_archives(folder, problems)
     raise_problems(problems)
-    items = []
-    for path in archives:
-        line = lines.get(path.stem, {})
-        where = f"{folder / MANIFEST}, {path.stem}"
-        group, split = columns.read(line, path.stem, where, problems) if line else (path.stem, None)
-        source = Source(path, "label")
-        target = source if task == "segmentation" else _class_of(read_array(source), str(source), problems)
-        tags = {key: value for key, value in line.items() if key not in ("name", columns.split)}
-        items.append(Item(path.stem, group, split, (Source(path, "image"),), target, tags))
-    return _found(items, "npz files with image and label", problems)
+    if task == "classification":
+        items = [_with_class(item, problems) for item in items]
+    return _found(sorted(items, key=lambda item: item.name), "npz files with image and label", problems)
+
+
+def find_archives(folder: Path, problems: list[str], *, group: str | None = None) -> list[Item]:
+    """The cases of NAME.npz files, their arrays `image` and `label`, and what manifest.csv says of them.
+
+    Opens no file. What is wrong joins `problems`; `group` is that of `read_manifest`. In the order of the manifest, if
+    there is one, else of the names.
+    """
+    files = {path.stem: ([Source(path, "image")], Source(path, "label")) for path in _archives(folder)}
+    return items_of(folder, files, problems, described=DESCRIBED, group=group)
+
+
+def _archives(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob(PATTERN)) if not path.name.startswith(".")]
+
+
+def _with_class(item: Item, problems: list[str]) -> Item:
+    """The case with its class read from the file."""
+    assert isinstance(item.label, Source)
+    return replace(item, label=_class_of(read_array(item.label), str(item.label), problems))
 
 
 def _from_one(path: Path, keys: set[str], task: Task) -> Found:
     lengths = {
-        key: (read_array_header(Source(path, key)).shape or (0,))[0]
+        key: (read_header(Source(path, key)).shape or (0,))[0]
         for key in ("images", "labels", "groups", "splits")
         if key in keys
     }
@@ -121,15 +98,16 @@ def _found(items: list[Item], description: str, problems: list[str]) -> Found:
 
 
 def _class_of(label: np.ndarray, where: str, problems: list[str]) -> str | tuple[int, ...]:
-    """The name of a class, or 0 / 1 for each of several labels."""
+    """The name of a class, or in a multilabel task 0 / 1 for each label."""
     if label.dtype.kind == "O" or label.ndim > 1 or label.size == 0:
         problems.append(
-            f"{where} must be one class, or 0 / 1 for each of several labels, it is {label.dtype}, shape {label.shape}"
+            f"{where} must be one class, or in a multilabel task 0 / 1 for each label, it is {label.dtype}, shape "
+            f"{label.shape}"
         )
     elif label.size == 1:
         return _text(label.reshape(()).item())
     elif label.dtype.kind not in "buif" or not np.isin(label, (0, 1)).all():
-        problems.append(f"{where} must be 0 or 1 for each of several labels, it is {label.tolist()}")
+        problems.append(f"{where} must be 0 or 1 for each label, it is {label.tolist()}")
     else:
         return tuple(int(value) for value in label)
     return ""
@@ -141,72 +119,9 @@ def _text(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _keys(path: Path, problems: list[str]) -> set[str]:
+def _names(path: Path, problems: list[str]) -> set[str]:
     try:
-        with _naming(path):
-            return set(_members(path)[1])
+        return array_names(path)
     except BadData as error:
         problems.append(error.message)
         return set()
-
-
-def _members(path: Path) -> tuple[dict[str, zipfile.ZipInfo], dict[str, ArrayHeader]]:
-    """The members of an npz file and their headers; a few bytes are read of each."""
-    infos, headers = {}, {}
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            if info.filename.endswith(".npy"):
-                with archive.open(info) as stream:
-                    name = info.filename.removesuffix(".npy")
-                    infos[name], headers[name] = info, _header(stream)
-    return infos, headers
-
-
-def _member(path: Path, key: str, changed_ns: int, keep: bool) -> np.ndarray:
-    infos, headers = _members(path)
-    if infos[key].compress_type == zipfile.ZIP_STORED and keep:
-        with path.open("rb") as stream:
-            stream.seek(infos[key].header_offset)
-            name_bytes, extra_bytes = struct.unpack("<HH", stream.read(LOCAL_HEADER_BYTES)[-4:])
-        start = infos[key].header_offset + LOCAL_HEADER_BYTES + name_bytes + extra_bytes
-        return _mapped(path, headers[key], start)
-    return _kept(path, key, changed_ns) if keep else _unpacked(path, key)
-
-
-@lru_cache(maxsize=2)
-def _kept(path: Path, key: str, _changed_ns: int) -> np.ndarray:
-    """A whole member, unpacked once; a file that was changed since is another one."""
-    return _unpacked(path, key)
-
-
-def _unpacked(path: Path, key: str) -> np.ndarray:
-    with np.load(path, allow_pickle=False) as archive:
-        values: np.ndarray = archive[key]
-    return values
-
-
-def _mapped(path: Path, header: ArrayHeader, start: int = 0) -> np.ndarray:
-    if 0 in header.shape:
-        return np.empty(header.shape, header.dtype)
-    order = "F" if header.fortran else "C"
-    return np.memmap(path, header.dtype, "r", start + header.data_offset, header.shape, order)  # type: ignore[call-overload, no-any-return]
-
-
-def _header(stream: IO[bytes]) -> ArrayHeader:
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(stream)
-    if dtype.hasobject:
-        raise ValueError("it holds Python objects, which are not unpickled")
-    return ArrayHeader(shape, dtype, fortran, stream.tell())
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (BadData, MemoryError):
-        raise
-    except Exception as error:  # zip, zlib and numpy raise many kinds for broken files: name the file
-        reason = str(error).replace(str(path), path.name) or type(error).__name__
-        raise BadData(f"{path} must be a whole {path.suffix.lstrip('.')} file without objects: {reason}") from error

@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from autoopt.errors import DataError
 from autoopt.workloads.contract import Task
-from autoopt.workloads.data.layouts.items import MANIFEST, SUFFIXES, Columns, Found, Item, Source, suffix_of
-from autoopt.workloads.data.table import raise_problems, read_table
+from autoopt.workloads.data.cases import Found, Item, raise_problems, repeated_images
+from autoopt.workloads.data.image_file import Source
+from autoopt.workloads.data.manifest import MANIFEST, Line, Manifest, file_below, read_manifest
+from autoopt.workloads.data.readers import READERS, suffix_of
 
 CHANNEL, LABEL, VALUE, SUBJECT = "Channel_", "Label", "ValueToPredict", "SubjectID"
 YES, NO = ("1", "1.0", "true"), ("0", "0.0", "false")
+DESCRIPTION = f"a CSV with the columns {CHANNEL}0 and {LABEL}"
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Which columns say what: the image files, the label, or in a multilabel task one column of 0 / 1 per label."""
+
+    channels: tuple[str, ...]
+    label: str
+    multilabel: tuple[str, ...]
+
+
+def fits(folder: Path, task: Task) -> bool:
+    """Whether there is such a table."""
+    return case_table(folder) is not None
+
+
+def read(folder: Path, task: Task) -> Found:
+    """The cases in the order of the lines. Raises DataError with everything that is wrong with columns and lines."""
+    problems: list[str] = []
+    path = case_table(folder)
+    table = None if path is None else read_manifest(path, problems, columns=(f"{CHANNEL}0",))
+    raise_problems(problems)
+    assert table is not None
+    columns = _columns(table, task)
+    items = [item for line in table.lines if (item := _item(table, line, columns, task, problems)) is not None]
+    raise_problems([*problems, *repeated_images(items)])
+    names = tuple(name.removeprefix(f"{LABEL}_") for name in columns.multilabel)
+    return Found(_unique(items), f"cases from the table {table.path.name}", names)
 
 
 def case_table(folder: Path) -> Path | None:
@@ -25,35 +56,60 @@ def case_table(folder: Path) -> Path | None:
     return chosen[0] if chosen else None
 
 
-def read_case_table(path: Path, task: Task) -> Found:
-    """The cases of a table. Raises DataError with everything that is wrong with its columns and lines."""
-    lines, problems = read_table(path, (f"{CHANNEL}0",))
-    raise_problems(problems)
-    names = list(lines[0]) if lines else []
-    channels = sorted((name for name in names if _channel_number(name) >= 0), key=_channel_number)
-    multilabel = [name for name in names if name.startswith(f"{LABEL}_")] if task == "classification" else []
-    label = VALUE if task == "classification" and VALUE in names else LABEL
-    if label not in names and not multilabel:
-        raise DataError(f"{path} must have the column {label} for a {task}, it has {', '.join(names) or 'no lines'}")
-    columns = Columns.of(names)
-    special = {*channels, *multilabel, label, columns.split}
-    items = []
-    for number, line in enumerate(lines, start=2):
-        where = f"{path} line {number}"
-        found: list[str] = []
-        name = line.get(SUBJECT) or line[f"{CHANNEL}0"]
-        group, split = columns.read(line, name, where, found)
-        images = [_inside(path.parent, line[channel], f"{where}, {channel}", found) for channel in channels]
-        target = _target(path.parent, line, label, multilabel, task, where, found)
-        problems += found
-        if target is not None and not found:
-            tags = {key: value for key, value in line.items() if key not in special}
-            present = tuple(source for source in images if source is not None)
-            items.append(Item(name, group, split, present, target, tags))
-    raise_problems([*problems, *_repeated(path, items)])
-    return Found(
-        _unique(items), f"cases from the table {path.name}", tuple(n.removeprefix(f"{LABEL}_") for n in multilabel)
-    )
+def names_files_in(folder: Path, parts: Sequence[str]) -> bool:
+    """Whether the folder has a table of cases that names files in one of these folders."""
+    table = case_table(folder)
+    text = b"" if table is None else table.read_bytes()
+    return any(f"{part}{slash}".encode() in text for part in parts for slash in "/\\")
+
+
+def _columns(table: Manifest, task: Task) -> _Columns:
+    channels = sorted((name for name in table.columns if _channel_number(name) >= 0), key=_channel_number)
+    multilabel = [name for name in table.columns if name.startswith(f"{LABEL}_")] if task == "classification" else []
+    label = VALUE if task == "classification" and VALUE in table.columns else LABEL
+    if label not in table.columns and not multilabel:
+        raise DataError(f"{table.path} must have the column {label} for a {task}, it has {', '.join(table.columns)}")
+    return _Columns(tuple(channels), label, tuple(multilabel))
+
+
+def _item(table: Manifest, line: Line, columns: _Columns, task: Task, problems: list[str]) -> Item | None:
+    """The case of a line, None where something is wrong with it, which joins `problems`."""
+    faults: list[str] = []
+    name = line.values.get(SUBJECT) or line[f"{CHANNEL}0"]
+    group, split = table.group_and_split(line, name, faults)
+    images = [_source(table, line, channel, faults) for channel in columns.channels]
+    target = _source(table, line, columns.label, faults) if task == "segmentation" else _class(line, columns, faults)
+    problems += faults
+    if faults or target is None:
+        return None
+    present = tuple(source for source in images if source is not None)
+    tags = table.tags(line, SUBJECT, columns.label, *columns.channels, *columns.multilabel)
+    return Item(name, group, split, present, target, tags, line.where)
+
+
+def _source(table: Manifest, line: Line, column: str, problems: list[str]) -> Source | None:
+    """The image file that a column names."""
+    where = f"{line.where}, {column}"
+    path = file_below(table.path.parent, line[column], where, problems)
+    if path is not None and not suffix_of(path):
+        problems.append(f"{where}: {line[column]!r} must have one of the endings {', '.join(READERS)}")
+        return None
+    return None if path is None else Source(path)
+
+
+def _class(line: Line, columns: _Columns, problems: list[str]) -> str | tuple[int, ...]:
+    """The class that a line names, or 0 / 1 for each label."""
+    if not columns.multilabel:
+        if not line[columns.label].strip():
+            problems.append(f"{line.where}: {columns.label} must name the class, it is empty")
+        return line[columns.label].strip()
+    values = [line[name].strip().lower() for name in columns.multilabel]
+    problems += [
+        f"{line.where}: {name} must be 0 or 1, got {line[name]!r}"
+        for name, value in zip(columns.multilabel, values, strict=True)
+        if value not in YES + NO
+    ]
+    return tuple(int(value in YES) for value in values)
 
 
 def _names_channels(path: Path) -> bool:
@@ -68,59 +124,6 @@ def _channel_number(name: str) -> int:
     """The number of a column of channels, -1 for any other column."""
     number = name.removeprefix(CHANNEL)
     return int(number) if name.startswith(CHANNEL) and number.isdecimal() else -1
-
-
-def _target(
-    folder: Path,
-    line: Mapping[str, str],
-    label: str,
-    multilabel: Sequence[str],
-    task: Task,
-    where: str,
-    problems: list[str],
-) -> Source | str | tuple[int, ...] | None:
-    if task == "segmentation":
-        return _inside(folder, line[label], f"{where}, {label}", problems)
-    if not multilabel:
-        if not line[label].strip():
-            problems.append(f"{where}: {label} must name the class, it is empty")
-        return line[label].strip()
-    values = [line[name].strip().lower() for name in multilabel]
-    problems += [
-        f"{where}: {name} must be 0 or 1, got {line[name]!r}"
-        for name, value in zip(multilabel, values, strict=True)
-        if value not in YES + NO
-    ]
-    return tuple(int(value in YES) for value in values)
-
-
-def _inside(folder: Path, text: str, where: str, problems: list[str]) -> Source | None:
-    """The file that a table names, which must lie below its folder."""
-    pure = PurePosixPath(text.strip().replace("\\", "/"))
-    if not pure.parts or pure.is_absolute() or ".." in pure.parts or ":" in pure.parts[0]:
-        problems.append(f"{where}: a file must be named by its path below the folder of the table, got {text!r}")
-        return None
-    path = folder / pure
-    try:
-        there = path.is_file()
-    except (OSError, ValueError):  # too long for a name, or with a null character
-        there = False
-    if not there:
-        problems.append(f"{where}: there is no file {text!r}")
-        return None
-    if not suffix_of(path):
-        problems.append(f"{where}: {text!r} must be one of {', '.join(SUFFIXES)}")
-        return None
-    return Source(path)
-
-
-def _repeated(path: Path, items: Sequence[Item]) -> list[str]:
-    seen, problems = set[tuple[Source, ...]](), []
-    for item in items:
-        if item.images in seen:
-            problems.append(f"{path}: {item.images[0].path.name} is there twice")
-        seen.add(item.images)
-    return problems
 
 
 def _unique(items: Sequence[Item]) -> list[Item]:

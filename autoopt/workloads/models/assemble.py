@@ -1,4 +1,8 @@
-"""What somebody's model needs beside itself: options of the command line and a data folder made into a Workload."""
+"""A workload from somebody's model: its options, a data folder and the shape of the model put together.
+
+What all modules of `loading.MODELS` share. Such a module says what its model takes and answers (`Shape`), and gets the
+pipeline and the workload.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +50,7 @@ OPTIONS: Mapping[str, Parameter] = {
     "activation": Parameter(
         "choice",
         None,
-        "sigmoid: several labels at once; null: by the data",
+        "sigmoid: any number of labels per place (multilabel); null: by the data",
         allowed=("softmax", "sigmoid"),
         nullable=True,
     ),
@@ -59,12 +63,12 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     "classification": ("accuracy", "macro_f1", "auroc", "mcc", "ece"),
 }
 RECIPE = Recipe(epochs=10, batch=4, learning_rate=1e-3, weight_decay=1e-2)
-"""For a model that is trained here after all: no augmentation, because nobody knows what may be done to the images."""
+"""For a model that is trained here after all. No augmentation: which changes leave a label valid is not known."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a model says of itself; None where it does not. `tile` may lack some sizes."""
+    """What a model says of its input and output: channels, classes, sizes of a call; None where it does not say."""
 
     channels: int | None = None
     classes: int | None = None
@@ -79,14 +83,13 @@ def task_of(options: Mapping[str, Scalar]) -> Task:
 
 
 def dataset_of(data: Path, options: Mapping[str, Scalar]) -> Dataset:
-    """The data folder, read for the task of the options."""
-    task_of(options)
+    """The data folder, read for the task and the labels of the options. Raises WorkloadError or DataError."""
     labels = options.get("labels")
-    return read_dataset(data, cast(Task, options["task"]), None if labels is None else split(str(labels)))
+    return read_dataset(data, task_of(options), None if labels is None else split_names(str(labels)))
 
 
 def pipeline_of(dataset: Dataset, shape: Shape, options: Mapping[str, Scalar], source: str) -> Pipeline:
-    """The pipeline that options, model and data agree on. Raises WorkloadError with what they do not agree on."""
+    """The pipeline that options, model and data agree on. Raises WorkloadError with everything they do not agree on."""
     task = cast(Task, options["task"])
     channels = shape.channels or dataset.channels
     activation = str(options.get("activation") or ("sigmoid" if dataset.multilabel else "softmax"))
@@ -99,7 +102,7 @@ def pipeline_of(dataset: Dataset, shape: Shape, options: Mapping[str, Scalar], s
             f"{', '.join(dataset.labels)}; name all of them with --option labels=A,B"
         )
     if dataset.multilabel != (activation == "sigmoid"):
-        which = "several labels" if dataset.multilabel else "one label"
+        which = "any number of labels" if dataset.multilabel else "one label"
         problems.append(f"the data have {which} per place, --option activation={activation} does not fit them")
     try:
         tile = _tile(dataset, shape, options, source)
@@ -126,23 +129,23 @@ def pipeline_of(dataset: Dataset, shape: Shape, options: Mapping[str, Scalar], s
         )
     except ValueError as error:
         raise WorkloadError(f"the options of {source} do not work: {error}") from error
-    return checked(pipeline, dataset, source)
+    check_affine(pipeline, dataset, source)
+    return pipeline
 
 
-def checked(pipeline: Pipeline, dataset: Dataset, source: str) -> Pipeline:
-    """The pipeline, if the images have what it needs. Raises WorkloadError."""
+def check_affine(pipeline: Pipeline, dataset: Dataset, source: str) -> None:
+    """Raise WorkloadError when the pipeline turns or resamples images and some of them have no affine."""
     if pipeline.needs_affine and not dataset.has_affine:
         raise WorkloadError(
             f"{source} turns or resamples images (orientation, spacing_mm), which needs images with an affine, such as "
             "NIfTI; some of the data have none"
         )
-    return pipeline
 
 
 def workload_of(
     dataset: Dataset, pipeline: Pipeline, options: Mapping[str, Scalar], name: str, **model: Any
 ) -> Workload:
-    """The workload of a model (`build`, or `graph`, and `weights`) on a data folder."""
+    """The workload of a model on a data folder; `model` has the fields `build`, or `graph`, and `weights`."""
     task = cast(Task, options["task"])
     metrics = options.get("metrics")
     return Workload(
@@ -151,7 +154,7 @@ def workload_of(
         labels=dataset.labels,
         pipeline=pipeline,
         splits=dataset.splits,
-        metrics=METRICS[task] if metrics is None else tuple(split(str(metrics))),
+        metrics=METRICS[task] if metrics is None else tuple(split_names(str(metrics))),
         recipe=RECIPE,
         data_digest=dataset.digest,
         latency=cast(Latency, options.get("latency", "call")),
@@ -159,13 +162,13 @@ def workload_of(
     )
 
 
-def split(text: str) -> tuple[str, ...]:
+def split_names(text: str) -> tuple[str, ...]:
     """The comma-separated parts of a text."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _tile(dataset: Dataset, shape: Shape, options: Mapping[str, Scalar], source: str) -> tuple[int, ...]:
-    """The size of a call: the option's, else the model's, else the one that all images have."""
+    """The size of a network call: that of the option, else of the model, else the one size that all images have."""
     known = shape.tile or (None,) * dataset.dimensions
     if len(known) != dataset.dimensions:
         raise WorkloadError(f"{source} takes {len(known)}D images, the data are {dataset.dimensions}D")
@@ -189,7 +192,7 @@ def _tile(dataset: Dataset, shape: Shape, options: Mapping[str, Scalar], source:
 
 
 def _numbers(text: str, count: int, name: str) -> tuple[float, ...]:
-    values = tuple(float(part) for part in split(text))
+    values = tuple(float(part) for part in split_names(text))
     if len(values) not in (1, count):
         raise ValueError(f"{name} must be one number or {count}, got {text!r}")
     return values if len(values) == count else values * count

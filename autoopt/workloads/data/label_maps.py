@@ -1,4 +1,4 @@
-"""Label maps in whatever file: their numbers as stored, the labels that a data folder has, checked maps of them."""
+"""Label maps of a data folder: which labels they have, and each of them as a checked map of these labels."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ import numpy as np
 
 from autoopt.errors import BadData, DataError
 from autoopt.workloads.contract import IGNORED, SplitName
-from autoopt.workloads.data.layouts.archives import read_array
-from autoopt.workloads.data.layouts.headers import Geometry
-from autoopt.workloads.data.layouts.items import PICTURES, VOLUMES, Item, Source, suffix_of
-from autoopt.workloads.data.pictures import read_index_mask
-from autoopt.workloads.data.volumes import read_volume
+from autoopt.workloads.data.cases import Item
+from autoopt.workloads.data.headers import CaseFormat
+from autoopt.workloads.data.image_file import Source
+from autoopt.workloads.data.readers import Opener, open_image
 
 SCANNED_MAPS = 200
 SCANNED_VOXELS = 200_000_000
-"""So many label maps, and voxels of them, are looked at for the labels there are: a folder is read by every process."""
+"""At most so many label maps, and voxels of them, are read to learn the labels: every process reads the folder anew."""
 MOST_VALUES = 8
 
 
 @dataclass(frozen=True)
 class LabelMaps:
-    """How the label maps of a folder are read: `binary` ones hold 0 and 255, else 255 is `IGNORED`."""
+    """How the label maps of a folder are read: `binary` ones hold 0 and 255; in others 255 is `IGNORED`."""
 
     names: tuple[str, ...]
-    geometry: Geometry
+    form: CaseFormat
     binary: bool
+    opener: Opener = open_image
 
     def read(self, source: Source) -> np.ndarray:
         """The map, uint8, (*spatial) or (*spatial, labels). Raises BadData for other values than the labels."""
-        values, layers = _stored(source, self.geometry), self.geometry.layers
-        allowed = {0, 255} if self.binary else {0, 1} if layers else {*range(len(self.names)), IGNORED}
+        values, multilabel = _stored(source, self.form, self.opener), self.form.map_labels is not None
+        allowed = {0, 255} if self.binary else {0, 1} if multilabel else {*range(len(self.names)), IGNORED}
         wrong = sorted(_values(values) - allowed)
         if wrong:
-            what = "0 and 255" if self.binary else "0 and 1" if layers else f"0 to {len(self.names) - 1}"
+            what = "0 and 255" if self.binary else "0 and 1" if multilabel else f"0 to {len(self.names) - 1}"
             raise BadData(
                 f"{source} must hold {what} as other masks do, it holds {_listed(wrong)}: name all labels with "
                 "--option labels, or correct the file"
@@ -46,45 +46,54 @@ class LabelMaps:
 
 
 def read_label_maps(
-    items: Sequence[Item], geometry: Geometry, wanted: Sequence[str] | None
+    items: Sequence[Item],
+    form: CaseFormat,
+    wanted: Sequence[str] | None,
+    *,
+    scanned: int = SCANNED_MAPS,
+    opener: Opener = open_image,
 ) -> tuple[LabelMaps, dict[str, frozenset[int]]]:
-    """How to read the maps, and of the cases that were looked at which labels they have.
+    """How to read the maps, and for each case that was looked at, at most `scanned`, the labels that it has.
 
     Raises DataError for maps that cannot be read, have other values than 0, 1, ... (or 0 and 255), or more labels than
     `wanted` names.
     """
-    looked_at, problems = _scan(items, geometry)
+    looked_at, problems = _scan(items, form, scanned, opener)
     if problems:
         raise DataError(*problems)
     maps = {item.name: item.label for item in items}
     owner = {value: maps[name] for name, (values, _) in reversed(looked_at.items()) for value in values}
     present = {name: labels for name, (_, labels) in looked_at.items()}
-    values, layers = set(owner), geometry.layers
+    values, multilabel = set(owner), form.map_labels is not None
     binary = 255 in values and values <= {0, 255}
-    wrong = sorted(values - ({0, 255} if binary else {0, 1} if layers else {*range(IGNORED + 1)}))
+    wrong = sorted(values - ({0, 255} if binary else {0, 1} if multilabel else {*range(IGNORED + 1)}))
     if wrong:
-        allowed = "0 and 1, one axis for each label" if layers else f"labels from 0 to {IGNORED - 1}"
+        allowed = "0 and 1, one axis for each label" if multilabel else f"labels from 0 to {IGNORED - 1}"
         raise DataError(f"{owner[wrong[0]]} must hold {allowed}, it holds {_listed(wrong)}")
-    if binary:
-        present = {
-            name: frozenset(value // 255 for value in labels) if not layers else labels
-            for name, labels in present.items()
-        }
-    numbers = set().union(*present.values()) - (set() if layers or binary else {IGNORED})
+    if binary and not multilabel:
+        present = {name: frozenset(value // 255 for value in labels) for name, labels in present.items()}
+    numbers = set().union(*present.values()) - (set() if multilabel or binary else {IGNORED})
     present = {name: labels & numbers for name, labels in present.items()}
-    count = layers or max(numbers, default=0) + 1
+    names = _names(numbers, form.map_labels, wanted, {value: str(source) for value, source in owner.items()})
+    return LabelMaps(names, form, binary, opener), present
+
+
+def _names(
+    numbers: set[int], map_labels: int | None, wanted: Sequence[str] | None, owner: Mapping[int, str]
+) -> tuple[str, ...]:
+    """The names of the labels: those that are wanted, if they fit the numbers that the maps have, else made-up ones."""
+    count = map_labels or max(numbers, default=0) + 1
     if count < 2 or not numbers:
         raise DataError("label maps must have a foreground (values above 0), those that were looked at have none")
-    if wanted is not None and (len(wanted) < count or (layers and len(wanted) != count)):
+    if wanted is not None and (len(wanted) < count or (map_labels and len(wanted) != count)):
         raise DataError(f"--option labels must name the {count} labels that the masks have, got {', '.join(wanted)}")
-    gaps = sorted(set(range(1, count)) - numbers) if wanted is None and not layers else []
+    gaps = sorted(set(range(1, count)) - numbers) if wanted is None and not map_labels else []
     if gaps:
         raise DataError(
             f"masks must hold the labels 0, 1, 2, ... without a gap; {owner[count - 1]} holds {count - 1}, none holds "
             f"{_listed(gaps)}: renumber them, or name all labels with --option labels"
         )
-    names = tuple(wanted or [f"label_{index}" if index or layers else "background" for index in range(count)])
-    return LabelMaps(names, geometry, binary), present
+    return tuple(wanted or [f"label_{index}" if index or map_labels else "background" for index in range(count)])
 
 
 def absent_labels(
@@ -107,20 +116,20 @@ def absent_labels(
 
 
 def _scan(
-    items: Sequence[Item], geometry: Geometry
+    items: Sequence[Item], form: CaseFormat, scanned: int, opener: Opener
 ) -> tuple[dict[str, tuple[frozenset[int], frozenset[int]]], list[str]]:
     """The values and the labels of maps, evenly chosen; and what cannot be read."""
-    step = max(1, math.ceil(len(items) / SCANNED_MAPS))
+    step = max(1, math.ceil(len(items) / scanned))
     found: dict[str, tuple[frozenset[int], frozenset[int]]] = {}
     problems, voxels = [], 0
     for item in items[::step]:
         try:
-            stored = _stored(cast(Source, item.label), geometry)
+            stored = _stored(cast(Source, item.label), form, opener)
         except BadData as error:
             problems.append(error.message)
             continue
         values = frozenset(_values(stored))
-        flat = stored.reshape(-1, geometry.layers) if geometry.layers else None
+        flat = stored.reshape(-1, form.map_labels) if form.map_labels else None
         found[item.name] = values, values if flat is None else frozenset(np.flatnonzero(flat.any(axis=0)).tolist())
         voxels += stored.size
         if voxels > SCANNED_VOXELS:
@@ -128,18 +137,12 @@ def _scan(
     return found, problems
 
 
-def _stored(source: Source, geometry: Geometry) -> np.ndarray:
+def _stored(source: Source, form: CaseFormat, opener: Opener) -> np.ndarray:
     """The whole numbers of a file, without an axis of one label at the end."""
-    suffix = suffix_of(source.path) if source.key is None else ""
-    if suffix in PICTURES:
-        values = read_index_mask(source.path)
-    elif suffix in VOLUMES:
-        values = read_volume(source.path)[0]
-    else:
-        values = read_array(source)
-    if values.dtype.kind == "f" and not (np.isfinite(values).all() and np.array_equal(values, np.rint(values))):
+    values = opener(source).labels()
+    if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
         raise BadData(f"{source} must hold whole numbers, the labels; some are not")
-    return values if geometry.layers or values.ndim == geometry.dimensions else values[..., 0]
+    return values if form.map_labels or values.ndim == form.dimensions else values[..., 0]
 
 
 def _values(values: np.ndarray) -> set[int]:

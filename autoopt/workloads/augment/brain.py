@@ -1,6 +1,8 @@
-"""Augmentation of heads: another pose, another contrast, another scanner. A network that has seen a handful of volumes
-must not learn the contrast of any, so intensities are mapped by random curves (as in SynthSeg's spirit: Billot et al.,
-Medical Image Analysis 2023)."""
+"""Augmentation of heads: another pose, another contrast, another scanner.
+
+A network that is trained on a handful of volumes must not rely on their contrasts, so intensities are mapped by random
+curves, an idea of SynthSeg (Billot et al., Medical Image Analysis 2023).
+"""
 
 from __future__ import annotations
 
@@ -9,23 +11,27 @@ import math
 import numpy as np
 
 from autoopt.workloads.contract import IGNORED, Sample
+from autoopt.workloads.identity import plain_name
 
 LARGEST_TURN = 0.25
-"""Radians about each axis; a head may lie askew, but not on its side."""
+"""Radians about each axis: a head may lie askew, but not on its side."""
 LARGEST_SCALE = 0.16
 """Of the logarithm of the size along each axis: from small children to large adults."""
 LARGEST_SHIFT = 0.06
 """As a share of the image's size."""
 LARGEST_SHEAR = 0.08
 BIAS = 0.35
-"""Of the logarithm of the coil's sensitivity, for each of its polynomial's terms."""
+"""The largest coefficient of the polynomial that is the logarithm of the coil's sensitivity."""
 KNOTS = 6
+"""Of a random curve from intensity to intensity."""
 
 
+@plain_name("brain-1")
 def augment(sample: Sample, random: np.random.Generator) -> Sample:
-    """Another head, float32 (x, y, z, 1) in 0..1 in RAS order: moved, mirrored, with another contrast, coil and noise.
+    """Another head: moved, mirrored, with another contrast, coil and noise.
 
-    What comes from beyond the edge is air and, in the reference, `IGNORED`. All lengths are shares of the size.
+    float32 (x, y, z, 1) in 0..1, in RAS order. What comes from beyond the edge is air and, in the reference, `IGNORED`.
+    All lengths are shares of the size.
     """
     image, reference = _moved(sample.image[..., 0], sample.reference, random)
     image = _recontrasted(image, random)
@@ -57,7 +63,7 @@ def _moved(image: np.ndarray, reference: np.ndarray, random: np.random.Generator
 
 
 def _recontrasted(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Another curve from intensity to intensity: a gamma, a rising one, or any that leaves air nearly dark."""
+    """Intensities through another curve: a gamma, a rising curve, or any curve that leaves air nearly dark."""
     kind = random.random()
     if kind < 0.35:
         return np.asarray(image ** np.float32(math.exp(random.uniform(-0.7, 0.7))), np.float32)
@@ -65,7 +71,7 @@ def _recontrasted(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     values = np.sort(values) if kind < 0.6 else values
     values[0] = random.uniform(0.0, 0.08)
     places = np.sort(np.concatenate([[0.0, 1.0], random.uniform(0.05, 0.95, KNOTS - 2)]))
-    # A quarter of the old contrast stays, so that tissues which a flat piece made equal keep an edge.
+    # A quarter of the old contrast stays, so that tissues on a flat piece of the curve keep an edge.
     return np.asarray(0.75 * np.interp(image, places, values) + 0.25 * image, np.float32)
 
 
@@ -96,6 +102,6 @@ def _bias(shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
 
 
 def _levelled(image: np.ndarray) -> np.ndarray:
-    """Clipped and scaled as the pipeline does, because that is what the network will be given."""
+    """Clipped and scaled as the pipeline does with the images that the network is given in use."""
     low, high = np.percentile(image[::2, ::2, ::2], (2.0, 95.0))
     return np.asarray(np.clip((image - low) / max(high - low, 1e-3), 0.0, 1.0), np.float32)

@@ -13,7 +13,7 @@ import numpy as np
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 SEED = 1
-"""Another one gives other tiles: raise the version of the generator with it."""
+"""Another seed gives other tiles: raise the version of the generator with it."""
 SIZE = 224
 
 

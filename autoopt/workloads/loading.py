@@ -1,0 +1,161 @@
+"""Loading a workload: by the name of a built-in, from a Python file or module, or around somebody's model."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from autoopt.core.configuration import Scalar, digest
+from autoopt.core.tables import Table
+from autoopt.errors import UsageError, WorkloadError
+from autoopt.workloads.checks import check_workload
+from autoopt.workloads.contract import Origin, Workload
+from autoopt.workloads.options import call_with_options, read_options
+
+BUILT_IN = Table(
+    "workload",
+    {
+        "histo": "autoopt.workloads.histo",
+        "brain": "autoopt.workloads.brain",
+        "cardiac": "autoopt.workloads.cardiac",
+        "dfu": "autoopt.workloads.dfu",
+    },
+)
+"""The built-in workloads, name to module. Such a module has `SUMMARY`, `OPTIONS` (name to Parameter),
+`workload(data: Path, **options)`, `write_demo(folder: Path)`, `demo_options()` (the options that the shipped baseline
+was trained with) and `DEMO_WEIGHTS: Path`."""
+
+MODELS = Table(
+    "kind of model",
+    {
+        "onnx": "autoopt.workloads.models.onnx_file",
+        "bundle": "autoopt.workloads.models.monai_bundle",
+        "checkpoint": "autoopt.workloads.models.checkpoint",
+    },
+)
+"""The kinds of models that `--model` takes, asked in this order. Such a module has `matches(model: str) -> bool`,
+`OPTIONS` (name to Parameter) and `workload(model: str, data: Path, options)`."""
+MODEL = "model:"
+"""The source of a workload begins with this when it is somebody's model."""
+
+
+def load_workload(source: str, data: Path | None, home: Path, options: Mapping[str, Scalar] | None = None) -> Workload:
+    """The workload called `source`, on the cases in `data`; a built-in one without `data` on its demo data.
+
+    `source` is the name of a built-in workload; `file.py:function` or `package.module:function`, a function that takes
+    the data folder (a Path, or None) and returns a Workload; or "model:" and an ONNX file, the folder of a MONAI bundle
+    or a function that builds a network. `options` are the workload's own; texts are read as its `OPTIONS` declare. Demo
+    data is made below `home` on first use. Raises WorkloadError or DataError with everything that is wrong.
+    """
+    options = dict(options or {})
+    if source in BUILT_IN:
+        resolved, workload = source, _load_built_in(source, data, home, options)
+    elif source.startswith(MODEL):
+        resolved, workload = _load_model(source.removeprefix(MODEL), data, options)
+    elif ":" in source:
+        resolved, workload = _load_own(source, data, options)
+    else:
+        raise WorkloadError(
+            f"no workload is called {source!r}: use one of {', '.join(sorted(BUILT_IN))}, "
+            "or your own as file.py:function or package.module:function"
+        )
+    check_workload(workload)
+    origin = Origin(resolved, None if data is None else str(data.resolve()), str(home.resolve()), options)
+    return replace(workload, origin=origin)
+
+
+def load_again(origin: Origin) -> Workload:
+    """The workload that was loaded with these arguments, in this process."""
+    data = None if origin.data is None else Path(origin.data)
+    return load_workload(origin.source, data, Path(origin.home), origin.options)
+
+
+def find_function(source: str) -> tuple[Callable[..., Any], str]:
+    """The function that `file.py:function` or `package.module:function` names, and that name with an absolute path.
+
+    Raises WorkloadError for a file, module or function that is not there or fails when imported.
+    """
+    where, _, name = source.rpartition(":")
+    try:
+        if where.endswith(".py"):
+            path = Path(where).resolve()
+            if not path.is_file():
+                raise WorkloadError(f"the workload file {where} does not exist")
+            module = _import_file(path)
+            where = str(path)
+        else:
+            module = importlib.import_module(where)
+    except UsageError:
+        raise
+    except Exception as error:  # the user's own code: name it, keep its traceback as the cause
+        raise WorkloadError(f"{where} cannot be imported: {type(error).__name__}: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise WorkloadError(f"{where} has no function {name!r}")
+    return function, f"{where}:{name}"
+
+
+def _load_built_in(name: str, data: Path | None, home: Path, options: Mapping[str, Scalar]) -> Workload:
+    module = BUILT_IN.load(name)
+    chosen = read_options(name, module.OPTIONS, options)
+    if data is not None:
+        workload: Workload = module.workload(data, **chosen)
+        return workload
+    folder = home / "demo" / name
+    module.write_demo(folder)
+    shipped = dict(module.demo_options())
+    workload = replace(module.workload(folder, **{**shipped, **chosen}), demo=True)
+    if {**shipped, **chosen} == shipped:  # the shipped weights fit this network only
+        workload = replace(workload, weights=module.DEMO_WEIGHTS)
+    return workload
+
+
+def _load_model(model: str, data: Path | None, options: Mapping[str, Scalar]) -> tuple[str, Workload]:
+    if data is None:
+        raise WorkloadError(f"the model {model} needs cases: give --data DIR")
+    for kind in MODELS:
+        module = MODELS.load(kind)
+        if module.matches(model):
+            where, colon, function = model.rpartition(":")
+            path = Path(where) if colon else Path(model)
+            resolved = f"{path.resolve()}{colon}{function if colon else ''}" if path.exists() else model
+            return f"{MODEL}{resolved}", module.workload(resolved, data, read_options(model, module.OPTIONS, options))
+    raise WorkloadError(
+        f"the model must be an ONNX file, the folder of a MONAI bundle, or file.py:function that builds a network; "
+        f"{model} is {'none of them' if Path(model).exists() else 'not there'}"
+    )
+
+
+def _load_own(source: str, data: Path | None, options: Mapping[str, Scalar]) -> tuple[str, Workload]:
+    function, resolved = find_function(source)
+    try:
+        workload = call_with_options(function, data, options)
+    except UsageError:
+        raise
+    except Exception as error:  # the user's own code: name it, keep its traceback as the cause
+        raise WorkloadError(f"{source} failed with {type(error).__name__}: {error}") from error
+    if not isinstance(workload, Workload):
+        raise WorkloadError(f"{source} must return an autoopt.Workload, it returned {type(workload).__name__}")
+    return resolved, workload
+
+
+def _import_file(path: Path) -> ModuleType:
+    name = f"autoopt_user_{path.stem}_{digest(str(path))[:8]}"
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # so that it can import the files beside it
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -1,0 +1,106 @@
+"""How a data folder is laid out: tables, pairs, class folders and archives, told apart by what they look like."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autoopt.errors import DataError
+from autoopt.workloads.data.layouts import LAYOUTS, archives, classes, find_items, pairs, tables
+from tests.workloads.data import folders
+
+
+def test_each_layout_is_told_by_what_is_there(tmp_path: Path) -> None:
+    """Exactly one layout fits each folder, and its name says which."""
+    made = {
+        "a table": (folders.table(tmp_path / "table"), "segmentation"),
+        "pairs": (folders.pairs(tmp_path / "pairs"), "segmentation"),
+        "class folders": (folders.classes(tmp_path / "classes"), "classification"),
+        "npz files": (folders.archive(tmp_path / "npz"), "classification"),
+    }
+    for name, (folder, task) in made.items():
+        fitting = [layout for layout in LAYOUTS if LAYOUTS.load(layout).fits(folder, task)]
+        assert fitting == [name]
+        assert find_items(folder, task).items  # type: ignore[arg-type]
+
+
+def test_files_of_a_table_are_no_layout_beside_it(tmp_path: Path) -> None:
+    """A table may name files in folders of any name, also images/ and masks/ or those of classes."""
+    folder = folders.pairs(tmp_path)
+    lines = [f"images/p{index:02d}.png,masks/p{index:02d}.png" for index in range(12)]
+    (folder / "cases.csv").write_text("\n".join(["Channel_0,Label", *lines]))
+    assert tables.names_files_in(folder, ("images",)) and not pairs.fits(folder, "segmentation")
+    assert find_items(folder, "segmentation").description == "cases from the table cases.csv"
+    (folder / "cases.csv").write_text("Channel_0,Label\nelsewhere/a.png,elsewhere/b.png\n")
+    with pytest.raises(DataError, match="it fits a table and pairs, leave one of them in it"):
+        find_items(folder, "segmentation")
+
+
+def test_pairs_by_name(tmp_path: Path) -> None:
+    """Mask and image are of one name and any format; a mask may have an ending that its image lacks."""
+    for name in ("b", "a"):
+        folders.picture(tmp_path / "images" / f"{name}.png", 0)
+        folders.mask(tmp_path / "masks" / f"{name}_mask.bmp", 0)
+    problems: list[str] = []
+    items = pairs.find_pairs(tmp_path, problems, mask_endings=("_mask", ""))
+    assert not problems and [item.name for item in items] == ["a", "b"]
+    assert [source.path.name for source in items[0].sources] == ["a.png", "a_mask.bmp"]
+    pairs.find_pairs(tmp_path, problems, suffixes=(".png",))
+    assert [text.removeprefix(str(tmp_path)) for text in problems] == [
+        "/images/a.png has no mask masks/a.*",
+        "/images/b.png has no mask masks/b.*",
+    ]
+
+
+def test_archives_are_listed_without_being_opened(tmp_path: Path) -> None:
+    """A file that is no archive is found by its name; what is wrong with it is said when it is read."""
+    (tmp_path / "a.npz").write_text("no archive")
+    problems: list[str] = []
+    (item,) = archives.find_archives(tmp_path, problems)
+    assert [source.key for source in item.sources] == ["image", "label"] and not problems
+    with pytest.raises(DataError, match=r"a\.npz must be a whole npz file"):
+        archives.read(tmp_path, "segmentation")
+
+
+def test_splits_above_class_folders(tmp_path: Path) -> None:
+    """train/CLASS, val/CLASS and test/CLASS give the splits, however they are spelt."""
+    for split in ("Training", "valid", "test"):
+        folders.classes(tmp_path / split, 3)
+    found = classes.read(tmp_path, "classification")
+    assert {item.split for item in found.items} == {"train", "val", "test"}
+    assert {item.label for item in found.items} == {"benign", "malignant"}
+
+
+LAYOUT = """
+from autoopt.workloads.data.cases import Found, Item
+from autoopt.workloads.data.image_file import Source
+
+DESCRIPTION = "scans/ with a letter per class in front of the name"
+
+def fits(folder, task):
+    return (folder / "scans").is_dir()
+
+def read(folder, task):
+    paths = sorted((folder / "scans").iterdir())
+    return Found([Item(path.stem, path.stem, None, (Source(path),), path.stem[0]) for path in paths], "scans")
+"""
+
+
+def test_a_layout_of_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One module and one line in the table make another layout readable."""
+    (tmp_path / "my_layout.py").write_text(LAYOUT)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    data = tmp_path / "data"
+    for index in range(6):
+        folders.npy(data / "scans" / f"{'ab'[index % 2]}{index}.npy", np.zeros((4, 4)))
+    with pytest.raises(DataError, match=r"must have one layout .*: it holds scans"):
+        find_items(data, "classification")
+    LAYOUTS["scans"] = "my_layout"
+    try:
+        assert {item.label for item in find_items(data, "classification").items} == {"a", "b"}
+    finally:
+        del LAYOUTS["scans"]
+        sys.modules.pop("my_layout", None)

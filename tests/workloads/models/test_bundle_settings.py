@@ -1,0 +1,188 @@
+"""What the transforms and the inferer of a bundle mean here, against MONAI's own; what has no equal is named.
+
+Covers bundle_settings, bundle_transforms and bundle_step.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from autoopt.errors import WorkloadError
+from autoopt.inference.pipeline import Pipeline
+from autoopt.workloads.loading import load_workload
+from tests.workloads.models.bundles import RANGE, TASK, bundle, fields_of, squares, steps
+
+transforms = pytest.importorskip("monai.transforms")
+
+
+@pytest.fixture(name="squares")
+def squares_fixture(tmp_path: Path) -> Path:
+    """Eight grey images of 32 x 32 with a bright square, as npz files."""
+    return squares(tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("items", "channels"),
+    [
+        ([RANGE], 1),
+        ([{**RANGE, "clip": True}], 1),
+        ([{**RANGE, "clip": True}, {"_target_": "NormalizeIntensityd", "subtrahend": 0.3, "divisor": 0.2}], 1),
+        (
+            [
+                {
+                    "_target_": "NormalizeIntensityd",
+                    "subtrahend": [10.0, 20.0],
+                    "divisor": [30.0, 40.0],
+                    "channel_wise": True,
+                }
+            ],
+            2,
+        ),
+        ([{"_target_": "NormalizeIntensityd", "channel_wise": True}], 2),
+        ([{**RANGE, "clip": True}, {"_target_": "monai.transforms.NormalizeIntensityD"}], 1),
+        ([{"_target_": "ScaleIntensityd", "minv": -1.0, "maxv": 1.0}], 1),
+        (
+            [
+                {
+                    "_target_": "ScaleIntensityRangePercentilesd",
+                    "lower": 5,
+                    "upper": 90,
+                    "b_min": 0.0,
+                    "b_max": 2.0,
+                    "clip": True,
+                    "channel_wise": True,
+                },
+                {**RANGE, "a_min": 0.0, "a_max": 1.0},
+            ],
+            2,
+        ),
+    ],
+)
+def test_intensities_come_out_as_monai_makes_them(tmp_path: Path, items: list[dict[str, Any]], channels: int) -> None:
+    """What a chain of intensity transforms makes of an image, our pipeline makes of it too."""
+    fields = fields_of(tmp_path, channels, preprocessing=steps(*items))
+    pipeline = Pipeline("segmentation", 2, channels, (24, 20), **{"overlap": 0.25, **fields})
+    image = np.random.default_rng(1).normal(40, 60, (24, 20, channels)).astype(np.float32)
+    ours, _ = pipeline.prepare(image)
+    chain = []
+    for item in items:
+        kind = getattr(transforms, item["_target_"].rpartition(".")[2])
+        chain.append(kind(keys="image", **{name: value for name, value in item.items() if name != "_target_"}))
+    theirs = transforms.Compose(chain)({"image": torch.from_numpy(np.moveaxis(image, -1, 0))})["image"]
+    np.testing.assert_allclose(ours[0], np.asarray(theirs), rtol=1e-4, atol=1e-4)
+
+
+def test_geometry_and_answers_are_read(tmp_path: Path) -> None:
+    """Orientation, spacing, window, activation, threshold and clean-up become fields, through references and macros."""
+    fields = fields_of(
+        tmp_path,
+        dimensions=3,
+        size=[32, 32, 16],
+        pixdim=[1.5, 1.5, 2],
+        defaults={
+            "inferer": {"_target_": "SlidingWindowInferer", "roi_size": "@size", "overlap": 0.625, "sw_batch_size": 4}
+        },
+        inferer="%defaults#inferer",
+        preprocessing=steps(
+            {"_target_": "LoadImaged", "keys": ["scan", "label"]},
+            {"_target_": "Orientationd", "keys": "scan", "axcodes": "RAS"},
+            {"_target_": "Spacingd", "keys": ["scan", "label"], "pixdim": "@pixdim", "mode": ["bilinear", "nearest"]},
+            {"_target_": "CropForegroundd", "keys": "label"},
+            {"_target_": "RandFlipd", "keys": "scan", "_disabled_": True},
+        ),
+        postprocessing={
+            "_target_": "Compose",
+            "transforms": [
+                {"_target_": "Activationsd", "keys": ["pred", "label"], "sigmoid": [True, False]},
+                {
+                    "_target_": "Invertd",
+                    "keys": "pred",
+                    "transform": "@preprocessing",
+                    "device": "$torch.device('cuda')",
+                },
+                {"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.4},
+                {"_target_": "FillHolesd", "keys": "pred"},
+                {"_target_": "KeepLargestConnectedComponentd", "keys": "pred", "applied_labels": [1]},
+                {"_target_": "SaveImaged", "keys": "pred", "output_dir": "$@bundle_root + '/eval'"},
+            ],
+        },
+    )
+    wanted = {
+        "orientation": "RAS",
+        "spacing_mm": (1.5, 1.5, 2.0),
+        "overlap": 0.625,
+        "activation": "sigmoid",
+        "threshold": 0.4,
+        "fill_holes": True,
+        "largest_component": True,
+    }
+    assert {name: fields[name] for name in wanted} == wanted
+    assert "clip" not in fields and fields["mean"] == (0.0,) and fields["std"] == (1.0,)
+
+
+def test_everything_without_an_equal_is_named_at_once_and_may_be_dropped(tmp_path: Path) -> None:
+    """All that cannot be followed is one error with places; --option ignore lets it pass by those names."""
+    content = {
+        "preprocessing": steps(
+            {"_target_": "CropForegroundd"},
+            {"_target_": "NormalizeIntensityd", "nonzero": True},
+            {"_target_": "Resized", "spatial_size": [16, 16]},
+            {"_target_": "scripts.Own"},
+        ),
+        "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [16, 16], "mode": "gaussian"},
+        "postprocessing": {
+            "_target_": "Compose",
+            "transforms": [{"_target_": "Lambdad", "keys": "pred", "func": "$f"}],
+        },
+    }
+    with pytest.raises(WorkloadError) as caught:
+        fields_of(tmp_path, **content)
+    text = str(caught.value)
+    for name in (
+        "preprocessing.transforms.0: CropForegroundd",
+        "nonzero=True",
+        "Resize.order",
+        "scripts.Own",
+        "mode=gaussian",
+        "postprocessing.transforms.0: Lambdad",
+    ):
+        assert name in text
+    assert len(caught.value.problems) == 6
+    assert all("inference.json" in problem for problem in caught.value.problems)
+    drop = (
+        "CropForegroundd",
+        "NormalizeIntensityd.nonzero",
+        "Resize.order",
+        "Own",
+        "SlidingWindowInferer.mode",
+        "Lambda",
+    )
+    assert fields_of(tmp_path, drop=drop, **content)["intensity"] == "zscore"
+
+
+@pytest.mark.parametrize(
+    ("section", "match"),
+    [
+        (
+            {"preprocessing": {"transforms": [{"_target_": "CropForegroundd", "keys": "image"}]}},
+            "CropForegroundd has no equal",
+        ),
+        ({"preprocessing": {"transforms": [{"_target_": "NormalizeIntensityd", "nonzero": True}]}}, "nonzero=True"),
+        (
+            {"inferer": {"_target_": "SlidingWindowInferer", "roi_size": "$[16] * 2"}},
+            r"inferer\.roi_size is the Python",
+        ),
+        ({"inferer": {"_target_": "SliceInferer", "roi_size": [16, 16]}}, "SliceInferer has no equal"),
+        ({"network_def": {"_target_": "UNet", "in_channels": "@nothing"}}, "refers to '@nothing'"),
+    ],
+)
+def test_what_cannot_be_mapped_is_named(tmp_path: Path, squares: Path, section: dict[str, Any], match: str) -> None:
+    """A transform, inferer or reference that has no meaning here is refused by its name, never left out."""
+    folder = bundle(tmp_path / "bundle", **section)
+    with pytest.raises(WorkloadError, match=match):
+        load_workload(f"model:{folder}", squares, tmp_path, TASK)
