@@ -21,8 +21,8 @@ from autoopt.study.numbers import objectives
 from autoopt.study.request import SearchRequest
 from autoopt.study.samplers import SAMPLERS
 from autoopt.study.space import Space, load_space, shipped_spaces
-from autoopt.workloads.contract import MODEL, Workload
-from autoopt.workloads.loading import load_workload
+from autoopt.workloads.contract import Workload
+from autoopt.workloads.loading import MODEL, load_workload
 
 LEAST_FREE_BYTES = 500_000_000
 """Free disk space that a search needs before it starts: a few dozen artifacts of a small network."""

@@ -335,6 +335,7 @@ def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
 
 
 PARENT = """
+from autoopt.core.process import Child
 child = Child("a_child_module")
 print(child.call({"what": "pid"}, stage="testing", timeout_s=30)["pid"], flush=True)
 child.call({"what": "hang"}, stage="testing", timeout_s=600)

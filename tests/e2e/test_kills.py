@@ -38,6 +38,7 @@ runtime:
 """
 COMMAND = """
 from autoopt import cli
+from autoopt.measure.timing import Plan
 
 cli.main(Plan(processes=1, most_processes=1, noise_processes=1, warmup_max_s=0.2, rounds=2, most_rounds=2))
 """

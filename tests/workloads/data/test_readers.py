@@ -200,6 +200,7 @@ def test_a_line_of_another_program(tmp_path: Path) -> None:
 
 SERIES = """
 import numpy as np
+from autoopt.workloads.data.image_file import ImageFile
 
 def open_series(folder):
     slices = [np.load(path) for path in sorted(folder.glob("*.npy"))]
