@@ -16,31 +16,31 @@ from autoopt.inference.runtimes import runtime
 TURNS, CALLS = 8, 4
 
 
-def answer(request: dict[str, Any]) -> Mapping[str, Any]:
-    """The answers of an artifact to the batches in a file, into another file; and how long it takes beside its twin.
+def run(request: dict[str, Any]) -> Mapping[str, Any]:
+    """Write what an artifact answers to the batches in a file; the answer is the seconds of a call beside `baseline`.
 
-    `artifact` and `twin` (of which None is not timed) are a folder and settings of a runtime.
+    `artifact` and `baseline`, the float network (None: nothing is timed), are a folder and settings of a runtime.
     """
     folder, settings = request["artifact"]
-    batches = np.load(request["batches"], allow_pickle=False)
+    batches = np.load(Path(request["folder"]) / request["batches"], allow_pickle=False)
     session = runtime(str(settings["name"])).open(Path(folder), settings)
     try:
         answers = np.stack([session.run(batch) for batch in batches])
         if not np.isfinite(answers).all():
             raise Numeric("the answers must be finite numbers, they are not")
-        np.save(request["answers"], answers, allow_pickle=False)
-        if request["twin"] is None:
+        np.save(Path(request["folder"]) / request["answers"], answers, allow_pickle=False)
+        if request["baseline"] is None:
             return {"seconds": None}
-        folder, settings = request["twin"]
-        twin = runtime(str(settings["name"])).open(Path(folder), settings)
+        folder, settings = request["baseline"]
+        baseline = runtime(str(settings["name"])).open(Path(folder), settings)
         try:
-            calls = [lambda: session.run(batches[0]), lambda: twin.run(batches[0])]
+            calls = [lambda: session.run(batches[0]), lambda: baseline.run(batches[0])]
             return {"seconds": least_seconds(calls, turns=TURNS, calls_each=CALLS)}
         finally:
-            twin.close()
+            baseline.close()
     finally:
         session.close()
 
 
 if __name__ == "__main__":
-    serve(answer)
+    serve({"run": run})

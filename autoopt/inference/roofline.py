@@ -2,22 +2,20 @@
 
 The floor of a call's time is its arithmetic at the host's measured peak or its traffic at the measured bandwidth,
 whichever takes longer (Williams, Waterman and Patterson: Roofline, CACM 52(4), 2009). `measure/peaks.py` measures the
-host, this file counts the model. Run as a module it is the child that counts, because OpenVINO stays out of the parent.
+host, this file counts the model, in a child process: OpenVINO stays out of the parent.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoopt.core.process import Child, serve
 from autoopt.errors import Unsupported
 from autoopt.inference.graphs import FILES, format_of
 
-MODULE = "autoopt.inference.roofline"
 READABLE = ("openvino", "onnx")
 """The formats of artifacts that are counted."""
 OPS_PER_MAC = 2
@@ -104,13 +102,6 @@ def cost(path: Path, input_shape: Sequence[int], precision: str = "f32") -> Cost
         moved += _moved_bytes(op, factors, WIDTH_BYTES[precision])
         weights += _size(op.input_value(1)) if _is_weight(op.input_value(1)) else 0
     return Cost(macs, moved, int8_macs, weights)
-
-
-def cost_in_child(path: Path, input_shape: Sequence[int], precision: str = "f32", *, timeout_s: float = 120.0) -> Cost:
-    """`cost`, counted in a process of its own. Raises TrialError."""
-    request = {"path": str(path.absolute()), "input_shape": list(input_shape), "precision": precision}
-    with Child(MODULE) as child:
-        return Cost(**child.call(request, stage="count", timeout_s=timeout_s))
 
 
 def floor_s(cost: Cost, peaks: Peaks, precision: str) -> float | None:
@@ -252,12 +243,3 @@ _MACS = {
     "ScaledDotProductAttention": _attention,
 }
 _OPERANDS = {"ScaledDotProductAttention": 3}
-
-
-def _answer(request: dict[str, Any]) -> Mapping[str, Any]:
-    """The child's side of `cost_in_child`."""
-    return asdict(cost(Path(request["path"]), request["input_shape"], request["precision"]))
-
-
-if __name__ == "__main__":
-    serve(_answer)

@@ -28,7 +28,7 @@ def rank_layers(prepared: Prepared, *, on_stage: Callable[[str], None] = lambda 
     """The ranking of the workload's own network on this host, from the store or made. Raises WorkloadError."""
     settings = quantize.canonical({"scheme": "int8"}, {"name": "openvino"}, prepared.host)
     assert settings is not None
-    with Maker(prepared.workload, prepared.weights, prepared.store, prepared.host) as maker:
+    with Maker(prepared.workload, prepared.weights, prepared.store, prepared.builder, target=prepared.target) as maker:
         on_stage("load")
         maker.check()
         try:

@@ -91,7 +91,7 @@ def seconds_left(prepared: Prepared, known: Sequence[TrialRecord]) -> float:
 
 def timed_call_s(prepared: Prepared) -> float:
     """What a call of the network takes in PyTorch here: trainings cost a multiple of it."""
-    with Maker(prepared.workload, prepared.weights, prepared.store, prepared.host) as maker:
+    with Maker(prepared.workload, prepared.weights, prepared.store, prepared.builder, target=prepared.target) as maker:
         return maker.call_s() or DEFAULT_CALL_S
 
 

@@ -14,8 +14,8 @@ from autoopt.core.configuration import Scalar, digest
 from autoopt.core.host import Host
 from autoopt.core.store import Store, writable_folder
 from autoopt.errors import DataError, SpaceError, StorageError, UsageError, WeightsError
-from autoopt.measure.host import current_host
 from autoopt.measure.noise import calibration
+from autoopt.measure.target import LocalTarget, Target
 from autoopt.nets.weights import find_weights, weights_digest
 from autoopt.study.limits import GUARDS, SUBGROUP, is_guard
 from autoopt.study.result import OBJECTIVES
@@ -50,23 +50,32 @@ class Request:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A request with everything loaded: the same for a search, a plan and a replay."""
+    """A request with everything loaded: the same for a search, a plan and a replay.
+
+    `builder` is the host that makes artifacts, `target` the machine that measures them.
+    """
 
     request: Request
     workload: Workload
     weights: Path
-    host: Host
+    builder: Host
+    target: Target
     space: Space
     card: StudyCard
     store: Store
     storage_url: str
 
+    @property
+    def host(self) -> Host:
+        """The host that measures."""
+        return self.target.host
 
-def prepare(request: Request) -> Prepared:
-    """Check the request and load what it names.
 
-    Raises UsageError (or a kind of it) with everything that is wrong with the arguments, then with
-    the workload, the weights and the space.
+def prepare(request: Request, target: Target | None = None) -> Prepared:
+    """Check the request and load what it names, to make artifacts on this host and measure them on `target`.
+
+    Without a `target` this host measures, too. Raises UsageError (or a kind of it) with everything that is wrong with
+    the arguments, then with the workload, the weights and the space.
     """
     problems = _argument_problems(request)
     if problems:
@@ -78,7 +87,8 @@ def prepare(request: Request) -> Prepared:
             f"at least {LEAST_FREE_BYTES / 1e6:.0f} MB must be free on the disk of {home}, {free / 1e6:.0f} MB are: "
             "free some space, or choose another folder with --home"
         )
-    host = current_host()
+    builder, target = LocalTarget().host, target or LocalTarget()
+    host = target.host
     name = request.space or (request.workload if request.workload in shipped_spaces() else "default")
     try:
         workload = load_workload(request.workload, request.data, home, request.options)
@@ -88,7 +98,8 @@ def prepare(request: Request) -> Prepared:
     space = load_space(name, host, workload)
     weights = _weights(request, workload)
     card = _card(request, workload, weights, space, host)
-    return Prepared(request, workload, weights, host, space, card, Store(home / "store"), storage_url(request))
+    store = Store(home / "store")
+    return Prepared(request, workload, weights, builder, target, space, card, store, storage_url(request))
 
 
 def storage_url(request: Request) -> str:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoopt.errors import Unsupported
-from autoopt.inference.roofline import Cost, Peaks, cost, cost_in_child, floor_s, fraction_of_roofline
+from autoopt.inference.roofline import Cost, Peaks, cost, floor_s, fraction_of_roofline
 
 PEAKS = Peaks(100.0, 400.0, None, 800.0, 10.0, threads=1)
 positive = st.floats(1e-3, 1e12)
@@ -186,14 +186,6 @@ def test_onnx(tmp_path: Path, is_quantized: bool) -> None:
     assert found.macs == STEM_MACS
     assert found.int8_macs == (STEM_MACS if is_quantized else 0)
     assert found.bytes == width * (3 * 16 * 16 + 8 * 3 * 9) + 4 * 8 * 16 * 16
-
-
-def test_in_a_child(tmp_path: Path) -> None:
-    """A process of its own gives the same cost, and its refusal is the same error."""
-    folder = saved(tmp_path, [1, 3, 16, 16], small_net)
-    assert cost_in_child(folder, (1, 3, 16, 16)) == cost(folder, (1, 3, 16, 16))
-    with pytest.raises(Unsupported):
-        cost_in_child(folder, (1, 4, 16, 16))
 
 
 def test_what_cannot_be_counted(tmp_path: Path) -> None:
