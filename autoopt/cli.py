@@ -184,7 +184,7 @@ def matrix(
     from autoopt import api, progress, terminal
     from autoopt.compress.matrix import count
     from autoopt.core.store import write_atomic
-    from autoopt.measure.host import current_host
+    from autoopt.measure.target import LocalTarget
     from autoopt.report import matrix_text
 
     _check_files({"--csv": csv, "--markdown": markdown})
@@ -194,7 +194,7 @@ def matrix(
     if csv is not None:
         write_atomic(csv, matrix_text.as_csv(cells).encode())
     if markdown is not None:
-        write_atomic(markdown, matrix_text.as_page(cells, current_host(), quick=quick).encode())
+        write_atomic(markdown, matrix_text.as_page(cells, LocalTarget().host, quick=quick).encode())
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """`autoopt doctor`: can this host, these folders and these servers do what a search needs?
 
-What is heavy, slow or may crash (loading a runtime, reaching a server) happens in a child process with a time limit,
-so that the answer always comes and names what is wrong. Run as a module, this file is that child.
+Loading a runtime and reaching a server may be slow or crash: they happen in a child process with a time limit, so the
+answer always comes and names what is wrong. Run as a module, this file is that child.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from autoopt.core.host import Host
-from autoopt.core.process import Child, serve
+from autoopt.core.process import Child, Handler, serve
 from autoopt.core.store import Store
 from autoopt.core.urls import without_password
 from autoopt.errors import AutooptError, TrialError, UsageError
 from autoopt.inference.runtimes import RUNTIMES, runtime
 from autoopt.inference.runtimes.shared import has_bf16, has_f16
-from autoopt.measure.host import current_host
 from autoopt.measure.lock import lock_folder
 from autoopt.measure.noise import load_noise
 from autoopt.measure.peaks import load_peaks
+from autoopt.measure.target import LocalTarget, Target
 from autoopt.study.prepare import LEAST_FREE_BYTES
 from autoopt.study.request import default_storage
 from autoopt.tracking import default_tracking_uri
@@ -50,7 +49,7 @@ SERVER_VARIABLES = (
     "HTTPS_PROXY",
     "NO_PROXY",
 )
-"""Beginnings of the variables that say how a server is reached: the probing child needs them too."""
+"""Beginnings of the variables that say how a server is reached: the child that asks it needs them too."""
 INSTRUCTIONS = {
     "bf16": ("bf16", "ne_convert"),
     "f16": ("fp16", "asimdhp"),
@@ -61,23 +60,57 @@ INSTRUCTIONS = {
 
 @dataclass(frozen=True)
 class Check:
-    """One finding: `ok` is False for what stops a search, None for what is only told."""
+    """One finding: `ok` is False for what stops a search, None for a remark."""
 
     name: str
     ok: bool | None
     detail: str
 
 
-def checks(home: Path, storage: str | None = None, tracking_uri: str | None = None) -> list[Check]:
-    """Check this host, the folder `home` and the two servers; raises nothing, and makes at most the folder of locks.
+Ask = Callable[[Child, str, Mapping[str, str], float], str | None]
+"""Asks a child to do one of `PROBES` within so many seconds; the answer is what is wrong, None when all is well."""
+VersionOf = Callable[[str], str | None]
+"""The version of a distribution, None where it is not installed."""
 
-    `storage` and `tracking_uri` default to the SQLite files in `home`.
+
+def ask(child: Child, probe: str, request: Mapping[str, str], timeout_s: float) -> str | None:
+    """What a child found wrong, in one line; None when all is well. See `Ask`."""
+    try:
+        child.call(probe, request, stage=probe, timeout_s=timeout_s)
+    except TrialError as error:
+        return error.message
+    except UsageError as error:
+        return str(error)
+    return None
+
+
+def version_of(distribution: str) -> str | None:
+    """The installed version of a distribution, or None. See `VersionOf`."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def checks(
+    home: Path,
+    storage: str | None = None,
+    tracking_uri: str | None = None,
+    *,
+    target: Target | None = None,
+    ask: Ask = ask,
+    version_of: VersionOf = version_of,
+) -> list[Check]:
+    """Check the host that measures, the folder `home` and the two servers.
+
+    `storage` and `tracking_uri` default to the SQLite files in `home`, `target` to this host. Raises nothing, and makes
+    at most the folder of locks.
     """
-    host = current_host()
-    with Child("autoopt.doctor", environment=_server_environment()) as child:
+    host = (target or LocalTarget()).host
+    with Child("autoopt.doctor", environment=server_environment()) as child:
         return [
-            _versions(),
-            *_runtimes(host, child),
+            _versions(version_of),
+            *_runtimes(host, child, ask, version_of),
             *_precisions(host),
             _cores(host),
             _memory(host),
@@ -85,33 +118,33 @@ def checks(home: Path, storage: str | None = None, tracking_uri: str | None = No
             _writable("home folder", home, hint="choose another with --home"),
             _disk(home),
             _store(home),
-            _server("study storage", storage or default_storage(home), child),
-            _server("tracking", tracking_uri or default_tracking_uri(home), child),
+            server_check("study storage", storage or default_storage(home), child, ask),
+            server_check("tracking", tracking_uri or default_tracking_uri(home), child, ask),
             _locks(),
         ]
 
 
-def _versions() -> Check:
-    found = {name: _version(name) for name in LIBRARIES}
+def _versions(version_of: VersionOf) -> Check:
+    found = {name: version_of(name) for name in LIBRARIES}
     missing = [name for name, version in found.items() if version is None]
-    told = [f"autoopt {_version('autoopt') or 'from source'}", f"Python {platform.python_version()}"]
+    told = [f"autoopt {version_of('autoopt') or 'from source'}", f"Python {platform.python_version()}"]
     told += [f"{name} {version}" for name, version in found.items() if version is not None]
     lack = f"; missing: {', '.join(missing)}: install autoopt again with pip" if missing else ""
     return Check("versions", not missing, ", ".join(told) + lack)
 
 
-def _runtimes(host: Host, child: Child) -> Iterator[Check]:
+def _runtimes(host: Host, child: Child, ask: Ask, version_of: VersionOf) -> Iterator[Check]:
     """One check per runtime: installed, loads, and the precisions it has kernels for here."""
     for name in RUNTIMES:
         module = runtime(name)
         if module.DISTRIBUTION is None:
             continue
-        version = _version(module.DISTRIBUTION)
+        version = version_of(module.DISTRIBUTION)
         label = f"runtime {name}"
         if version is None:
             yield Check(label, False, f"{module.DISTRIBUTION} is not installed: run pip install {module.DISTRIBUTION}")
             continue
-        problem = _ask(child, {"probe": "import", "module": name}, IMPORT_TIMEOUT_S)
+        problem = ask(child, "import", {"module": name}, IMPORT_TIMEOUT_S)
         if problem is None:
             yield Check(label, True, f"{version}; kernels of its own for {', '.join(module.precisions(host))}")
         else:
@@ -152,7 +185,7 @@ def _memory(host: Host) -> Check:
 
 
 def _calibration(home: Path, host: Host) -> Iterator[Check]:
-    """What `doctor --noise` found of this host, where it ran."""
+    """What `doctor --noise` found about this host, where it ran."""
     try:
         noise, peaks = load_noise(home, host), load_peaks(home, host, host.cores)
     except AutooptError as error:
@@ -203,11 +236,11 @@ def _store(home: Path) -> Check:
     return Check("store", True, f"{root}: {count} artifacts, {total / 1e6:.0f} MB, every file as it was made")
 
 
-def _server(name: str, url: str, child: Child) -> Check:
+def server_check(name: str, url: str, child: Child, ask: Ask = ask) -> Check:
     """Whether the study storage or the tracking server at `url` answers."""
     if (unmade := _unmade(name, url)) is not None:
         return unmade
-    problem = _ask(child, {"probe": name, "url": url}, SERVER_TIMEOUT_S)
+    problem = ask(child, name, {"url": url}, SERVER_TIMEOUT_S)
     return Check(name, problem is None, without_password(problem or url))
 
 
@@ -227,59 +260,33 @@ def _locks() -> Check:
         return Check("lock folder", False, str(error))
 
 
-def _ask(child: Child, request: Mapping[str, Any], timeout_s: float) -> str | None:
-    """What the child found wrong, in one line; None when all is well."""
-    try:
-        reply = child.call(request, stage=str(request["probe"]), timeout_s=timeout_s)
-    except TrialError as error:
-        return error.message
-    problem: str | None = reply["problem"]
-    return problem
-
-
-def _answer(request: dict[str, Any]) -> dict[str, Any]:
-    """The child's side: do what `request` asks and say what went wrong."""
-    arguments = {key: str(value) for key, value in request.items() if key != "probe"}
-    try:
-        PROBES[request["probe"]](**arguments)
-    except UsageError as error:
-        return {"problem": str(error)}
-    except Exception as error:  # whatever a library raises when it cannot work here is the finding
-        first = next(iter(str(error).strip().splitlines()), "")
-        return {"problem": f"{type(error).__name__}: {first[:300]}"}
-    return {"problem": None}
-
-
-def _probe_import(module: str) -> None:
+def _probe_import(request: dict[str, str]) -> dict[str, str]:
     import importlib
 
-    importlib.import_module(module)
+    importlib.import_module(request["module"])
+    return {}
 
 
-def _probe_storage(url: str) -> None:
+def _probe_storage(request: dict[str, str]) -> dict[str, str]:
     from autoopt.study.storage import check_storage
 
-    check_storage(url)
+    check_storage(request["url"])
+    return {}
 
 
-def _probe_tracking(url: str) -> None:
+def _probe_tracking(request: dict[str, str]) -> dict[str, str]:
     from autoopt.tracking import check_tracking
 
-    check_tracking(url)
+    check_tracking(request["url"])
+    return {}
 
 
-PROBES: dict[str, Callable[..., None]] = {
+PROBES: dict[str, Handler] = {
     "import": _probe_import,
     "study storage": _probe_storage,
     "tracking": _probe_tracking,
 }
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
+"""What the child does, by name. Whatever it raises is what is wrong."""
 
 
 def _nearest(folder: Path) -> Path:
@@ -287,8 +294,8 @@ def _nearest(folder: Path) -> Path:
     return next(place for place in (folder, *folder.absolute().parents) if place.exists())
 
 
-def _server_environment() -> dict[str, str]:
-    """How the servers are reached; limits of our own, because by default an absent server is tried for minutes."""
+def server_environment() -> dict[str, str]:
+    """How the servers are reached, and limits of time: by default an absent server is tried for minutes."""
     limits = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(ANSWER_TIMEOUT_S),
@@ -298,4 +305,4 @@ def _server_environment() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    serve(_answer)
+    serve(PROBES)

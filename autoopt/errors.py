@@ -18,14 +18,13 @@ AutooptError                  the root; never raised itself
     |-- Crash                 the child process died of a signal or an unexpected error
     |-- OutOfMemory           the child process ran out of memory
     |-- Timeout               a stage took longer than its limit
-    |-- Noisy                 the host was too busy to measure
     `-- BadData               a case that cannot be read or scored
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 
 class AutooptError(Exception):
@@ -99,7 +98,7 @@ class TrialError(AutooptError):
 
 
 class Unsupported(TrialError):
-    """A combination that the library or the host refuses."""
+    """A combination that a library or the host refuses."""
 
     cause = "unsupported"
 
@@ -128,19 +127,51 @@ class Timeout(TrialError):
     cause = "timeout"
 
 
-class Noisy(TrialError):
-    """The host was too busy for a measurement to be believed."""
-
-    cause = "noisy"
-
-
 class BadData(TrialError):
     """A case that cannot be read, predicted or scored."""
 
     cause = "data"
 
 
-TRIAL_ERRORS: dict[str, type[TrialError]] = {
-    kind.cause: kind for kind in (Unsupported, Numeric, Crash, OutOfMemory, Timeout, Noisy, BadData)
+CHILD_ERRORS: Mapping[str, type[UsageError] | type[TrialError]] = {
+    kind.__name__: kind
+    for kind in (
+        UsageError,
+        SpaceError,
+        WorkloadError,
+        DataError,
+        WeightsError,
+        StorageError,
+        NoStudy,
+        TrackingError,
+        BundleError,
+        BusyError,
+        Unsupported,
+        Numeric,
+        Crash,
+        OutOfMemory,
+        Timeout,
+        BadData,
+    )
 }
-"""Cause to class: how a failure crosses a process border and comes back as itself."""
+"""By name, every error that a child process can raise in its parent. Nothing that a child says raises another class."""
+
+
+def to_json(error: UsageError | TrialError) -> dict[str, Any]:
+    """The error as plain data; a class that is not in `CHILD_ERRORS` is replaced by its nearest base class there."""
+    known = (kind.__name__ for kind in type(error).__mro__ if CHILD_ERRORS.get(kind.__name__) is kind)
+    name = next(known, Crash.__name__)
+    if isinstance(error, UsageError):
+        return {"kind": name, "problems": list(error.problems)}
+    return {"kind": name, "message": error.message, "stage": error.stage, "log_tail": error.log_tail}
+
+
+def from_json(value: Mapping[str, Any]) -> UsageError | TrialError:
+    """The error that `to_json` wrote; a `Crash` that says so where `value` names a class that is not in the table."""
+    kind = CHILD_ERRORS.get(str(value.get("kind")))
+    if kind is None:
+        return Crash(f"a child process may not raise {str(value.get('kind'))[:100]!r}")
+    if issubclass(kind, UsageError):
+        return kind(*map(str, value.get("problems") or ()))
+    message, stage, log_tail = (str(value.get(name) or "") for name in ("message", "stage", "log_tail"))
+    return kind(message, stage=stage, log_tail=log_tail)

@@ -215,11 +215,11 @@ def workloads() -> None:
 
 def spaces() -> None:
     """Print the shipped search spaces, with their size on this host."""
-    from autoopt.measure.host import current_host
+    from autoopt.measure.target import LocalTarget
     from autoopt.study.space import load_space, shipped_spaces
 
     for name, description in sorted(shipped_spaces().items()):
-        count = load_space(name, current_host()).count()
+        count = load_space(name, LocalTarget().host).count()
         points = f"{'' if count.exact else 'at least '}{count.n} points here"
         console_of().print(f"{name:<12}{points:<20}{description}", markup=False)
 

@@ -22,7 +22,8 @@ import numpy as np
 from autoopt.core import stats
 from autoopt.core.measurement import Measurement, joined
 from autoopt.measure.host import current_host
-from autoopt.measure.launcher import ReferenceWorker, measure
+from autoopt.measure.measuring import measure
+from autoopt.measure.reference_worker import ReferenceWorker
 from autoopt.measure.timing import Plan
 from autoopt.study import uncertainty
 from autoopt.study.prepare import prepare
@@ -137,7 +138,7 @@ def _protocols(reference_worker: ReferenceWorker, bench: Bench, repetitions: int
 
 def _process(reference_worker: ReferenceWorker, bench: Bench, plan: Plan) -> Measurement:
     measured, _ = measure(
-        reference_worker.subject, host=bench.host, plan=plan, reference_worker=reference_worker, predict=False
+        reference_worker.subject, bench.target, plan=plan, reference_worker=reference_worker, predict=False
     )
     return measured
 

@@ -23,7 +23,8 @@ import numpy as np
 
 from autoopt.core import stats
 from autoopt.measure.host import current_host
-from autoopt.measure.launcher import ReferenceWorker, measure
+from autoopt.measure.measuring import measure
+from autoopt.measure.reference_worker import ReferenceWorker
 from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Plan
 from autoopt.study.prepare import prepare
@@ -71,7 +72,7 @@ def _ours(reference_worker: ReferenceWorker, bench: Bench, seconds: float) -> fl
     rounds = max(2, round(seconds / Plan.turn_s / 4))
     plan = Plan(processes=1, rounds=rounds, most_rounds=rounds, max_s=10 * seconds)
     measured, _ = measure(
-        reference_worker.subject, host=bench.host, plan=plan, reference_worker=reference_worker, predict=False
+        reference_worker.subject, bench.target, plan=plan, reference_worker=reference_worker, predict=False
     )
     return stats.quantile(measured.calls_s[0], 0.5)
 

@@ -24,10 +24,10 @@ from autoopt.core.measurement import Measurement, joined
 from autoopt.core.store import Store
 from autoopt.inference.pipeline_settings import IN_GRAPH
 from autoopt.inference.runtimes import runtime
-from autoopt.measure.host import current_host
-from autoopt.measure.launcher import together
+from autoopt.measure.head_to_head import measure_together
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.subject import Subject
+from autoopt.measure.target import LocalTarget
 from autoopt.measure.timing import Plan
 from autoopt.workloads import histo
 from autoopt.workloads.contract import Workload
@@ -67,7 +67,7 @@ def main() -> None:
                 rows.append(row)
                 print("{net}  {kind}  {in_graph:5}  {p25_ms:7.3f} ms  {ratio:.3f} +- {error:.3f} of none".format(**row))
     if given.json is not None:
-        given.json.write_text(json.dumps({"host": current_host().fingerprint, "rows": rows}, indent=1))
+        given.json.write_text(json.dumps({"host": LocalTarget().host.fingerprint, "rows": rows}, indent=1))
 
 
 def _workloads(home: Path) -> Iterator[tuple[Workload, Path]]:
@@ -84,7 +84,8 @@ def _workloads(home: Path) -> Iterator[tuple[Workload, Path]]:
 
 
 def _measured(workload: Workload, weights: Path, home: Path, processes: int) -> Iterator[dict[str, Any]]:
-    host, store = current_host(), Store(home / "store")
+    target, store = LocalTarget(), Store(home / "store")
+    host = target.host
     cases = pack_cases(workload, "val", store)
     with Maker(workload, weights, store, host) as maker:
         for name, quantized in KINDS:
@@ -97,7 +98,9 @@ def _measured(workload: Workload, weights: Path, home: Path, processes: int) -> 
             subjects = [
                 Subject(maker.fuse_pre_post(artifact, item), settings, item, cases, "tile") for item in pipelines
             ]
-            found = _joined([together(subjects, host=host, plan=PLAN, reference_worker=None) for _ in range(processes)])
+            found = _joined(
+                [measure_together(subjects, target, plan=PLAN, reference_worker=None) for _ in range(processes)]
+            )
             for way, measured in zip(IN_GRAPH, found, strict=True):
                 ratio = stats.paired_ratio(measured.turns_s, found[0].turns_s)
                 yield {

@@ -27,7 +27,7 @@ from autoopt.core.host import Host
 from autoopt.core.measurement import Measurement
 from autoopt.core.records import Status, TrialRecord
 from autoopt.core.scores import CaseScore, Quality
-from autoopt.measure.launcher import CAP
+from autoopt.measure.measuring import CAP
 from autoopt.measure.timing import Plan, Turn
 from autoopt.measure.turns import play
 from autoopt.study import limits, uncertainty

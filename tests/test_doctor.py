@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +14,11 @@ import optuna
 import pytest
 
 from autoopt import doctor
-from autoopt.core.host import Host
 from autoopt.core.process import Child
 from autoopt.core.store import Store
 from autoopt.doctor import Check, checks
 from autoopt.measure.host import current_host
+from autoopt.measure.target import LocalTarget
 from autoopt.study.request import default_storage
 
 NAMES = (
@@ -42,12 +43,11 @@ NAMES = (
 )
 
 
-@pytest.fixture
-def no_probes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """No child is asked anything; what would have been asked, in order."""
-    asked: list[str] = []
-    monkeypatch.setattr(doctor, "_ask", lambda child, request, timeout_s: asked.append(request["probe"]))
-    return asked
+class NoProbes(list[str]):
+    """Instead of `doctor.ask`: no child is asked anything, all is well; what would have been asked, in order."""
+
+    def __call__(self, child: Child, probe: str, request: Mapping[str, str], timeout_s: float) -> None:
+        self.append(probe)
 
 
 def by_name(found: list[Check]) -> dict[str, Check]:
@@ -67,8 +67,8 @@ def test_a_fresh_folder_passes_and_stays_as_it_was(tmp_path: Path) -> None:
 def test_it_loads_no_heavy_library_itself(tmp_path: Path) -> None:
     """The checks run in a process that never imports torch, OpenVINO, Optuna or MLflow."""
     code = (
-        "import sys; from pathlib import Path; from autoopt import doctor; doctor._ask = lambda *a: None;"
-        f"doctor.checks(Path({str(tmp_path)!r}));"
+        "import sys; from pathlib import Path; from autoopt import doctor;"
+        f"doctor.checks(Path({str(tmp_path)!r}), ask=lambda *arguments: None);"
         "print([name for name in ('torch', 'openvino', 'onnxruntime', 'optuna', 'mlflow') if name in sys.modules])"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -79,12 +79,12 @@ def test_it_loads_no_heavy_library_itself(tmp_path: Path) -> None:
 
 def test_servers_that_do_not_answer_are_named_without_their_password() -> None:
     """An unreachable study storage and tracking server fail their checks soon, each with its URL and no secret."""
-    with socket.socket() as taken, Child("autoopt.doctor", environment=doctor._server_environment()) as child:
+    with socket.socket() as taken, Child("autoopt.doctor", environment=doctor.server_environment()) as child:
         taken.bind(("127.0.0.1", 0))  # bound but not listening: whoever connects is refused
         place = f"127.0.0.1:{taken.getsockname()[1]}"
         found = [
-            doctor._server("study storage", f"postgresql://user:secret@{place}/db", child),
-            doctor._server("tracking", f"http://user:secret@{place}", child),
+            doctor.server_check("study storage", f"postgresql://user:secret@{place}/db", child),
+            doctor.server_check("tracking", f"http://user:secret@{place}", child),
         ]
 
     for check in found:
@@ -97,24 +97,24 @@ def test_a_storage_that_exists_is_opened(tmp_path: Path) -> None:
     """A SQLite study storage that is there is opened; a file that is none fails the check."""
     url = default_storage(tmp_path)
     with Child("autoopt.doctor") as child:
-        assert doctor._server("study storage", url, child).ok is None
+        assert doctor.server_check("study storage", url, child).ok is None
         optuna.storages.RDBStorage(url)
-        assert doctor._server("study storage", url, child).ok is True
+        assert doctor.server_check("study storage", url, child).ok is True
         (tmp_path / "study.db").write_bytes(b"this is not a database, however long it is" * 40)
-        assert doctor._server("study storage", url, child).ok is False
+        assert doctor.server_check("study storage", url, child).ok is False
 
 
-def test_a_home_that_is_a_file_fails(tmp_path: Path, no_probes: list[str]) -> None:
+def test_a_home_that_is_a_file_fails(tmp_path: Path) -> None:
     """A home folder that cannot be one is said to be so, with what to do."""
     home = tmp_path / "mlruns"
     home.write_text("")
-    found = by_name(checks(home / "below"))
+    found = by_name(checks(home / "below", ask=NoProbes()))
 
     assert found["home folder"].ok is False
     assert "--home" in found["home folder"].detail
 
 
-def test_an_altered_artifact_is_found(tmp_path: Path, no_probes: list[str]) -> None:
+def test_an_altered_artifact_is_found(tmp_path: Path) -> None:
     """The store check verifies every file and names the one that was changed."""
     store = Store(tmp_path / "store")
 
@@ -123,24 +123,27 @@ def test_an_altered_artifact_is_found(tmp_path: Path, no_probes: list[str]) -> N
         return {}
 
     artifact = store.put("export", "a" * 64, {}, build)
-    assert by_name(checks(tmp_path))["store"].ok is True
+    assert by_name(checks(tmp_path, ask=NoProbes()))["store"].ok is True
 
     (artifact.path / "model.bin").write_bytes(b"Weights")
-    failed = by_name(checks(tmp_path))["store"]
+    failed = by_name(checks(tmp_path, ask=NoProbes()))["store"]
     assert failed.ok is False
     assert "model.bin" in failed.detail
 
 
-def test_a_missing_runtime_is_named(tmp_path: Path, no_probes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_runtime_is_named(tmp_path: Path) -> None:
     """A runtime that is not installed fails its check with the command that installs it, and is not loaded."""
-    real = doctor._version
-    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "openvino" else real(name))
-    found = by_name(checks(tmp_path))
+    asked = NoProbes()
+
+    def installed(name: str) -> str | None:
+        return None if name == "openvino" else doctor.version_of(name)
+
+    found = by_name(checks(tmp_path, ask=asked, version_of=installed))
 
     assert found["runtime openvino"].ok is False
     assert "pip install openvino" in found["runtime openvino"].detail
     assert found["versions"].ok is False
-    assert no_probes.count("import") == 2
+    assert asked.count("import") == 2
 
 
 @pytest.mark.parametrize(
@@ -156,12 +159,9 @@ def test_what_the_cpu_can_do_follows_from_its_instructions(
     isa: tuple[str, ...],
     real: dict[str, bool | None],
     tmp_path: Path,
-    no_probes: list[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each precision is marked as real where the host has instructions for it, on x86-64 and on arm64."""
-    host: Host = replace(current_host(), arch=arch, isa=isa)
-    monkeypatch.setattr(doctor, "current_host", lambda: host)
-    found = by_name(checks(tmp_path))
+    host = replace(current_host(), arch=arch, isa=isa)
+    found = by_name(checks(tmp_path, target=LocalTarget(host), ask=NoProbes()))
 
     assert {name: found[f"CPU {name}"].ok for name in real} == real

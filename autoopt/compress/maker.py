@@ -1,4 +1,4 @@
-"""Making artifacts: the parent's side of the maker process (make_child.py), which holds torch and the compressors.
+"""Making artifacts: the parent's side of the maker process (maker_process.py), which holds torch and the compressors.
 
 The parent knows the key of an artifact before it exists: the digest of its settings, its parent, the workload,
 the version of the code and of the libraries that make it. What the store has is never made again.
@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from autoopt import errors, nets
+from autoopt import nets
 from autoopt.compress import export, fuse_pre_post, net_steps, selectors, sensitivity
 from autoopt.compress import step as step_module
 from autoopt.compress.known_failures import KnownFailures
@@ -26,20 +26,19 @@ from autoopt.compress.sensitivity import Rank
 from autoopt.core import memory
 from autoopt.core.configuration import Scalar, digest
 from autoopt.core.host import Host
-from autoopt.core.process import Child
+from autoopt.core.process import USUAL_TIMEOUT_S, Child, thread_limits
 from autoopt.core.store import KIND, MANIFEST, Artifact, Store, file_digest
-from autoopt.errors import TrialError, WorkloadError
+from autoopt.errors import TrialError, Unsupported, WorkloadError
 from autoopt.inference.formats import format_of, graph_format
 from autoopt.inference.pipeline import Pipeline
 from autoopt.inference.runtimes import EXACT
-from autoopt.measure.launcher import LOCK, LOCK_WAIT_S
-from autoopt.measure.lock import host_lock
+from autoopt.measure.target import LocalTarget, Target
 from autoopt.workloads.contract import Workload
 
 TRAINING_TIMEOUT_S = 7200.0
 TIMEOUTS_S: Mapping[str, float] = {
-    "check": 300.0,
-    "export": 300.0,
+    "check": USUAL_TIMEOUT_S,
+    "export": USUAL_TIMEOUT_S,
     "quantize": 900.0,
 }
 """Seconds that a stage may take by default; `TRAINING_TIMEOUT_S` for what changes a network, since that trains it."""
@@ -49,10 +48,11 @@ OTHER_TIMEOUT_S = 900.0
 class Maker:
     """Makes the artifacts of one workload with one set of weights; use it as a context manager.
 
-    `made` and `reused` count artifacts by stage: made in the child, or found in the store; what failed twice is in
-    `known_failures`, which others may use for parts of their own. `timeout_s`
-    replaces limits of `TIMEOUTS_S`, in seconds; `memory_bytes` is what a stage may hold where it is not
-    `memory.limit_bytes`. `child` is one that `warm_child` started.
+    `builder` is the host that makes, this one; `target` the one that measures, by default the builder. `made` and
+    `reused` count artifacts by stage: made in the child, or found in the store; what failed twice is in
+    `known_failures`, which others may use for parts of their own. `timeout_s` replaces limits of `TIMEOUTS_S`, in
+    seconds; `memory_bytes` is what a stage may hold where it is not `memory.limit_bytes`. `child` is one that
+    `warm_child` started.
     """
 
     def __init__(
@@ -60,8 +60,9 @@ class Maker:
         workload: Workload,
         weights: Path,
         store: Store,
-        host: Host,
+        builder: Host,
         *,
+        target: Target | None = None,
         timeout_s: Mapping[str, float] | None = None,
         memory_bytes: Mapping[str, int] | None = None,
         child: Child | None = None,
@@ -73,7 +74,8 @@ class Maker:
         self._origin = workload.origin
         self._weights = weights.resolve()
         self._store = store
-        self._host = host
+        self._builder = builder
+        self._target = target or LocalTarget(builder)
         self._timeouts_s = {**dict.fromkeys(net_steps(), TRAINING_TIMEOUT_S), **TIMEOUTS_S, **(timeout_s or {})}
         self._memory_bytes = dict(memory_bytes or {})
         self._pipeline = workload.pipeline
@@ -81,7 +83,7 @@ class Maker:
         self._data_digest = workload.data_digest
         self._recipe = workload.recipe.identity()
         self._weights_digest = file_digest(weights)
-        self._child = child or warm_child(host)
+        self._child = child or warm_child(builder)
         self._warming = True
         self._checking = False
         self._begun: str | None = None
@@ -106,7 +108,7 @@ class Maker:
         """Let the child import its libraries, build the model and load the weights while the parent goes on."""
         if not self._checking:
             self._warmed_up()
-            self._child.send(self._request({"job": "check"}), stage="check")
+            self._child.send("check", self._request({}), stage="check")
             self._checking = True
 
     def check(self) -> None:
@@ -119,7 +121,7 @@ class Maker:
 
         Raises WeightsError or WorkloadError when network and weights do not fit.
         """
-        self._send("check", {"job": "time"})
+        self._send("check", "time", {})
         seconds: float | None = self._receive("check")["seconds"]
         return seconds
 
@@ -128,8 +130,8 @@ class Maker:
         made_by = self._export_identity(name, precision, self._pipeline)
         key = digest(made_by)
         if graph_format(name).PARENT is None and self._begun is None and self._store.get(KIND, key) is None:
-            job = {"job": "export", "source": None, "pipeline": self._pipeline.to_json()}
-            self._send("export", {**job, "key": key, "made_by": made_by})
+            request = {"source": None, "pipeline": self._pipeline.to_json()}
+            self._send("export", "export", {**request, "key": key, "made_by": made_by})
             self._begun = key
 
     def net(
@@ -150,8 +152,8 @@ class Maker:
             "version": [module.VERSION, nets.VERSION],
             "versions": _versions(module.DISTRIBUTIONS),
         }
-        job = {"job": "net", "source": None if parent is None else parent.key, "pipeline": pipeline.to_json()}
-        return self._find(name, made_by) or self._make(name, made_by, job)
+        request = {"source": None if parent is None else parent.key, "pipeline": pipeline.to_json()}
+        return self._find(name, made_by) or self._make(name, made_by, "net", request)
 
     def export(
         self,
@@ -172,13 +174,12 @@ class Maker:
             return found
         parent = graph_format(name).PARENT
         source = None if parent is None else self.export(parent, EXACT, pipeline, net)
-        job = {
-            "job": "export",
+        request = {
             "source": None if source is None else source.key,
             "net": None if net is None else net.key,
             "pipeline": pipeline.to_json(),
         }
-        return self._make("export", made_by, job)
+        return self._make("export", made_by, "export", request)
 
     def step(
         self, name: str, settings: Mapping[str, Scalar], source: Artifact, pipeline: Pipeline | None = None
@@ -196,8 +197,8 @@ class Maker:
             "version": module.VERSION,
             "versions": _versions(module.DISTRIBUTIONS),
         }
-        job = {"job": "step", "source": source.key, "pipeline": pipeline.to_json()}
-        return self._find(name, made_by) or self._make(name, made_by, job)
+        request = {"source": source.key, "pipeline": pipeline.to_json()}
+        return self._find(name, made_by) or self._make(name, made_by, "step", request)
 
     def ranking(self, source: Artifact, weight_bits: Scalar, pipeline: Pipeline | None = None) -> list[Rank]:
         """The groups of layers of a float graph, those first that are worth keeping in float. Raises TrialError."""
@@ -206,16 +207,21 @@ class Maker:
             "stage": sensitivity.STAGE,
             "settings": {"weight_bits": weight_bits},
             "parent": source.key,
-            "host": self._host.fingerprint,  # its milliseconds decide
+            "host": self._target.host.fingerprint,  # its milliseconds decide
             "workload": {**self._identity, "pipeline": pipeline.to_json(), "data": self._data_digest},
             "version": sensitivity.VERSION,
             "versions": _versions(sensitivity.DISTRIBUTIONS),
         }
-        job = {"job": "rank", "source": source.key, "pipeline": pipeline.to_json()}
+        request = {"source": source.key, "pipeline": pipeline.to_json()}
         found = self._find(sensitivity.STAGE, made_by)
         if found is None:
-            with host_lock(LOCK, timeout_s=LOCK_WAIT_S):  # its calls are timed
-                found = self._make(sensitivity.STAGE, made_by, job)
+            if self._builder.fingerprint != self._target.host.fingerprint:
+                raise Unsupported(
+                    "keep_float must be 0 where another machine measures: the ranking times layers where they are made",
+                    stage=sensitivity.STAGE,
+                )
+            with self._target.exclusive():  # its calls are timed
+                found = self._make(sensitivity.STAGE, made_by, "rank", request)
         return sensitivity.read(found)
 
     def _kept_in_float(
@@ -242,8 +248,9 @@ class Maker:
             "version": [fuse_pre_post.VERSION, written.VERSION],
             "versions": _versions(written.DISTRIBUTIONS),
         }
-        job = {"job": "surround", "source": source.key, "pipeline": pipeline.to_json()}
-        return self._find(fuse_pre_post.STAGE, made_by) or self._make(fuse_pre_post.STAGE, made_by, job)
+        request = {"source": source.key, "pipeline": pipeline.to_json()}
+        found = self._find(fuse_pre_post.STAGE, made_by)
+        return found or self._make(fuse_pre_post.STAGE, made_by, "fuse_pre_post", request)
 
     def _export_identity(
         self, name: str, precision: str, pipeline: Pipeline, net: Artifact | None = None
@@ -275,12 +282,12 @@ class Maker:
         self.reused[stage] += 1
         return artifact
 
-    def _make(self, stage: str, made_by: dict[str, Any], job: dict[str, Any]) -> Artifact:
+    def _make(self, stage: str, made_by: dict[str, Any], do: str, request: dict[str, Any]) -> Artifact:
         key = digest(made_by)
         self.known_failures.check(key)
         try:
             if key != self._begun:
-                self._send(stage, {**job, "key": key, "made_by": made_by})
+                self._send(stage, do, {**request, "key": key, "made_by": made_by})
             self._begun = None
             self._receive(stage)
         except TrialError as error:
@@ -292,7 +299,7 @@ class Maker:
         self.made[stage] += 1
         return artifact
 
-    def _send(self, stage: str, job: Mapping[str, Any]) -> None:
+    def _send(self, stage: str, do: str, request: Mapping[str, Any]) -> None:
         if self._checking:
             self.check()
         self._warmed_up()
@@ -300,40 +307,36 @@ class Maker:
             self._begun = None
             with contextlib.suppress(TrialError):
                 self._receive("export")
-        self._child.send(self._request(job), stage=stage)
+        self._child.send(do, self._request(request), stage=stage)
 
     def _warmed_up(self) -> None:
         if self._warming:
             self._warming = False
             self._wait("check")
 
-    def _request(self, job: Mapping[str, Any]) -> dict[str, Any]:
+    def _request(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            **job,
+            **request,
             "origin": asdict(self._origin),
             "weights": str(self._weights),
             "store": str(self._store.root.resolve()),
-            "threads": self._host.cores,
+            "threads": self._builder.cores,
         }
 
     def _receive(self, stage: str) -> dict[str, Any]:
         self._checking = False
-        reply = self._wait(stage)
-        if "usage" in reply:
-            kind = getattr(errors, reply["usage"]["kind"])
-            raise kind(*reply["usage"]["problems"])
-        return reply
+        return self._wait(stage)
 
     def _wait(self, stage: str) -> dict[str, Any]:
         timeout_s = self._timeouts_s.get(stage, OTHER_TIMEOUT_S)
-        most = self._memory_bytes.get(stage, memory.limit_bytes(self._host.memory_bytes))
+        most = self._memory_bytes.get(stage, memory.limit_bytes(self._builder.memory_bytes))
         return self._child.receive(stage=stage, timeout_s=timeout_s, memory_bytes=most)
 
 
-def warm_child(host: Host) -> Child:
+def warm_child(builder: Host) -> Child:
     """A maker process that imports its libraries while the parent reads data: for a `Maker`, or to be closed."""
-    child = Child("autoopt.compress.maker_process", environment=_thread_limits(host.cores))
-    child.send({"job": "warm"}, stage="check")
+    child = Child("autoopt.compress.maker_process", environment=thread_limits(builder.cores))
+    child.send("warm", stage="check")
     return child
 
 
@@ -365,8 +368,3 @@ def _versions(distributions: tuple[str, ...]) -> dict[str, str | None]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = None
     return versions
-
-
-def _thread_limits(cores: int) -> dict[str, str]:
-    """Environment that keeps the libraries of the maker, and their calibration runs, to `cores` threads."""
-    return {name: str(cores) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ORT_INTRA_OP_NUM_THREADS")}

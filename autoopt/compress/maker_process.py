@@ -1,6 +1,6 @@
-"""The maker process: the one long-lived child that holds torch and the compressors. Its parent's side is make.py.
+"""The maker process: the one long-lived child that holds torch and the compressors. Its parent's side is maker.py.
 
-It answers one job at a time, and keeps the workload and its network between them.
+It does one request at a time, and keeps the workload and its network between them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import gc
 import importlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,9 +19,9 @@ from typing import Any
 
 from autoopt.compress import export, fuse_pre_post, graph_step, net_step, sensitivity
 from autoopt.core.configuration import digest
-from autoopt.core.process import serve
+from autoopt.core.process import Handler, serve
 from autoopt.core.store import KIND, Artifact, Store
-from autoopt.errors import Unsupported, UsageError
+from autoopt.errors import Unsupported
 from autoopt.inference.formats import cost, graph_format
 from autoopt.inference.formats.base import Source
 from autoopt.inference.pipeline import Pipeline
@@ -49,40 +49,46 @@ class _Job:
 
 
 class Jobs:
-    """Answers jobs."""
+    """What this process keeps between requests, and does with it: maker.py writes the requests."""
 
     def __init__(self) -> None:
         self._workloads: dict[str, Workload] = {}
         self._sources: dict[str, Source] = {}
 
-    def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Do one job. Usage errors go back as data, because only trial errors cross the border by themselves."""
-        try:
-            return self._answer(request)
-        except UsageError as error:
-            return {"usage": {"kind": type(error).__name__, "problems": list(error.problems)}}
-        finally:
-            _give_memory_back()
+    def handlers(self) -> dict[str, Handler]:
+        """The table of its requests. They raise TrialError, or UsageError for what concerns all trials."""
+        return {
+            "warm": self._warm,
+            "check": self._check,
+            "time": self._time,
+            "net": partial(self._made, self._net),
+            "export": partial(self._made, self._export),
+            "rank": partial(self._made, _rank),
+            "step": partial(self._made, _step),
+            "fuse_pre_post": partial(self._made, _fuse_pre_post),
+        }
 
-    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        if request["job"] == "warm":
-            for name in WARM:
-                with contextlib.suppress(ImportError):  # whoever needs it says so
-                    importlib.import_module(name)
-            return {}
+    def _warm(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        for name in WARM:
+            with contextlib.suppress(ImportError):  # whoever needs it says so
+                importlib.import_module(name)
+        return {}
+
+    def _check(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self._source(request, self._workload(request["origin"]))
+        return {}
+
+    def _time(self, request: Mapping[str, Any]) -> dict[str, Any]:
         workload = self._workload(request["origin"])
-        if "pipeline" in request:
-            workload = replace(workload, pipeline=Pipeline.from_json(request["pipeline"]))
-        weights = Path(request["weights"])
-        if request["job"] in ("check", "time"):
-            source = self._source(request, workload)
-            return {"seconds": _call_s(source, workload)} if request["job"] == "time" else {}
+        return {"seconds": _call_s(self._source(request, workload), workload)}
+
+    def _made(self, build: Callable[[_Job, Path], Mapping[str, Any]], request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Put what `build` makes of the request into the store."""
+        workload = replace(self._workload(request["origin"]), pipeline=Pipeline.from_json(request["pipeline"]))
         store, made_by = Store(Path(request["store"])), request["made_by"]
         parent, net = (None if request.get(key) is None else store.get(KIND, request[key]) for key in ("source", "net"))
+        weights = Path(request["weights"])
         job = _Job(request, workload, weights, made_by["stage"], made_by["settings"], parent, net)
-        build = {"net": self._net, "export": self._export, "rank": _rank, "step": _step, "surround": _fuse_pre_post}[
-            request["job"]
-        ]
         store.put(KIND, request["key"], made_by, partial(build, job))
         return {}
 
@@ -171,7 +177,7 @@ def _cost(folder: Path, pipeline: Pipeline) -> dict[str, int] | None:
 
 
 def _give_memory_back() -> None:
-    """Compressors leave cycles and a fragmented heap: without this the maker grows with every job."""
+    """Compressors leave cycles and a fragmented heap: without this the maker grows with every request."""
     gc.collect()
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError):  # not glibc
@@ -179,4 +185,4 @@ def _give_memory_back() -> None:
 
 
 if __name__ == "__main__":
-    serve(Jobs())
+    serve(Jobs().handlers(), before_answer=_give_memory_back)

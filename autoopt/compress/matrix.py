@@ -25,9 +25,7 @@ from autoopt.core.process import Child
 from autoopt.core.store import Store, writable_folder
 from autoopt.errors import Crash, TrialError, Unsupported
 from autoopt.inference.runtimes import REFERENCE, RUNTIMES, has_network, runtime
-from autoopt.measure.host import current_host
-from autoopt.measure.launcher import LOCK, LOCK_WAIT_S
-from autoopt.measure.lock import host_lock
+from autoopt.measure.target import Exchange, LocalTarget, Target
 from autoopt.nets.weights import WeightsInfo, save_weights
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.loading import load_workload
@@ -59,6 +57,8 @@ WORKS, SAME, REFUSED, FAILED = "works", "no effect", "refused", "failed"
 CALIBRATION_CASES = 4
 BATCHES = 3
 TIMEOUT_S = 120.0
+CHILD = "autoopt.compress.matrix_process"
+BATCHES_FILE, ANSWERS_FILE = "batches.npy", "answers.npy"
 
 
 @dataclass(frozen=True)
@@ -89,23 +89,26 @@ def matrix(
     timed: bool = True,
     home: Path | None = None,
     on_cell: Callable[[Cell], None] = lambda cell: None,
+    target: Target | None = None,
 ) -> list[Cell]:
     """Every cell of the matrix: of `nets`, or with `quick` of the first network of each family, or of all networks.
 
-    `techniques` must begin with the float network. Artifacts are kept below `home`, else in a temporary folder; each
-    cell goes to `on_cell` as soon as it is known. Raises StorageError when `home` is no folder that can be written;
-    what goes wrong in a cell is its status.
+    `techniques` must begin with the float network. `target` runs the networks, by default this host, which makes them.
+    Artifacts are kept below `home`, else in a temporary folder; each cell goes to `on_cell` as soon as it is known.
+    Raises StorageError when `home` is no folder that can be written; what goes wrong in a cell is its status.
     """
     chosen = list(nets) if nets is not None else _quick() if quick else list(NETS)
     cells: list[Cell] = []
+    target, builder = target or LocalTarget(), LocalTarget().host
     with ExitStack() as held:
         folder = home or Path(held.enter_context(tempfile.TemporaryDirectory(prefix="autoopt-matrix-")))
         writable_folder(folder)
-        children = {name: held.enter_context(Child("autoopt.compress.matrix_process")) for name in executing()}
+        children = {name: held.enter_context(target.worker(CHILD, threads=target.host.cores)) for name in executing()}
         for net in chosen:
             workload = load_workload(SOURCE, None, folder, {"net": net})
-            with Maker(workload, _weights(workload, folder), Store(folder / "store"), current_host()) as maker:
-                for cell in _Row(net, workload, maker, children, folder, timed).cells(techniques):
+            weights, store = _weights(workload, folder), Store(folder / "store")
+            with Maker(workload, weights, store, builder, target=target) as maker, target.exchange() as exchange:
+                for cell in _Row(net, workload, maker, children, exchange, target, timed).cells(techniques):
                     cells.append(cell)
                     on_cell(cell)
     return cells
@@ -125,15 +128,21 @@ class _Row:
     """All cells of one network."""
 
     def __init__(
-        self, net: str, workload: Workload, maker: Maker, children: Mapping[str, Child], folder: Path, timed: bool
+        self,
+        net: str,
+        workload: Workload,
+        maker: Maker,
+        children: Mapping[str, Child],
+        exchange: Exchange,
+        target: Target,
+        timed: bool,
     ) -> None:
         self._net, self._workload, self._maker, self._children = net, workload, maker, children
-        self._folder, self._timed, self._host = folder, timed, current_host()
+        self._exchange, self._target, self._timed = exchange, target, timed
         self._wanted: dict[str, np.ndarray] = {}
         self._float: dict[str, tuple[str, Mapping[str, Scalar]]] = {}
-        self._batches = folder / "batches.npy"
         tiles = [workload.pipeline.prepare(case.read().image, None)[0][:1] for case in workload.splits.val[:BATCHES]]
-        np.save(self._batches, np.stack(tiles), allow_pickle=False)
+        self._exchange.write(BATCHES_FILE, np.stack(tiles))
 
     def cells(self, techniques: Iterable[str]) -> Iterable[Cell]:
         """The cells of the reference runtime first: all others are compared with its outputs."""
@@ -143,7 +152,7 @@ class _Row:
                 yield self._cell(technique, TECHNIQUES[technique], name, seen)
 
     def _cell(self, technique: str, sections: Settings, name: str, seen: dict[Configuration, str]) -> Cell:
-        configuration = _configuration(sections, name, self._host)
+        configuration = _configuration(sections, name, self._target.host)
         family = NETS[self._net].family
         if configuration in seen:
             reason = _why_same(sections, name) if seen[configuration] == FLOAT else f"the same as {seen[configuration]}"
@@ -160,21 +169,21 @@ class _Row:
         settings = configuration.runtime
         stages = Stages(lambda stage: None)
         artifact = make(configuration, self._maker, self._workload.pipeline, stages)[-1]
-        subject = (str(artifact.path), dict(settings))
+        subject = (self._target.put(artifact), dict(settings))
         if is_float:
             self._float[name] = subject
         elif name not in self._float:
             raise Crash(f"the float network must run in {name} to be compared with, it does not")
-        answers = self._folder / "answers.npy"
-        job = {
+        request = {
             "artifact": subject,
-            "batches": str(self._batches),
-            "answers": str(answers),
+            "folder": self._exchange.path,
+            "batches": BATCHES_FILE,
+            "answers": ANSWERS_FILE,
             "baseline": self._float[name] if self._timed and not is_float else None,
         }
-        with host_lock(LOCK, timeout_s=LOCK_WAIT_S) if self._timed else nullcontext():
-            seconds = self._children[name].call(job, stage="measure", timeout_s=TIMEOUT_S)["seconds"]
-        found = np.load(answers, allow_pickle=False)
+        with self._target.exclusive() if self._timed else nullcontext():
+            seconds = self._children[name].call("run", request, stage="measure", timeout_s=TIMEOUT_S)["seconds"]
+        found = self._exchange.read(ANSWERS_FILE)
         network = canonical_json({item: configuration.section(item) for item in net_steps()})
         wanted = self._wanted.setdefault(network, found)
         speed_up = None if seconds is None else seconds[1] / seconds[0]

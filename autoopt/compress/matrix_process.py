@@ -16,20 +16,20 @@ from autoopt.inference.runtimes import runtime
 TURNS, CALLS = 8, 4
 
 
-def answer(request: dict[str, Any]) -> Mapping[str, Any]:
+def run(request: dict[str, Any]) -> Mapping[str, Any]:
     """Write the outputs of an artifact for the batches in one file to another; time it in turns with a baseline.
 
     `artifact` and `baseline` are each a folder and the settings of a runtime; without a baseline (None) nothing is
     timed. `seconds` are those of the artifact and of the baseline. Raises Numeric for outputs that are not finite.
     """
     folder, settings = request["artifact"]
-    batches = np.load(request["batches"], allow_pickle=False)
+    batches = np.load(Path(request["folder"]) / request["batches"], allow_pickle=False)
     session = runtime(str(settings["name"])).open(Path(folder), settings)
     try:
         answers = np.stack([session.run(batch) for batch in batches])
         if not np.isfinite(answers).all():
             raise Numeric("the answers must be finite numbers, they are not")
-        np.save(request["answers"], answers, allow_pickle=False)
+        np.save(Path(request["folder"]) / request["answers"], answers, allow_pickle=False)
         if request["baseline"] is None:
             return {"seconds": None}
         folder, settings = request["baseline"]
@@ -44,4 +44,4 @@ def answer(request: dict[str, Any]) -> Mapping[str, Any]:
 
 
 if __name__ == "__main__":
-    serve(answer)
+    serve({"run": run})

@@ -1,9 +1,12 @@
 """A child process that does heavy or dangerous work, and cannot hurt or outlive its parent.
 
-`Child` is the parent's side: it starts `python -m MODULE`, sends one JSON object a line, waits
-asleep for the answer, and turns every way to die into a `TrialError`. `serve` is the child's side:
-`MODULE` calls `serve(handler)` in its main block. The protocol has pipes of its own, so whatever a
-library prints goes to the log.
+`Child` is the parent's side: it starts `python -m MODULE`, sends requests, sleeps until an answer comes, and turns
+every way to die into a `TrialError`. `serve` is the child's side: the main block of MODULE calls it with a table of
+handlers.
+One JSON object a line goes each way, through pipes of their own: whatever a library prints goes to the log.
+
+    request   {"do": NAME, ...}        NAME is in the child's table
+    reply     {"answer": {...}}        or {"error": ...}, see `errors.to_json`
 """
 
 from __future__ import annotations
@@ -26,12 +29,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from autoopt import errors
 from autoopt.core import memory
 from autoopt.core.tables import added_lines
-from autoopt.errors import TRIAL_ERRORS, Crash, OutOfMemory, Timeout, TrialError
+from autoopt.errors import Crash, OutOfMemory, Timeout, TrialError, UsageError
 
 ENVIRONMENT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-"""The variables a child may inherit: the rest could change what is measured."""
+"""The variables that a child may inherit: the others could change what is measured."""
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ORT_INTRA_OP_NUM_THREADS")
+"""The variables by which libraries are told how many threads to use."""
 
 QUIET = {
     "PYTHONUNBUFFERED": "1",
@@ -42,6 +49,8 @@ QUIET = {
 }
 """Set in every child. Telemetry stays off: hospitals run this."""
 
+USUAL_TIMEOUT_S = 300.0
+"""How long a child may work on one request, unless its caller knows better."""
 LOG_TAIL_BYTES = 8000
 MEMORY_WORDS = (
     "MemoryError",
@@ -51,26 +60,41 @@ MEMORY_WORDS = (
     "Cannot allocate memory",
 )
 """How libraries say that memory ran out; any of them in an error makes it an `OutOfMemory`."""
-
-_PR_SET_PDEATHSIG = 1
-_LOOK_AGAIN_S = 1.0
-"""How often a waiting parent looks after its child: at what it holds, and whether it died while a grandchild holds the
+LOOK_AGAIN_S = 1.0
+"""How often a waiting parent looks at the memory of its child, and whether the child died while a grandchild keeps the
 reply pipe open. A turn of a measurement is usually over before the first look."""
 
+_PR_SET_PDEATHSIG = 1
+
 Handler = Callable[[dict[str, Any]], Mapping[str, Any]]
+"""Does one request, given without its "do", and returns the answer: both are plain JSON."""
+
+
+def thread_limits(threads: int) -> dict[str, str]:
+    """The environment that keeps the libraries of a process to so many threads."""
+    return dict.fromkeys(THREAD_VARIABLES, str(threads))
 
 
 class Child:
-    """A child process that answers one request at a time.
+    """A child process that answers one request at a time; a context manager that leaves no child behind.
 
-    `module` is run with `python -m` and imports from where its parent would; `environment` adds
-    variables to the allow-listed ones. It is started by the first call and again after it died.
-    Use it as a context manager: no child is left. It dies with the thread that started it.
+    `module` is run with `python -m` and finds what its parent can import; `environment` is added to the variables that
+    it inherits. The first request starts it, and one after its death starts another. It dies with the thread that
+    started it. `held_bytes` says how much memory the process with an id and its descendants hold.
     """
 
-    def __init__(self, module: str, *, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        module: str,
+        *,
+        environment: Mapping[str, str] | None = None,
+        look_again_s: float = LOOK_AGAIN_S,
+        held_bytes: Callable[[int], int] = memory.held_bytes,
+    ) -> None:
         self._module = module
         self._environment = dict(environment or {})
+        self._look_again_s = look_again_s
+        self._held_bytes = held_bytes
         self._process: subprocess.Popen[bytes] | None = None
         self._replies = -1
         self._log: Any = None
@@ -84,21 +108,23 @@ class Child:
         self.close()
 
     def call(
-        self, request: Mapping[str, Any], *, stage: str, timeout_s: float, memory_bytes: int | None = None
+        self,
+        do: str,
+        request: Mapping[str, Any] | None = None,
+        *,
+        stage: str,
+        timeout_s: float = USUAL_TIMEOUT_S,
+        memory_bytes: int | None = None,
     ) -> dict[str, Any]:
-        """Send `request`, wait for the answer, at most `timeout_s`, while child and grandchildren hold `memory_bytes`.
-
-        Raises the `TrialError` that the handler raised or that fits the child's death; after a
-        death, a passed limit or an interrupt the next call starts a fresh child.
-        """
-        self.send(request, stage=stage)
+        """Send a request and wait for its answer: see `send` and `receive`, whose errors it raises."""
+        self.send(do, request, stage=stage)
         return self.receive(stage=stage, timeout_s=timeout_s, memory_bytes=memory_bytes)
 
-    def send(self, request: Mapping[str, Any], *, stage: str, continues: bool = False) -> None:
-        """The first half of `call`: the child works while the parent does something else, until `receive`.
+    def send(self, do: str, request: Mapping[str, Any] | None = None, *, stage: str, continues: bool = False) -> None:
+        """Let the child do what its table calls `do`, while the parent goes on until `receive`.
 
-        A child that died between two calls is replaced, which is not the fault of this one; but where the request
-        `continues` earlier ones a new child could not know them, and the death is raised.
+        `stage` names the work in errors. A child that died since its last answer is replaced. Where the request
+        `continues` earlier ones, which another child would not know, the TrialError that fits the death is raised.
         """
         if self._process is not None and self._process.poll() is not None:
             died = self._died(stage)
@@ -113,21 +139,29 @@ class Child:
         os.ftruncate(self._log.fileno(), 0)  # a failure shows, and is judged by, its own log only
         with self._killed_by_errors():
             try:
-                process.stdin.write(json.dumps(dict(request)).encode() + b"\n")
+                process.stdin.write(json.dumps({"do": do, **(request or {})}).encode() + b"\n")
                 process.stdin.flush()
             except BrokenPipeError:
                 raise self._died(stage) from None
 
-    def receive(self, *, stage: str, timeout_s: float, memory_bytes: int | None = None) -> dict[str, Any]:
-        """The second half of `call`: the answer to what was sent."""
+    def receive(
+        self, *, stage: str, timeout_s: float = USUAL_TIMEOUT_S, memory_bytes: int | None = None
+    ) -> dict[str, Any]:
+        """The answer to the request that was sent.
+
+        Raises the UsageError or TrialError that the handler raised, or the TrialError that fits the child's death.
+        After `timeout_s`, or when the child and its descendants hold more than `memory_bytes`, the child is ended and
+        that is the error. After any death the next request starts another child.
+        """
         with self._killed_by_errors():
-            reply: dict[str, Any] = json.loads(self._read_line(stage, timeout_s, memory_bytes))
+            line = self._read_line(stage, timeout_s, memory_bytes)
+            answer, error = _parsed(line, stage)
         self._busy = False
-        if "error" in reply:
-            error = reply["error"]
-            kind = TRIAL_ERRORS.get(error["cause"], Crash)
-            raise kind(error["message"], stage=error["stage"] or stage, log_tail=error["log_tail"] or self._log_tail())
-        return reply
+        if isinstance(error, TrialError):
+            error.stage, error.log_tail = error.stage or stage, error.log_tail or self._log_tail()
+        if error is not None:
+            raise error
+        return answer
 
     @contextlib.contextmanager
     def _killed_by_errors(self) -> Iterator[None]:
@@ -201,7 +235,7 @@ class Child:
             while b"\n" not in self._buffer:
                 left = deadline - time.monotonic()
                 ended = self._process.poll() is not None
-                if selector.select(0.0 if ended else min(max(left, 0.0), _LOOK_AGAIN_S)):
+                if selector.select(0.0 if ended else min(max(left, 0.0), self._look_again_s)):
                     chunk = os.read(self._replies, 65536)
                     if not chunk:
                         raise self._died(stage)
@@ -218,7 +252,7 @@ class Child:
 
     def _check_memory(self, stage: str, limit_bytes: int) -> None:
         assert self._process is not None
-        held = memory.held_bytes(self._process.pid)
+        held = self._held_bytes(self._process.pid)
         if held > limit_bytes:
             message = f"{stage} held {held / 1e6:.0f} MB of memory, more than its limit of {limit_bytes / 1e6:.0f} MB"
             raise OutOfMemory(message, stage=stage, log_tail=self._log_tail())
@@ -263,11 +297,11 @@ def _signal_name(number: int) -> str:
         return str(number)
 
 
-def serve(handler: Handler) -> None:
-    """Answer requests until the parent closes the pipe. Call it from the main block of a module.
+def serve(handlers: Mapping[str, Handler], *, before_answer: Callable[[], object] = lambda: None) -> None:
+    """Do requests by the table `handlers` until the parent closes the pipe. Call it from the main block of a module.
 
-    A `TrialError` of the handler crosses the border as itself, MemoryError as out-of-memory, any
-    other exception as a crash with its traceback.
+    A UsageError or TrialError of a handler is raised again in the parent, MemoryError as OutOfMemory, any other
+    exception as a Crash with its traceback. `before_answer` is called after each request, before the parent goes on.
     """
     replies, parent = int(sys.argv[1]), int(sys.argv[2])
     _die_with_parent(parent)
@@ -275,27 +309,49 @@ def serve(handler: Handler) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would put patient images on the disk
     with os.fdopen(replies, "wb", buffering=0) as pipe:
         for line in sys.stdin.buffer:
-            try:
-                reply = json.dumps(dict(handler(json.loads(line))))
-            except TrialError as error:
-                reply = _error(error.cause, error.message, error.stage, error.log_tail or traceback.format_exc())
-            except MemoryError:
-                reply = _error(OutOfMemory.cause, "ran out of memory", "", traceback.format_exc())
-            except Exception as error:  # the border: the parent turns it into a failed trial with this traceback
-                message = f"{type(error).__name__}: {error}"
-                cause = OutOfMemory.cause if any(word in message for word in MEMORY_WORDS) else Crash.cause
-                reply = _error(cause, message.splitlines()[0][:500], "", traceback.format_exc())
+            reply = _reply(handlers, line)
+            before_answer()
             _write_all(pipe.fileno(), reply.encode() + b"\n")
+
+
+def _reply(handlers: Mapping[str, Handler], line: bytes) -> str:
+    try:
+        request = json.loads(line)
+        name = request.pop("do")
+        if name not in handlers:
+            raise ValueError(f"a child process does {', '.join(handlers)}, it was asked to do {name!r}")
+        return json.dumps({"answer": dict(handlers[name](request))})
+    except (TrialError, UsageError) as error:
+        return _error(error)
+    except MemoryError:
+        return _error(OutOfMemory("ran out of memory"))
+    except Exception as error:  # the border: the parent turns it into a failed trial with this traceback
+        first = next((line for line in map(str.strip, str(error).splitlines()) if line), "")
+        message = f"{type(error).__name__}: {first}"[:500]
+        told = f"{type(error).__name__}: {error}"
+        return _error(OutOfMemory(message) if any(word in told for word in MEMORY_WORDS) else Crash(message))
+
+
+def _error(error: TrialError | UsageError) -> str:
+    """What is written of an error, with the traceback of what is being handled where it has no log of its own."""
+    if isinstance(error, TrialError):
+        error.log_tail = (error.log_tail or traceback.format_exc())[-LOG_TAIL_BYTES:]
+    return json.dumps({"error": errors.to_json(error)})
+
+
+def _parsed(line: bytes, stage: str) -> tuple[dict[str, Any], TrialError | UsageError | None]:
+    """The answer and the error in a reply: one of them. Raises Crash for a line that is no reply."""
+    try:
+        reply = json.loads(line)
+        return dict(reply.get("answer", {})), errors.from_json(reply["error"]) if "error" in reply else None
+    except (ValueError, TypeError, AttributeError) as error:
+        message = f"{stage} must reply with an answer or an error, it wrote {line[:100]!r}"
+        raise Crash(message, stage=stage) from error
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
-
-
-def _error(cause: str, message: str, stage: str, log_tail: str) -> str:
-    error = {"cause": cause, "message": message, "stage": stage, "log_tail": log_tail[-LOG_TAIL_BYTES:]}
-    return json.dumps({"error": error})
 
 
 def _die_with_parent(parent: int) -> None:
@@ -315,5 +371,5 @@ def _die_before_parent() -> None:
 
 def _watch_parent(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(_LOOK_AGAIN_S)
+        time.sleep(LOOK_AGAIN_S)
     os._exit(1)

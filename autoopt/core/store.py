@@ -1,4 +1,4 @@
-"""The content-addressed store: folders named by what made them, complete or absent, verified when asked.
+"""The store of artifacts: folders named by a digest of what made them, complete or absent, verified when asked.
 
 store/KIND/KEY/artifact.json   {"schema", "kind", "key", "made_by", "files": {name: {"sha256", "bytes"}}, "report"}
 store/KIND/KEY/...             the files
@@ -28,11 +28,12 @@ KIND = "model"
 """The kind of all artifacts that the maker process makes."""
 MANIFEST = "artifact.json"
 LEFT_BEHIND_S = 24 * 3600.0
+"""No build takes so long: a temporary folder that is older belongs to a process that was killed."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A folder of files and what is known of it; `report` is what its maker measured while making it."""
+    """A folder of files; `made_by` is what its key is the digest of, `report` what its maker says of it."""
 
     kind: str
     key: str
@@ -48,7 +49,7 @@ class Artifact:
 
     @property
     def content(self) -> str:
-        """A digest of what the files hold, whatever made them."""
+        """A digest of the files' contents alone."""
         return digest({name: item["sha256"] for name, item in self.files.items()})
 
 
@@ -69,10 +70,10 @@ class Store:
     def put(
         self, kind: str, key: str, made_by: Mapping[str, Any], build: Callable[[Path], Mapping[str, Any]]
     ) -> Artifact:
-        """Let `build` fill a temporary folder, then give it its name in one step; its report is kept.
+        """Let `build` fill a temporary folder, which gets its name in one step; what `build` returns is the report.
 
-        Whatever `build` raises leaves nothing behind; a full disk is a StorageError. Two processes may put
-        the same key: the first one wins, both get the same artifact.
+        When `build` raises, nothing is left behind; a full disk is a StorageError. Two processes may put the same key:
+        the first one wins, both get the same artifact.
         """
         with _naming_full_disk(self.root):
             return self._put(kind, key, made_by, build)
@@ -122,14 +123,19 @@ class Store:
             if artifact is not None:
                 yield artifact
 
-    def collect(self, keep: set[str], max_bytes: int) -> list[Artifact]:
-        """Remove the longest unused artifacts whose keys are not in `keep` until `max_bytes` are left; say which.
-
-        What a killed process left half-made goes too, once it is a day old.
-        """
+    def remove_left_behind(self) -> None:
+        """Remove what killed processes left half-made, once it is a day old."""
         for left in self.root.glob("*/.*"):
-            if left.is_dir() and left.stat().st_mtime < time.time() - LEFT_BEHIND_S:
-                shutil.rmtree(left, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                if left.is_dir() and left.stat().st_mtime < time.time() - LEFT_BEHIND_S:
+                    shutil.rmtree(left, ignore_errors=True)
+
+    def collect(self, keep: set[str], max_bytes: int) -> list[Artifact]:
+        """Remove the artifacts that were not used for the longest time until `max_bytes` are left; returns them.
+
+        Those whose keys are in `keep` stay. What killed processes left half-made goes, too.
+        """
+        self.remove_left_behind()
         removable = sorted((a for a in self.artifacts() if a.key not in keep), key=lambda a: a.path.stat().st_mtime)
         total = sum(artifact.size_bytes for artifact in self.artifacts())
         removed = []
@@ -163,7 +169,7 @@ def file_digest(path: Path) -> str:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write `data` under a temporary name, flush it to the disk, then rename: complete or not there."""
+    """Write `data` under a temporary name, flush it to the disk, then rename: the file is complete or not there."""
     with _naming_full_disk(path.parent):
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         try:
@@ -191,7 +197,7 @@ def writable_folder(path: Path) -> Path:
 
 
 def _remove(folder: Path) -> None:
-    """Take the folder its name first: killed half-way, nothing incomplete is left under it."""
+    """Rename the folder first: when this process is killed half-way, nothing incomplete is left under its name."""
     doomed = Path(tempfile.mkdtemp(prefix=".removed-", dir=folder.parent))
     with contextlib.suppress(FileNotFoundError):  # another process was faster
         os.rename(folder, doomed / folder.name)

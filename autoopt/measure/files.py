@@ -1,4 +1,4 @@
-"""The files that parent and worker exchange: numbered arrays and an index, nothing pickled."""
+"""The files that a parent and its workers exchange: numbered arrays and an index, nothing pickled."""
 
 from __future__ import annotations
 

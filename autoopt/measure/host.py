@@ -1,6 +1,7 @@
 """What this machine is: cores and memory that may really be used, instruction sets, library versions.
 
-Read from the kernel, never by importing the libraries. What cannot be read is absent, never guessed.
+Read from the kernel, never by importing the libraries. What cannot be read is absent, never guessed. Only target.py
+calls `current_host`: all others ask a `Target` for its host.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from autoopt.core.host import Host
+from autoopt.core.short_file import read_short
 
 DISTRIBUTIONS = ("openvino", "onnxruntime", "torch", "nncf", "numpy")
 """The packages whose versions decide what runs and how fast."""
@@ -44,13 +46,14 @@ _MAC_FLAGS = {
     "hw.optional.arm.FEAT_BF16": "bf16",
 }
 _UNLIMITED_BYTES = 1 << 60  # cgroup v1 writes "no limit" as a number near 2**63
+_CPUINFO_BYTES = 16 << 20  # some kilobytes a core
 _MEMORY_STEP_BYTES = 64 << 20  # the kernel's own share of the memory varies a little from boot to boot
 
 
 @functools.cache
 def current_host() -> Host:
-    """This machine, as far as it decides speed. Read once per process."""
-    cpuinfo = _text(Path("/proc/cpuinfo"))
+    """What decides the speed of this machine. Read once per process."""
+    cpuinfo = read_short("/proc/cpuinfo", _CPUINFO_BYTES)
     mac = sys.platform == "darwin"
     return Host(
         cpu=(_sysctl("machdep.cpu.brand_string") if mac else cpu_model(cpuinfo)) or platform.processor() or "unknown",
@@ -59,7 +62,7 @@ def current_host() -> Host:
         memory_bytes=round(usable_memory_bytes() / _MEMORY_STEP_BYTES) * _MEMORY_STEP_BYTES,
         isa=_mac_isa() if mac else instruction_sets(cpuinfo),
         system=_system(),
-        versions=_versions(),
+        versions=library_versions(),
     )
 
 
@@ -77,10 +80,13 @@ def cpu_quota(cgroups: Path, membership: Path) -> float | None:
     """The smallest CPU quota, in cores, of the process's cgroups and their parents; None without one."""
     quotas = []
     for folder in _cgroup_folders(cgroups, membership, "cpu"):
-        words = _text(folder / "cpu.max").split()
+        words = read_short(folder / "cpu.max").split()
         if len(words) == 2 and words[0] != "max":
             quotas.append(float(words[0]) / float(words[1]))
-        quota, period = _text(folder / "cpu.cfs_quota_us").strip(), _text(folder / "cpu.cfs_period_us").strip()
+        quota, period = (
+            read_short(folder / "cpu.cfs_quota_us").strip(),
+            read_short(folder / "cpu.cfs_period_us").strip(),
+        )
         if quota.isdigit() and period.isdigit():  # -1 means no quota
             quotas.append(float(quota) / float(period))
     return min(quotas, default=None)
@@ -94,7 +100,7 @@ def usable_memory_bytes(
     limits = [total] if total else []
     for folder in _cgroup_folders(cgroups, membership, "memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):
-            text = _text(folder / name).strip()
+            text = read_short(folder / name).strip()
             if text.isdigit() and int(text) < _UNLIMITED_BYTES:
                 limits.append(int(text))
     return min(limits, default=0)
@@ -127,7 +133,7 @@ def _cgroup_folders(cgroups: Path, membership: Path, controller: str) -> Iterato
 
     Inside a container the listed path may not exist under the mount, whose root is then its own cgroup.
     """
-    for line in _text(membership).splitlines():
+    for line in read_short(membership).splitlines():
         number, controllers, path = line.split(":", 2)
         names = controllers.split(",")
         if number == "0":
@@ -145,7 +151,7 @@ def _physical_bytes() -> int:
     if sys.platform == "darwin":
         text = _sysctl("hw.memsize")
         return int(text) if text.isdigit() else 0
-    match = re.search(r"^MemTotal:\s*(\d+) kB", _text(Path("/proc/meminfo")), flags=re.MULTILINE)
+    match = re.search(r"^MemTotal:\s*(\d+) kB", read_short("/proc/meminfo"), flags=re.MULTILINE)
     return int(match.group(1)) * 1024 if match else 0
 
 
@@ -166,18 +172,12 @@ def _system() -> str:
     return " ".join(filter(None, [platform.system(), *platform.libc_ver()]))
 
 
-def _versions() -> dict[str, str]:
+def library_versions(distributions: Sequence[str] = DISTRIBUTIONS) -> dict[str, str]:
+    """The versions of Python and of those `distributions` that are installed."""
     versions = {"python": platform.python_version()}
-    for name in DISTRIBUTIONS:
+    for name in distributions:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

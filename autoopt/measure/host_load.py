@@ -1,7 +1,7 @@
-"""What else the host did between two moments: foreign and stolen CPU time, the clock frequency, thermal throttling.
+"""What else a host did between two moments: CPU time of other programs, stolen CPU time, thermal throttling.
 
-Read from the kernel in well under a millisecond. What cannot be read is None, never guessed; elsewhere than on Linux
-that is everything.
+Read from the kernel in well under a millisecond. What cannot be read is None, never guessed; on systems other than
+Linux that is everything.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoopt.core.short_file import read_short
+
 PROC = Path("/proc")
 CPUS = Path("/sys/devices/system/cpu")
-_READ_BYTES = 1 << 17
 _BUSY = (0, 1, 2, 5, 6)  # user, nice, system, irq, softirq; a guest's time is in user and nice already
 _STEAL = 7
-_UTIME, _STIME, _START, _PROCESSOR = 11, 12, 19, 36  # counted after the name of the program, which may hold anything
+_UTIME, _STIME, _START = 11, 12, 19  # counted after the name of the program, which may hold anything
 
 
 @dataclass(frozen=True)
@@ -31,22 +32,20 @@ class Ticks:
 
 @dataclass(frozen=True)
 class Own:
-    """One process: when it started (ticks after boot), its CPU time in ticks, the core it was last seen on."""
+    """One process: when it started (ticks after boot) and its CPU time in ticks."""
 
     start: int
     ticks: int
-    core: int
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The host's counters at one moment; `at_s` is monotonic. `own` is None where one of the processes is gone."""
+    """The host's counters at one moment; `at_s` never goes back. `own` is None where one of the processes is gone."""
 
     at_s: float
     cores: tuple[int, ...]
     host: Ticks | None
     own: Mapping[int, Own] | None
-    frequency_hz: float | None
     throttles: int | None
 
 
@@ -54,33 +53,31 @@ class Snapshot:
 class Load:
     """What happened in `wall_s` seconds.
 
-    `foreign_share` and `steal_share` are CPU-seconds of other programs, and taken by the hypervisor, over those of the
-    cores that this process may run on. `frequency_hz` is that of the cores the own processes ran on; `throttles`
-    counts how often a core or its package was slowed because it was hot.
+    `foreign_share` and `steal_share` are the CPU-seconds of other programs, and those that the hypervisor took, as
+    fractions of all CPU-seconds of the cores that this process may run on. `throttles` counts how often a core or its
+    package was slowed because it was hot.
     """
 
     wall_s: float
     foreign_share: float | None
     steal_share: float | None
-    frequency_hz: float | None
     throttles: int | None
 
 
 def snapshot(pids: Collection[int] = (), *, proc: Path = PROC, cpus: Path = CPUS) -> Snapshot:
-    """The counters now, of the cores this process may use; `pids` are the processes whose time is not foreign.
+    """The counters now, of the cores that this process may use; `pids` are the processes that are not foreign.
 
-    The two paths are where the kernel tells of processes and of cores.
+    The two paths are where the kernel describes processes and cores.
     """
     cores = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
-    at_s, host = time.monotonic(), host_ticks(_text(proc / "stat"), cores)
-    found = {pid: process_ticks(_text(proc / str(pid) / "stat")) for pid in pids}
+    at_s, host = time.monotonic(), host_ticks(read_short(proc / "stat"), cores)
+    found = {pid: process_ticks(read_short(proc / str(pid) / "stat")) for pid in pids}
     own = {pid: item for pid, item in found.items() if item is not None}
     return Snapshot(
         at_s=at_s,
         cores=cores,
         host=host,
         own=own if len(own) == len(found) else None,
-        frequency_hz=_frequency_hz(cpus, sorted({item.core for item in own.values()})),
         throttles=_throttles(cpus, cores),
     )
 
@@ -88,8 +85,8 @@ def snapshot(pids: Collection[int] = (), *, proc: Path = PROC, cpus: Path = CPUS
 def between(before: Snapshot, after: Snapshot, *, ticks_per_s: int | None = None) -> Load:
     """What the host did from one snapshot to the next.
 
-    The kernel counts in hundredths of a second: over much less than a second the shares are coarse. A process that
-    ended meanwhile leaves `foreign_share` unknown, because its last seconds would count as foreign.
+    The kernel counts in hundredths of a second: over much less than a second the shares are coarse. Where one of the
+    processes ended meanwhile `foreign_share` is unknown, because its last seconds would count as foreign.
     """
     unit = ticks_per_s or os.sysconf("SC_CLK_TCK")
     wall_s = after.at_s - before.at_s
@@ -99,13 +96,11 @@ def between(before: Snapshot, after: Snapshot, *, ticks_per_s: int | None = None
         steal = _share(after.host.steal - before.host.steal, capacity)
         own = _own_ticks(before.own, after.own)
         foreign = None if own is None else _share(after.host.busy - before.host.busy - own, capacity)
-    frequencies = [item.frequency_hz for item in (before, after) if item.frequency_hz is not None]
     counts = (before.throttles, after.throttles) if before.cores == after.cores else (None, None)
     return Load(
         wall_s=wall_s,
         foreign_share=foreign,
         steal_share=steal,
-        frequency_hz=sum(frequencies) / len(frequencies) if frequencies else None,
         throttles=counts[1] - counts[0] if counts[0] is not None and counts[1] is not None else None,
     )
 
@@ -127,9 +122,9 @@ def host_ticks(stat: str, cores: Collection[int]) -> Ticks | None:
 def process_ticks(stat: str) -> Own | None:
     """One process from its /proc/PID/stat, all its threads together; None where that is empty or not one."""
     fields = stat.rpartition(")")[2].split()
-    if len(fields) <= _PROCESSOR:
+    if len(fields) <= _START:
         return None
-    return Own(int(fields[_START]), int(fields[_UTIME]) + int(fields[_STIME]), int(fields[_PROCESSOR]))
+    return Own(int(fields[_START]), int(fields[_UTIME]) + int(fields[_STIME]))
 
 
 def _own_ticks(before: Mapping[int, Own] | None, after: Mapping[int, Own] | None) -> int | None:
@@ -146,35 +141,14 @@ def _share(ticks: float, capacity: float) -> float:
     return min(1.0, max(0.0, ticks / capacity))
 
 
-def _frequency_hz(cpus: Path, cores: Collection[int]) -> float | None:
-    """The mean over `cores`: only those that ran, since an idle core is slow and old kernels take 10 ms to ask it."""
-    texts = [_text(cpus / f"cpu{core}" / "cpufreq" / "scaling_cur_freq").strip() for core in cores]
-    known = [int(text) * 1000 for text in texts if text.isdigit()]
-    return sum(known) / len(known) if known and len(known) == len(texts) else None
-
-
 def _throttles(cpus: Path, cores: Sequence[int]) -> int | None:
     """Times the cores were throttled, and the package of the first one."""
     total = 0
     names = [f"cpu{core}/thermal_throttle/core_throttle_count" for core in cores]
     names += [f"cpu{core}/thermal_throttle/package_throttle_count" for core in cores[:1]]
     for name in names:
-        text = _text(f"{cpus}/{name}").strip()
+        text = read_short(f"{cpus}/{name}").strip()
         if not text.isdigit():
             return None
         total += int(text)
     return total if names else None
-
-
-def _text(path: Path | str) -> str:
-    """A short file of the kernel in one read: what stands behind the cores in /proc/stat is long and not needed."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return ""
-    try:
-        return os.read(descriptor, _READ_BYTES).decode(errors="replace")
-    except OSError:
-        return ""
-    finally:
-        os.close(descriptor)

@@ -22,9 +22,9 @@ def host_lock(
 ) -> Iterator[None]:
     """Hold the lock `name` of this user on this host.
 
-    Waits up to `timeout_s` seconds; `on_wait` is told once, with the holder's process id (None when
-    unknown), that there is something to wait for. `folder` is where the locks are, by default in the
-    system's temporary folder. Raises BusyError naming the holder, StorageError for an unsafe folder.
+    Waits up to `timeout_s` seconds; where there is something to wait for, `on_wait` is told once, with the process id
+    of the holder (None when it is not known). `folder` is where the locks are, by default in the system's temporary
+    folder. Raises BusyError naming the holder, StorageError for an unsafe folder.
     """
     place = lock_folder() if folder is None else folder
     descriptor = os.open(place / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

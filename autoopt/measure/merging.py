@@ -1,16 +1,17 @@
-"""What the processes of one trial gave as one Measurement, and what a reader should doubt about it."""
+"""One Measurement from all processes of a trial, with what a reader should doubt about it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from autoopt.core import stats
 from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.measurement import Measurement
+from autoopt.measure.host_load import Load
 from autoopt.measure.subject import Subject
 from autoopt.measure.timing import Turn
 
@@ -29,14 +30,18 @@ _CHECKED = ("precision", "threads", "streams")
 
 @dataclass(frozen=True)
 class Taken:
-    """What one process gave: the answer to `open`, its turns, those of which reference, and what disturbed it."""
+    """What one process gave, as plain data.
+
+    `opened` is the answer to "open"; `others` are the turns of the process `reference_worker` beside it; `contended`
+    says why the host was busy, "" where it was not; `load` is what else the target did; `joules` is per call, by turn.
+    """
 
     opened: Mapping[str, Any]
     turns: Sequence[Turn]
     others: Sequence[Turn] = ()
     reference_worker: str = ""
     contended: str = ""
-    load: Mapping[str, float] = field(default_factory=dict)
+    load: Load | None = None
     joules: tuple[float, ...] = ()
 
     @property
@@ -52,9 +57,9 @@ def merge(
     host: Host,
     reference_latency_s: float | None = None,
 ) -> Measurement:
-    """One Measurement of what the worker processes gave, and what was `effective` in the first of them.
+    """One Measurement from what the worker processes gave; `effective` are the settings that ran in the first of them.
 
-    Load and first call are the least of the processes (a busy host only ever adds), memory the most.
+    Of the seconds to load and of the first call the least counts (a busy host only adds), of the memory the most.
     """
     doubts = _said_once([doubt for item in taken for doubt in _doubts(item)])
     doubts += _unlike(subject.runtime, effective) + _apart([item.calls_s for item in taken])
@@ -104,12 +109,18 @@ def _doubts(item: Taken) -> list[str]:
         doubts.append(f"the call times spread widely: their interquartile range is {spread:.0%} of the median")
     if item.contended:
         doubts.append(item.contended)
-    for name, words in (("foreign", "other programs"), ("steal", "other guests of the hypervisor")):
-        if item.load.get(name, 0.0) > TAKEN_AWAY and words not in item.contended:
-            doubts.append(f"{words} took {item.load[name]:.0%} of the cores")
-    if item.load.get("throttles", 0.0) > 0:
-        doubts.append("the processor was slowed down because it was hot")
-    return doubts
+    return doubts if item.load is None else doubts + _disturbances(item.load, item.contended)
+
+
+def _disturbances(load: Load, contended: str) -> list[str]:
+    """A sentence for each thing that took the cores away or slowed them, unless `contended` says it already."""
+    shares = ((load.foreign_share, "other programs"), (load.steal_share, "other guests of the hypervisor"))
+    found = [
+        f"{words} took {share:.0%} of the cores"
+        for share, words in shares
+        if share is not None and share > TAKEN_AWAY and words not in contended
+    ]
+    return [*found, "the processor was slowed down because it was hot"] if (load.throttles or 0) > 0 else found
 
 
 def _unlike(asked: Mapping[str, Scalar], effective: Mapping[str, Scalar]) -> list[str]:

@@ -1,4 +1,4 @@
-"""How far measurements of one thing differ on a host: what its A/A test found, kept per host fingerprint."""
+"""The noise of a host: how far measurements of one and the same model differ there, kept per host fingerprint."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ SCHEMA = 1
 class Noise:
     """The outcome of an A/A test with so many fresh `processes` of one model.
 
-    `sigma` is the standard deviation of log latency between processes, beyond what their own samples explain; `floor`
-    the fraction by which two trials must differ to be told apart; `estimators` the root-mean-square of the false
-    difference by each of several estimators; `quantile` the one that was chosen by it.
+    `sigma` is the standard deviation of log latency between processes, beyond what their own samples explain. Two
+    trials must differ by the fraction `floor` to be told apart. `estimators` are the root-mean-square false
+    differences of some estimators, by name; `quantile` is that of the best one.
     """
 
     sigma: float
@@ -61,7 +61,10 @@ def keep_noise(home: Path, host: Host, noise: Noise) -> None:
 
 
 def calibration(home: Path, host: Host) -> dict[str, Any]:
-    """What is kept of `host` as a study card holds it: `sigma`, `peaks` by number of threads. Raises StorageError."""
+    """What is kept of `host`, as a study card holds it: `sigma`, `quantile`, `peaks` by number of threads.
+
+    Raises StorageError.
+    """
     noise, peaks = load_noise(home, host), kept_peaks(home, host)
     found: dict[str, Any] = {} if noise is None else {"sigma": noise.sigma, "quantile": noise.quantile}
     return {**found, "peaks": {str(item.threads): asdict(item) for item in peaks}} if peaks else found

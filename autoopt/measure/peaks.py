@@ -1,61 +1,56 @@
-"""What this host does at best, measured: arithmetic by precision and memory bandwidth, kept per host.
+"""The best that a host can do, measured: arithmetic by precision and memory bandwidth, kept in a file per host.
 
-It is the roof under which a model's latency is judged, see `macs.py`.
+It is the roof under which the latency of a model is judged: see `inference/roofline.py`.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from autoopt.core.configuration import canonical_json
 from autoopt.core.host import Host
-from autoopt.core.process import Child
 from autoopt.core.store import write_atomic
 from autoopt.errors import StorageError
 from autoopt.inference.roofline import OPS_PER_MAC, Peaks
 from autoopt.inference.runtimes.openvino import precisions
-from autoopt.measure.host import current_host, usable_memory_bytes
-from autoopt.measure.launcher import LOCK, LOCK_WAIT_S, THREAD_VARIABLES
-from autoopt.measure.lock import host_lock
+from autoopt.measure.target import LONGEST_WAIT_S, Target
 
 SCHEMA = 1
 CHILD = "autoopt.measure.peaks_process"
 STAGE = "peaks"
 TIMEOUT_S = 120.0
 """For the first import from a slow disk; on a warm one it is a matter of five seconds."""
-ROUNDS = 3
-ROUND_S = 0.15
-"""Seconds of one turn; what is tried takes turns, so that a busy moment of the host does not hit one alone."""
-BEYOND_CACHE = 4
-"""An array that is copied is so many times larger than the last-level cache."""
-LEAST_ARRAY_BYTES, MOST_ARRAY_BYTES = 64 << 20, 512 << 20
-LEAST_MEMORY_PART = 8
-"""An array takes no more than this part of the memory."""
-CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
-_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
-def measure_peaks(threads: int, *, wait_s: float = LOCK_WAIT_S) -> Peaks:
-    """The peaks of this host with so many threads, in a fresh process; a few seconds.
+def measure_peaks(
+    target: Target,
+    threads: int,
+    *,
+    tried: Sequence[str] | None = None,
+    rounds: int = 3,
+    round_s: float = 0.15,
+    memory_part: int = 8,
+    wait_s: float = LONGEST_WAIT_S,
+) -> Peaks:
+    """The peaks of `target` with so many threads, in a fresh process; a few seconds.
 
-    Nothing else is measured meanwhile: waits up to `wait_s` for that. Raises TrialError or BusyError.
+    `tried` are the precisions of float arithmetic, by default those that the target has kernels for. Each gets `rounds`
+    turns of `round_s` seconds, so that a busy moment does not slow one alone. An array that is copied takes at most the
+    `memory_part`-th part of the memory. Nothing else is measured meanwhile: waits up to `wait_s` for that. Raises
+    TrialError or BusyError.
     """
-    job = {
+    request = {
         "threads": threads,
-        "precisions": [*precisions(current_host()), "i8"],
-        "array_bytes": array_bytes(last_level_bytes(CACHES), usable_memory_bytes()),
-        "rounds": ROUNDS,
-        "round_s": ROUND_S,
+        "precisions": [*(precisions(target.host) if tried is None else tried), "i8"],
+        "memory_part": memory_part,
+        "rounds": rounds,
+        "round_s": round_s,
     }
-    with (
-        host_lock(LOCK, timeout_s=wait_s),
-        Child(CHILD, environment=dict.fromkeys(THREAD_VARIABLES, str(threads))) as child,
-    ):
-        reply = child.call(job, stage=STAGE, timeout_s=TIMEOUT_S)
+    with target.exclusive(wait_s=wait_s), target.worker(CHILD, threads=threads) as child:
+        reply = child.call("peaks", request, stage=STAGE, timeout_s=TIMEOUT_S)
     ops = {name: OPS_PER_MAC * macs for name, macs in reply["macs_per_s"].items()}
     return Peaks(
         f32_flops_per_s=ops["f32"],
@@ -90,21 +85,6 @@ def keep_peaks(home: Path, host: Host, peaks: Peaks) -> None:
     others = [item for item in _kept(path) if item.threads != peaks.threads]
     kept = sorted([*others, peaks], key=lambda item: item.threads)
     write_atomic(path, canonical_json({"schema": SCHEMA, "peaks": [asdict(item) for item in kept]}).encode())
-
-
-def last_level_bytes(caches: Path) -> int | None:
-    """The size of the last-level cache, from where the kernel lists the caches of a core; None where it does not."""
-    texts = [path.read_text().strip() for path in caches.glob("index*/size")]
-    sizes = [
-        int(match[1]) * _UNITS.get(match[2], 1) for text in texts if (match := re.fullmatch(r"(\d+)([KMG]?)", text))
-    ]
-    return max(sizes, default=None)
-
-
-def array_bytes(cache_bytes: int | None, memory_bytes: int) -> int:
-    """How large an array that is copied must be to leave the cache, and may be to fit in the memory (0: unknown)."""
-    wanted = max(LEAST_ARRAY_BYTES, min(MOST_ARRAY_BYTES, BEYOND_CACHE * (cache_bytes or 0)))
-    return min(wanted, memory_bytes // LEAST_MEMORY_PART) if memory_bytes else wanted
 
 
 def _kept(path: Path) -> Sequence[Peaks]:

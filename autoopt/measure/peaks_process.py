@@ -1,27 +1,36 @@
-"""The child that drives the host to its peak: chains of convolutions in OpenVINO, and copies of large arrays.
+"""The child process that drives a host to its peak: chains of convolutions in OpenVINO, and copies of large arrays.
 
-Its one job: `peaks`, with the `precisions` to try, the `threads`, and the plan of the turns. What it tries takes turns,
-and of all calls the fastest counts, because a busy host only ever adds.
+Its one request is `peaks`, which peaks.py writes. What it tries takes turns, and of all calls the fastest counts: a
+busy host only ever adds.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from autoopt.core.process import serve
+from autoopt.core.short_file import read_short
 from autoopt.inference.runtimes.layers import precision_of
+from autoopt.measure.host import usable_memory_bytes
 from autoopt.measure.host_load import between, snapshot
 
 CHANNELS, KERNEL, DEPTH = 256, 3, 2
 SIDES = (7, 28)
 """Small images make calls so short that a busy host does not interrupt all of them, large ones feed fast cores."""
+BEYOND_CACHE = 4
+"""An array that is copied is so many times larger than the last-level cache."""
+LEAST_ARRAY_BYTES, MOST_ARRAY_BYTES = 64 << 20, 512 << 20
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _ACTIVATION_RANGE = 2.0
 _WEIGHT_RANGE = 0.1
 _COPIES = 2  # a copied byte is read and written
@@ -33,21 +42,22 @@ _Trial = tuple[str, int]
 _Call = Callable[[], object]
 
 
-def peaks(job: Mapping[str, Any]) -> dict[str, Any]:
+def peaks(request: Mapping[str, Any]) -> dict[str, Any]:
     """Multiply-accumulates per second by precision (only where a kernel of it ran), and bytes per second."""
-    threads, array_bytes = int(job["threads"]), int(job["array_bytes"])
+    threads = int(request["threads"])
+    copied_bytes = array_bytes(last_level_bytes(CACHES), usable_memory_bytes(), int(request["memory_part"]))
     timed: dict[_Trial, _Call] = {}
-    for precision, side in itertools.product(job["precisions"], SIDES):
+    for precision, side in itertools.product(request["precisions"], SIDES):
         call = _convolutions(precision, side, threads)
         if call is not None:
             timed[precision, side] = call
     own = [os.getpid()]
     with ThreadPoolExecutor(threads) as pool:
-        timed[_COPY] = _copies(array_bytes, threads, pool)
+        timed[_COPY] = _copies(copied_bytes, threads, pool)
         before = snapshot(own)
-        best = fastest(timed, job["rounds"], job["round_s"])
+        best = fastest(timed, request["rounds"], request["round_s"])
         load = between(before, snapshot(own))
-    bytes_per_s = _COPIES * array_bytes / best.pop(_COPY)
+    bytes_per_s = _COPIES * copied_bytes / best.pop(_COPY)
     macs_per_s: dict[str, float] = {}
     for (precision, side), seconds in best.items():
         attained = threads * DEPTH * (CHANNELS * KERNEL * side) ** 2 / seconds
@@ -65,6 +75,21 @@ def fastest(timed: Mapping[_Trial, _Call], rounds: int, round_s: float) -> dict[
                 call()
                 best[name] = min(best[name], time.perf_counter() - began)
     return best
+
+
+def last_level_bytes(caches: Path) -> int | None:
+    """The size of the last-level cache; `caches` is where the kernel lists those of a core. None where it does not."""
+    texts = [read_short(path).strip() for path in caches.glob("index*/size")]
+    sizes = [
+        int(match[1]) * _UNITS.get(match[2], 1) for text in texts if (match := re.fullmatch(r"(\d+)([KMG]?)", text))
+    ]
+    return max(sizes, default=None)
+
+
+def array_bytes(cache_bytes: int | None, memory_bytes: int, memory_part: int) -> int:
+    """The size of an array that is copied: larger than the cache, and at most a part of the memory (0: not known)."""
+    wanted = max(LEAST_ARRAY_BYTES, min(MOST_ARRAY_BYTES, BEYOND_CACHE * (cache_bytes or 0)))
+    return min(wanted, memory_bytes // memory_part) if memory_bytes else wanted
 
 
 def _convolutions(precision: str, side: int, threads: int) -> _Call | None:
@@ -131,4 +156,4 @@ def _copies(array_bytes: int, threads: int, pool: ThreadPoolExecutor) -> _Call:
 
 
 if __name__ == "__main__":
-    serve(peaks)
+    serve({"peaks": peaks})

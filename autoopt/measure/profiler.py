@@ -1,4 +1,4 @@
-"""The child that profiles: numpy and one runtime. It opens an artifact once, then answers one round after the other."""
+"""The child process that profiles: numpy and one runtime. It opens an artifact once, then does round after round."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from autoopt.core.configuration import Scalar
-from autoopt.core.process import serve
+from autoopt.core.process import Handler, serve
 from autoopt.inference.pipeline import Pipeline
 from autoopt.inference.runtimes import runtime
 from autoopt.inference.runtimes.base import Session
@@ -20,27 +20,27 @@ WARMUP_CALLS = 3
 
 
 class Profiler:
-    """What this process has open. Each job is a mapping with the keys that profiling.py writes."""
+    """What this process has open, and what it does with it: profiling.py and subject.py write the requests."""
 
     def __init__(self) -> None:
         self._session: Session
         self._tile: np.ndarray
 
-    def __call__(self, job: dict[str, Any]) -> Mapping[str, Any]:
-        """Do one job. Raises Unsupported, Numeric or BadData."""
-        return {"open": self._open, "round": self._round}[job["do"]](job)
+    def handlers(self) -> dict[str, Handler]:
+        """The table of its requests. They raise Unsupported, Numeric or BadData."""
+        return {"open": self._open, "round": self._round}
 
-    def _open(self, job: Mapping[str, Any]) -> dict[str, Any]:
-        pipeline = Pipeline.from_json(job["pipeline"])
-        self._tile = first_tile(pipeline, Path(job["cases"]))
-        settings: dict[str, Scalar] = dict(job["runtime"])
-        self._session = runtime(str(settings.pop("name"))).open(Path(job["artifact"]), settings)
+    def _open(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        pipeline = Pipeline.from_json(request["pipeline"])
+        self._tile = first_tile(pipeline, Path(request["cases"]))
+        settings: dict[str, Scalar] = dict(request["runtime"])
+        self._session = runtime(str(settings.pop("name"))).open(Path(request["artifact"]), settings)
         check_outputs(pipeline, self._tile, self._session.run(self._tile))
         return {"call_s": min(self._timed() for _ in range(WARMUP_CALLS))}
 
-    def _round(self, job: Mapping[str, Any]) -> dict[str, Any]:
+    def _round(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Plain calls, then as many profiled ones."""
-        calls = int(job["calls"])
+        calls = int(request["calls"])
         self._timed()  # the other model ran meanwhile: the caches are cold
         calls_s = [self._timed() for _ in range(calls)]
         layers = self._session.profile(self._tile, calls)
@@ -53,4 +53,4 @@ class Profiler:
 
 
 if __name__ == "__main__":
-    serve(Profiler())
+    serve(Profiler().handlers())

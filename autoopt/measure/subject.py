@@ -1,4 +1,4 @@
-"""What is measured, and the job that opens it in a worker."""
+"""What is measured, and the requests that open it in a worker."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from autoopt.core.configuration import RuntimeSettings
 from autoopt.core.store import Artifact
 from autoopt.inference.pipeline import Pipeline
+from autoopt.measure.target import Target
 from autoopt.measure.timing import Plan
 from autoopt.workloads.contract import Latency
 
@@ -26,16 +27,15 @@ class Subject:
     cases: Artifact
     latency: Latency = "call"
 
-    def profiling(self) -> dict[str, Any]:
-        """The job that opens it in a profiler, for its first tile."""
+    def profiling(self, target: Target) -> dict[str, Any]:
+        """The request that opens it in a profiler on `target`, which gets its files; raises Crash as `Target.put`."""
         return {
-            "do": "open",
-            "artifact": str(self.artifact.path),
+            "artifact": target.put(self.artifact),
             "runtime": dict(self.runtime),
             "pipeline": self.pipeline.to_json(),
-            "cases": str(self.cases.path),
+            "cases": target.put(self.cases),
         }
 
-    def opening(self, plan: Plan) -> dict[str, Any]:
-        """The job that opens it in a worker."""
-        return {**self.profiling(), "latency": self.latency, "plan": plan.to_json()}
+    def opening(self, target: Target, plan: Plan) -> dict[str, Any]:
+        """The request that opens it in a worker on `target`, likewise."""
+        return {**self.profiling(target), "latency": self.latency, "plan": plan.to_json()}

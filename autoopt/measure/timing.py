@@ -1,6 +1,6 @@
-"""The timing protocol inside one process: settle, then turns of a few calls. The clocks are arguments.
+"""The timing protocol inside one process: warm up until the calls are steady, then turns of a few calls.
 
-Who takes a turn when is decided by the parent (turns.py); a measurement is several fresh processes (launcher.py).
+The parent decides on the order of turns (turns.py); a measurement is several fresh processes (measuring.py).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from autoopt.core import stats
 
 LONG_TURN = 8.0
-"""How many times longer than planned dropping calls, or timing the least number of them, may take."""
+"""A turn of a slow model may take so many times as long as planned; then fewer calls are dropped and timed."""
 
 Clock = Callable[[], float]
 
@@ -27,10 +27,11 @@ class Plan:
     `dropped_calls`, then times calls for `turn_s`, at least `turn_min_calls`, at most `turn_max_calls`; of a model so
     slow that dropping or the least number would take longer than `LONG_TURN` times `turn_s`, fewer, down to one timed
     call. In every process the candidate and the reference take turns, in random order, for `rounds` rounds; then on
-    until the error of their ratio is below `narrow` (a fraction), at most `most_rounds`; `clear_rounds` where nothing
-    hangs on the ratio; after `max_s` it stays at `least_rounds`. A trial is `processes` fresh processes,
-    `most_processes` while it is not clear on which side of the front it lies, and `noise_processes` where the
-    reference itself is the candidate: they tell how processes differ. Ratios are those of the `quantile` of the calls.
+    until the error of their ratio is below `narrow` (a fraction), at most `most_rounds`; only `clear_rounds` where
+    nothing depends on the ratio; after `max_s` seconds no more than `least_rounds`. A trial is `processes` fresh
+    processes; up to `most_processes` while it is not clear on which side of the front it lies; `noise_processes` where
+    the reference itself is the candidate, which shows how processes of one model differ. Ratios are those of the
+    `quantile` of the calls.
     """
 
     processes: int = 2
@@ -94,7 +95,7 @@ class Turn:
 
 
 def settle(call: Callable[[], object], plan: Plan, clocks: Clocks | None = None) -> tuple[tuple[float, ...], bool]:
-    """Seconds of the warm-up calls, at least one, and whether they became steady."""
+    """The seconds of each warm-up call, at least one, and whether they became steady."""
     clocks = clocks or Clocks()
     warmups: list[float] = []
     spent = 0.0
@@ -107,10 +108,10 @@ def settle(call: Callable[[], object], plan: Plan, clocks: Clocks | None = None)
 
 
 def take_turn(call: Callable[[], object], plan: Plan, call_s: float, clocks: Clocks | None = None) -> Turn:
-    """One turn of `call`, which takes about `call_s`. CPU-seconds are the whole process's in the counted calls."""
+    """One turn of `call`, which takes about `call_s`. The CPU-seconds are those of all threads in the counted calls."""
     clocks = clocks or Clocks()
     most = int(LONG_TURN * plan.turn_s / max(call_s, 1e-9))
-    # They find caches that another process filled; a call of half a second does not mind.
+    # The first calls find caches that another process filled, which matters little to a call of half a second.
     dropped = [_timed(call, clocks) for _ in range(min(plan.dropped_calls, most))]
     least = max(1, min(plan.turn_min_calls, most))
     calls: list[float] = []

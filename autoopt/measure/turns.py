@@ -1,6 +1,6 @@
-"""Who takes a turn when: candidates and the reference side by side, in random order, until the ratio is known.
+"""The order of turns: candidates and the reference take turns at random until the ratio of their latencies is known.
 
-Pure of processes and clocks: a player is whatever can take a turn, such as a worker process or a simulation.
+Nothing here knows of processes: a player is anything that can take a turn, in tests a simulated one.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from autoopt.core import stats
 from autoopt.measure.timing import Plan, Turn
 
 Clear = Callable[[stats.LogRatio], bool]
-"""Whether a ratio to the reference, as far as it is known, is known well enough whatever its error."""
+"""Says of a ratio to the reference, with its error, that knowing it better would change nothing."""
 
 
 def never(ratio: stats.LogRatio) -> bool:
-    """No ratio is."""
+    """Never stop early."""
     return False
 
 
@@ -40,10 +40,10 @@ def play(
     clear: Clear = never,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[list[Turn]]:
-    """The turns of each player, one a round, the first player being the reference of the others.
+    """The turns of each player, one in each round; the first player is the reference.
 
-    It ends when the ratio of every other player to the reference is known to `plan.narrow`, at the earliest after
-    `plan.rounds` rounds, or is `clear` after `plan.clear_rounds`, or at a limit of the plan.
+    After `plan.rounds` rounds it ends when the error of the ratio of every other player to the reference is at most
+    `plan.narrow`; after `plan.clear_rounds` when every ratio is `clear`; at last at a limit of the plan.
     """
     began = clock()
     taken: list[list[Turn]] = [[] for _ in players]
@@ -69,7 +69,7 @@ def _enough(taken: Sequence[Sequence[Turn]], rounds: int, elapsed_s: float, plan
 
 
 def ratio_of(turns: Sequence[Turn], others: Sequence[Turn], q: float) -> stats.LogRatio:
-    """The log ratio of two players of one process each; its error is infinite for a single round."""
+    """The log ratio of the latencies of two players of one process each; its error is infinite for a single round."""
     calls, reference = [turn.calls_s for turn in turns], [turn.calls_s for turn in others]
     ratio = stats.paired_ratio([calls], [reference], q=q, resamples=100)
     return ratio if len(turns) > 1 else replace(ratio, error=math.inf)

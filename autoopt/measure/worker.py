@@ -1,8 +1,8 @@
-"""The child that measures: numpy, one runtime and the inference pipeline, nothing else.
+"""The child process that measures: numpy, one runtime and the inference pipeline, nothing else.
 
-Its jobs: `import` the runtime's library, `open` the artifact (load, first call, warm-up of what is timed: a network
-call, an image of one tile or a whole case), take a `turn`, `predict` cases as arrays in a folder, and `end`, saying
-what really ran.
+Its requests: `import` the runtime's library; `open` the artifact (load, first call, warm-up of what is timed: a network
+call, an image of one tile or a whole case); take a `turn`; `predict` cases, as arrays in a folder; `end`, with the
+settings that really ran.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import numpy as np
 
 from autoopt.core import stats
 from autoopt.core.configuration import Scalar
-from autoopt.core.process import serve
+from autoopt.core.process import Handler, serve
+from autoopt.core.short_file import read_short
 from autoopt.errors import BadData, Numeric, TrialError
 from autoopt.inference.pipeline import Pipeline, predict
 from autoopt.inference.runtimes import runtime
@@ -32,7 +33,7 @@ from autoopt.measure.timing import Plan, settle, take_turn
 
 
 class Worker:
-    """What this process has open. Each job is a mapping with the keys that launcher.py writes."""
+    """What this process has open, and what it does with it: workers.py and subject.py write the requests."""
 
     def __init__(self) -> None:
         self._pipeline: Pipeline
@@ -41,38 +42,37 @@ class Worker:
         self._timed: Callable[[], object]
         self._call_s: float
 
-    def __call__(self, job: dict[str, Any]) -> Mapping[str, Any]:
-        """Do one job. Raises Unsupported, Numeric or BadData."""
-        jobs = {
+    def handlers(self) -> dict[str, Handler]:
+        """The table of its requests. They raise Unsupported, Numeric or BadData."""
+        return {
             "import": self._import,
             "open": self._open,
             "turn": self._turn,
             "predict": self._predict,
             "end": self._end,
         }
-        return jobs[job["do"]](job)
 
-    def _import(self, job: Mapping[str, Any]) -> dict[str, Any]:
-        library = runtime(job["runtime"]).DISTRIBUTION
+    def _import(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        library = runtime(request["runtime"]).DISTRIBUTION
         if library is not None:
             with contextlib.suppress(ImportError):  # `open` says in its own words what is missing
                 importlib.import_module(library)
         return {}
 
-    def _open(self, job: Mapping[str, Any]) -> dict[str, Any]:
-        self._pipeline, self._cases = Pipeline.from_json(job["pipeline"]), Path(job["cases"])
+    def _open(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self._pipeline, self._cases = Pipeline.from_json(request["pipeline"]), Path(request["cases"])
         tile = first_tile(self._pipeline, self._cases)
-        settings: dict[str, Scalar] = dict(job["runtime"])
+        settings: dict[str, Scalar] = dict(request["runtime"])
         executes = runtime(str(settings.pop("name")))
         began = time.perf_counter()
-        self._session = executes.open(Path(job["artifact"]), settings)
+        self._session = executes.open(Path(request["artifact"]), settings)
         loaded = time.perf_counter()
         outputs = self._session.run(tile)
         first_call_s = time.perf_counter() - loaded
         check_outputs(self._pipeline, tile, outputs)
         timed = {"call": lambda: lambda: self._session.run(tile), "tile": self._tile_call, "case": self._case_call}
-        self._timed = timed[job["latency"]]()
-        warmups_s, steady = settle(self._timed, Plan.from_json(job["plan"]))
+        self._timed = timed[request["latency"]]()
+        warmups_s, steady = settle(self._timed, Plan.from_json(request["plan"]))
         self._call_s = stats.quantile(warmups_s[-Plan.window :], 0.25)
         return {
             "load_s": loaded - began,
@@ -82,15 +82,15 @@ class Worker:
             "peak_rss_bytes": peak_rss_bytes(),
         }
 
-    def _turn(self, job: Mapping[str, Any]) -> dict[str, Any]:
-        return take_turn(self._timed, Plan.from_json(job["plan"]), self._call_s).to_json()
+    def _turn(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return take_turn(self._timed, Plan.from_json(request["plan"]), self._call_s).to_json()
 
-    def _predict(self, job: Mapping[str, Any]) -> dict[str, Any]:
-        for index in job["cases"]:
-            np.save(Path(job["folder"]) / array_name(index), self._predicted(index), allow_pickle=False)
+    def _predict(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        for index in request["cases"]:
+            np.save(Path(request["folder"]) / array_name(index), self._predicted(index), allow_pickle=False)
         return {}
 
-    def _end(self, job: Mapping[str, Any]) -> dict[str, Any]:
+    def _end(self, request: Mapping[str, Any]) -> dict[str, Any]:
         effective = self._session.effective()
         self._session.close()
         return {"effective": effective}
@@ -144,15 +144,13 @@ def first_tile(pipeline: Pipeline, cases: Path) -> np.ndarray:
 
 
 def peak_rss_bytes() -> int:
-    """The most physical memory this process ever held."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        match = re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(), flags=re.MULTILINE)
-        if match:
-            return int(match.group(1)) * 1024
+    """The most physical memory that this process ever held."""
+    match = re.search(r"^VmHWM:\s*(\d+) kB", read_short("/proc/self/status"), flags=re.MULTILINE)
+    if match:
+        return int(match.group(1)) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 if __name__ == "__main__":
-    serve(Worker())
+    serve(Worker().handlers())

@@ -146,10 +146,10 @@ class _Trainer:
     def __init__(self, workload: Workload, seed: int, started: float, limit_s: float) -> None:
         import torch
 
-        from autoopt.measure.host import current_host
+        from autoopt.measure.target import LocalTarget
 
         self.workload, self.started, self.limit_s = workload, started, limit_s
-        self.bf16 = trains_bf16(current_host())
+        self.bf16 = trains_bf16(LocalTarget().host)
         self.random = np.random.default_rng(seed)
         recipe = workload.recipe
         cases = (*workload.splits.train, *workload.splits.calibration)

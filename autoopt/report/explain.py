@@ -9,11 +9,12 @@ from pathlib import Path
 from autoopt.compress.chain import Stages, make
 from autoopt.compress.maker import Maker
 from autoopt.core.configuration import Scalar
+from autoopt.core.process import USUAL_TIMEOUT_S
 from autoopt.core.records import TrialRecord
 from autoopt.core.store import KIND
 from autoopt.errors import BadData, DataError, UsageError
 from autoopt.measure.pack import pack_cases
-from autoopt.measure.profiling import profile_all
+from autoopt.measure.profiling import ProfilePlan, profile_all
 from autoopt.measure.subject import Subject
 from autoopt.report.diagnosis import explained
 from autoopt.report.explanation import Explanation, Side
@@ -30,12 +31,14 @@ def explain_trial(
     study: str | None = None,
     home: Path = Path("mlruns"),
     storage: str | None = None,
-    timeout_s: float = 300.0,
+    timeout_s: float = USUAL_TIMEOUT_S,
+    plan: ProfilePlan | None = None,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> Explanation:
     """Profile a stored trial, and the trial `against` it, on this host; say why the one is faster or slower.
 
-    Without `against` its `float_counterpart` is taken, if there is one. Nothing is added to the study.
+    Without `against` its `float_counterpart` is taken, if there is one. Nothing is added to the study. `plan` says how
+    long to profile.
     Raises UsageError when a trial was never measured, or workload, weights or data are not what they were.
     """
     result, record = find_trial(trial, study, home, storage)
@@ -54,7 +57,7 @@ def explain_trial(
     prepared = prepare_as_before(result.card, home)
     subjects = _subjects(records, prepared, on_stage)
     on_stage("profile")
-    profiles = profile_all(subjects, timeout_s=timeout_s)
+    profiles = profile_all(subjects, prepared.target, plan=plan, timeout_s=timeout_s)
     sides = [Side(item, profile, result.card.latency) for item, profile in zip(records, profiles, strict=True)]
     notes = _notes(result, prepared, subjects)
     return explained(result, sides[0], sides[1] if len(sides) > 1 else None, notes)
@@ -130,7 +133,7 @@ def _subjects(records: list[TrialRecord], prepared: Prepared, on_stage: Callable
                 prepared.store.verify(artifact)
             else:
                 maker = maker or held.enter_context(
-                    Maker(prepared.workload, prepared.weights, prepared.store, prepared.host)
+                    Maker(prepared.workload, prepared.weights, prepared.store, prepared.builder, target=prepared.target)
                 )
                 artifact = make(record.configuration, maker, pipeline, Stages(on_stage))[-1]
             settings = record.configuration.runtime

@@ -32,7 +32,7 @@ def rank_layers(prepared: Prepared, *, on_stage: Callable[[str], None] = lambda 
     """
     settings = quantize.canonical({"scheme": "int8"}, {"name": BASELINE}, prepared.host)
     assert settings is not None
-    with Maker(prepared.workload, prepared.weights, prepared.store, prepared.host) as maker:
+    with Maker(prepared.workload, prepared.weights, prepared.store, prepared.builder, target=prepared.target) as maker:
         on_stage("load")
         maker.check()
         try:

@@ -14,7 +14,7 @@ from autoopt.core.measurement import Measurement
 from autoopt.core.records import Status, TrialRecord
 from autoopt.core.scores import Quality
 from autoopt.errors import NoStudy, TrialError, UsageError
-from autoopt.measure.lock import host_lock
+from autoopt.measure.target import LocalTarget, Target
 from autoopt.measure.timing import Plan
 from autoopt.study.limits import unknown_of
 from autoopt.study.plan import seconds_left
@@ -112,18 +112,20 @@ def search(
     listener: Listener = silent,
     rules: Rules = USUAL,
     runner: Runner | None = None,
+    target: Target | None = None,
 ) -> SearchResult:
     """Run the search that `request` describes, or continue it, and return what the study knows.
 
     Every trial is in the study storage and in all `sinks` when this returns. Trials are run by `evaluate`, each
-    measured as long as `plan` says, in processes of this host, unless a `runner` is given. Raises UsageError for bad
-    input and BusyError when another process searches the same study.
+    measured as long as `plan` says on `target`, by default this host, unless a `runner` is given. Raises UsageError for
+    bad input and BusyError when another process searches the same study.
     """
     began = clock()
     with ExitStack() as held:
-        runner = held.enter_context(runner or LocalRunner(evaluate, plan))
-        prepared = prepare(request)
-        held.enter_context(host_lock(f"study-{digest([prepared.storage_url, prepared.card.name])[:16]}", timeout_s=0))
+        runner = held.enter_context(runner or LocalRunner(LocalTarget().host, evaluate, plan))
+        prepared = prepare(request, target)
+        lock = f"study-{digest([prepared.storage_url, prepared.card.name])[:16]}"
+        held.enter_context(prepared.target.exclusive(lock, wait_s=0))
         before = _study_so_far(prepared)
         _check_guards(before, prepared.card.limits)
         loop = Loop(

@@ -68,7 +68,7 @@ class Plan:
 
 def timed_call_s(prepared: Prepared) -> float:
     """Seconds that a call of the network takes in PyTorch on this host, timed in the maker process."""
-    with Maker(prepared.workload, prepared.weights, prepared.store, prepared.host) as maker:
+    with Maker(prepared.workload, prepared.weights, prepared.store, prepared.builder, target=prepared.target) as maker:
         return maker.call_s() or DEFAULT_CALL_S
 
 

@@ -13,8 +13,8 @@ from autoopt.core.configuration import Scalar, digest
 from autoopt.core.host import Host
 from autoopt.core.store import Store, writable_folder
 from autoopt.errors import DataError, SpaceError, StorageError, UsageError, WeightsError
-from autoopt.measure.host import current_host
 from autoopt.measure.noise import calibration
+from autoopt.measure.target import LocalTarget, Target
 from autoopt.nets.weights import find_weights, weights_digest
 from autoopt.study.limits import GUARDS, SUBGROUP, is_guard
 from autoopt.study.numbers import objectives
@@ -30,23 +30,32 @@ LEAST_FREE_BYTES = 500_000_000
 
 @dataclass(frozen=True)
 class Prepared:
-    """A request and everything that it names, loaded: what a search, a plan and a replay begin with."""
+    """A request and everything that it names, loaded: what a search, a plan and a replay begin with.
+
+    `builder` is the host that makes artifacts, `target` the machine that measures them.
+    """
 
     request: SearchRequest
     workload: Workload
     weights: Path
-    host: Host
+    builder: Host
+    target: Target
     space: Space
     card: StudyCard
     store: Store
     storage_url: str
 
+    @property
+    def host(self) -> Host:
+        """The host that measures."""
+        return self.target.host
 
-def prepare(request: SearchRequest) -> Prepared:
-    """Check the request and load what it names.
 
-    Raises UsageError (or a subclass) with everything that is wrong with the values, then with the workload, the
-    weights and the space.
+def prepare(request: SearchRequest, target: Target | None = None) -> Prepared:
+    """Check the request and load what it names, to make artifacts on this host and measure them on `target`.
+
+    Without a `target` this host measures too. Raises UsageError (or a subclass) with everything that is wrong with the
+    values, then with the workload, the weights and the space.
     """
     problems = argument_problems(request)
     if problems:
@@ -58,7 +67,8 @@ def prepare(request: SearchRequest) -> Prepared:
             f"at least {LEAST_FREE_BYTES / 1e6:.0f} MB must be free on the disk of {home}, {free / 1e6:.0f} MB are: "
             "free some space, or choose another folder with --home"
         )
-    host = current_host()
+    builder, target = LocalTarget().host, target or LocalTarget()
+    host = target.host
     name = request.space or (request.workload if request.workload in shipped_spaces() else "default")
     try:
         workload = load_workload(request.workload, request.data, home, request.options)
@@ -68,7 +78,8 @@ def prepare(request: SearchRequest) -> Prepared:
     space = load_space(name, host, workload)
     weights = _weights(request, workload)
     card = _card(request, workload, weights, space, host)
-    return Prepared(request, workload, weights, host, space, card, Store(home / "store"), request.storage_url)
+    store = Store(home / "store")
+    return Prepared(request, workload, weights, builder, target, space, card, store, request.storage_url)
 
 
 def argument_problems(request: SearchRequest) -> list[str]:

@@ -1,4 +1,4 @@
-"""What runs trials for a search: the loop says which, a runner says what came out of them."""
+"""Running the trials of a search: the loop says which, a runner says what came out of them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Protocol, Self
 from autoopt.compress.chain import Stages
 from autoopt.compress.maker import warm_child
 from autoopt.core.configuration import Configuration
+from autoopt.core.host import Host
 from autoopt.core.measurement import Measurement
 from autoopt.core.process import Child
 from autoopt.core.records import TrialRecord
 from autoopt.core.scores import Quality
 from autoopt.core.store import Artifact
-from autoopt.measure.host import current_host
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.timing import Plan
 from autoopt.study.prepare import Prepared
@@ -104,12 +104,14 @@ class Runner(Protocol):
 
 
 class LocalRunner:
-    """Runs trials in processes of this host: see `Runner`.
+    """Runs trials: artifacts are made in a process of this host, and measured on the target of the prepared request.
 
-    `evaluate` is the trial, one page; `plan` says how long each is measured, None for the usual.
+    `builder` is what this host is; `evaluate` is the trial, one page; `plan` says how long each trial is measured, None
+    for the usual. See `Runner`.
     """
 
-    def __init__(self, evaluate: Evaluate = evaluate, plan: Plan | None = None) -> None:
+    def __init__(self, builder: Host, evaluate: Evaluate = evaluate, plan: Plan | None = None) -> None:
+        self._builder = builder
         self._evaluate = evaluate
         self._plan = plan or Plan()
         self._held = ExitStack()
@@ -120,7 +122,7 @@ class LocalRunner:
 
     def __enter__(self) -> Self:
         # It imports torch, which takes seconds, while demo data are drawn and files are checked.
-        self._child = self._held.enter_context(warm_child(current_host()))
+        self._child = self._held.enter_context(warm_child(self._builder))
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -128,6 +130,7 @@ class LocalRunner:
 
     def open(self, prepared: Prepared, before: StudyResult, on_stage: OnStage) -> None:
         """See `Runner`."""
+        prepared.store.remove_left_behind()
         quantile = before.quantile or prepared.card.calibration.get("quantile", self._plan.quantile)
         self._prepared, self._stages = prepared, Stages(on_stage)
         opening = open_bench(

@@ -18,6 +18,7 @@ from autoopt.core.store import Store
 from autoopt.errors import StorageError, Timeout, Unsupported, WeightsError, WorkloadError
 from autoopt.inference.formats import caller
 from autoopt.inference.formats.base import Source
+from autoopt.measure.target import LocalTarget
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.loading import load_workload
 from tests import tiny
@@ -181,6 +182,15 @@ def test_a_failure_is_remembered(maker: Maker) -> None:
     assert (first.value.stage, second.value.stage) == ("quantize", "quantize")
     assert "Traceback" in second.value.log_tail
     assert dict(maker.made) == made
+
+
+def test_layers_are_ranked_where_they_are_measured(home: Path, workload: Workload, weights: Path) -> None:
+    """The ranking times layers in the maker process: for a target that is another host it is refused, not mistaken."""
+    other = LocalTarget(replace(HOST, cpu="another cpu"), locks=home)
+    with Maker(workload, weights, Store(home / "store"), HOST, target=other) as maker:
+        source = maker.export("fake")
+        with pytest.raises(Unsupported, match="keep_float must be 0 where another machine measures"):
+            maker.ranking(source, None)
 
 
 def test_weights_that_do_not_fit_are_a_usage_error(home: Path, workload: Workload) -> None:

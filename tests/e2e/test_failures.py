@@ -93,10 +93,10 @@ def planted(configuration: Configuration, bench: Bench, **named: Any) -> TrialRe
 
     Also what no setting of that runtime does: short limits, and a file that somebody deletes.
     """
-    settings = dict(configuration.runtime)
-    latency_ms = float(settings["latency_ms"] or 0.0)
+    latency_ms = float(configuration.runtime["latency_ms"] or 0.0)
     failures = {plant.latency_ms: plant.failure for plant in PLANTS}
-    settings |= {"error": {**FRONT, **DOMINATED}.get(latency_ms, 0.0), "failure": failures.get(latency_ms)}
+    error = {**FRONT, **DOMINATED}.get(latency_ms, 0.0)
+    settings = {**configuration.runtime, "error": error, "failure": failures.get(latency_ms)}
     if latency_ms == HUNG.latency_ms:
         bench = replace(bench, measure_timeout_s=2.0)
     elif latency_ms == HUNGRY.latency_ms:  # a hang gives the parent time to see that it holds more

@@ -19,10 +19,12 @@ from autoopt.core.configuration import RuntimeSettings
 from autoopt.core.records import Status, TrialRecord
 from autoopt.core.store import Store
 from autoopt.errors import NoStudy, OutOfMemory
-from autoopt.measure.launcher import WORKER, ReferenceWorker, Seat, Workers
 from autoopt.measure.pack import pack_cases
+from autoopt.measure.reference_worker import ReferenceWorker
 from autoopt.measure.subject import Subject
+from autoopt.measure.target import LocalTarget
 from autoopt.measure.timing import Plan
+from autoopt.measure.workers import WORKER, Workers
 from autoopt.study.storage import read_study
 from tests import tiny
 from tests.e2e.helpers import project
@@ -167,7 +169,7 @@ def kill_and_wait(pid: int | None) -> None:
 def test_a_reference_that_is_killed_is_started_again(subject: Subject) -> None:
     """The reference opens although its process was killed while it loaded, and takes turns after another kill."""
     plan = Plan(warmup_max_s=0.05)
-    with ReferenceWorker(subject, plan) as reference_worker:
+    with ReferenceWorker(subject, LocalTarget(), plan) as reference_worker:
         reference_worker.begin()
         first, name = reference_worker.pid, reference_worker.name
         kill_and_wait(first)
@@ -182,12 +184,12 @@ def test_a_reference_that_is_killed_is_started_again(subject: Subject) -> None:
 def test_a_worker_that_is_killed_between_two_answers_is_not_replaced(subject: Subject) -> None:
     """Another process would not have the model open: the next turn says that the first one was killed."""
     plan = Plan(warmup_max_s=0.05)
-    with Workers(subject.runtime) as workers:
-        seat = Seat(workers.take(), subject, plan).begin()
-        assert seat.turn(plan).calls_s
-        kill_and_wait(seat.pid)
+    with Workers(subject.runtime, LocalTarget()) as workers:
+        worker = workers.begin(subject, plan)
+        assert worker.turn(plan).calls_s
+        kill_and_wait(worker.pid)
         with pytest.raises(OutOfMemory, match="measure was killed"):
-            seat.turn(plan)
+            worker.turn(plan)
 
 
 @pytest.mark.timeout(900)  # seven searches start: a busy host takes minutes

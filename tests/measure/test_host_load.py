@@ -34,8 +34,7 @@ def roots(tmp_path: Path) -> tuple[Path, Path]:
     proc, cpus = tmp_path / "proc", tmp_path / "cpu"
     write(proc / "stat", STAT)
     write(proc / "4242/stat", PROCESS.replace(" 17 3 0", " 17 1 0"))
-    for core, khz in ((0, 800000), (1, 2400000)):
-        write(cpus / f"cpu{core}/cpufreq/scaling_cur_freq", f"{khz}\n")
+    for core in (0, 1):
         write(cpus / f"cpu{core}/thermal_throttle/core_throttle_count", "2\n")
         write(cpus / f"cpu{core}/thermal_throttle/package_throttle_count", "5\n")
     return proc, cpus
@@ -52,8 +51,8 @@ def write(path: Path, text: str) -> None:
 
 
 def moment(at_s: float, busy: int, steal: int = 0, own: dict[int, Own] | None = None) -> Snapshot:
-    """A snapshot of two cores that knows neither frequency nor throttling."""
-    return Snapshot(at_s, (0, 1), Ticks(busy, steal), {} if own is None else own, None, None)
+    """A snapshot of two cores that knows nothing of throttling."""
+    return Snapshot(at_s, (0, 1), Ticks(busy, steal), {} if own is None else own, None)
 
 
 def test_ticks_of_the_host() -> None:
@@ -72,18 +71,17 @@ def test_a_core_that_is_not_listed_is_unknown(text: str, cores: tuple[int, ...])
 
 def test_ticks_of_a_process() -> None:
     """User and system time count, that of ended children does not; the name may hold brackets and spaces."""
-    assert process_ticks(PROCESS) == Own(start=2921045, ticks=200, core=3)
+    assert process_ticks(PROCESS) == Own(start=2921045, ticks=200)
     assert process_ticks("") is None
     assert process_ticks("1 (short) S 1") is None
 
 
 def test_a_snapshot(roots: tuple[Path, Path]) -> None:
-    """All is read: the frequency of the core the process ran on, each core's throttling and its package's once."""
+    """All is read: the cores, the process, each core's throttling and its package's once."""
     proc, cpus = roots
     found = snapshot([4242], proc=proc, cpus=cpus)
     assert found.host == Ticks(1513, 80)
-    assert found.own == {4242: Own(2921045, 200, 1)}
-    assert found.frequency_hz == 2.4e9
+    assert found.own == {4242: Own(2921045, 200)}
     assert found.throttles == 2 + 2 + 5
 
 
@@ -99,10 +97,9 @@ def test_between_two_snapshots(roots: tuple[Path, Path]) -> None:
     )
     write(proc / "4242/stat", PROCESS.replace(" 150 50 7 8 ", " 200 60 9 9 "))
     write(cpus / "cpu0/thermal_throttle/core_throttle_count", "3\n")
-    write(cpus / "cpu3/cpufreq/scaling_cur_freq", "2000000\n")
     after = snapshot([4242], proc=proc, cpus=cpus)
     load = between(before, replace(after, at_s=before.at_s + 1), ticks_per_s=100)
-    assert load == Load(pytest.approx(1.0), pytest.approx(80 / 200), pytest.approx(20 / 200), pytest.approx(2.2e9), 1)
+    assert load == Load(pytest.approx(1.0), pytest.approx(80 / 200), pytest.approx(20 / 200), 1)
 
 
 def test_nothing_can_be_read(tmp_path: Path) -> None:
@@ -110,7 +107,7 @@ def test_nothing_can_be_read(tmp_path: Path) -> None:
     before, after = (snapshot([1], proc=tmp_path, cpus=tmp_path) for _ in range(2))
     load = between(before, after)
     assert load.wall_s >= 0
-    assert (load.foreign_share, load.steal_share, load.frequency_hz, load.throttles) == (None,) * 4
+    assert (load.foreign_share, load.steal_share, load.throttles) == (None,) * 3
 
 
 def test_another_system(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,13 +120,13 @@ def test_another_system(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "after",
-    [{}, {7: Own(99, 10, 0)}, {7: Own(1, 10, 0), 8: Own(1, 0, 0)}, None],
+    [{}, {7: Own(99, 10)}, {7: Own(1, 10), 8: Own(1, 0)}, None],
     ids=["ended", "another process of its number", "one more", "unreadable"],
 )
 def test_a_process_that_is_not_there_any_more(after: dict[int, Own] | None) -> None:
     """Foreign time is unknown unless the very same processes are there at both moments; stolen time is not."""
-    last = Snapshot(1.0, (0, 1), Ticks(100, 10), after, None, None)
-    load = between(moment(0.0, 0, own={7: Own(1, 5, 0)}), last, ticks_per_s=100)
+    last = Snapshot(1.0, (0, 1), Ticks(100, 10), after, None)
+    load = between(moment(0.0, 0, own={7: Own(1, 5)}), last, ticks_per_s=100)
     assert load.foreign_share is None
     assert load.steal_share == pytest.approx(0.05)
 
@@ -150,7 +147,7 @@ def test_shares_are_shares(
 ) -> None:
     """Whatever the counters say, also when they go backwards, a share is between 0 and 1."""
     before, after = (
-        moment(at, *pair, {7: Own(1, mine, 0)})
+        moment(at, *pair, {7: Own(1, mine)})
         for at, pair, mine in zip((0, seconds), zip(ticks, steal, strict=True), own, strict=True)
     )
     load = between(before, after)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,33 +12,28 @@ from autoopt.core.host import Host
 from autoopt.errors import BusyError, StorageError
 from autoopt.inference.roofline import Peaks
 from autoopt.inference.runtimes.shared import has_f16
-from autoopt.measure import peaks as measuring
-from autoopt.measure.host import current_host
-from autoopt.measure.launcher import LOCK
-from autoopt.measure.lock import host_lock
-from autoopt.measure.peaks import array_bytes, keep_peaks, last_level_bytes, load_peaks, measure_peaks, peaks_path
-from autoopt.measure.peaks_process import fastest
+from autoopt.measure.peaks import keep_peaks, load_peaks, measure_peaks, peaks_path
+from autoopt.measure.peaks_process import array_bytes, fastest, last_level_bytes
+from autoopt.measure.target import LocalTarget
 
 PEAKS = Peaks(1e11, None, None, 2e11, 1e10, threads=1, foreign_share=0.25)
 
 
-@pytest.fixture(autouse=True)
-def _own_locks(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A temporary folder, and so a measuring lock, of the test's own; and one short round with small arrays."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.setattr(measuring, "ROUNDS", 1)
-    monkeypatch.setattr(measuring, "ROUND_S", 0.01)
-    monkeypatch.setattr(measuring, "LEAST_MEMORY_PART", 4096)
-    yield
-    tempfile.tempdir = None
+QUICK: dict[str, Any] = {"rounds": 1, "round_s": 0.01, "memory_part": 4096}
+"""One short round with small arrays."""
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> LocalTarget:
+    """This host, with a measuring lock of the test's own."""
+    return LocalTarget(locks=tmp_path)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_this_host_has_peaks(threads: int) -> None:
+def test_this_host_has_peaks(threads: int, target: LocalTarget) -> None:
     """Arithmetic in f32 and bandwidth are positive; what the host has no kernel for is None."""
     pytest.importorskip("openvino")
-    found = measure_peaks(threads)
+    found = measure_peaks(target, threads, **QUICK)
     assert found.threads == threads
     assert found.f32_flops_per_s > 0
     assert found.bandwidth_bytes_per_s > 0
@@ -49,21 +43,20 @@ def test_this_host_has_peaks(threads: int) -> None:
     assert found.foreign_share is None or 0 <= found.foreign_share <= 1
 
 
-def test_a_precision_without_kernels_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_precision_without_kernels_is_absent(target: LocalTarget) -> None:
     """What OpenVINO calculates in another precision than it was asked for has no peak."""
     pytest.importorskip("openvino")
-    if has_f16(current_host()):
+    if has_f16(target.host):
         pytest.skip("this host calculates in f16")
-    monkeypatch.setattr(measuring, "precisions", lambda host: ("f32", "f16"))
-    found = measure_peaks(1)
+    found = measure_peaks(target, 1, tried=("f32", "f16"), **QUICK)
     assert found.f16_flops_per_s is None
     assert found.bf16_flops_per_s is None
 
 
-def test_one_measurement_at_a_time() -> None:
+def test_one_measurement_at_a_time(target: LocalTarget) -> None:
     """Peaks are not measured while something else is."""
-    with host_lock(LOCK, timeout_s=0), pytest.raises(BusyError):
-        measure_peaks(1, wait_s=0)
+    with target.exclusive(), pytest.raises(BusyError):
+        measure_peaks(target, 1, wait_s=0)
 
 
 def test_peaks_are_kept(tmp_path: Path, host: Host) -> None:
@@ -100,14 +93,13 @@ def test_last_level_cache(tmp_path: Path) -> None:
     assert last_level_bytes(tmp_path) == 32 << 20
 
 
-def test_arrays_leave_the_cache_and_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays_leave_the_cache_and_fit_in_memory() -> None:
     """An array is several times the cache, within bounds, and a small part of the memory where that is known."""
-    monkeypatch.undo()
-    assert array_bytes(32 << 20, 8 << 30) == 128 << 20
-    assert array_bytes(None, 8 << 30) == 64 << 20
-    assert array_bytes(1 << 30, 64 << 30) == 512 << 20
-    assert array_bytes(32 << 20, 256 << 20) == 32 << 20
-    assert array_bytes(32 << 20, 0) == 128 << 20
+    assert array_bytes(32 << 20, 8 << 30, 8) == 128 << 20
+    assert array_bytes(None, 8 << 30, 8) == 64 << 20
+    assert array_bytes(1 << 30, 64 << 30, 8) == 512 << 20
+    assert array_bytes(32 << 20, 256 << 20, 8) == 32 << 20
+    assert array_bytes(32 << 20, 0, 8) == 128 << 20
 
 
 def test_all_take_turns() -> None:

@@ -15,23 +15,28 @@ from autoopt.core.store import Artifact, Store
 from autoopt.errors import Timeout, Unsupported
 from autoopt.inference.runtimes import runtime
 from autoopt.inference.runtimes.layers import Layer, over_calls, precision_of
-from autoopt.measure import profiling
 from autoopt.measure.pack import pack_cases
-from autoopt.measure.profiling import Profile, profile, profile_all
+from autoopt.measure.profiling import Profile, ProfilePlan, profile, profile_all
 from autoopt.measure.subject import Subject
+from autoopt.measure.target import LocalTarget
 from tests import tiny
 
 
 @pytest.fixture(autouse=True)
 def _own_locks(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A temporary folder, and so a measuring lock, of the test's own; and few short rounds."""
+    """A temporary folder, and so a measuring lock, of the test's own."""
     folder = tmp_path_factory.mktemp("tmp")
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.setattr(profiling, "ROUNDS", 2)
-    monkeypatch.setattr(profiling, "ROUND_S", 0.01)
     yield
     tempfile.tempdir = None
+
+
+QUICK, TARGET = ProfilePlan(rounds=2, round_s=0.01), LocalTarget()
+
+
+def profiled(artifact: Artifact, runtime: RuntimeSettings, cases: Artifact, **named: Any) -> Profile:
+    return profile(Subject(artifact, runtime, tiny.PIPELINE, cases), TARGET, plan=QUICK, **named)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +70,7 @@ def planted(root: Path, *layers: Layer) -> Artifact:
 def test_every_runtime_tells_its_layers(name: str, exported: dict[str, Artifact], cases: Artifact) -> None:
     """Each library gives a positive time, a kernel and a precision for both convolutions, and no negative time."""
     pytest.importorskip(name)
-    found = profile(exported[runtime(name).FORMAT], settings(name), tiny.PIPELINE, cases)
+    found = profiled(exported[runtime(name).FORMAT], settings(name), cases)
     convolutions = [layer for layer in found.working if "conv" in layer.type.lower()]
     assert len(convolutions) == 2
     assert {layer.precision for layer in convolutions} == {"f32"}
@@ -81,7 +86,7 @@ def test_every_runtime_tells_its_layers(name: str, exported: dict[str, Artifact]
 def test_openvino_tells_what_it_fused(exported: dict[str, Artifact], cases: Artifact) -> None:
     """The activation is among the origins of the convolution that it was fused in."""
     pytest.importorskip("openvino")
-    found = profile(exported["openvino"], settings("openvino"), tiny.PIPELINE, cases)
+    found = profiled(exported["openvino"], settings("openvino"), cases)
     (stem,) = [layer for layer in found.working if layer.name.startswith("stem")]
     assert any("Relu" in name for name in stem.origins)
 
@@ -97,7 +102,7 @@ def test_quantizers_are_conversions(exported: dict[str, Artifact], cases: Artifa
         return {}
 
     artifact = Store(tmp_path / "store").put("model", "0" * 64, {}, build)
-    found = profile(artifact, settings("openvino"), tiny.PIPELINE, cases)
+    found = profiled(artifact, settings("openvino"), cases)
     assert any(layer.precision == "i8" for layer in found.working)
     assert any(layer.type == "FakeQuantize" for layer in found.conversions)
     assert all("conv" not in layer.type.lower() for layer in found.conversions if layer.type != "Convert")
@@ -106,7 +111,7 @@ def test_quantizers_are_conversions(exported: dict[str, Artifact], cases: Artifa
 def test_profiles_leave_no_file_behind(exported: dict[str, Artifact], cases: Artifact) -> None:
     """ONNX Runtime's profiling file is gone when its layers are told."""
     pytest.importorskip("onnxruntime")
-    profile(exported["onnx"], settings("onnxruntime"), tiny.PIPELINE, cases)
+    profiled(exported["onnx"], settings("onnxruntime"), cases)
     assert not list(Path(tempfile.gettempdir()).rglob("*.json"))
 
 
@@ -115,21 +120,22 @@ def test_layers_of_several_models_in_turns(tmp_path: Path, cases: Artifact) -> N
     one = Layer("a", "Conv", "k", "i8", 1e-3, False, ("x",))
     other = Layer("b", "Reorder", "r", "f32", 2e-3, True)
     artifacts = [planted(tmp_path, one), planted(tmp_path, one, other)]
-    found = profile_all([Subject(item, settings("fake"), tiny.PIPELINE, cases) for item in artifacts])
+    subjects = [Subject(item, settings("fake"), tiny.PIPELINE, cases) for item in artifacts]
+    found = profile_all(subjects, TARGET, plan=QUICK)
     assert [item.layers for item in found] == [(one,), (one, other)]
 
 
 def test_a_model_that_cannot_be_opened_is_refused(tmp_path: Path, cases: Artifact) -> None:
     """What the runtime refuses in the child is raised as itself in the parent, and nothing keeps the lock."""
     with pytest.raises(Unsupported):
-        profile(planted(tmp_path), settings("openvino"), tiny.PIPELINE, cases)
-    assert profile(planted(tmp_path), settings("fake"), tiny.PIPELINE, cases).layers
+        profiled(planted(tmp_path), settings("openvino"), cases)
+    assert profiled(planted(tmp_path), settings("fake"), cases).layers
 
 
 def test_a_hanging_model_ends_with_its_time(tmp_path: Path, cases: Artifact) -> None:
     """A model that never answers is ended after `timeout_s`."""
     with pytest.raises(Timeout):
-        profile(planted(tmp_path), settings("fake", failure="hang"), tiny.PIPELINE, cases, timeout_s=1)
+        profiled(planted(tmp_path), settings("fake", failure="hang"), cases, timeout_s=1)
 
 
 def test_shares_count_conversions_apart() -> None:

@@ -11,13 +11,15 @@ import pytest
 from autoopt.core.records import Status, TrialRecord
 from autoopt.errors import StorageError, UsageError
 from autoopt.inference.runtimes import BASELINE_LABEL, REFERENCE_LABEL
-from autoopt.measure import profiling
+from autoopt.measure.profiling import ProfilePlan
 from autoopt.report.explain import explain_trial, float_counterpart
 from autoopt.report.explain_picture import explain_picture
 from autoopt.report.explain_text import explain_text
 from autoopt.study.result import StudyResult
 from tests.e2e import helpers
 from tests.report.profiles import card, record
+
+QUICK = ProfilePlan(rounds=1, round_s=0.01)
 
 
 def test_the_counterpart_is_the_float_trial_most_alike() -> None:
@@ -47,10 +49,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Short rounds, and a measuring lock of the test's own."""
-    monkeypatch.setattr(profiling, "ROUNDS", 1)
-    monkeypatch.setattr(profiling, "ROUND_S", 0.01)
+def own_locks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A measuring lock of the test's own."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     yield
@@ -67,13 +67,13 @@ def by_latency(home: Path, latency_ms: float) -> TrialRecord:
     return next(item for item in stored(home).complete if item.configuration.runtime.get("latency_ms") == latency_ms)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("own_locks")
 def test_stored_trials_are_explained(home: Path) -> None:
     """Two trials of a study are profiled and compared; stages are announced, nothing is added to the study."""
     slow, fast = by_latency(home, 3), by_latency(home, 1)
     stages: list[str] = []
     before = len(stored(home).records)
-    found = explain_trial(str(slow.number), against=f"#{fast.number}", home=home, on_stage=stages.append)
+    found = explain_trial(str(slow.number), against=f"#{fast.number}", home=home, on_stage=stages.append, plan=QUICK)
     assert found.trial.record.number == slow.number
     assert found.against is not None
     assert found.against.record.number == fast.number
@@ -85,7 +85,7 @@ def test_stored_trials_are_explained(home: Path) -> None:
     assert explain_picture(found)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("own_locks")
 def test_a_lost_artifact_is_made_again(home: Path) -> None:
     """An artifact that the store no longer has is made as it was made, then profiled."""
     import shutil
@@ -93,7 +93,7 @@ def test_a_lost_artifact_is_made_again(home: Path) -> None:
     slow = by_latency(home, 3)
     shutil.rmtree(home / "store" / "model" / slow.artifacts[-1])
     stages: list[str] = []
-    found = explain_trial(str(slow.number), home=home, on_stage=stages.append)
+    found = explain_trial(str(slow.number), home=home, on_stage=stages.append, plan=QUICK)
     assert stages == ["export", "profile"]
     assert found.trial.profile.layers
 

@@ -12,13 +12,13 @@ from autoopt.compress import net_steps
 from autoopt.compress.export import form_of
 from autoopt.compress.maker import Maker
 from autoopt.core.configuration import Configuration
-from autoopt.core.host import Host
-from autoopt.core.process import Child
+from autoopt.core.process import USUAL_TIMEOUT_S, Child
 from autoopt.core.scores import DISAGREEMENT, Quality
 from autoopt.core.store import Artifact
 from autoopt.errors import BadData, DataError
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.quality import score
+from autoopt.measure.target import Target
 from autoopt.measure.timing import Plan
 from autoopt.study.prepare import Prepared
 from autoopt.study.space import seeds
@@ -31,20 +31,20 @@ from autoopt.workloads.contract import SplitName, Workload
 class Bench:
     """What a trial needs besides its configuration: the same for all trials of a study.
 
-    `cases` are the packed cases of `split`, `reference` is the process that every trial is measured beside.
-    `plan` says how long to measure; each answer of a worker process may take `measure_timeout_s`, and it may hold
-    `worker_memory_bytes` (None: a share of the host's). `source` is there where predictions are compared with those of
-    the source model. `on_stage` is told the name of each stage as it begins.
+    `target` measures; `cases` are the packed cases of `split`; `reference` is the process beside which every trial is
+    measured. `plan` says how long to measure; each answer of a worker process may take `measure_timeout_s`, and it may
+    hold `worker_memory_bytes` (None: a share of the target's memory). `source` is there where predictions are compared
+    with those of the source model. `on_stage` is told the name of each stage as it begins.
     """
 
     workload: Workload
     maker: Maker
-    host: Host
+    target: Target
     cases: Artifact
     reference: ReferenceProcess
     split: SplitName = "val"
     plan: Plan = field(default_factory=Plan)
-    measure_timeout_s: float = 300.0
+    measure_timeout_s: float = USUAL_TIMEOUT_S
     worker_memory_bytes: int | None = None
     source: SourceModel | None = None
     on_stage: Callable[[str], None] = lambda stage: None
@@ -69,30 +69,31 @@ def open_bench(
     plan: Plan | None = None,
     reference_latency_s: float | None = None,
 ) -> Iterator[Bench]:
-    """The bench of a prepared request, with its maker process (`child`, if it was started), which ends with the block.
+    """The bench of a prepared request; its processes end with the block.
 
-    `reference_latency_s` is what the reference takes on this host, where a study already knows; `plan` says how long
-    to measure.
+    `child` is its maker process, if that was started; `plan` says how long to measure; `reference_latency_s` is what a
+    call of the reference takes on the target, where the study already knows.
 
     The maker is still loading the model when the block begins: `bench.maker.check()` waits for it and raises
     WeightsError when the weights do not fit. Raises DataError when a case of val cannot be read.
     """
-    plan = plan or Plan()
-    with Maker(prepared.workload, prepared.weights, prepared.store, prepared.host, child=child) as maker:
+    plan, workload, target = plan or Plan(), prepared.workload, prepared.target
+    with Maker(workload, prepared.weights, prepared.store, prepared.builder, target=target, child=child) as maker:
         on_stage("load")
         maker.begin_check()
         try:
-            cases = pack_cases(prepared.workload, "val", prepared.store)
+            cases = pack_cases(workload, "val", prepared.store)
         except BadData as error:  # every trial needs these cases: it is no trial's failure
             raise DataError(error.message) from error
+        known = seeds(prepared.space)
         with ReferenceProcess(
-            prepared.workload, maker, seeds(prepared.space), cases, plan, reference_latency_s=reference_latency_s
+            workload, maker, target, known, cases, plan, reference_latency_s=reference_latency_s
         ) as reference:
-            source = SourceModel(prepared.workload, maker, seeds(prepared.space), cases, prepared.store)
+            source = SourceModel(workload, maker, target, known, cases, prepared.store)
             yield Bench(
-                prepared.workload,
+                workload,
                 maker,
-                prepared.host,
+                target,
                 cases,
                 reference,
                 plan=plan,

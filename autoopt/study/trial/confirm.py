@@ -1,6 +1,6 @@
 """After the search: the contested members of the front head to head, and the front once on test.
 
-Both only add to what is known of a trial; neither changes what search saw when it chose.
+Both only add to what is known of a trial; neither changes what the search saw when it chose.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from autoopt.core.measurement import Measurement
 from autoopt.core.records import TrialRecord
 from autoopt.core.scores import Quality
 from autoopt.core.store import Artifact
-from autoopt.measure.launcher import predictions, together
+from autoopt.measure.head_to_head import measure_together
+from autoopt.measure.measuring import predictions
 from autoopt.measure.quality import score
 from autoopt.measure.subject import Subject
 from autoopt.study.space import configured
@@ -26,8 +27,8 @@ def head_to_head(records: Sequence[TrialRecord], bench: Bench, stages: Stages) -
     """One more process of each of `records`, all beside each other and the reference. Raises TrialError."""
     subjects = [_subject(record, bench, stages, bench.cases) for record in records]
     with stages("measure", "recheck"):
-        return together(
-            subjects, host=bench.host, plan=bench.plan.thorough(), reference_worker=bench.reference.worker()
+        return measure_together(
+            subjects, bench.target, plan=bench.plan.thorough(), reference_worker=bench.reference.worker()
         )
 
 
@@ -35,7 +36,7 @@ def on_test(record: TrialRecord, bench: Bench, stages: Stages, cases: Artifact) 
     """The quality on test of what the trial measured; `cases` are the packed ones of test. Raises TrialError."""
     subject = _subject(record, bench, stages, cases)
     with stages("score", "confirm"):
-        answers = predictions(subject, timeout_s=bench.measure_timeout_s)
+        answers = predictions(subject, bench.target, timeout_s=bench.measure_timeout_s)
         return score(bench.workload, "test", answers, packed=cases)
 
 

@@ -4,7 +4,7 @@
         -> first look (one process: latency, predictions) -> score -> measure until it is decided
 
 Everything that makes files happens in the maker process, everything that is timed in fresh worker processes that take
-turns with the resident reference; all turn their deaths into `TrialError`s. This page only says what comes after what.
+turns with the reference; all turn their deaths into `TrialError`s. This page only says what comes after what.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from autoopt.core.configuration import Configuration, canonical_json
 from autoopt.core.records import Failure, Status, TrialRecord
 from autoopt.core.scores import Quality
 from autoopt.errors import Crash, TrialError, UsageError
-from autoopt.measure.launcher import Measuring, Verdict, Workers
+from autoopt.measure.measuring import Measuring, Verdict
 from autoopt.measure.subject import Subject
 from autoopt.measure.turns import Clear, never
+from autoopt.measure.workers import Workers
 from autoopt.study.space import configured
 from autoopt.study.trial.bench import Bench
 from autoopt.study.trial.screening import NONE, Screening
@@ -60,7 +61,8 @@ def evaluate(
     settings = configuration.runtime
     pipeline = configured(bench.workload.pipeline, configuration)
     try:
-        with Workers(settings) as workers:  # a process that will measure loads its runtime while the artifact is made
+        # A process that will measure imports its runtime while the artifact is made.
+        with Workers(settings, bench.target) as workers:
             chain = make(configuration, bench.maker, pipeline, stages)
             record = replace(record, artifacts=tuple(artifact.key for artifact in chain))
 
@@ -72,7 +74,6 @@ def evaluate(
             measuring = Measuring(
                 subject,
                 workers,
-                host=bench.host,
                 plan=bench.plan,
                 reference_worker=reference_worker,
                 clear=never if stop is None or itself else stop.clear,

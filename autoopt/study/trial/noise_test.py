@@ -1,4 +1,4 @@
-"""`autoopt doctor --noise`: the A/A test of this host and its peaks, measured and kept for the studies to come."""
+"""`autoopt doctor --noise`: the A/A test of a host and its peaks, measured and kept for later studies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from autoopt.core.measurement import Measurement
 from autoopt.core.store import writable_folder
 from autoopt.errors import Unsupported
 from autoopt.inference.roofline import Peaks
-from autoopt.measure.launcher import measure
+from autoopt.measure.measuring import measure
 from autoopt.measure.noise import Noise, keep_noise
 from autoopt.measure.peaks import keep_peaks, measure_peaks
 from autoopt.measure.timing import Plan
@@ -26,11 +26,12 @@ from autoopt.study.trial.bench import open_bench
 PROCESSES = 16
 """Fresh processes of the A/A test: about two seconds each."""
 QUANTILES, USUAL = (0.1, 0.25, 0.5), Plan.quantile
-"""What the ratio to the reference may be taken of, and what it is taken of unless another is clearly better."""
+"""The quantiles of the calls that the ratio to the reference may be taken of; the usual one unless another is clearly
+better."""
 CLEARLY_BETTER = 0.8
-"""The false differences of another quantile must be so much smaller: sixteen processes say it with some luck."""
+"""The false differences of another quantile must be smaller by this factor: sixteen processes leave room for chance."""
 WORKLOAD, SPACE = "histo", "quick"
-"""Whose demo net is measured against itself."""
+"""The workload whose demo net is measured against itself."""
 
 
 def calibrate(
@@ -56,7 +57,7 @@ def calibrate(
                 on_stage(f"A/A {index + 1} of {processes}")
                 found, _ = measure(
                     reference_worker.subject,
-                    host=bench.host,
+                    bench.target,
                     plan=plan,
                     reference_worker=reference_worker,
                     predict=False,
@@ -64,7 +65,7 @@ def calibrate(
                 measured.append(found)
     noise = noise_of(measured)
     on_stage("peaks")
-    peaks = measure_peaks(prepared.host.cores)
+    peaks = measure_peaks(prepared.target, prepared.host.cores)
     keep_noise(home, prepared.host, noise)
     keep_peaks(home, prepared.host, peaks)
     return noise, peaks

@@ -1,4 +1,4 @@
-"""The reference that takes turns with every candidate: chosen, made and opened once, when the first trial needs it.
+"""The reference, beside which every candidate is measured: chosen, made and opened once, when the first trial needs it.
 
 The compiled baseline in FP32 where it can run, else the eager reference in FP32, else the first FP32 seed that works.
 """
@@ -15,8 +15,9 @@ from autoopt.core.configuration import Configuration
 from autoopt.core.store import Artifact
 from autoopt.errors import TrialError
 from autoopt.inference.runtimes import BASELINE_LABEL, EXACT, REFERENCE_LABEL
-from autoopt.measure.launcher import ReferenceWorker
+from autoopt.measure.reference_worker import ReferenceWorker
 from autoopt.measure.subject import Subject
+from autoopt.measure.target import Target
 from autoopt.measure.timing import Plan
 from autoopt.study.space import Seed
 from autoopt.workloads.contract import Workload
@@ -25,17 +26,18 @@ PREFERRED = (BASELINE_LABEL, REFERENCE_LABEL)
 
 
 class ReferenceProcess:
-    """The resident reference of a study; a context manager.
+    """The reference of a study, open in a process on `target` until the end of the study; a context manager.
 
-    `seeds` are those of the space, `reference_latency_s` is what the reference took when the study began, None for a
-    new one.
-    `configuration` is the seed in use, None while there is none; `refused` says why others were not taken.
+    `seeds` are those of the space; `reference_latency_s` is what a call of the reference took when the study began,
+    None for a new one. `configuration` is the seed in use, None while there is none; `refused` says why others were not
+    taken.
     """
 
     def __init__(
         self,
         workload: Workload,
         maker: Maker,
+        target: Target,
         seeds: Sequence[Seed],
         cases: Artifact,
         plan: Plan,
@@ -43,16 +45,10 @@ class ReferenceProcess:
         reference_latency_s: float | None = None,
     ) -> None:
         exact = [seed for seed in seeds if seed.label.endswith(EXACT)]
-        self._seeds = sorted(
-            exact, key=lambda seed: PREFERRED.index(seed.label) if seed.label in PREFERRED else len(PREFERRED)
-        )
-        self._workload, self._maker, self._cases, self._plan, self._reference_latency_s = (
-            workload,
-            maker,
-            cases,
-            plan,
-            reference_latency_s,
-        )
+        last = len(PREFERRED)
+        self._seeds = sorted(exact, key=lambda s: PREFERRED.index(s.label) if s.label in PREFERRED else last)
+        self._workload, self._maker, self._target, self._cases = workload, maker, target, cases
+        self._plan, self._reference_latency_s = plan, reference_latency_s
         self._held = ExitStack()
         self._reference_worker: ReferenceWorker | None = None
         self.configuration: Configuration | None = None
@@ -66,7 +62,7 @@ class ReferenceProcess:
         self._held.close()
 
     def worker(self) -> ReferenceWorker | None:
-        """The open process of the reference, None where no seed can be one. Slow the first time."""
+        """The open process of the reference, None where no seed can be the reference. Slow the first time."""
         while self._reference_worker is None and self._seeds:
             seed = self._seeds.pop(0)
             try:
@@ -80,7 +76,9 @@ class ReferenceProcess:
         settings = configuration.runtime
         artifact = self._maker.export(*form_of(settings))
         subject = Subject(artifact, settings, self._workload.pipeline, self._cases, self._workload.latency)
-        reference_worker = ReferenceWorker(subject, self._plan, reference_latency_s=self._reference_latency_s)
+        reference_worker = ReferenceWorker(
+            subject, self._target, self._plan, reference_latency_s=self._reference_latency_s
+        )
         with ExitStack() as opening:
             opening.enter_context(reference_worker)
             reference_worker.open()

@@ -1,4 +1,4 @@
-"""What the source model itself predicts, kept so that every trial can be compared with it voxel by voxel."""
+"""The predictions of the source model, kept so that those of every trial can be compared with them voxel by voxel."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from autoopt.core.store import Artifact, Store
 from autoopt.errors import TrialError
 from autoopt.inference.runtimes import EXACT
 from autoopt.measure.files import array_name, case_ids
-from autoopt.measure.launcher import predictions
+from autoopt.measure.measuring import predictions
 from autoopt.measure.subject import Subject
+from autoopt.measure.target import Target
 from autoopt.study.space import Seed
 from autoopt.workloads.contract import Workload
 
@@ -26,8 +27,17 @@ KIND = "predictions"
 class SourceModel:
     """The predictions of the first of `seeds` that runs in FP32 on the packed `cases`: made once, kept in the store."""
 
-    def __init__(self, workload: Workload, maker: Maker, seeds: Sequence[Seed], cases: Artifact, store: Store) -> None:
-        self._workload, self._maker, self._cases, self._store = workload, maker, cases, store
+    def __init__(
+        self,
+        workload: Workload,
+        maker: Maker,
+        target: Target,
+        seeds: Sequence[Seed],
+        cases: Artifact,
+        store: Store,
+    ) -> None:
+        self._workload, self._maker, self._target = workload, maker, target
+        self._cases, self._store = cases, store
         self._seeds = [seed for seed in seeds if seed.label.endswith(EXACT)]
 
     @cached_property
@@ -56,7 +66,7 @@ class SourceModel:
         }
 
         def build(folder: Path) -> Mapping[str, int]:
-            found = predictions(Subject(artifact, settings, pipeline, self._cases))
+            found = predictions(Subject(artifact, settings, pipeline, self._cases), self._target)
             for index, array in enumerate(found):
                 np.save(folder / array_name(index), array, allow_pickle=False)
             return {"cases": len(found)}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from autoopt.core.process import Child, serve
+from autoopt.core.process import Child, serve, thread_limits
 from autoopt.errors import TrialError
 from autoopt.workloads.demo.canvas import Draw
 from autoopt.workloads.demo.folders import write_demo
@@ -24,9 +24,7 @@ TILES_PER_PATIENT = (8, 9, 10, 11, 12)
 SCORED_SHARE = 0.5
 """Patients of val and test have this share of the tiles: every trial predicts all of val, and patients weigh alike."""
 MODULE = "autoopt.workloads.demo.histo_demo"
-HELPERS, HELPER_TIMEOUT_S = 2, 300.0
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-"""The matrix products are small: more threads would only wait for each other."""
+HELPERS = 2
 PATIENT_SPLITS = (("train", 14), ("val", 5), ("test", 5))
 
 
@@ -49,13 +47,14 @@ def _fill(folder: Path) -> str:
     (folder / "masks").mkdir()
     everyone = patients()
     with ExitStack() as held:  # two processes: a user's first command waits for the tiles
-        helpers = [held.enter_context(Child(MODULE, environment=ONE_THREAD)) for _ in range(HELPERS)]
+        # The matrix products are small: more threads would only wait for each other.
+        helpers = [held.enter_context(Child(MODULE, environment=thread_limits(1))) for _ in range(HELPERS)]
         shares = [everyone[index::HELPERS] for index in range(HELPERS)]
         for helper, share in zip(helpers, shares, strict=True):
-            helper.send({"folder": str(folder), "patients": [item.index for item in share]}, stage="demo")
+            helper.send("draw", {"folder": str(folder), "patients": [item.index for item in share]}, stage="demo")
         for helper, share in zip(helpers, shares, strict=True):
             try:
-                helper.receive(stage="demo", timeout_s=HELPER_TIMEOUT_S)
+                helper.receive(stage="demo")
             except TrialError:  # a host that allows no further process
                 _draw(folder, share)
     digest = hashlib.sha256()
@@ -82,9 +81,9 @@ def _draw(folder: Path, chosen: Sequence[Patient]) -> None:
             Image.fromarray(mask).save(folder / "masks" / f"{name}.png", compress_level=1)
 
 
-def _draw_some(job: dict[str, Any]) -> dict[str, Any]:
+def _draw_some(request: dict[str, Any]) -> dict[str, Any]:
     everyone = patients()
-    _draw(Path(job["folder"]), [everyone[index] for index in job["patients"]])
+    _draw(Path(request["folder"]), [everyone[index] for index in request["patients"]])
     return {}
 
 
@@ -120,4 +119,4 @@ def _patient(index: int, split: str) -> Patient:
 
 
 if __name__ == "__main__":
-    serve(_draw_some)
+    serve({"draw": _draw_some})

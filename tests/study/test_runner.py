@@ -1,0 +1,63 @@
+"""Running trials: a small search with the fake runtime, made on this host and measured on another one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from autoopt.core.records import Status
+from autoopt.measure.target import MEASURING, LocalTarget
+from autoopt.study.loop import search
+from autoopt.study.prepare import prepare
+from autoopt.study.request import SearchRequest
+from autoopt.study.runner import LocalRunner
+from tests import tiny
+from tests.e2e.quick import LEAST
+from tests.targets import HOST, RecordingTarget
+
+SPACE = "runtime: {name: fake, precision: f32, threads: [1, 64], latency_ms: 1, error: 0.0}"
+"""Sixty-four threads are as many as the host that measures has cores."""
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> SearchRequest:
+    pytest.importorskip("torch")
+    space = tmp_path / "space.yaml"
+    space.write_text(SPACE)
+    weights = tiny.weights(tmp_path / "tiny.safetensors")
+    return SearchRequest(workload=tiny.SOURCE, weights=weights, space=str(space), home=tmp_path / "home", budget=2)
+
+
+def test_a_search_measures_on_its_target(tmp_path: Path, request_: SearchRequest) -> None:
+    """Study, canonical forms and measurements are of the host that measures; everything timed goes through it."""
+    target = RecordingTarget(tmp_path / "target")
+    result = search(request_, plan=LEAST, target=target)
+    assert [record.status for record in result.records] == [Status.COMPLETE] * 2
+    assert result.study.card.host == HOST != LocalTarget().host
+    assert {record.measurement.host for record in result.records if record.measurement} == {HOST.fingerprint}
+    assert sorted(record.configuration.runtime.threads for record in result.records) == [1, HOST.cores]
+    assert all(record.measurement and record.measurement.energy_j for record in result.records)
+    assert target.asked[0].startswith("lock study-") and target.asked[-1] == target.asked[0].replace("lock", "free")
+    counts = Counter(item.split()[0] for item in target.asked)
+    assert counts["lock"] == counts["free"] > 3
+    held = False
+    for item in target.asked:
+        held = item == f"lock {MEASURING}" or (held and item != f"free {MEASURING}")
+        assert held or item.split()[0] not in ("load", "joules")
+
+
+def test_a_request_names_the_two_hosts(tmp_path: Path, request_: SearchRequest) -> None:
+    """Builder and target are two values; where no target is given they are equal."""
+    prepared = prepare(request_, RecordingTarget(tmp_path / "target"))
+    assert (prepared.builder, prepared.host) == (LocalTarget().host, HOST)
+    assert prepared.card.host is prepared.space.host is HOST
+    here = prepare(request_)
+    assert here.builder == here.host == here.card.host
+
+
+def test_a_runner_that_was_not_opened_runs_nothing() -> None:
+    """Without a prepared request there is nothing to make or measure with."""
+    with pytest.raises(ValueError, match="must be opened"):
+        LocalRunner(HOST).check()
