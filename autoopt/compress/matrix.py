@@ -159,7 +159,7 @@ class _Row:
         settings = configuration.runtime
         stages = Stages(lambda stage: None)
         artifact = make(configuration, self._maker, self._workload.pipeline, stages)[-1]
-        subject = (str(artifact.path), settings)
+        subject = (str(artifact.path), dict(settings))
         if is_float:
             self._float[name] = subject
         elif name not in self._float:
