@@ -93,7 +93,7 @@ def planted(configuration: Configuration, bench: Bench, **named: Any) -> TrialRe
 
     Also what no setting of that runtime does: short limits, and a file that somebody deletes.
     """
-    settings = configuration.runtime
+    settings = dict(configuration.runtime)
     latency_ms = float(settings["latency_ms"] or 0.0)
     failures = {plant.latency_ms: plant.failure for plant in PLANTS}
     settings |= {"error": {**FRONT, **DOMINATED}.get(latency_ms, 0.0), "failure": failures.get(latency_ms)}
