@@ -12,7 +12,7 @@ import pytest
 from autoopt.core.records import Status
 from autoopt.study.storage import read_study
 from tests.e2e.helpers import run
-from tests.workloads.test_models import bundle, onnx_file
+from tests.workloads.models.test_sources import bundle, onnx_file
 
 torch = pytest.importorskip("torch")
 
