@@ -159,7 +159,7 @@ def _wrong_size(folder: Path) -> None:
 
 def _wrong_column(folder: Path) -> None:
     path = folder / "manifest.csv"
-    path.write_text(path.read_text().replace("name,case,split", "name,patient,split"))
+    path.write_text(path.read_text().replace("name,case,split", "name,person,split"))
 
 
 def _corrupt(folder: Path) -> None:
