@@ -33,7 +33,6 @@ class Changed:
 class Step(Protocol):
     """What every compression step module has."""
 
-    NAME: str
     SWITCH: str
     """The setting whose None switches the step off."""
     VERSION: int

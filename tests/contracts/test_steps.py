@@ -27,7 +27,7 @@ RUNTIMES: tuple[dict[str, Scalar], ...] = tuple(
 FORMATS = {"openvino": "openvino", "onnxruntime": "onnx"}
 
 NET_EXAMPLES: dict[str, dict[str, Scalar]] = {
-    "coarsen": {"factor": 2, "steps": 2, "batch": 2},
+    "resolution": {"factor": 2, "steps": 2, "batch": 2},
     "prune": {"ratio": 0.5, "rungs": "0.25", "steps": 2, "batch": 2},
     "factorize": {"keep": 0.3, "by": "ratio", "steps": 2, "batch": 2},
     "recover": {"steps": 2, "batch": 2},
