@@ -216,6 +216,13 @@ def spaces() -> None:
         console_of().print(f"{name:<12}{points:<20}{description}", markup=False)
 
 
+def settings() -> None:
+    """All settings of a space file as a Markdown table: sections, defaults, allowed values, meaning."""
+    from autoopt.study.space.settings import as_markdown
+
+    console_of().print(as_markdown(), markup=False)
+
+
 def _certainty(console: Console, study: StudyResult) -> None:
     """What the intervals of the table rest on, and what did not keep its promise."""
     if study.reference_latency_s is not None:
