@@ -24,7 +24,7 @@ DISTRIBUTION: str | None = "onnxruntime"
 PARAMETERS: Mapping[str, Parameter] = {
     "precision": PRECISION,
     "threads": THREADS,
-    "spinning": Parameter("flag", True, "whether idle threads spin, which is faster and costs CPU time"),
+    "spinning": Parameter("flag", True, "Whether idle threads spin, which is faster and costs CPU time."),
 }
 MODEL = "model.onnx"
 _INTEGER_OPERATORS = ("QLinear", "ConvInteger", "MatMulInteger", "DynamicQuantize", "QGemm", "QAttention")

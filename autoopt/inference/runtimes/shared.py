@@ -14,10 +14,10 @@ from autoopt.core.process import MEMORY_WORDS
 from autoopt.errors import TrialError, Unsupported
 
 PRECISION = Parameter(
-    "choice", "f32", "arithmetic of the float layers; f32 where the CPU has nothing else", ("f32", "bf16", "f16")
+    "choice", "f32", "Arithmetic of the float layers; one the host has no kernels for is f32.", ("f32", "bf16", "f16")
 )
-THREADS = Parameter("integer", 1, "threads of one call, at most the usable cores", low=1)
-STREAMS = Parameter("integer", 1, "calls that may run side by side, at most as many as threads", low=1)
+THREADS = Parameter("integer", 1, "Threads of one call; no more than the usable cores.", low=1)
+STREAMS = Parameter("integer", 1, "Calls that may run side by side; no more than the threads.", low=1)
 
 _X86_BF16 = frozenset({"avx512_bf16", "amx_bf16", "avx_ne_convert"})
 _X86_F16 = frozenset({"avx512_fp16", "amx_fp16"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autoopt.compress import STEPS, step
 from autoopt.core.configuration import Scalar
@@ -46,7 +46,7 @@ def as_markdown() -> str:
         name = f"`{first}.{setting.key}`"
         if len(setting.sections) > 1:
             name = f"`{setting.key}` of {', '.join(f'`{section}`' for section in setting.sections)}"
-        lines.append(f"| {name} | {_text(parameter.default)} | {parameter.describe()} | {parameter.help} |")
+        lines.append(f"| {name} | {_text(parameter.default)} | {parameter.describe()} | {_phrase(parameter.help)} |")
     return "\n".join(lines)
 
 
@@ -72,8 +72,11 @@ def _settings() -> Iterator[tuple[str, str, Parameter]]:
         for key, parameter in step(name).PARAMETERS.items():
             yield name, key, parameter
     names = [name for name in RUNTIMES if name not in FOR_TESTS]
-    for key, parameter in {"name": runtime_choice(names), **runtime_settings(names)}.items():
-        yield RUNTIME, key, parameter
+    yield RUNTIME, "name", runtime_choice(names)
+    for key, parameter in runtime_settings(names).items():
+        owners = [name for name in names if key in runtime(name).PARAMETERS]
+        only = "" if owners == names else f"{', '.join(owners)}: "
+        yield RUNTIME, key, replace(parameter, help=only + _phrase(parameter.help))
 
 
 def _union(a: Parameter, b: Parameter) -> Parameter:
@@ -82,6 +85,13 @@ def _union(a: Parameter, b: Parameter) -> Parameter:
     high = None if a.high is None or b.high is None else max(a.high, b.high)
     allowed = tuple(dict.fromkeys((*a.allowed, *b.allowed)))
     return Parameter(a.kind, a.default, a.help, allowed, low, high, a.nullable or b.nullable)
+
+
+def _phrase(help_text: str) -> str:
+    """A help text without a full stop, and without a capital at its begin that is no name such as NNCF."""
+    word = help_text.split()[0]
+    start = help_text[0].lower() if word[1:].islower() else help_text[0]
+    return start + help_text[1:].rstrip(".")
 
 
 def _text(value: Scalar) -> str:
