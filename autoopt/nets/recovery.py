@@ -138,7 +138,7 @@ class Distiller:
         """
         model = self._trainer.model
         before, kept = self._loss(), copy.deepcopy(model.state_dict())
-        if renewed := renew_norms(model, (self._trainer.laid_out(batch.images) for batch in self._batches())):
+        if renewed := renew_norms(model, (self._trainer.in_layout(batch.images) for batch in self._batches())):
             after = self._loss()
             if after < before or not math.isfinite(before):
                 return renewed, after

@@ -179,7 +179,7 @@ class Trainer:
         with torch.no_grad():
             return float(np.mean([self._loss(batch).item() for batch in batches]))
 
-    def laid_out(self, images: torch.Tensor) -> torch.Tensor:
+    def in_layout(self, images: torch.Tensor) -> torch.Tensor:
         """The images in the layout of memory in which the model computes fastest."""
         found: torch.Tensor = channels_last(images) if self.settings.channels_last else images.contiguous()
         return found
@@ -219,5 +219,5 @@ class Trainer:
         import torch
 
         with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bf16):
-            logits: torch.Tensor = self.model(self.laid_out(batch.images))
+            logits: torch.Tensor = self.model(self.in_layout(batch.images))
         return logits.float()
