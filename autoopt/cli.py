@@ -271,11 +271,18 @@ def workloads() -> None:
 
 
 @app.command()
-def spaces() -> None:
-    """List the shipped search spaces."""
+def spaces(
+    settings: Annotated[
+        bool, typer.Option("--settings", help="List what a space file may set, with defaults.")
+    ] = False,
+) -> None:
+    """List the shipped search spaces, or all settings of a space file."""
     from autoopt import terminal
 
-    terminal.spaces()
+    if settings:
+        terminal.settings()
+    else:
+        terminal.spaces()
 
 
 @app.callback(invoke_without_command=True)

@@ -224,6 +224,13 @@ def spaces() -> None:
         console_of().print(f"{name:<12}{points:<20}{description}", markup=False)
 
 
+def settings() -> None:
+    """Print all settings of a space file as a Markdown table: sections, defaults, allowed values, meaning."""
+    from autoopt.study.space.settings import as_markdown
+
+    console_of().print(as_markdown(), markup=False)
+
+
 def _uncertainty(console: Console, study: StudyResult) -> None:
     """Print the noise that the intervals contain, the trials that broke the limit on test, and the noisy ones."""
     if study.reference_latency_s is not None:

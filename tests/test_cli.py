@@ -145,6 +145,17 @@ def test_an_unknown_space_key_is_named_with_its_path(run: Run, tmp_path: Path) -
     assert "runtime.threads" in err
 
 
+def test_an_old_space_key_says_its_new_name(run: Run, tmp_path: Path) -> None:
+    """A space file with the old name of a section ends with code 2 and one line that has the new one."""
+    space, weights = tmp_path / "space.yaml", tiny.weights(tmp_path / "w.safetensors")
+    space.write_text("coarsen:\n  factor: 2\nruntime:\n  name: openvino\n")
+    given = ("--workload", tiny.SOURCE, "--weights", str(weights), "--space", str(space))
+    err = refused(run, "search", *given, home=tmp_path / "home")
+
+    assert "coarsen: is called resolution now: rename it" in err
+    assert len(err.splitlines()) == 1
+
+
 def _no_mask(folder: Path) -> None:
     (folder / "masks" / "t1.png").unlink()
 
@@ -293,3 +304,10 @@ def test_the_module_is_the_command() -> None:
     """`python -m autoopt` does what `autoopt` does."""
     done = subprocess.run([sys.executable, "-m", "autoopt", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == autoopt.__version__
+
+
+def test_the_settings_of_a_space_are_listed(run: Run) -> None:
+    """`spaces --settings` has every setting with its default, what it takes and what it means."""
+    listed = run("spaces", "--settings")[1]
+
+    assert "| `prune.multiple` | 1 | one of 1, 4, 8, 16, 32 | what is left of a layer is a multiple of this" in listed

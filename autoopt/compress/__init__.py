@@ -10,7 +10,7 @@ from autoopt.core.tables import Table
 STEPS = Table(
     "step",
     {
-        "coarsen": "autoopt.compress.reduce_resolution",
+        "resolution": "autoopt.compress.reduce_resolution",
         "prune": "autoopt.compress.prune",
         "factorize": "autoopt.compress.factorize",
         "recover": "autoopt.compress.recover",

@@ -18,9 +18,9 @@ Item = tuple[np.ndarray, np.ndarray]
 
 def held_out(workload: Workload) -> list[Item]:
     """One tile, with its reference, of each training case that trainings hold out; never of val or test."""
-    from autoopt.nets.recovery import exam, parted
+    from autoopt.nets.holdout import plain_batches, split
 
-    pairs = exam(parted(workload.splits.train)[1], workload)
+    pairs = plain_batches(split(workload.splits.train)[1], workload)
     return [(images.contiguous().numpy(), references.numpy()[0]) for images, references in pairs]
 
 

@@ -1,4 +1,4 @@
-"""Step `factorize`: layers in factors of a low rank, and the network trained again.
+"""Step `factorize`: layers are replaced by factors of low rank, and the network is trained again.
 
 A 1 x 1 or linear layer becomes two (SVD), a convolution three (Tucker-2 or CP), where that saves arithmetic.
 """
@@ -26,12 +26,30 @@ SWITCH = "keep"
 VERSION = 4
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai", "numpy")
 PARAMETERS: Mapping[str, Parameter] = {
-    "keep": Parameter("number", None, "the share of what `by` counts that is kept", low=0.01, high=1.0, nullable=True),
-    "by": Parameter(
-        "choice", "energy", "energy (squared singular values) of the weights, or ranks", ("energy", "ratio")
+    "keep": Parameter(
+        "number",
+        None,
+        "the share of energy or ranks that is kept, see `by`; null: off",
+        low=0.01,
+        high=1.0,
+        nullable=True,
     ),
-    "method": Parameter("choice", "tucker", "of convolutions: tucker or cp; all else is svd", ("tucker", "cp")),
-    "steps": Parameter("integer", 120, "training steps afterwards; 0: batch norms only", low=0, high=100_000),
+    "by": Parameter(
+        "choice",
+        "energy",
+        "what `keep` counts: energy (squared singular values) of the weights, or ranks",
+        ("energy", "ratio"),
+    ),
+    "method": Parameter(
+        "choice", "tucker", "how convolutions are factored; linear and 1 x 1 layers are split by SVD", ("tucker", "cp")
+    ),
+    "steps": Parameter(
+        "integer",
+        120,
+        "length of the training afterwards, in `unit`; 0: only batch norms are renewed",
+        low=0,
+        high=100_000,
+    ),
     **training_settings.PARAMETERS,
 }
 
@@ -42,28 +60,29 @@ def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], hos
 
 
 def parts(settings: Mapping[str, Scalar]) -> list[dict[str, Scalar]]:
-    """All in one."""
+    """The settings as the one part; empty when the step is off."""
     return [dict(settings)] if settings else []
 
 
 def left(part: Mapping[str, Scalar]) -> float:
-    """Unknown before it is tried."""
+    """1: what is left is not known before it is tried."""
     return 1.0
 
 
 def change(
     settings: Mapping[str, Scalar], model: torch.nn.Module, teacher: torch.nn.Module, workload: Workload
 ) -> Changed:
-    """Factor what gains by it and train the network again.
+    """Factor the layers that get cheaper by it and train the network again.
 
-    Raises Unsupported where no layer gains, Numeric when the result has another shape or is not finite.
+    The report has the ranks of each factored layer and what `Before.train` reports. Raises Unsupported where no layer
+    gets cheaper, Numeric when the result has another shape or is not finite.
     """
     from autoopt.nets import low_rank
 
     before = training_settings.Before(model, workload)
     method, keep, by = str(settings["method"]), float(settings["keep"] or 1), str(settings["by"])
     wanted = {name: low_rank.spec(layer, method, keep, by) for name, layer in low_rank.layers(model)}
-    found = _borne(model, {name: how for name, how in wanted.items() if how is not None}, before.batch)
+    found = _supported(model, {name: how for name, how in wanted.items() if how is not None}, before.batch)
     for name, how in found.items():
         low_rank.put(model, name, low_rank.factored(model.get_submodule(name), how))
     if not found:
@@ -75,15 +94,15 @@ def change(
     return Changed(model, {"layers": ranks, **before.train(settings, model, teacher)})
 
 
-def _borne(model: torch.nn.Module, specs: Mapping[str, Spec], batch: torch.Tensor) -> Mapping[str, Spec]:
-    """Those of the layers that may be several: some code asks a layer for its weight."""
-    if _bears(model, specs, batch):
+def _supported(model: torch.nn.Module, specs: Mapping[str, Spec], batch: torch.Tensor) -> Mapping[str, Spec]:
+    """The layers that the model works with in factors: some code asks a layer for its weight."""
+    if _accepts(model, specs, batch):
         return specs
-    return {name: how for name, how in specs.items() if _bears(model, {name: how}, batch)}
+    return {name: how for name, how in specs.items() if _accepts(model, {name: how}, batch)}
 
 
-def _bears(model: torch.nn.Module, specs: Mapping[str, Spec], batch: torch.Tensor) -> bool:
-    """Whether the code of the model works with these layers in factors, tried without data."""
+def _accepts(model: torch.nn.Module, specs: Mapping[str, Spec], batch: torch.Tensor) -> bool:
+    """Whether the model runs with these layers in factors, tried on a copy without data."""
     from autoopt.nets import low_rank
 
     trial = copy.deepcopy(model).to("meta")

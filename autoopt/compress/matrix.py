@@ -46,11 +46,11 @@ TECHNIQUES: Mapping[str, Settings] = {
     "INT8, a group in float": {"quantize": {"scheme": "int8", "keep_float": 1}},
     "INT8 weights": {"quantize": {"scheme": "int8-weights"}},
     "INT4 weights": {"quantize": {"scheme": "int4-weights"}},
-    "half resolution": {"coarsen": {"factor": 2, **_SHORT}},
+    "half resolution": {"resolution": {"factor": 2, **_SHORT}},
     "pruned": {"prune": {"ratio": 0.5, "rungs": None, **_SHORT}},
     "pruned, INT8": {"prune": {"ratio": 0.5, "rungs": None, **_SHORT}, "quantize": {"scheme": "int8"}},
     "low rank": {"factorize": {"keep": 0.4, "by": "ratio", **_SHORT}},
-    "trained as INT8": {"recover": {"as_int8": True, **_SHORT}, "quantize": {"scheme": "int8"}},
+    "trained as INT8": {"recover": {"qat": True, **_SHORT}, "quantize": {"scheme": "int8"}},
 }
 """By name, the sections of a configuration that differ from the float network."""
 WORKS, SAME, REFUSED, FAILED = "works", "no effect", "refused", "failed"
@@ -229,7 +229,7 @@ def _weights(workload: Workload, folder: Path) -> Path:
     """Random weights, with the statistics of batch norms that the images give."""
     import torch
 
-    from autoopt.nets.recovery import renew_norms
+    from autoopt.nets.norms import renew_norms
 
     assert workload.build is not None
     model = workload.build().eval()

@@ -1,7 +1,7 @@
-"""Step `recover`: training the network again by distillation from the whole one, as a step of its own.
+"""Step `recover`: the network is trained again by distillation from the whole one, as a step of its own.
 
 After `prune` and `factorize`, which end with a training of their own, it is a longer one; without them it is a
-fine-tuning, which says what the training alone does.
+fine-tuning, which shows what training alone gains.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ SWITCH = "steps"
 VERSION = 3
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai")
 PARAMETERS: Mapping[str, Parameter] = {
-    "steps": Parameter("integer", None, "training steps", low=1, high=1_000_000, nullable=True),
+    "steps": Parameter(
+        "integer", None, "length of the training, in `unit`; null: off", low=1, high=1_000_000, nullable=True
+    ),
     **training_settings.PARAMETERS,
 }
 
@@ -35,19 +37,19 @@ def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], hos
 
 
 def parts(settings: Mapping[str, Scalar]) -> list[dict[str, Scalar]]:
-    """All in one."""
+    """The settings as the one part; empty when the step is off."""
     return [dict(settings)] if settings else []
 
 
 def left(part: Mapping[str, Scalar]) -> float:
-    """All of it."""
+    """1: the network stays as large as it is."""
     return 1.0
 
 
 def change(
     settings: Mapping[str, Scalar], model: torch.nn.Module, teacher: torch.nn.Module, workload: Workload
 ) -> Changed:
-    """Train the network. Raises Numeric when the loss is not finite."""
+    """Train the network in place; report the recovery and its seconds. Raises Numeric when the loss is not finite."""
     from autoopt.nets import recovery
 
     began = time.perf_counter()

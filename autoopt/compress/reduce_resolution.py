@@ -1,6 +1,6 @@
-"""Step `coarsen`: the network sees the image at a part of its resolution, and is trained again for that.
+"""Step `resolution`: the network sees the image at a reduced resolution, and is trained again for that.
 
-Its answer is enlarged inside the graph, so that all around it stays as it was.
+Its answer is enlarged inside the graph, so that images, answers and scores keep their sizes.
 """
 
 from __future__ import annotations
@@ -26,12 +26,18 @@ PARAMETERS: Mapping[str, Parameter] = {
     "factor": Parameter(
         "integer",
         None,
-        "blocks of so many pixels along each axis become one; the answer is enlarged again",
+        "blocks of so many pixels along each axis become one; the answer is enlarged again; null: off",
         low=2,
         high=8,
         nullable=True,
     ),
-    "steps": Parameter("integer", 120, "training steps afterwards; 0: batch norms only", low=0, high=100_000),
+    "steps": Parameter(
+        "integer",
+        120,
+        "length of the training afterwards, in `unit`; 0: only batch norms are renewed",
+        low=0,
+        high=100_000,
+    ),
     **training_settings.PARAMETERS,
 }
 
@@ -42,30 +48,28 @@ def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], hos
 
 
 def parts(settings: Mapping[str, Scalar]) -> list[dict[str, Scalar]]:
-    """All in one."""
+    """The settings as the one part; empty when the step is off."""
     return [dict(settings)] if settings else []
 
 
 def left(part: Mapping[str, Scalar]) -> float:
-    """A factor of 2 leaves a quarter in a plane; in a volume it is less."""
+    """The share of the arithmetic that is left in a plane, a quarter with a factor of 2; in a volume it is less."""
     return float(part["factor"] or 1) ** -2
 
 
 def change(
     settings: Mapping[str, Scalar], model: torch.nn.Module, teacher: torch.nn.Module, workload: Workload
 ) -> Changed:
-    """Let the network work at the smaller resolution, its tables of positions with it, and train it for that.
+    """Let the network work at the reduced resolution, its tables of positions too, and train it for that.
 
-    Raises Unsupported where the network does not take tiles of that size, Numeric when the result is not finite.
+    The report has the tables of positions that were reduced and what `Before.train` reports. Raises Unsupported where
+    the network does not take tiles of that size, Numeric when the result is not finite.
     """
     from autoopt.nets import resolution
 
-    before, factor, tile = (
-        training_settings.Before(model, workload),
-        int(settings["factor"] or 1),
-        workload.pipeline.tile,
-    )
-    resolution.coarsen(model, factor, workload.pipeline.output_shape[2:])
+    before = training_settings.Before(model, workload)
+    factor, tile = int(settings["factor"] or 1), workload.pipeline.tile
+    resolution.reduce_resolution(model, factor, workload.pipeline.output_shape[2:])
     tables = []
     if _refusal(model, before.batch) is not None:
         tables = resolution.shrink_tables(model, tile, factor)
@@ -73,15 +77,17 @@ def change(
         reason = (str(refusal).strip().splitlines() or [type(refusal).__name__])[0]
         smaller = [size // factor for size in tile]
         raise Unsupported(
-            f"coarsen must find a network that takes tiles of {smaller}, it refuses: {reason}"
+            f"resolution must find a network that takes tiles of {smaller}, it refuses: {reason}"
         ) from refusal
     if (shape := tuple(model(before.batch).shape)) != before.shape:
-        raise Unsupported(f"the coarse network must answer with shape {before.shape}, it gives {shape}")
+        raise Unsupported(
+            f"the network at a reduced resolution must answer with shape {before.shape}, it gives {shape}"
+        )
     return Changed(model, {"tables": tables, **before.train(settings, model, teacher)})
 
 
 def _refusal(model: torch.nn.Module, batch: torch.Tensor) -> Exception | None:
-    """What the code of the network says of a batch of this size; None where it takes it."""
+    """The error that the network raises for a batch of this size; None where it takes it."""
     from autoopt.nets.surgery import SIZE_ERRORS
 
     try:

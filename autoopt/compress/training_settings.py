@@ -1,4 +1,4 @@
-"""What all steps that train a network again have in common: their settings, and how a changed network is trained."""
+"""Training as a part of compression steps: the settings that they share, and how a changed network is trained."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "batch": Parameter(
         "integer",
         None,
-        "examples a training step; by default that of the workload's recipe",
+        "examples of a training step; null: as in the workload's recipe",
         low=2,
         high=256,
         nullable=True,
@@ -37,7 +37,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "seconds": Parameter(
         "number",
         None,
-        "each training ends at the next look at the hold-out once it took as long",
+        "a training that took as long ends at its next look at the hold-out; null: no limit",
         low=1.0,
         high=1e6,
         nullable=True,
@@ -45,24 +45,27 @@ PARAMETERS: Mapping[str, Parameter] = {
     "learning_rate": Parameter(
         "number",
         None,
-        "the highest of the training; by default that of the workload's recipe",
+        "the highest learning rate of a training; null: that of the workload's recipe",
         low=1e-6,
         high=1.0,
         nullable=True,
     ),
-    "as_int8": Parameter(
+    "qat": Parameter(
         "flag",
         False,
-        "train with weights and inputs rounded as integers of eight bits, so that the quantizer loses less",
+        "quantization-aware training: weights and inputs are rounded to 8 bits, so that quantizing loses less",
     ),
     "training_precision": Parameter(
-        "choice", "auto", "auto is bf16 where the CPU has it, which trains faster", ("auto", "f32", "bf16")
+        "choice",
+        "auto",
+        "arithmetic of training; auto is bf16 where the CPU has it, which is faster",
+        ("auto", "f32", "bf16"),
     ),
 }
 
 
-TRAINING_ONLY = ("unit", "seconds", "learning_rate", "as_int8", "training_precision")
-"""What has no effect without steps."""
+TRAINING_ONLY = ("unit", "seconds", "learning_rate", "qat", "training_precision")
+"""The settings that have no effect without training steps."""
 
 
 def canonical(
@@ -72,16 +75,16 @@ def canonical(
     runtime: Mapping[str, Scalar],
     host: Host,
 ) -> dict[str, Scalar] | None:
-    """The `settings` of a step with these parameters, defaults filled in; None where `switch` is off.
+    """The canonical `settings` of a step with the parameters `step`; None where `switch` is off or nothing is real.
 
-    With the precision of this host; without what only training needs where there are no steps.
+    Defaults are filled in and `training_precision` is that of this host; without steps, `TRAINING_ONLY` is left out.
     """
     known = {name: settings.get(name, parameter.default) for name, parameter in step.items()}
     if not known[switch] or not has_network(str(runtime["name"])):
         return None
     if not known["steps"]:
         return {name: value for name, value in known.items() if name not in TRAINING_ONLY}
-    if known["unit"] == UNITS[0]:  # as before there were others: what is made with it keeps its key
+    if known["unit"] == UNITS[0]:
         del known["unit"]
     if known["training_precision"] == "auto":
         known["training_precision"] = "bf16" if trains_bf16(host) else "f32"
@@ -89,17 +92,17 @@ def canonical(
 
 
 def steps_of(settings: Mapping[str, Scalar], workload: Workload) -> int:
-    """The training steps that settings ask for. An epoch is all cases that are not held out."""
-    from autoopt.nets.recovery import parted
+    """The training steps that settings ask for; an epoch is all cases that are not held out."""
+    from autoopt.nets.holdout import split
 
     count = int(settings.get("steps") or 0)
     if settings.get("unit") != "epochs":
         return count
-    return math.ceil(count * len(parted(workload.splits.train)[0]) / batch_of(settings, workload))
+    return math.ceil(count * len(split(workload.splits.train)[0]) / batch_of(settings, workload))
 
 
 def batch_of(settings: Mapping[str, Scalar], workload: Workload) -> int:
-    """The examples of a training step."""
+    """The examples of a training step: those of the settings, else of the workload's recipe."""
     return int(settings.get("batch") or workload.recipe.batch)
 
 
@@ -112,13 +115,13 @@ def plan_of(settings: Mapping[str, Scalar], workload: Workload) -> Recovery:
         batch=batch_of(settings, workload),
         learning_rate=float(settings.get("learning_rate") or workload.recipe.learning_rate),
         bf16=settings.get("training_precision") == "bf16",
-        as_integers=bool(settings.get("as_int8")),
+        qat=bool(settings.get("qat")),
         seconds=float(settings.get("seconds") or math.inf),
     )
 
 
 class Before:
-    """A network as it was before a step changed it, with the clock of the step: the change is trained beside it."""
+    """The size, the answer's shape and the time before a step changes a network, and the training afterwards."""
 
     def __init__(self, model: torch.nn.Module, workload: Workload) -> None:
         import torch
@@ -131,9 +134,11 @@ class Before:
         self._before, self.shape = size_of(model, self.batch), tuple(model(self.batch).shape)
 
     def train(self, settings: Mapping[str, Scalar], model: torch.nn.Module, teacher: torch.nn.Module) -> dict[str, Any]:
-        """Train the changed `model` from its `teacher`: what was done, and what is left of its size.
+        """Train the changed `model` to answer as `teacher` does, in place.
 
-        Raises Numeric where its answer has another shape or is not finite.
+        The report has parameters and multiply-accumulates (of one call) now, before the step and as a share of the
+        teacher's, the report of the recovery, and the seconds of the step. Raises Numeric where the answer has another
+        shape than before or is not finite.
         """
         import torch
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from autoopt.core.configuration import digest
+from autoopt.core.configuration import canonical_json, digest
 from autoopt.core.host import Host
-from autoopt.core.records import READABLE, SCHEMA
+from autoopt.core.records import READABLE, RENAMED_SECTIONS, RENAMED_SETTINGS, SCHEMA
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,18 @@ class StudyCard:
         if value.get("schema") not in READABLE:
             raise ValueError(f"a study card of schema {SCHEMA} is needed, this one has {value.get('schema')!r}")
         fields = {key: item for key, item in value.items() if key != "schema"}
+        if value["schema"] < 3:
+            fields["space"] = _renamed(fields["space"])
         host = dict(fields["host"])
         host["isa"] = tuple(host["isa"])
         lists = {name: tuple(fields[name]) for name in ("objectives", "labels")}
         return cls(**{**fields, **lists, "host": Host(**host)})
+
+
+def _renamed(space: str) -> str:
+    """The text of a space from before schema 3, with its dimensions under the names of today."""
+    document, dimensions = json.loads(space), {}
+    for name, values in document["dimensions"].items():
+        section, _, key = name.partition(".")
+        dimensions[f"{RENAMED_SECTIONS.get(section, section)}.{RENAMED_SETTINGS.get(key, key)}"] = values
+    return canonical_json({**document, "dimensions": dimensions})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,7 +24,7 @@ class Parameter:
     kind: Kind
     default: Scalar
     help: str
-    allowed: tuple[Scalar, ...] = ()
+    allowed: Sequence[Scalar] = ()
     low: float | None = None
     high: float | None = None
     nullable: bool = False

@@ -5,7 +5,8 @@ All values of this folder are frozen; seconds, bytes and fractions inside, units
 
 1  first version
 2  turns beside a reference instead of calls alone; drops with bounds; confirmation on test
-3  plain names: `reference_workers` and `reference_latency_s` were `residents` and `level_s`
+3  plain names: `reference_workers` and `reference_latency_s` were `residents` and `level_s`; sections and settings of
+   configurations as in `RENAMED_SECTIONS` and `RENAMED_SETTINGS`
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from autoopt.core.configuration import Configuration
+from autoopt.core.configuration import Configuration, Scalar
 from autoopt.core.measurement import Measurement, measurement_from_json
 from autoopt.core.scores import Quality, quality_from_json
 
 SCHEMA = 3
 READABLE = (1, 2, 3)
+RENAMED_SECTIONS: Mapping[str, str] = {"coarsen": "resolution"}
+"""Sections of configurations before schema 3, and what they are called since."""
+RENAMED_SETTINGS: Mapping[str, str] = {"as_int8": "qat", "grow": "steps_growth"}
+"""Settings of any section before schema 3, and what they are called since."""
 
 
 class Status(StrEnum):
@@ -76,10 +81,15 @@ class TrialRecord:
             raise ValueError(f"a trial record of schema {SCHEMA} is needed, this one has {value.get('schema')!r}")
         fields = {key: item for key, item in value.items() if key != "schema"}
         measurement, quality, failure = fields["measurement"], fields["quality"], fields["failure"]
+        sections = fields["configuration"]
+        if value["schema"] < 3:
+            sections = renamed(sections)
+            if failure is not None:
+                failure = {**failure, "stage": RENAMED_SECTIONS.get(failure["stage"], failure["stage"])}
         return cls(
             **{
                 **fields,
-                "configuration": Configuration.of(fields["configuration"]),
+                "configuration": Configuration.of(sections),
                 "status": Status(fields["status"]),
                 "artifacts": tuple(fields["artifacts"]),
                 "notes": tuple(fields["notes"]),
@@ -93,3 +103,12 @@ class TrialRecord:
     def with_number(self, number: int) -> TrialRecord:
         """The same record under the number it got in its study."""
         return replace(self, number=number)
+
+
+def renamed(sections: Mapping[str, Mapping[str, Scalar] | None]) -> dict[str, dict[str, Scalar] | None]:
+    """The sections of a configuration from before schema 3, under the names of today."""
+    found: dict[str, dict[str, Scalar] | None] = {}
+    for name, settings in sections.items():
+        own = None if settings is None else {RENAMED_SETTINGS.get(key, key): item for key, item in settings.items()}
+        found[RENAMED_SECTIONS.get(name, name)] = own
+    return found

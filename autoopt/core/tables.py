@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 VARIABLE = "AUTOOPT_TABLES"
@@ -31,6 +31,11 @@ class Table(dict[str, str]):
         self._shipped = dict(lines)
         _tables[title] = self
 
+    @property
+    def names(self) -> Sequence[str]:
+        """The names as a sequence that follows the table: a line added later is in it."""
+        return _Names(self)
+
     def load(self, name: str) -> Any:
         """What `name` stands for. Raises KeyError, naming what the table has, for a name that it does not have."""
         if name not in self:
@@ -42,6 +47,20 @@ class Table(dict[str, str]):
     def added(self) -> dict[str, str]:
         """The lines that this package did not ship."""
         return {name: line for name, line in self.items() if self._shipped.get(name) != line}
+
+
+class _Names(Sequence[str]):
+    def __init__(self, table: Mapping[str, str]) -> None:
+        self._table = table
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, index: Any) -> Any:
+        return tuple(self._table)[index]
+
+    def __repr__(self) -> str:
+        return repr(tuple(self._table))
 
 
 def added_lines() -> dict[str, str]:

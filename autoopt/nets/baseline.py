@@ -1,6 +1,6 @@
-"""The baseline: `autoopt train`. A short deterministic training on the CPU, coarse tiles first, then full ones.
+"""The baseline: `autoopt train`, a short deterministic training on the CPU, at a low resolution first.
 
-Trains on the train and calibration splits, chooses the best epoch on val, scores test once at the end.
+Trains on the train and calibration splits, chooses the best epoch on val, and scores test once at the end.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autoopt.core.scores import Quality
-from autoopt.errors import Numeric, WorkloadError
+from autoopt.errors import WorkloadError
 from autoopt.inference.pipeline import predict
 from autoopt.inference.runtimes.shared import trains_bf16
 from autoopt.measure.quality import score
 from autoopt.nets.batches import Examples
-from autoopt.nets.training_step import laid_out, loss_of, rate_at
+from autoopt.nets.trainer import Batch, Round, TimeLimit, Trainer, TrainerProgress, TrainerSettings
+from autoopt.nets.training_step import as_tensors, channels_last
 from autoopt.nets.weights import WeightsInfo, round_to_half, save_weights
 from autoopt.workloads.contract import Case, SplitName, Workload
 
@@ -30,23 +31,20 @@ if TYPE_CHECKING:
 
 RECIPE_VERSION = 3
 """Raised when this file trains differently; part of the recipe that the weights carry."""
-COARSE_SHARES = {4: 0.42, 2: 0.17}
+LOW_RESOLUTION_SHARES = {4: 0.42, 2: 0.17}
 """Shares of the epochs on tiles with a quarter and with half of the resolution, before the full one: in 2D a
 sixteenth and a quarter of the cost, and there is much to learn before fine detail matters."""
-SMALLEST_COARSE_TILE = 48
-"""Smaller than this a coarse tile tells a network with four poolings next to nothing."""
-LARGEST_GRADIENT = 5.0
-SLACK = 0.1
-"""How far, as a share of all work, a training may be behind its time limit at the start: loading has no steps."""
+SMALLEST_TILE = 48
+"""Smaller than this a tile tells a network with four poolings next to nothing."""
 SCORING_SHARE = 8
 """Val is scored again when the training took this many times as long as the last scoring did."""
 
 
 @dataclass(frozen=True)
 class TrainProgress:
-    """Where a training is: `epoch` of `epochs` done, mean `loss` of the epoch so far.
+    """Where a training is: `epoch` of `epochs` done, the mean `loss` of the epoch so far, the `seconds` since it began.
 
-    `val` is the primary metric on val where it was just scored, `best` the best so far.
+    `val` is the primary metric (`metric`) on val where it was just scored, `best` the best so far.
     """
 
     epoch: int
@@ -69,7 +67,7 @@ class TrainProgress:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The stored weights, their quality on val (which chose them) and on test, and the wall seconds of it all."""
+    """The file of the weights, their quality on val (which chose them) and on test, and the wall seconds of it all."""
 
     path: Path
     val: Quality
@@ -89,22 +87,25 @@ def train(
 ) -> TrainResult:
     """Train the workload's model by its recipe and store the weights in `home`/weights.
 
-    The same seed and number of threads give the same weights, unless the host is too slow for
-    `max_seconds` (or the recipe's): then steps are left out all along, so that the training still goes
-    through all resolutions and learning rates, in time. With `half` the weights are rounded to float16
-    before they are scored and stored. Raises Numeric when the loss is not finite.
+    The same seed and number of threads give the same weights, unless the host is too slow for `max_seconds` (or those
+    of the recipe): then steps are left out all along, so that the training still goes through all resolutions and
+    learning rates in time. With `half` the weights are rounded to float16 before they are scored and stored. Raises
+    Numeric when the loss is not finite, WorkloadError for a finished graph.
     """
     from autoopt.measure.host import usable_cores
 
     started = time.monotonic()
     threads = threads or usable_cores()
     with _torch_state(seed, threads):
+        epochs = _Epochs(workload, seed)
+        trainer = Trainer(_network(workload), _settings(workload))
         limit_s = workload.recipe.max_seconds if max_seconds is None else max_seconds
-        trainer = _Trainer(workload, seed, started, limit_s)
-        val = trainer.run(progress or (lambda event: None))
+        limit = TimeLimit(limit_s, started, skips=True)
+        score_val = _ValScore(trainer.model, workload)
+        trainer.run(epochs.rounds, epochs.batches, score_val, limit, _listener(workload, started, progress))
         if half:
             round_to_half(trainer.model)
-            val = evaluate(trainer.model, workload, "val")
+        val = evaluate(trainer.model, workload, "val")
         test = evaluate(trainer.model, workload, "test")
         recipe = {
             **workload.recipe.identity(),
@@ -112,7 +113,7 @@ def train(
             "seed": seed,
             "threads": threads,
             "steps": trainer.steps_done,
-            "of_steps": trainer.total_steps,
+            "of_steps": epochs.steps,
             "half": half,
         }
         info = WeightsInfo(
@@ -123,14 +124,14 @@ def train(
 
 
 def evaluate(model: torch.nn.Module, workload: Workload, split: SplitName) -> Quality:
-    """The quality of the model on a split, through the workload's numpy pipeline."""
+    """The quality of the model on a split of the workload, through its numpy pipeline."""
     import torch
 
     model.eval()
 
     def run(batch: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            output: np.ndarray = model(laid_out(torch.from_numpy(batch))).float().numpy()
+            output: np.ndarray = model(channels_last(torch.from_numpy(batch))).float().numpy()
         return output
 
     def answer(case: Case) -> np.ndarray:
@@ -140,125 +141,97 @@ def evaluate(model: torch.nn.Module, workload: Workload, split: SplitName) -> Qu
     return score(workload, split, [answer(case) for case in workload.splits[split]])
 
 
-class _Trainer:
-    """One training run: samples, model, optimizer, and the best weights so far."""
+def _network(workload: Workload) -> torch.nn.Module:
+    """The network of the workload, with fresh weights."""
+    if workload.build is None:
+        raise WorkloadError(f"{workload.name} is a finished ONNX file: train the network that it came from")
+    return workload.build()
 
-    def __init__(self, workload: Workload, seed: int, started: float, limit_s: float) -> None:
-        import torch
 
-        from autoopt.measure.target import LocalTarget
+def _settings(workload: Workload) -> TrainerSettings:
+    from autoopt.measure.target import LocalTarget
 
-        self.workload, self.started, self.limit_s = workload, started, limit_s
-        self.bf16 = trains_bf16(LocalTarget().host)
-        self.random = np.random.default_rng(seed)
-        recipe = workload.recipe
-        cases = (*workload.splits.train, *workload.splits.calibration)
-        tile = recipe.tile or workload.pipeline.tile
-        self.examples = Examples(cases, workload.pipeline, recipe.augment, tile)
-        if workload.build is None:
-            raise WorkloadError(f"{workload.name} is a finished ONNX file: train the network that it came from")
-        self.model: torch.nn.Module = laid_out(workload.build())
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
-        )
-        self.steps_per_epoch = math.ceil(len(cases) * recipe.repeats / recipe.batch)
-        self.total_steps = recipe.epochs * self.steps_per_epoch
-        self.steps_done = 0
-        self.factors = shrink_factors(recipe.epochs, tile) if recipe.coarse else [1] * recipe.epochs
-        self.scored_at, self.scoring_s = -math.inf, 0.0
-        self.work_left = self.work = self.steps_per_epoch * sum(self._work(factor) for factor in self.factors)
-        self.best: tuple[Quality, dict[str, torch.Tensor]] | None = None
+    return TrainerSettings(
+        name=workload.name,
+        learning_rate=workload.recipe.learning_rate,
+        weight_decay=workload.recipe.weight_decay,
+        multilabel=workload.pipeline.activation == "sigmoid",
+        advice="lower the recipe's learning rate, check the images",
+        bf16=trains_bf16(LocalTarget().host),
+        stage="train",
+    )
 
-    def run(self, progress: Callable[[TrainProgress], None]) -> Quality:
-        """Train; leave the model with the weights that were best on val, and return their quality there."""
-        epochs, metric = self.workload.recipe.epochs, self.workload.metrics[0]
-        for epoch, factor in enumerate(self.factors):
-            losses: list[float] = []
 
-            def tell(done: int, val: float | None = None, losses: list[float] = losses) -> None:
-                best = None if self.best is None else self.best[0].value
-                seconds = time.monotonic() - self.started
-                progress(TrainProgress(done, epochs, float(np.mean(losses)), seconds, metric, val, best))
+def _listener(
+    workload: Workload, started: float, progress: Callable[[TrainProgress], None] | None
+) -> Callable[[TrainerProgress], None]:
+    """What tells `progress` of a training in the words of a baseline."""
+    epochs, metric = workload.recipe.epochs, workload.metrics[0]
 
-            for images, references in self._batches(factor):
-                losses.append(self._step(images, references))
-                tell(epoch)
-            if losses:
-                # A coarse net is not what will be deployed: its val score would cost time and say little.
-                tell(epoch + 1, self._keep_best(last=epoch + 1 == epochs) if factor == 1 else None)
-        if self.best is None:
-            self._keep_best(last=True)
-        assert self.best is not None
-        self.model.load_state_dict(self.best[1])
-        return evaluate(self.model, self.workload, "val")
+    def tell(now: TrainerProgress) -> None:
+        if progress is not None:
+            seconds = time.monotonic() - started
+            progress(TrainProgress(now.rounds, epochs, now.loss, seconds, metric, now.score, now.best))
 
-    def _keep_best(self, *, last: bool) -> float | None:
-        """Score val, unless it was just done: where scoring is slow, it must not take the time of the training."""
+    return tell
+
+
+class _ValScore:
+    """The primary metric on val; None where the last look is so near that it would take the time of the training."""
+
+    def __init__(self, model: torch.nn.Module, workload: Workload) -> None:
+        self._model = model
+        self._primary = replace(workload, metrics=workload.metrics[:1])
+        self._scored_at, self._took_s = -math.inf, 0.0
+
+    def __call__(self, last: bool) -> float | None:
         began = time.monotonic()
-        if not last and began - self.scored_at < SCORING_SHARE * self.scoring_s:
+        if not last and began - self._scored_at < SCORING_SHARE * self._took_s:
             return None
-        primary = replace(self.workload, metrics=self.workload.metrics[:1])
-        quality = evaluate(self.model, primary, "val")
-        self.scored_at = time.monotonic()
-        self.scoring_s = self.scored_at - began
-        if self.best is None or quality.value > self.best[0].value:
-            self.best = (quality, {name: item.detach().clone() for name, item in self.model.state_dict().items()})
+        quality = evaluate(self._model, self._primary, "val")
+        self._scored_at = time.monotonic()
+        self._took_s = self._scored_at - began
         return quality.value
 
-    def _step(self, images: torch.Tensor, references: torch.Tensor) -> float:
-        import torch
 
-        self.model.train()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.workload.recipe.learning_rate * rate_at(1 - self.work_left / self.work)
-        self.optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            logits = self.model(images)
-        loss = loss_of(logits.float(), references, self.workload.pipeline.activation == "sigmoid")
-        value = loss.item()
-        if not math.isfinite(value):
-            raise Numeric(
-                f"the loss of {self.workload.name} must stay finite, it is {value} at step {self.steps_done + 1}: "
-                "lower the recipe's learning rate, check the images",
-                stage="train",
-            )
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), LARGEST_GRADIENT)
-        self.optimizer.step()
-        self.steps_done += 1
-        return value
+class _Epochs:
+    """The rounds of a baseline, one for each epoch, and their batches: all cases in a new order each time."""
 
-    def _batches(self, factor: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """The batches of one epoch, less those that time forbids; the first cases fill up the last batch."""
-        import torch
+    def __init__(self, workload: Workload, seed: int) -> None:
+        recipe, cases = workload.recipe, (*workload.splits.train, *workload.splits.calibration)
+        tile = recipe.tile or workload.pipeline.tile
+        self._recipe = recipe
+        self._random = np.random.default_rng(seed)
+        self._examples = Examples(cases, workload.pipeline, recipe.augment, tile)
+        self._steps = math.ceil(len(cases) * recipe.repeats / recipe.batch)
+        factors = shrink_factors(recipe.epochs, tile) if recipe.coarse else [1] * recipe.epochs
+        # A network at a low resolution is not what will be deployed: its score would cost time and say little.
+        self.rounds = [
+            Round(self._steps, factor, work=float(factor) ** -len(tile), scored=factor == 1) for factor in factors
+        ]
 
-        batch, repeats = self.workload.recipe.batch, self.workload.recipe.repeats
-        shuffled = np.concatenate([self.random.permutation(len(self.examples)) for _ in range(repeats)])
-        order = np.resize(shuffled, self.steps_per_epoch * batch)
-        for chosen in order.reshape(self.steps_per_epoch, batch):
-            if not self._is_late():
-                pairs = [self.examples.draw(int(index), factor, self.random) for index in chosen]
-                images = torch.from_numpy(np.concatenate([image for image, _ in pairs]))
-                references = torch.from_numpy(np.stack([reference for _, reference in pairs]).astype(np.int64))
-                yield laid_out(images), references
-            self.work_left -= self._work(factor)
+    @property
+    def steps(self) -> int:
+        """The steps of all epochs."""
+        return self._steps * len(self.rounds)
 
-    def _work(self, factor: int) -> float:
-        """What a step at the resolution divided by `factor` costs, that of a full one being 1."""
-        return float(factor) ** -len(self.workload.pipeline.tile)
-
-    def _is_late(self) -> bool:
-        time_left = 1 - (time.monotonic() - self.started) / self.limit_s
-        return time_left <= 0 or self.work_left / self.work > time_left * (1 + SLACK)
+    def batches(self, epoch: Round) -> Iterator[Batch]:
+        """The batches of one epoch; the first cases fill up the last one."""
+        repeats = range(self._recipe.repeats)
+        shuffled = np.concatenate([self._random.permutation(len(self._examples)) for _ in repeats])
+        order = np.resize(shuffled, self._steps * self._recipe.batch)
+        for chosen in order.reshape(self._steps, self._recipe.batch):
+            pairs = [self._examples.draw(int(index), epoch.factor, self._random) for index in chosen]
+            yield Batch(*as_tensors(pairs))
 
 
 def shrink_factors(epochs: int, tile: Sequence[int]) -> list[int]:
-    """By what each epoch divides the resolution: from coarse to 1, with at least one epoch at 1."""
+    """By what each epoch divides the resolution, falling to 1; at least one epoch has 1."""
     factors: list[int] = []
     share = 0.0
-    for factor, own_share in COARSE_SHARES.items():
+    for factor, own_share in LOW_RESOLUTION_SHARES.items():
         share += own_share  # where a tile is too small to be shrunk that much, the next size takes its epochs over
-        if min(tile) // factor >= SMALLEST_COARSE_TILE:
+        if min(tile) // factor >= SMALLEST_TILE:
             factors += [factor] * int(epochs * share)
             share = 0.0
     return [*factors, *[1] * (epochs - len(factors))]
@@ -266,7 +239,7 @@ def shrink_factors(epochs: int, tile: Sequence[int]) -> list[int]:
 
 @contextmanager
 def _torch_state(seed: int, threads: int) -> Iterator[None]:
-    """Seed and thread count of torch inside the block, as they were after it."""
+    """Seed torch and set its number of threads inside the block; restore both after it."""
     import torch
 
     before = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Training examples from cases: standardised, kept in memory, shrunk, augmented, cut to one tile. numpy only."""
+"""Training examples from cases, in numpy: standardised, cached, reduced in resolution, augmented, cut to one tile."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.contract import IGNORED, Case, Sample
 
 CACHED_BYTES = 1_000_000_000
-"""Decoded samples are kept in memory up to this size, the others are read again."""
+"""Decoded samples are kept in memory up to this size; what does not fit is read again each time."""
 
 Augment = Callable[[Sample, np.random.Generator], Sample]
 
 
 class Examples:
-    """The training examples of `cases`, as the network of `pipeline` takes them, in windows of size `tile`."""
+    """The training examples of `cases`, standardised by `pipeline` and cut to `tile` (the pipeline's by default).
+
+    `len` is the number of cases; `augment` changes a sample before it is cut, None for no augmentation.
+    """
 
     def __init__(
         self, cases: Sequence[Case], pipeline: Pipeline, augment: Augment | None, tile: tuple[int, ...] | None = None
@@ -44,9 +47,10 @@ class Examples:
         return len(self._cases)
 
     def draw(self, index: int, factor: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """One augmented tile with the resolution divided by `factor`, and its reference.
+        """One augmented tile of case `index`, with the resolution divided by `factor`, and its reference.
 
-        float32 (1, channels, *tile), and integers of shape tile (segmentation) or () (classification).
+        The tile is float32 (1, channels, *tile), the reference integers of shape tile (segmentation) or ()
+        (classification). Raises BadData for a case that cannot be standardised.
         """
         cutter = replace(self._cutter, tile=tuple(size // factor for size in self._cutter.tile))
         if self._pipeline.sliced:
@@ -88,9 +92,9 @@ class Examples:
 
 
 def shrunk(sample: Sample, factor: int) -> Sample:
-    """The sample with the resolution divided by `factor`: the mean of each block of the image, its middle label.
+    """The sample with its resolution divided by `factor`: the mean of each block of the image, its middle label.
 
-    A sample that is smaller than one block stays as it is.
+    A sample that is smaller than one block is returned unchanged.
     """
     image, reference = sample.image, sample.reference
     sizes = tuple(size // factor for size in image.shape[:-1])
@@ -105,7 +109,7 @@ def shrunk(sample: Sample, factor: int) -> Sample:
 
 
 def random_window(sample: Sample, tile: Sequence[int], random: np.random.Generator) -> Sample:
-    """A window of the size of a tile somewhere in the sample; a smaller sample is mirrored or its edge repeated."""
+    """A random window of size `tile`; a smaller sample is padded first, by mirroring or by repeating its edge."""
     image, reference = sample.image, sample.reference
     spatial = image.shape[:-1]
     margins = [max(0, size - have) for size, have in zip(tile, spatial, strict=True)]

@@ -1,4 +1,8 @@
-"""Channels of tensors that are the same: what pruning follows through a graph, and how a graph's nodes are read."""
+"""Sets of channels that must be removed together, and how the nodes of an exported graph are read.
+
+Pruning follows channels through the graph of a network: an index of an axis of a tensor is a channel, and operations
+join channels into sets (rules.py). Axes are numpy arrays of channel numbers.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,14 @@ from typing import Any
 import numpy as np
 
 KEPT = 0
-"""The atom of all indices that must stay."""
+"""The number of the set whose channels must stay."""
 
 Axes = list["np.ndarray | None"]
-"""Of one tensor, an axis each: the atom of every index, or None where nothing can be removed."""
+"""Of one tensor, by axis: the channel of every index, or None where nothing can be removed."""
 
 
-class Atoms:
-    """The channels of all tensors of a graph, joined where they are the same (union-find); `of` gives those of one."""
+class ChannelSets:
+    """The channels of all tensors of a graph, joined into sets (union-find)."""
 
     def __init__(self) -> None:
         self._parents: list[int] = [KEPT]
@@ -26,24 +30,27 @@ class Atoms:
         self._axes[node] = axes
 
     def of(self, value: Any) -> Any:
-        """The axes of an argument of an operation; of what is not a tensor, none. Several tensors have a list each."""
+        """The axes of an argument of an operation: a list by axis, of several tensors a list each; [] of no tensor."""
         return self._axes[value] if is_node(value) else []
 
     def fresh(self, size: int) -> np.ndarray:
-        """`size` channels that nothing is known of."""
+        """`size` new channels, each a set of its own."""
         first = len(self._parents)
         self._parents.extend(range(first, first + size))
         return np.arange(first, first + size)
 
-    def root(self, atom: int) -> int:
-        """The one atom that stands for all that were joined with this one."""
-        while self._parents[atom] != atom:
-            self._parents[atom] = self._parents[self._parents[atom]]
-            atom = self._parents[atom]
-        return atom
+    def root(self, channel: int) -> int:
+        """The number of the set that the channel is in: its smallest channel."""
+        while self._parents[channel] != channel:
+            self._parents[channel] = self._parents[self._parents[channel]]
+            channel = self._parents[channel]
+        return channel
 
     def join(self, first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
-        """Both are the same channels. None, or another number of them, keeps the other."""
+        """Join two axes channel by channel and return the first.
+
+        Where one is None, or they differ in length, both are kept whole and the result is None.
+        """
         if first is None or second is None or len(first) != len(second):
             self.keep([first, second])
             return None
@@ -53,13 +60,16 @@ class Atoms:
         return first
 
     def keep(self, axes: Any) -> None:
-        """Nothing of these axes may be removed."""
+        """Mark all channels of these axes (nested lists of arrays) as not removable."""
         for axis in _arrays(axes):
-            for atom in axis.tolist():
-                self._parents[self.root(atom)] = KEPT
+            for channel in axis.tolist():
+                self._parents[self.root(channel)] = KEPT
 
     def tie(self, axis: np.ndarray | None, parts: int) -> np.ndarray | None:
-        """All of the equal `parts` of an axis lose the same places. What one part has."""
+        """Join the equal `parts` of an axis, so that all lose the same places, and return the first part.
+
+        Where the axis cannot be divided into that many, it is kept whole and the result is None.
+        """
         if axis is None or len(axis) % parts:
             self.keep([axis])
             return None
@@ -70,12 +80,12 @@ class Atoms:
 
 
 def is_node(value: Any) -> bool:
-    """Whether it is a tensor of the graph."""
+    """Whether a value is a node of a graph of `torch.export`."""
     return hasattr(value, "meta") and hasattr(value, "op")
 
 
 def nodes_in(value: Any) -> list[Any]:
-    """The tensors among arguments, in order."""
+    """The nodes among (nested) arguments, in order."""
     if is_node(value):
         return [value]
     if isinstance(value, Mapping):
@@ -84,12 +94,12 @@ def nodes_in(value: Any) -> list[Any]:
 
 
 def shape_of(node: Any) -> tuple[int, ...]:
-    """The sizes of a tensor of the graph."""
+    """The shape of the tensor that a node gives."""
     return tuple(int(size) for size in node.meta["val"].shape)
 
 
 def free(node: Any) -> Any:
-    """Axes of which nothing can be removed, for the result of a node."""
+    """Axes for the result of a node of which nothing can be removed."""
     value = node.meta.get("val")
     if isinstance(value, list | tuple):
         return [[None] * item.dim() for item in value]
@@ -97,7 +107,7 @@ def free(node: Any) -> Any:
 
 
 def argument(node: Any, place: int, name: str, default: Any = None) -> Any:
-    """An argument of an operation, given by place or by name."""
+    """The argument of an operation at `place`, or called `name`, else `default`."""
     return node.args[place] if len(node.args) > place else node.kwargs.get(name, default)
 
 

@@ -1,4 +1,4 @@
-"""What the exporters of PyTorch say: their warnings silenced, their refusals translated."""
+"""The exporters of PyTorch: their warnings silenced, their errors translated into Unsupported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoopt.errors import Unsupported
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """The exporters warn of what concerns only their developers."""
+    """Silence the warnings and logs of the exporters inside the block: they concern only their developers."""
     names = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
     levels = {name: logging.getLogger(name).level for name in names}
     try:
@@ -28,7 +28,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def refusals_of(exporter: str) -> Iterator[None]:
-    """What an exporter raises for a model it cannot trace, translated; running out of memory stays what it is."""
+    """Raise Unsupported for what `exporter` raises about a model it cannot trace; other errors pass unchanged."""
     from torch._dynamo.exc import TorchDynamoException
     from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
     from torch.onnx import OnnxExporterError

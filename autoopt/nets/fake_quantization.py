@@ -1,9 +1,9 @@
-"""Training as if integers computed: what rounding does to a network, seen while its weights can still make up for it.
+"""Fake quantization: a network is trained while its weights and inputs are rounded as 8-bit integers would be.
 
-Inside the block the weights of all layers, and what they and activations are given, are rounded as integers of eight
-bits would be. Gradients pass as if they were not (Jacob et al. 2018; the straight-through estimator of Bengio et al.
-2013). The ends of a range have the gradient of its step size besides (Esser et al. 2020), which unlearns outliers.
-Afterwards the network is in float again: the quantizer that comes later finds weights that bear it.
+Inside the block `fake_quantized` the weights of all layers, and what layers and activations are given, are rounded.
+Gradients pass as if they were not (Jacob et al. 2018; the straight-through estimator of Bengio et al. 2013); the ends
+of a range also get the gradient of its step size (Esser et al. 2020), so that a network unlearns its outliers.
+Afterwards the network is in float again, with weights that lose less when they are quantized.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     import torch
 
 WEIGHT_LEVELS = 63.0
-"""Symmetric, with seven bits: CPUs without VNNI add products of eight bits in sixteen, so quantizers leave one out."""
+"""The largest integer of a weight, symmetric and of 7 bits: without VNNI, CPUs add products of 8 bits in 16."""
 INPUT_LEVELS = 255.0
+"""The largest integer of an input, asymmetric and of 8 bits."""
 MOMENTUM = 0.05
-"""How fast a range shrinks to that of the last batch. It grows at once: a quantizer counts the largest it has seen."""
+"""How fast the range of an input shrinks to that of the last batch. It grows at once: quantizers take the largest."""
 
 
 @contextmanager
-def as_integers(model: torch.nn.Module) -> Iterator[None]:
-    """Round the weights of all convolutions and linear layers, and what they and activations are given."""
+def fake_quantized(model: torch.nn.Module) -> Iterator[None]:
+    """Inside the block, round the weights of convolutions and linear layers, and the inputs of all layers but norms."""
     from torch import nn
     from torch.nn.utils import parametrize
 
@@ -40,7 +41,7 @@ def as_integers(model: torch.nn.Module) -> Iterator[None]:
 
 
 def _is_absorbed(part: torch.nn.Module) -> bool:
-    """Whether quantizers compute it within the layer before it: there is no integer between the two."""
+    """Whether quantizers fold the layer into the one before it, so that nothing is rounded between the two."""
     from torch import nn
 
     return isinstance(part, nn.modules.batchnorm._NormBase | nn.GroupNorm | nn.LayerNorm | nn.ReLU | nn.ReLU6)
@@ -50,7 +51,7 @@ def _rounded_weight(axis: int) -> torch.nn.Module:
     import torch
 
     class RoundedWeight(torch.nn.Module):
-        """Each output channel has a scale of its own."""
+        """A weight rounded with a scale for each output channel."""
 
         def forward(self, weight: torch.Tensor) -> torch.Tensor:
             others = [place for place in range(weight.ndim) if place != axis]
@@ -61,7 +62,7 @@ def _rounded_weight(axis: int) -> torch.nn.Module:
 
 
 class _Inputs:
-    """Rounds what a layer is given, in the range that its inputs have had so far."""
+    """A hook that rounds what a layer is given, within the range of its inputs so far."""
 
     def __init__(self) -> None:
         self._low: torch.Tensor | None = None
@@ -87,5 +88,5 @@ class _Inputs:
 
 
 def through(value: torch.Tensor, rounded: torch.Tensor) -> torch.Tensor:
-    """The rounded value, with the gradient of the value itself."""
+    """`rounded` with the gradient of `value` (straight-through estimator)."""
     return value + (rounded - value).detach()

@@ -1,4 +1,4 @@
-"""A network in a folder: its weights as safetensors; as JSON the resolution, which layers are in factors, all sizes.
+"""A changed network in a folder: weights as safetensors; resolution, factored layers and sizes of layers as JSON.
 
 Nothing in the folder is executed: the workload builds the network, the files say what of it is smaller.
 """
@@ -28,14 +28,14 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Size:
-    """How large a network is: numbers in its weights, multiply-accumulates of one call."""
+    """How large a network is: the number of its weights, and the multiply-accumulates of one call."""
 
     parameters: int
     macs: int
 
 
 def size_of(model: torch.nn.Module, batch: torch.Tensor) -> Size:
-    """The size of the network for such an input. Its multiply-accumulates are those of products and convolutions."""
+    """The size of the network for an input like `batch`; only matrix products and convolutions are counted."""
     from torch.utils.flop_counter import FlopCounterMode
 
     blank = copy.deepcopy(model).to("meta")
@@ -45,7 +45,7 @@ def size_of(model: torch.nn.Module, batch: torch.Tensor) -> Size:
 
 
 def write_net(model: torch.nn.Module, folder: Path) -> None:
-    """Write the network to `folder`."""
+    """Write the network to `folder`, which must exist."""
     from safetensors.torch import save_file
 
     # A copy of each: some networks have one weight under two names, which the format refuses to share.
@@ -62,7 +62,7 @@ def write_net(model: torch.nn.Module, folder: Path) -> None:
 
 
 def read_net(workload: Workload, weights: Path, folder: Path | None = None) -> torch.nn.Module:
-    """The network in `folder`, or without one the workload's own with `weights`; in evaluation mode, without gradients.
+    """The network stored in `folder`, else the workload's own with `weights`; in evaluation mode, without gradients.
 
     Raises WeightsError when the files do not fit the network, WorkloadError when it cannot be built.
     """
@@ -91,7 +91,7 @@ def _restore(model: torch.nn.Module, folder: Path, answered: Sequence[int]) -> N
     if not isinstance(structure, dict) or structure.get("schema") != SCHEMA:
         raise WeightsError(f"{folder / STRUCTURE} must have the schema {SCHEMA}")
     if structure.get("coarse", 1) > 1:
-        resolution.coarsen(model, structure["coarse"], answered)
+        resolution.reduce_resolution(model, structure["coarse"], answered)
     unknown = [name for name in structure["factored"] if name not in dict(model.named_modules())]
     if unknown:
         raise WeightsError(f"the stored network must be one of this workload, {', '.join(unknown[:5])} is not in it")

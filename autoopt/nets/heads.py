@@ -1,7 +1,7 @@
-"""Attention heads as units: the channels of one head are in one reshape that no trace can follow.
+"""Attention heads as units of pruning, for the attention layers listed in `KINDS`.
 
-Each known attention layer says where its heads are in its weights, and how it works with fewer of them than its
-width would have. A line in `KINDS` for each.
+The graph cannot be followed through the reshape that splits channels into heads, so each known kind of layer says
+where its heads are in its weights, and `refit` lets a layer work with fewer of them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kind:
-    """Where an attention layer of class `name` has its heads: one after the other in the rows of `makes`, whose rows
-    are queries, keys and values of all heads, or one of them; in the columns of `takes`; in the places of `counts`."""
+    """Where an attention layer of class `name` has its heads.
+
+    They follow one another in the rows of the linear layers `makes` (queries, keys and values, or one of these), in the
+    columns of the linear layer `takes`, and along the axes `counts` (name of a weight, axis).
+    """
 
     name: str
     makes: tuple[str, ...]
@@ -39,7 +42,7 @@ KINDS = (
 
 
 def head_groups(model: torch.nn.Module) -> list[Group]:
-    """A group for every attention layer of a known kind: its heads."""
+    """One group for each attention layer of a known kind: its heads."""
     found = []
     for path, layer in model.named_modules():
         kind = kind_of(layer)
@@ -50,7 +53,7 @@ def head_groups(model: torch.nn.Module) -> list[Group]:
 
 
 def kind_of(layer: torch.nn.Module) -> Kind | None:
-    """How the heads of the layer are laid out; None where it is no attention layer that is known."""
+    """The kind of an attention layer; None of any other layer."""
     names = {f"{parent.__module__}.{parent.__qualname__}" for parent in type(layer).__mro__}
     return next((kind for kind in KINDS if kind.name in names), None)
 
@@ -92,7 +95,7 @@ def _group(path: str, layer: Any, kind: Kind) -> Group | None:
 
 
 def refit(layer: Any, heads: int) -> None:
-    """Let an attention layer work with `heads` heads of the width that they had."""
+    """Let an attention layer work with `heads` heads, each as wide as before."""
     kind = kind_of(layer)
     assert kind is not None
     layer.num_heads = heads
@@ -107,7 +110,7 @@ def refit(layer: Any, heads: int) -> None:
 
 
 def _window_attention() -> type[Any]:
-    """MONAI's attention of Swin for heads whose width is not that of the tokens divided by their number."""
+    """MONAI's window attention of Swin, for heads that are not as wide as the tokens divided by the number of heads."""
     from monai.networks.nets.swin_unetr import WindowAttention
 
     class WindowAttentionOfHeads(WindowAttention):  # type: ignore[misc]
@@ -118,8 +121,8 @@ def _window_attention() -> type[Any]:
             bias = self.relative_position_bias_table[places].reshape(n, n, -1).permute(2, 0, 1)
             attention = (q * self.scale) @ k.transpose(-2, -1) + bias.unsqueeze(0)
             if mask is not None:
-                multilabel = attention.reshape(windows // len(mask), len(mask), self.num_heads, n, n)
-                attention = (multilabel + mask.unsqueeze(1).unsqueeze(0)).reshape(-1, self.num_heads, n, n)
+                masked = attention.reshape(windows // len(mask), len(mask), self.num_heads, n, n)
+                attention = (masked + mask.unsqueeze(1).unsqueeze(0)).reshape(-1, self.num_heads, n, n)
             mixed = self.attn_drop(self.softmax(attention)).to(v.dtype) @ v
             answer: torch.Tensor = self.proj_drop(self.proj(mixed.transpose(1, 2).reshape(windows, n, -1)))
             return answer

@@ -1,6 +1,6 @@
-"""Layers in factors: a linear or 1 x 1 layer as two (SVD), a convolution as three (Tucker-2 or CP).
+"""Low-rank factors of layers: a linear or 1 x 1 layer becomes two (SVD), a convolution three (Tucker-2 or CP).
 
-A factored layer is a `Sequential`: into the rank, the work in it, and out again. Sources: Denton et al. 2014 (SVD),
+A factored layer is a `Sequential`: into the rank, the kernel, and out again. Sources: Denton et al. 2014 (SVD),
 Kim et al. 2016 (Tucker-2), Lebedev et al. 2015 (CP).
 """
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     import torch
 
 Spec = Mapping[str, Any]
-"""How a layer is factored: `method` (svd, tucker, cp) and `ranks`, one of svd and cp, two (in, out) of tucker."""
+"""How a layer is factored: `method` (svd, tucker, cp) and `ranks`, one for svd and cp, two (in, out) for tucker."""
 MARK = "low_rank"
-"""The attribute of a factored layer that says how, for whoever stores the network."""
+"""The attribute of a factored layer that holds its `Spec`, for storing the network."""
 CP_SWEEPS = 15
 TUCKER_SWEEPS = 3
 TINY = 1e-12
 
 
 def layers(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
-    """The layers that can be factored: linear ones and convolutions in one group, that are not transposed."""
+    """The layers that can be factored: linear ones, and convolutions neither grouped nor transposed."""
     from torch import nn
 
     for name, layer in model.named_modules():
@@ -35,9 +35,10 @@ def layers(model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
 
 
 def spec(layer: torch.nn.Module, method: str, keep: float, by: str) -> Spec | None:
-    """How to factor the layer: `keep` is the share of its energy, or of its ranks; None where that saves nothing.
+    """How to factor the layer, or None where that would not save arithmetic.
 
-    Energy is the sum of squared singular values of the weight, unfolded along its outputs and its inputs.
+    `keep` (0 to 1) is the share of the energy with `by` "energy", else of the ranks. Energy is the sum of squared
+    singular values of the weight, unfolded along its outputs and along its inputs.
     """
     weight = _matrix(layer)
     out, inputs, places = weight.shape
@@ -65,7 +66,7 @@ def _rank(matrix: np.ndarray, energy: float) -> int:
 
 
 def factored(layer: torch.nn.Module, how: Spec) -> torch.nn.Sequential:
-    """The layer in factors, with weights whose product is nearest to its own."""
+    """The layer in factors, with weights whose product is as near to its own as the ranks allow."""
     parts = blank(layer, how)
     weight = _matrix(layer)
     if how["method"] == "svd":
@@ -86,7 +87,7 @@ def factored(layer: torch.nn.Module, how: Spec) -> torch.nn.Sequential:
 
 
 def blank(layer: Any, how: Spec) -> torch.nn.Sequential:
-    """The factors of a layer with any weights: what a stored network is read into."""
+    """The factors of a layer with arbitrary weights, for reading a stored network into."""
     from torch import nn
 
     parts = nn.Sequential(*_parts(layer, how))
@@ -114,18 +115,18 @@ def _parts(layer: Any, how: Spec) -> list[torch.nn.Module]:
 
 
 def put(model: torch.nn.Module, name: str, layer: torch.nn.Module) -> None:
-    """Put a layer in the place of the one called `name`."""
+    """Replace the layer called `name` by another."""
     path, _, attribute = name.rpartition(".")
     setattr(model.get_submodule(path), attribute, layer)
 
 
 def specs(model: torch.nn.Module) -> dict[str, Spec]:
-    """How the layers of a network were factored, by name."""
+    """How the factored layers of a network were made, by name."""
     return {name: getattr(layer, MARK) for name, layer in model.named_modules() if hasattr(layer, MARK)}
 
 
 def _matrix(layer: Any) -> np.ndarray:
-    """The weight as (outputs, inputs, places of the kernel)."""
+    """The weight as float64 (outputs, inputs, places of the kernel)."""
     weight: np.ndarray = layer.weight.detach().double().numpy()
     return weight.reshape(*weight.shape[:2], -1)
 

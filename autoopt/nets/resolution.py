@@ -1,4 +1,4 @@
-"""A network that sees its input at a part of the resolution, and answers at the whole one."""
+"""A network that computes at a reduced resolution: its input is averaged in blocks, its answer enlarged again."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from autoopt.nets.surgery import set_weight
 if TYPE_CHECKING:
     import torch
 
-_FACTOR = "coarse_factor"
+_FACTOR = "resolution_factor"
 
 
-def coarsen(model: torch.nn.Module, factor: int, tile: Sequence[int]) -> None:
-    """Let `model`, which takes (n, channels, *sizes), work on the means of blocks of `factor` pixels along each axis.
+def reduce_resolution(model: torch.nn.Module, factor: int, tile: Sequence[int]) -> None:
+    """Let `model` compute on the means of blocks of `factor` pixels along each axis of its input (n, channels, *sizes).
 
-    Its answer (n, classes, *smaller) is enlarged to the sizes of the input by linear interpolation, fastest where those
-    are `tile`; where that is empty it is no image and stays as it is. In place: the kind of the module changes, as in
-    `torch.nn.utils.parametrize`, and its layers keep their names.
+    Its answer (n, classes, *smaller) is enlarged to the sizes of the input by linear interpolation, fastest where these
+    are `tile`. With an empty `tile` the answer is no image and is left as it is. The module is changed in place: it
+    gets another class, as in `torch.nn.utils.parametrize`, and its layers keep their names.
     """
     whole = type(model)
 
@@ -32,14 +32,14 @@ def coarsen(model: torch.nn.Module, factor: int, tile: Sequence[int]) -> None:
             return interpolated(answer, batch.shape[2:])
         return enlarged(answer, [getattr(self, SHARES.format(axis)) for axis in range(len(tile))])
 
-    model.__class__ = type(f"Coarse{whole.__name__}", (whole,), {"forward": forward, _FACTOR: factor})
+    model.__class__ = type(f"Reduced{whole.__name__}", (whole,), {"forward": forward, _FACTOR: factor})
     for axis, along in enumerate(shares([size // factor for size in tile], tile)):
-        # Made anew wherever a network is made coarse: no weights to store.
+        # Made anew whenever a resolution is reduced: nothing to store.
         model.register_buffer(SHARES.format(axis), along, persistent=False)
 
 
 def interpolated(image: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
-    """An image (n, channels, *smaller) at these sizes, by linear interpolation between the centres of pixels."""
+    """Enlarge images (n, channels, *smaller) to `sizes` by linear interpolation between the centres of pixels."""
     import torch.nn.functional as functions
 
     mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(sizes)]
@@ -47,10 +47,10 @@ def interpolated(image: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
 
 
 def shares(small: Sequence[int], large: Sequence[int]) -> list[torch.Tensor]:
-    """What `enlarged` multiplies by along each axis to get from `small` sizes to `large` ones.
+    """The matrices with which `enlarged` multiplies along each axis to get from `small` sizes to `large` ones.
 
-    What each of the many pixels takes from each of the few by linear interpolation: (many, few), of the last axis
-    (few, many).
+    They hold how much each large pixel takes of each small one by linear interpolation: (large, small), for the last
+    axis (small, large).
     """
     import torch
 
@@ -59,9 +59,9 @@ def shares(small: Sequence[int], large: Sequence[int]) -> list[torch.Tensor]:
 
 
 def enlarged(image: torch.Tensor, along: Sequence[torch.Tensor]) -> torch.Tensor:
-    """The same as `interpolated`, as a product with the `shares` along each axis.
+    """The same as `interpolated`, as a matrix product with the `shares` along each axis.
 
-    OpenVINO takes up to four times as long for its own operation (docs/benchmarks.md).
+    OpenVINO takes up to four times as long for its own interpolation (docs/benchmarks.md).
     """
     *others, last = along
     for axis, rows_of in enumerate(others, start=2):
@@ -72,14 +72,15 @@ def enlarged(image: torch.Tensor, along: Sequence[torch.Tensor]) -> torch.Tensor
 
 
 def factor_of(model: torch.nn.Module) -> int:
-    """The factor of a coarse network, 1 of any other."""
+    """The factor by which the resolution of a network was reduced, 1 where it was not."""
     return int(getattr(type(model), _FACTOR, 1))
 
 
 def shrink_tables(model: torch.nn.Module, tile: Sequence[int], factor: int) -> list[str]:
-    """Let each token of a coarse network have the mean of the positions that it stands for now; the tables' names.
+    """Average the tables of positions of a network in blocks of `factor` tokens along each axis; returns their names.
 
-    A table is a parameter (1, tokens, width) with a token for each block of `tile`, as vision transformers learn it.
+    A table of positions is a parameter (1, tokens, width) with a token for each block of `tile`, as vision transformers
+    learn it.
     """
     shrunk = []
     for name, table in list(model.named_parameters()):
@@ -94,7 +95,7 @@ def shrink_tables(model: torch.nn.Module, tile: Sequence[int], factor: int) -> l
 
 
 def _grid(table: torch.Tensor, tile: Sequence[int]) -> tuple[int, ...] | None:
-    """How many tokens it has along each axis of the tile; None where it is no table of positions."""
+    """How many tokens a table has along each axis of the tile; None where it is no table of positions."""
     if table.ndim != 3 or len(table) != 1:
         return None
     for stride in range(1, min(tile) + 1):

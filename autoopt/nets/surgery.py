@@ -1,4 +1,4 @@
-"""Removing units from a network in place: fewer channels in weights, and what layers remember of their sizes."""
+"""Removing units (channels, heads) from a network in place: from its weights and the sizes its layers remember."""
 
 from __future__ import annotations
 
@@ -16,36 +16,35 @@ if TYPE_CHECKING:
     import torch
 
 Sizes = dict[str, dict[str, Any]]
-"""What layers remember of their sizes: by the name of the layer, then of its attribute."""
+"""The sizes that layers remember: name of the layer to name of the attribute to value."""
 HEADS = "num_heads"
 SIZE_ERRORS = (RuntimeError, ValueError, IndexError, AssertionError)
-"""What the code of a network raises of sizes that it was not built for."""
+"""What the code of a network raises for sizes that it was not built for."""
 
 
 def removable(model: torch.nn.Module, batch: torch.Tensor) -> list[Group]:
-    """All that can be removed of the model, each group tried: what it takes and gives has the same shape without it.
+    """The groups of two or more units that can be removed from the model, each tried on a copy without data.
 
-    `model` is in evaluation mode, `batch` an input of one item. Groups of one unit are left out: it must stay. Raises
-    Unsupported when the model cannot be traced.
+    `model` is in evaluation mode, `batch` an input of one item. Raises Unsupported when the model cannot be traced.
     """
     blank = copy.deepcopy(model).to("meta")
     shape = model(batch).shape
     found = [group for group in (*groups(model, batch), *head_groups(model)) if len(group) > 1]
-    return _borne(blank, found, batch.to("meta"), tuple(shape))
+    return _supported(blank, found, batch.to("meta"), tuple(shape))
 
 
-def _borne(blank: torch.nn.Module, found: list[Group], batch: torch.Tensor, shape: tuple[int, ...]) -> list[Group]:
-    """Those of the groups that the code of the model can do with less of: halved until the others are found."""
-    if not found or _bears(blank, found, batch, shape):
+def _supported(blank: torch.nn.Module, found: list[Group], batch: torch.Tensor, shape: tuple[int, ...]) -> list[Group]:
+    """The prunable groups, found by bisection: a group is dropped if the model fails without one of its units."""
+    if not found or _accepts(blank, found, batch, shape):
         return found
     if len(found) == 1:
         return []
     middle = len(found) // 2
-    return [*_borne(blank, found[:middle], batch, shape), *_borne(blank, found[middle:], batch, shape)]
+    return [*_supported(blank, found[:middle], batch, shape), *_supported(blank, found[middle:], batch, shape)]
 
 
-def _bears(blank: torch.nn.Module, found: list[Group], batch: torch.Tensor, shape: tuple[int, ...]) -> bool:
-    """Whether the code of the model works without a unit of each group: some code knows the sizes it was built with."""
+def _accepts(blank: torch.nn.Module, found: list[Group], batch: torch.Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether the model still answers with `shape` without the first unit of each group, tried on a copy."""
     fewer = copy.deepcopy(blank)
     try:
         cut(fewer, {place: [0] for place in range(len(found))}, found)
@@ -55,9 +54,9 @@ def _bears(blank: torch.nn.Module, found: list[Group], batch: torch.Tensor, shap
 
 
 def cut(model: torch.nn.Module, removed: Mapping[int, Iterable[int]], among: list[Group]) -> None:
-    """Remove units in place: `removed` has, by the place of a group in `among`, the units that go.
+    """Remove units from `model` in place: `removed` maps the place of a group in `among` to the units that go.
 
-    No two groups share an index of a weight, but they may share a weight.
+    Two groups may share a weight, but no index of an axis of it.
     """
     import torch
 
@@ -89,7 +88,7 @@ def _owner(model: torch.nn.Module, name: str) -> tuple[Any, str]:
 
 
 def set_weight(layer: Any, attribute: str, value: torch.Tensor) -> None:
-    """Put a tensor of any shape in the place of a parameter or buffer of the layer."""
+    """Replace a parameter or buffer of the layer by a tensor of any shape."""
     import torch
 
     if attribute in layer._parameters:
@@ -100,7 +99,7 @@ def set_weight(layer: Any, attribute: str, value: torch.Tensor) -> None:
 
 
 def _attributes(layer: torch.nn.Module) -> tuple[str, ...]:
-    """What the layer remembers of its sizes."""
+    """The names of the attributes in which the layer remembers its sizes."""
     from torch import nn
 
     for kind, names in (
@@ -117,13 +116,13 @@ def _attributes(layer: torch.nn.Module) -> tuple[str, ...]:
 
 
 def sizes(model: torch.nn.Module) -> Sizes:
-    """What all layers remember of their sizes."""
+    """The sizes that all layers remember."""
     found = {name: {key: getattr(layer, key) for key in _attributes(layer)} for name, layer in model.named_modules()}
     return {name: own for name, own in found.items() if own}
 
 
 def resize(model: torch.nn.Module, remembered: Sizes, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Make a fresh model the one that was cut: its layers remember `remembered`, its weights are `tensors`.
+    """Turn a fresh model into one that was cut: the sizes that its layers remember, then its weights.
 
     Raises WeightsError naming what does not belong to such a model.
     """
@@ -155,15 +154,15 @@ def _set_size(layer: Any, key: str, value: Any) -> None:
 
 
 def _shrunk(layer: Any, attribute: str, axis: int, left: int) -> None:
-    """Let the layer know that an axis of its weight has `left` places now."""
+    """Set the sizes that the layer remembers after an axis of its weight was cut to `left` places."""
     from torch import nn
 
     kind = kind_of(layer)
     if kind is not None or attribute == "bias":
         return
     if isinstance(layer, nn.modules.conv._ConvNd):
-        own = 1 < layer.groups == layer.in_channels == layer.out_channels  # a filter for each channel
-        if own:
+        depthwise = 1 < layer.groups == layer.in_channels == layer.out_channels
+        if depthwise:
             layer.groups = layer.in_channels = layer.out_channels = left
         elif (axis == 0) != layer.transposed:
             layer.out_channels = left

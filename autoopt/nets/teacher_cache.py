@@ -1,4 +1,4 @@
-"""Training tiles with a teacher's answers to them, each made once: all rungs of a ladder learn from the same ones."""
+"""Training tiles with a teacher's answers to them, each made once, for all trainings that have this teacher."""
 
 from __future__ import annotations
 
@@ -9,54 +9,63 @@ from weakref import WeakKeyDictionary, ref
 import numpy as np
 
 from autoopt.nets.batches import Examples
-from autoopt.nets.training_step import laid_out
+from autoopt.nets.trainer import Batch
+from autoopt.nets.training_step import channels_last
 from autoopt.workloads.contract import Case, Workload
 
 if TYPE_CHECKING:
     import torch
 
-MOST = 2048
-KEPT_BYTES = 768_000_000
-"""So many views at most, and fewer of large tiles: asking the teacher costs more than a step of a pruned network."""
+MOST_TILES = 2048
+"""The tiles of a cache: asking the teacher costs more than a step of a pruned network."""
+CACHED_BYTES = 768_000_000
+"""What the tiles of a cache may take in memory: of large tiles there are fewer."""
 SEED = 0
 
-_KEPT: WeakKeyDictionary[torch.nn.Module, dict[bool, Views]] = WeakKeyDictionary()
+_CACHES: WeakKeyDictionary[torch.nn.Module, dict[bool, TeacherCache]] = WeakKeyDictionary()
 
 
-def views_of(teacher: torch.nn.Module, cases: Sequence[Case], workload: Workload, bf16: bool) -> Views:
-    """The views of these training cases that `teacher` answers; they live as long as it does."""
-    known = _KEPT.setdefault(teacher, {})
+def cache_of(teacher: torch.nn.Module, cases: Sequence[Case], workload: Workload, bf16: bool) -> TeacherCache:
+    """The cache of this teacher for these training cases, which lives as long as the teacher does."""
+    known = _CACHES.setdefault(teacher, {})
     if bf16 not in known:
-        known[bf16] = Views(teacher, cases, workload, bf16)
+        known[bf16] = TeacherCache(teacher, cases, workload, bf16)
     return known[bf16]
 
 
-class Views:
-    """Augmented tiles by number. One is drawn, and the teacher asked, when it is first wanted.
+class TeacherCache:
+    """Augmented tiles by number; one is drawn, and the teacher asked, when it is first wanted.
 
-    What a number stands for depends on nothing else, so that a rung made today and one made after a restart learn
-    from the same.
+    What a number stands for depends on nothing else, so that a network trained now and one trained after a restart
+    learn from the same tiles. `len` is how many numbers there are; `most_bytes` is what all tiles may take in memory.
     """
 
-    def __init__(self, teacher: torch.nn.Module, cases: Sequence[Case], workload: Workload, bf16: bool) -> None:
-        self._teacher, self._bf16 = ref(laid_out(teacher)), bf16  # else it would keep its own key alive
-        tile = workload.recipe.tile or workload.pipeline.tile
-        self._examples = Examples(cases, workload.pipeline, workload.recipe.augment, tile)
+    def __init__(
+        self,
+        teacher: torch.nn.Module,
+        cases: Sequence[Case],
+        workload: Workload,
+        bf16: bool,
+        *,
+        most_bytes: int = CACHED_BYTES,
+    ) -> None:
+        self._teacher, self._bf16 = ref(channels_last(teacher)), bf16  # else it would keep its own key alive
+        self._examples = Examples(cases, workload.pipeline, workload.recipe.augment, workload.recipe.tile)
         self._kept: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
-        size = sum(item.numel() * item.element_size() for item in self._view(0))
-        self._count = max(1, min(MOST, KEPT_BYTES // size))
+        size = sum(item.numel() * item.element_size() for item in self._tile(0))
+        self._count = max(1, min(MOST_TILES, most_bytes // size))
 
     def __len__(self) -> int:
         return self._count
 
-    def batch(self, numbers: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Images and the teacher's answers (float32), and references (integers), of the views with these numbers."""
+    def batch(self, numbers: Sequence[int]) -> Batch:
+        """The tiles with these numbers as one batch, with the teacher's answers."""
         import torch
 
-        images, references, wanted = (torch.cat(items) for items in zip(*map(self._view, numbers), strict=True))
-        return images.float(), references.long(), wanted.float()
+        images, references, taught = (torch.cat(items) for items in zip(*map(self._tile, numbers), strict=True))
+        return Batch(images.float(), references.long(), taught.float())
 
-    def _view(self, number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _tile(self, number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Half the bytes of float32 are enough: what is left out is far below the noise of the augmentation."""
         import torch
 
@@ -69,15 +78,15 @@ class Views:
             self._kept[number] = (
                 images.half(),
                 torch.from_numpy(np.stack([reference]).astype(np.int16)),
-                answer(teacher, images, self._bf16).half(),
+                logits_of(teacher, images, self._bf16).half(),
             )
         return self._kept[number]
 
 
-def answer(model: torch.nn.Module, images: torch.Tensor, bf16: bool) -> torch.Tensor:
-    """What a network answers, in float32."""
+def logits_of(model: torch.nn.Module, images: torch.Tensor, bf16: bool) -> torch.Tensor:
+    """What a network answers to images, in float32, computed in bfloat16 or not."""
     import torch
 
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        found: torch.Tensor = model(laid_out(images))
+        found: torch.Tensor = model(channels_last(images))
     return found.float()

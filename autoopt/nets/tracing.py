@@ -1,10 +1,10 @@
-"""Which channels of a network go together: followed through the graph that `torch.export` gives.
+"""Which channels of a network can only be removed together, found by following the graph that `torch.export` gives.
 
-Every index of every axis of every weight is an atom. The operations say which atoms are the same channel (rules.py): a
-residual sum joins those of its terms, a concatenation puts them side by side, a convolution joins its input with the
-second axis of its weight. What is joined in the end can only be removed together: a unit. The idea is that of DepGraph
-(Fang et al. 2023), on the exported graph instead of the autograd one: layers without weights are seen, and a layer of
-one channel is a layer like others.
+Every index of every axis of every weight is a channel. The rules of the operations (rules.py) join channels into sets:
+a residual sum joins those of its terms, a concatenation puts them side by side, a convolution joins its input with the
+second axis of its weight. A set in the end is a unit: it is removed whole or not at all. The idea is that of DepGraph
+(Fang et al. 2023), on the exported graph instead of the autograd one, so that layers without weights are seen and
+a layer of one channel is like any other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from autoopt.nets.channel_sets import KEPT, Atoms, Axes, free, nodes_in, shape_of
+from autoopt.nets.channel_sets import KEPT, Axes, ChannelSets, free, nodes_in, shape_of
 from autoopt.nets.rules import called
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Group:
-    """Units that are interchangeable: the channels that the same axes of the same weights have.
+    """Units that lie in the same axes of the same weights, so that any of them may go instead of another.
 
-    `axes` are (name of a weight as in `state_dict`, axis); `members[u][a]` are the indices of unit u in axis a. Where
-    the units are the heads of an attention layer, `heads` is its name.
+    `axes` are pairs (name of a weight as in `state_dict`, axis); `members[u][a]` are the indices of unit u in axis a.
+    `heads` is the name of the attention layer whose heads the units are, None for channels.
     """
 
     axes: tuple[tuple[str, int], ...]
@@ -36,13 +36,13 @@ class Group:
 
     @property
     def name(self) -> str:
-        """The first layer that makes these channels."""
+        """The name of the first layer that computes these channels."""
         made = [weight for weight, axis in self.axes if axis == 0 and weight.endswith("weight")]
         return (made or [weight for weight, _ in self.axes])[0].rpartition(".")[0]
 
 
 def groups(model: torch.nn.Module, batch: torch.Tensor) -> list[Group]:
-    """What can be removed of `model` without touching what it takes and gives, in the order of its weights.
+    """The groups of units that can be removed while `model` takes and gives the same, in the order of its weights.
 
     `model` is in evaluation mode, `batch` an input of one item. Raises Unsupported when it cannot be exported.
     """
@@ -52,40 +52,40 @@ def groups(model: torch.nn.Module, batch: torch.Tensor) -> list[Group]:
 
     with quiet(), refusals_of("torch.export"):
         program = torch.export.export(model, (batch,), strict=False)
-    atoms, weights = Atoms(), dict[str, Axes]()
+    sets, weights = ChannelSets(), dict[str, Axes]()
     signature = program.graph_signature
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     for node in program.graph.nodes:
         if node.op == "placeholder" and node.name in names and node.users:
-            axes: Axes = [atoms.fresh(size) for size in shape_of(node)]
-            atoms[node] = weights[names[node.name]] = axes
+            axes: Axes = [sets.fresh(size) for size in shape_of(node)]
+            sets[node] = weights[names[node.name]] = axes
         elif node.op in ("placeholder", "get_attr"):
-            atoms[node] = free(node)
+            sets[node] = free(node)
         elif node.op == "call_function":
-            atoms[node] = called(atoms, node)
+            sets[node] = called(sets, node)
             norm = _norm_without_weights(node)
             if norm is not None:
-                weights.setdefault(norm, [atoms.of(node)[1]])
+                weights.setdefault(norm, [sets.of(node)[1]])
         else:
             for item in nodes_in(node.args):
-                atoms.keep(atoms.of(item))
-    return _grouped(atoms, weights)
+                sets.keep(sets.of(item))
+    return _grouped(sets, weights)
 
 
 def _norm_without_weights(node: Any) -> str | None:
-    """Where such a layer remembers the number of its channels, by which it checks what it is given."""
+    """The attribute in which a norm layer without weights keeps its number of channels; None of any other node."""
     if str(node.target).split(".")[1:2] not in (["instance_norm"], ["batch_norm"]) or len(nodes_in(node.args)) > 1:
         return None
     stack = list(node.meta.get("nn_module_stack", {}).values())
     return f"{stack[-1][0]}.num_features" if stack else None
 
 
-def _grouped(atoms: Atoms, weights: dict[str, Axes]) -> list[Group]:
+def _grouped(sets: ChannelSets, weights: dict[str, Axes]) -> list[Group]:
     places: dict[int, dict[tuple[str, int], list[int]]] = {}
     for name, axes in weights.items():
         for axis, indices in enumerate(axes):
-            for index, atom in enumerate([] if indices is None else indices.tolist()):
-                root = atoms.root(atom)
+            for index, channel in enumerate([] if indices is None else indices.tolist()):
+                root = sets.root(channel)
                 if root != KEPT:
                     places.setdefault(root, {}).setdefault((name, axis), []).append(index)
     found: dict[tuple[Any, ...], list[dict[tuple[str, int], list[int]]]] = {}

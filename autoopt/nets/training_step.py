@@ -1,9 +1,12 @@
-"""What one training step is made of: the loss, the learning rate, the layout of memory, the precision."""
+"""What one training step is made of: the batch as tensors, the loss, the learning rate, layout of memory, precision."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from autoopt.workloads.contract import IGNORED
 
@@ -11,8 +14,11 @@ if TYPE_CHECKING:
     import torch
 
 WARM_UP_SHARE = 0.1
+"""The share of all work in which the learning rate rises."""
 FIRST_RATE = 0.2
 """The learning rate at the start, as a share of the highest."""
+TEMPERATURE = 2.0
+"""What logits are divided by before a student is compared with its teacher (Hinton et al. 2015)."""
 
 
 def rate_at(done: float) -> float:
@@ -26,10 +32,24 @@ def rate_at(done: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - WARM_UP_SHARE) / (1 - WARM_UP_SHARE))))
 
 
-def loss_of(logits: torch.Tensor, references: torch.Tensor, multilabel: bool) -> torch.Tensor:
-    """Cross-entropy, plus soft Dice of all labels over the batch where the reference is a label map.
+def as_tensors(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """What `Examples.draw` gave, as one batch.
 
-    With several labels at once, whose references have a last axis of 0 / 1, of each label. `IGNORED` counts nowhere.
+    Images are float32 (n, channels, *tile) with channels last in memory, references int64.
+    """
+    import torch
+
+    images = torch.from_numpy(np.concatenate([image for image, _ in pairs]))
+    references = torch.from_numpy(np.stack([reference for _, reference in pairs]).astype(np.int64))
+    return channels_last(images), references
+
+
+def loss_of(logits: torch.Tensor, references: torch.Tensor, multilabel: bool) -> torch.Tensor:
+    """Cross-entropy, plus one minus soft Dice over the batch where the reference is a label map; a scalar.
+
+    `logits` are (n, classes, *tile) or (n, classes), `references` integers without the axis of classes. With
+    `multilabel`, references have a last axis of labels that are 0 or 1, and both terms are means over labels. Pixels
+    of value `IGNORED` do not count.
     """
     import torch
 
@@ -54,8 +74,27 @@ def loss_of(logits: torch.Tensor, references: torch.Tensor, multilabel: bool) ->
     return loss + 1 - ((2 * overlap + 1) / (size + 1)).mean()
 
 
-def laid_out(value: Any) -> Any:
-    """A module or a batch with its channels last, as CPUs convolve fastest."""
+def distance(logits: torch.Tensor, taught: torch.Tensor, multilabel: bool) -> torch.Tensor:
+    """How far logits are from those of the teacher: Kullback-Leibler at `TEMPERATURE`, mean over pixels and images.
+
+    Both are (n, classes, *tile) or (n, classes). Source: Hinton et al. 2015.
+    """
+    import torch
+
+    functions = torch.nn.functional
+    if multilabel:
+        probabilities = torch.sigmoid(taught / TEMPERATURE)
+        cross = functions.binary_cross_entropy_with_logits(logits / TEMPERATURE, probabilities)
+        own = functions.binary_cross_entropy(probabilities, probabilities)
+        return (cross - own) * TEMPERATURE**2
+    student = functions.log_softmax(logits / TEMPERATURE, dim=1)
+    teacher = functions.log_softmax(taught / TEMPERATURE, dim=1)
+    far = functions.kl_div(student, teacher, reduction="none", log_target=True).sum(dim=1)
+    return far.mean() * TEMPERATURE**2
+
+
+def channels_last(value: Any) -> Any:
+    """A module or a batch of images with channels last in memory, which CPUs convolve fastest."""
     import torch
 
     if isinstance(value, torch.nn.Module):

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors named by digest, with what made them in the header; other formats are only read."""
+"""Weights on disk: safetensors named by digest, with what made them in the header; PyTorch files are only read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 HEADER_KEY = "autoopt"
-"""All of ours is one entry: the file format does not keep the order of several, and the digest needs it."""
+"""The one entry of the header that has all our fields: the format does not keep the order of several entries, which
+the digest needs."""
 LONGEST_HEADER_BYTES = 100_000_000
 """The limit of the safetensors format."""
 MOST_NAMES = 3
@@ -28,7 +29,7 @@ MOST_NAMES = 3
 
 @dataclass(frozen=True)
 class WeightsInfo:
-    """What the header of our own weights says: whose they are and how good they were (`val`, by metric)."""
+    """What the header of our own weights says: workload, data, recipe, and scores on val and test by metric."""
 
     workload: str
     data_digest: str
@@ -39,7 +40,7 @@ class WeightsInfo:
 
 
 def save_weights(model: torch.nn.Module, folder: Path, info: WeightsInfo, *, half: bool = False) -> Path:
-    """Write the model's weights to `folder`, all or nothing; the name is the workload and the file's digest.
+    """Write the model's weights to `folder` atomically and return the path, whose name has the digest of the file.
 
     With `half`, tensors of two or more dimensions are stored as float16. Equal weights and info make equal files.
     """
@@ -59,7 +60,7 @@ def save_weights(model: torch.nn.Module, folder: Path, info: WeightsInfo, *, hal
 
 
 def round_to_half(model: torch.nn.Module) -> None:
-    """Round the weights that `save_weights(half=True)` rounds, in place, so that scores are those of the file."""
+    """Round in place what `save_weights(half=True)` stores as float16, so that scores are those of the file."""
     import torch
 
     with torch.no_grad():
@@ -69,9 +70,9 @@ def round_to_half(model: torch.nn.Module) -> None:
 
 
 def find_weights(workload: Workload, home: Path) -> Path | None:
-    """The workload's own weights, else the best on val, then the newest, that were trained for this workload and data.
+    """The workload's own weights, else the best on val (then the newest) of those trained for this workload and data.
 
-    Reads headers only and needs no torch. Files that are not ours are passed over.
+    None where there are none. Reads headers only and needs no torch; files that are not ours are skipped.
     """
     if workload.weights is not None:
         return workload.weights
@@ -84,7 +85,7 @@ def find_weights(workload: Workload, home: Path) -> Path | None:
 
 
 def read_info(path: Path) -> WeightsInfo | None:
-    """What the header of a safetensors file says, or None when it is not ours."""
+    """The header of one of our weights files, or None for any other file."""
     try:
         with path.open("rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
@@ -106,7 +107,7 @@ def weights_digest(path: Path) -> str:
 
 
 def load_weights(model: torch.nn.Module, path: Path) -> None:
-    """Put the weights of `path` into the model: safetensors, or a state dict in .pt / .pth, as the model's dtypes.
+    """Load the weights of `path` (safetensors, or a state dict in .pt / .pth) into the model, in the model's dtypes.
 
     Nothing in the file is executed. Raises WeightsError naming what is missing, unexpected or of another shape.
     """

@@ -17,7 +17,7 @@ from autoopt.core.configuration import Configuration, Scalar, digest
 from autoopt.core.records import TrialRecord
 from autoopt.errors import NoStudy
 from autoopt.inference.runtimes import REFERENCE
-from autoopt.nets.teacher_cache import MOST as MOST_VIEWS
+from autoopt.nets.teacher_cache import MOST_TILES
 from autoopt.study.prepare import Prepared
 from autoopt.study.space import Count, seeds
 from autoopt.study.storage import read_study
@@ -179,7 +179,7 @@ class _Rest:
             for stage in net_steps()
             for part in made.get(stage, {}).values()
         )
-        making_s += costs.call_s * max(0.0, min(seen + views, MOST_VIEWS) - seen)
+        making_s += costs.call_s * max(0.0, min(seen + views, MOST_TILES) - seen)
         return cls(len(to_come), artifacts, trials * per_trial + making_s)
 
 

@@ -156,7 +156,7 @@ def drawn(parameter: Parameter, rng: np.random.Generator) -> Scalar:
         return None
     low, high = parameter.low or 0.0, parameter.high or 1.0
     if parameter.kind == "choice":
-        return parameter.allowed[rng.integers(len(parameter.allowed))]
+        return parameter.allowed[int(rng.integers(len(parameter.allowed)))]
     if parameter.kind == "integer":
         return int(rng.integers(int(low), int(parameter.high or 100), endpoint=True))
     if parameter.kind == "number":

@@ -80,7 +80,7 @@ def test_every_artifact_is_made_once(maker: Maker, home: Path, workload: Workloa
 def test_steps_on_the_network_follow_each_other(maker: Maker, workload: Workload) -> None:
     """A coarse network is pruned and quantized as it is: the graph answers whole tiles with less arithmetic."""
     training: dict[str, Scalar] = {"steps": 0, "batch": 2}
-    coarse = maker.net("coarsen", {"factor": 2, **training}, None)
+    coarse = maker.net("resolution", {"factor": 2, **training}, None)
     cut: dict[str, Scalar] = {
         "from": 0.0,
         "ratio": 0.5,
@@ -156,7 +156,7 @@ def test_another_recipe_trains_another_network(home: Path, workload: Workload, w
 
     def keys(workload: Workload) -> tuple[str, str]:
         with Maker(workload, weights, Store(home / "recipes"), HOST) as maker:
-            coarse = maker.net("coarsen", {"factor": 2, "steps": 0, "batch": 2}, None)
+            coarse = maker.net("resolution", {"factor": 2, "steps": 0, "batch": 2}, None)
             return coarse.key, maker.export("fake").key
 
     base, other = keys(workload), keys(replace(workload, recipe=replace(workload.recipe, learning_rate=0.5)))

@@ -1,4 +1,4 @@
-"""The ladder: what is cut, how much is left, how long each rung is trained."""
+"""The step that prunes: what is cut, how much is left, how long each rung is trained."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from autoopt.compress import prune  # noqa: E402
 from autoopt.core.configuration import Scalar  # noqa: E402
 from autoopt.measure.host import current_host  # noqa: E402
 from autoopt.nets.files import read_net  # noqa: E402
+from autoopt.nets.importance import CRITERIA as TABLE  # noqa: E402
 from tests import tiny  # noqa: E402
 
-CRITERIA = prune.PARAMETERS["criterion"].allowed or ()
-ALLOCATIONS = prune.PARAMETERS["allocation"].allowed or ()
+CRITERIA = tuple(prune.PARAMETERS["criterion"].allowed)
+ALLOCATIONS = tuple(prune.PARAMETERS["allocation"].allowed)
 
 
 def settings(**given_: Scalar) -> dict[str, Scalar]:
@@ -69,22 +70,35 @@ def test_a_rung_is_cut_from_the_one_below(whole: torch.nn.Module) -> None:
     ratio=st.floats(0.05, 0.95),
     rungs=st.lists(st.floats(0.05, 0.95), max_size=5),
     steps=st.integers(1, 300),
-    grow=st.floats(0.0, 2.0),
+    growth=st.floats(0.0, 2.0),
 )
 def test_the_control_is_trained_for_as_long_as_all_rungs(
-    ratio: float, rungs: list[float], steps: int, grow: float
+    ratio: float, rungs: list[float], steps: int, growth: float
 ) -> None:
     """Rungs rise to the ratio, their steps grow with what is gone, and `fresh` is one part with the steps of all."""
     text = ",".join(map(str, rungs)) or None
-    parts = prune.parts(settings(ratio=ratio, rungs=text, steps=steps, grow=grow))
+    parts = prune.parts(settings(ratio=ratio, rungs=text, steps=steps, steps_growth=growth))
     ratios, counts = [float(part["ratio"] or 0) for part in parts], [int(part["steps"] or 0) for part in parts]
     assert ratios == sorted(ratios) and ratios[-1] == ratio
     assert [part["from"] for part in parts] == [0.0, *ratios[:-1]]
-    assert counts == [round(steps / (1 - rung) ** grow) for rung in ratios]
-    (fresh,) = prune.parts(settings(ratio=ratio, rungs=text, steps=steps, grow=grow, weights="fresh"))
+    assert counts == [round(steps / (1 - rung) ** growth) for rung in ratios]
+    (fresh,) = prune.parts(settings(ratio=ratio, rungs=text, steps=steps, steps_growth=growth, weights="fresh"))
     assert fresh["steps"] == sum(counts) and fresh["from"] == 0.0
 
 
 def test_without_training_nothing_of_it_is_told_apart() -> None:
     """Settings of a training that does not happen are no other configuration."""
-    assert settings(ratio=0.5) == settings(ratio=0.5, grow=1.0, seconds=5.0, learning_rate=0.1)
+    assert settings(ratio=0.5) == settings(ratio=0.5, steps_growth=1.0, seconds=5.0, learning_rate=0.1)
+
+
+def test_a_criterion_from_outside_is_one_line(whole: torch.nn.Module) -> None:
+    """A function of another package and a line in the table are a criterion: allowed in a space, and what is cut by."""
+    criterion = prune.PARAMETERS["criterion"]
+    assert criterion.problem("toy") is not None
+    TABLE["toy"] = "tests.nets.toy_criterion:last_first"
+    try:
+        assert criterion.problem("toy") is None
+        (model,) = climbed(settings(ratio=0.5, rungs=None, criterion="toy"), whole)
+    finally:
+        del TABLE["toy"]
+    assert torch.equal(model.get_submodule("stem").weight, whole.get_submodule("stem").weight[: tiny.WIDTH // 2])

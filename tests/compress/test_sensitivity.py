@@ -90,7 +90,7 @@ def test_the_enlargement_of_a_coarse_answer_is_no_layer(tmp_path: Path) -> None:
     workload = load_workload(tiny.SOURCE, None, tmp_path)
     settings = {"scheme": "int8", "weight_bits": 8, "calibration_cases": 3, "keep_float": 1}
     with Maker(workload, tiny.weights(tmp_path / "w.safetensors"), Store(tmp_path / "store"), current_host()) as maker:
-        coarse = maker.net("coarsen", {"factor": 2, "steps": 0, "batch": 2}, None)
+        coarse = maker.net("resolution", {"factor": 2, "steps": 0, "batch": 2}, None)
         for kind, tool in (("onnx", "onnxruntime"), ("onnx", "nncf"), ("openvino", "nncf")):
             source = maker.export(kind, net=coarse)
             ranks = maker.ranking(source, 8)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from autoopt.core.parameters import Parameter
+from autoopt.core.tables import Table
 
 CHOICE = Parameter("choice", "a", "help", allowed=("a", "b"))
 WHOLE = Parameter("integer", 1, "help", low=1, high=8)
@@ -57,3 +58,13 @@ def test_good_values(parameter: Parameter, value: Any) -> None:
 def test_bad_values(parameter: Parameter, value: Any, says: str) -> None:
     """Everything else is told what must hold and what came; NaN and infinity are no numbers."""
     assert parameter.problem(value) == says
+
+
+def test_a_choice_follows_its_table() -> None:
+    """A setting whose values are the names of a table takes a name that is added to the table later."""
+    table = Table("toy table", {"a": "json:loads"})
+    choice = Parameter("choice", "a", "help", allowed=table.names)
+    assert choice.problem("b") == "must be one of a, got 'b'"
+    table["b"] = "json:dumps"
+    assert choice.problem("b") is None and choice.read("b") == "b"
+    assert list(choice.allowed) == ["a", "b"] and choice.allowed[1:] == ("b",)

@@ -164,6 +164,32 @@ def test_old_names_of_a_measurement_are_read() -> None:
     assert measurement_from_json({**value, "items_per_call": 1}) == beside
 
 
+def test_old_names_of_a_configuration_are_read() -> None:
+    """What a record of schema 2 calls `coarsen`, `as_int8` and `grow` is read under its new name, with its values."""
+    record = TrialRecord.from_json(from_file("trial-record-2-nets.json"))
+    resolution, prune = record.configuration.section("resolution"), record.configuration.section("prune")
+    assert resolution is not None and prune is not None and record.failure is not None
+    assert (resolution["factor"], resolution["qat"], prune["qat"], prune["steps_growth"]) == (2, False, True, 1)
+    names = set(record.configuration.flat())
+    assert not {name for name in names if name.startswith("coarsen") or name.endswith(("as_int8", "grow"))}
+    assert record.failure.stage == "resolution"
+    assert record.configuration.section("quantize") is None and "quantize" in record.configuration.sections()
+
+
+def test_settings_of_today_are_read_as_they_are() -> None:
+    """A record of this schema may have a setting with an old name, such as one of a step of somebody else."""
+    record = replace(RECORD, configuration=Configuration.of({"coarsen": {"grow": 1}, "runtime": {"name": "torch"}}))
+    assert TrialRecord.from_json(record.to_json()) == record
+
+
+def test_old_names_of_a_space_are_read() -> None:
+    """The card of schema 2 has the space under the new names, so that the study goes on with the renamed file."""
+    old = {"dimensions": {"coarsen.factor": {"choices": [2]}, "prune.grow": {"choices": [1]}}, "schema": 1}
+    card = StudyCard.from_json({**CARD.to_json(), "schema": 2, "space": canonical_json(old)})
+    new = {"dimensions": {"prune.steps_growth": {"choices": [1]}, "resolution.factor": {"choices": [2]}}, "schema": 1}
+    assert card.identity() == replace(CARD, space=canonical_json(new)).identity()
+
+
 def test_golden_card_is_read() -> None:
     """The card that schema 1 wrote is read as it was, with its host."""
     card = StudyCard.from_json(from_file("study-card-1.json"))

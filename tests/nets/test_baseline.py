@@ -11,7 +11,6 @@ import pytest
 from autoopt.errors import Numeric
 from autoopt.nets import baseline
 from autoopt.nets.baseline import TrainProgress, TrainResult, shrink_factors
-from autoopt.nets.batches import random_window, shrunk
 from autoopt.nets.weights import find_weights, load_weights, read_info
 from autoopt.workloads.contract import Case, Sample, Workload
 from tests import tiny
@@ -136,8 +135,8 @@ def test_never_sees_test_and_never_trains_on_val(tmp_path: Path) -> None:
     assert len(reads) - first_test == 2 * len(splits.test)
 
 
-def test_coarse_epochs_come_first() -> None:
-    """Large tiles are learnt from coarse to fine and end at full resolution; small tiles have no coarse epochs."""
+def test_low_resolutions_come_first() -> None:
+    """Large tiles are learnt from a low to the full resolution; small tiles are learnt at the full one throughout."""
     factors = shrink_factors(25, (224, 224))
 
     assert factors == sorted(factors, reverse=True)
@@ -145,27 +144,3 @@ def test_coarse_epochs_come_first() -> None:
     assert set(factors) == {4, 2, 1}
     assert shrink_factors(1, (224, 224)) == [1]
     assert shrink_factors(3, (16, 16)) == [1, 1, 1]
-
-
-def test_shrinking_keeps_image_and_reference_together() -> None:
-    """A shrunken image is the mean of blocks, in any number of dimensions, and its reference the label inside them."""
-    reference = np.zeros((9, 8, 4), np.uint8)
-    reference[4:8, 0:4] = 1
-    sample = Sample(reference[..., np.newaxis] * np.uint8(200), reference)
-
-    small_sample = shrunk(sample, 4)
-
-    assert small_sample.image.shape == (2, 2, 1, 1)
-    np.testing.assert_array_equal(small_sample.reference[..., 0], [[0, 0], [1, 0]])
-    np.testing.assert_array_equal(small_sample.image[..., 0, 0], [[0, 0], [200, 0]])
-
-
-@pytest.mark.parametrize("shape", [(5, 30), (16, 16), (40, 3)])
-def test_windows_have_the_size_of_a_tile(shape: tuple[int, int]) -> None:
-    """Whatever the size of a sample, its window has that of the tile, and the image stays on its reference."""
-    reference = np.random.default_rng(0).integers(0, 2, size=shape).astype(np.uint8)
-
-    window = random_window(Sample(reference[..., np.newaxis], reference), (16, 16), np.random.default_rng(1))
-
-    assert window.reference.shape == (16, 16)
-    np.testing.assert_array_equal(window.image[..., 0], window.reference)

@@ -1,6 +1,8 @@
-"""Which units go."""
+"""Which units of a network are removed: criteria, and how a cut is shared among groups."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,10 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from autoopt.nets import importance  # noqa: E402
+from autoopt.nets.files import read_net  # noqa: E402
+from autoopt.nets.surgery import removable  # noqa: E402
 from autoopt.nets.tracing import Group  # noqa: E402
+from tests import tiny  # noqa: E402
 
 SIZES = st.lists(st.integers(2, 40), min_size=1, max_size=5)
 
@@ -91,7 +96,7 @@ def test_a_unit_without_weights_matters_least(power: int) -> None:
     weights["g.next.weight"][:, 5] = 0
     assert int(np.argmin(importance.magnitude(item, weights, power))) == 5
     gradients = {name: torch.ones_like(value) for name, value in weights.items()}
-    assert int(np.argmin(importance.taylor(item, weights, gradients))) == 5
+    assert int(np.argmin(importance.loss_change(item, weights, gradients))) == 5
 
 
 def test_a_small_scale_and_a_filter_among_others_matter_least() -> None:
@@ -99,9 +104,27 @@ def test_a_small_scale_and_a_filter_among_others_matter_least() -> None:
     item = group("g", 8)
     weights = weights_of(item)
     weights["g.norm.weight"][2] = 1e-4
-    scale = importance.norm_scale(item, weights)
+    scale = importance.mean_scale(item, weights)
     assert scale is not None and int(np.argmin(scale)) == 2
     bare = Group((("g.weight", 0),), tuple(((unit,),) for unit in range(8)))
-    assert importance.norm_scale(bare, weights) is None
+    assert importance.mean_scale(bare, weights) is None
     weights["g.weight"][6] = weights["g.weight"].mean(dim=0)
-    assert int(np.argmin(importance.median_distance(item, weights))) == 6
+    assert int(np.argmin(importance.distance_to_others(item, weights))) == 6
+
+
+@pytest.mark.parametrize("name", importance.CRITERIA)
+def test_a_criterion_scores_every_unit(name: str, tmp_path: Path) -> None:
+    """Every criterion of the table gives a finite score for each unit of each group, the same each time."""
+    workload = tiny.workload()
+    model = read_net(workload, tiny.weights(tmp_path / "w.safetensors"))
+    groups = removable(model, torch.zeros(workload.pipeline.input_shape))
+    first, second = (importance.criterion(name)(groups, model, workload) for _ in range(2))
+    assert [len(score) for score in first] == [len(group) for group in groups] == [tiny.WIDTH]
+    assert all(np.isfinite(one).all() and np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+    assert not any(item.requires_grad for item in model.parameters())
+
+
+def test_an_unknown_criterion_is_named() -> None:
+    """A name that is not in the table is refused with those that are."""
+    with pytest.raises(KeyError, match="no criterion is called 'l3': there are l1, l2"):
+        importance.criterion("l3")

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from pathlib import Path
-
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,8 +9,6 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 
 from autoopt.nets import low_rank  # noqa: E402
-from autoopt.nets.files import read_net, write_net  # noqa: E402
-from tests import tiny  # noqa: E402
 
 LAYERS = {
     "linear": (lambda: torch.nn.Linear(6, 9), (2, 6), {"method": "svd", "ranks": [6]}),
@@ -94,20 +88,3 @@ def test_what_saves_nothing_is_left() -> None:
     assert low_rank.spec(torch.nn.Conv2d(16, 16, 3), "tucker", 1.0, "ratio") is None
     assert low_rank.spec(torch.nn.Linear(4, 2), "tucker", 0.9, "ratio") is None
     assert low_rank.spec(torch.nn.Conv2d(16, 16, 3), "tucker", 0.25, "ratio") == {"method": "tucker", "ranks": [4, 4]}
-
-
-def test_a_network_in_factors_is_stored_and_read_back(tmp_path: Path) -> None:
-    """The file says which layers are in factors; the network that is read answers the same, also after a cut."""
-    model = read_net(tiny.workload(), tiny.weights(tmp_path / "w.safetensors"))
-    changed = copy.deepcopy(model)
-    low_rank.put(
-        changed, "stem", low_rank.factored(changed.get_submodule("stem"), {"method": "tucker", "ranks": [2, 3]})
-    )
-    (tmp_path / "net").mkdir()
-    write_net(changed, tmp_path / "net")
-    again = read_net(tiny.workload(), tmp_path / "w.safetensors", tmp_path / "net")
-    batch = torch.from_numpy(np.random.default_rng(0).normal(size=tiny.workload().pipeline.input_shape)).float()
-    with torch.no_grad():
-        assert torch.equal(again(batch), changed(batch))
-        assert not torch.allclose(again(batch), model(batch))
-    assert low_rank.specs(again) == {"stem": {"method": "tucker", "ranks": [2, 3]}}

@@ -1,4 +1,4 @@
-"""A space file (YAML) into a `Space`: checked whole, every problem at once, each with its path in the file.
+"""Reads a space file (YAML) into a `Space`: all problems of the file are reported at once, each with its path.
 
     schema: 1
     description: what this space is for
@@ -16,7 +16,7 @@ A setting that the file leaves out has its default.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,13 @@ from autoopt.compress import STEPS, net_steps, step
 from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
+from autoopt.core.records import RENAMED_SECTIONS, RENAMED_SETTINGS
 from autoopt.errors import SpaceError, TrialError
 from autoopt.inference.runtimes import RUNTIMES, can_run, runtime
 from autoopt.study.space.dimension import Dimension
 from autoopt.study.space.pipeline import PARAMETERS, PIPELINE, problems, sample_image
 from autoopt.study.space.points import RUNTIME, Space
+from autoopt.study.space.settings import runtime_choice, runtime_settings
 from autoopt.study.space.values import dimension_of
 from autoopt.workloads.contract import Workload
 
@@ -40,7 +42,7 @@ _ABOUT = ("schema", "description")
 
 
 def shipped_spaces() -> dict[str, str]:
-    """The spaces that come with autoopt: name to description."""
+    """The spaces that come with autoopt, name to description."""
     return {path.stem: _description(_parse(path, path.name)) for path in sorted(_shipped())}
 
 
@@ -74,8 +76,10 @@ class _Reader:
         self._file = file
         self._host = host
         self._workload = workload
+        self._written: dict[str, str] = {}  # paths as they are called now, to how the file spells them
 
     def dimensions(self, document: Mapping[Any, Any]) -> Iterator[Dimension]:
+        document = self._with_new_names(document, RENAMED_SECTIONS, _sections())
         for key in document:
             allowed = (*_sections(), *_ABOUT)
             if key not in allowed:
@@ -119,7 +123,7 @@ class _Reader:
         yield from self._settings(name, section, parameters)
 
     def _runtime(self, section: Any) -> Iterator[Dimension]:
-        choice = Parameter("choice", "", "the runtime that executes the model", allowed=tuple(RUNTIMES))
+        choice = runtime_choice(RUNTIMES)
         if not isinstance(section, Mapping) or "name" not in section:
             got = "nothing" if section is None else f"no name in {_kind(section)}"
             self._problem(f"{RUNTIME}.name", f"must be {choice.describe()}, or a list of them, got {got}")
@@ -130,10 +134,7 @@ class _Reader:
             section = {**section, "name": given}
         names = [name for name in (given if isinstance(given, list) else [given]) if name in tuple(RUNTIMES)]
         parameters = {"name": choice} if "name" in section else {}
-        for name in names or list(RUNTIMES):
-            for key, parameter in runtime(name).PARAMETERS.items():
-                known = parameters.get(key)
-                parameters[key] = parameter if known is None else _union(known, parameter)
+        parameters |= runtime_settings(names or list(RUNTIMES))
         elsewhere = {key: name for name in RUNTIMES for key in runtime(name).PARAMETERS if key not in parameters}
         yield from self._settings(RUNTIME, section, parameters, elsewhere)
 
@@ -144,6 +145,7 @@ class _Reader:
         parameters: Mapping[str, Parameter],
         elsewhere: Mapping[str, str] | None = None,
     ) -> Iterator[Dimension]:
+        given = self._with_new_names(given, RENAMED_SETTINGS, parameters, f"{section}.")
         for key in given:
             if elsewhere is not None and key in elsewhere:
                 text = f"is a setting of {elsewhere[key]}, which {section}.name does not list"
@@ -161,8 +163,29 @@ class _Reader:
             if dimension is not None:
                 yield dimension
 
+    def _with_new_names(
+        self, given: Mapping[Any, Any], renamed: Mapping[str, str], known: Collection[str], prefix: str = ""
+    ) -> Mapping[Any, Any]:
+        """`given` with old keys under their new names, so that their values are checked; each old key is a problem."""
+        old = [key for key in given if key in renamed and key not in known and renamed[key] in known]
+        found = {key: item for key, item in given.items() if key not in old}
+        for key in old:
+            new = renamed[key]
+            self._problem(f"{prefix}{key}", f"is called {new} now: rename it")
+            if new not in found:
+                found[new] = given[key]
+                self._written[f"{prefix}{new}"] = f"{prefix}{key}"
+        return found
+
+    def _as_written(self, path: str) -> str:
+        for new in sorted(self._written, key=len, reverse=True):
+            if path == new or path.startswith((f"{new}.", f"{new}[")):
+                path = self._written[new] + path.removeprefix(new)
+        return path
+
     def _problem(self, path: str, text: str, got: Any = None, known: Iterable[str] = ()) -> None:
         close = difflib.get_close_matches(str(got), list(known), n=1)
+        path = self._as_written(path)
         self.problems.append(f"{self._file}: {path}: {text}{f' (did you mean {close[0]}?)' if close else ''}")
 
 
@@ -170,14 +193,6 @@ def thread_choices(cores: int) -> list[Scalar]:
     """The powers of two up to `cores`, and `cores`."""
     powers = [2**exponent for exponent in range(cores.bit_length()) if 2**exponent < cores]
     return [*powers, cores]
-
-
-def _union(a: Parameter, b: Parameter) -> Parameter:
-    """What at least one of two runtimes takes; canonicalisation gives each of them its own part."""
-    low = None if a.low is None or b.low is None else min(a.low, b.low)
-    high = None if a.high is None or b.high is None else max(a.high, b.high)
-    allowed = tuple(dict.fromkeys((*a.allowed, *b.allowed)))
-    return Parameter(a.kind, a.default, a.help, allowed, low, high, a.nullable or b.nullable)
 
 
 def _locate(source: str | Path) -> Path:
@@ -224,7 +239,7 @@ def _parse(path: Path, name: str) -> Any:
 
 
 def _repeated(node: Any, path: str) -> Iterator[tuple[str, int]]:
-    """Keys that a mapping of the YAML tree holds twice: the parser would keep the last and say nothing."""
+    """Keys that a mapping of the YAML tree has twice, with their lines: the parser would keep the last silently."""
     import yaml
 
     if not isinstance(node, yaml.MappingNode):
