@@ -23,9 +23,9 @@ from autoopt.study.request import default_storage
 
 NAMES = (
     "versions",
-    "runtime torch",
-    "runtime onnxruntime",
     "runtime openvino",
+    "runtime onnxruntime",
+    "runtime torch",
     "CPU",
     "CPU f32",
     "CPU bf16",

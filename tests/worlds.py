@@ -153,6 +153,7 @@ class World:
     check_error: Exception | None = None
     made: Mapping[str, int] = field(default_factory=lambda: {"export": 1})
     reused: Mapping[str, int] = field(default_factory=lambda: {"export": 3})
+    artifacts: tuple[str, ...] = ()
     asked: list[tuple[str, Any]] = field(default_factory=list)
     studies: list[StudyResult] = field(default_factory=list)
     later_s: dict[str, float] = field(default_factory=dict)
@@ -182,7 +183,12 @@ class World:
         self._tries[digest] += 1
         spent = {"make": 1.0, "measure": self.trial_s - 2.0, "score": 1.0}
         record = TrialRecord(
-            proposal.configuration, Status.COMPLETE, origin=proposal.origin, label=proposal.label, seconds=spent
+            proposal.configuration,
+            Status.COMPLETE,
+            origin=proposal.origin,
+            label=proposal.label,
+            artifacts=self.artifacts,
+            seconds=spent,
         )
         if self.fails(proposal):
             crash = Failure("crash", "measure", "it crashed")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from autoopt.compress import graph_steps, net_step, net_steps
+from autoopt.compress import fuse_pre_post, graph_steps, net_step, net_steps
 from autoopt.compress.export import form_of
 from autoopt.compress.maker import Maker
 from autoopt.core.configuration import Configuration
@@ -29,7 +29,7 @@ def make(configuration: Configuration, maker: Maker, pipeline: Pipeline, stages:
             with stages("make", name):
                 chain.append(maker.step(name, step_settings, chain[-1], pipeline))
     if pipeline.takes_pixels:
-        with stages("make", "surround"):
+        with stages("make", fuse_pre_post.STAGE):
             chain.append(maker.fuse_pre_post(chain[-1], pipeline))
     return chain
 

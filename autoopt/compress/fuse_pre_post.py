@@ -18,7 +18,7 @@ from autoopt.inference.formats import caller, format_of, graph_format
 from autoopt.inference.pipeline import Pipeline
 from autoopt.inference.postprocess import largest_of
 
-STAGE = "in_graph"
+STAGE = "fuse_pre_post"
 VERSION = 2
 """Raised when the code changes what it makes; part of the artifact's key."""
 TOLERANCE = 1e-3

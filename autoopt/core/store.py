@@ -27,6 +27,8 @@ SCHEMA = 1
 KIND = "model"
 """The kind of all artifacts that the maker process makes."""
 MANIFEST = "artifact.json"
+IN_USE_S = 24 * 3600.0
+"""What was used so recently is not removed: another process may be at work with it."""
 LEFT_BEHIND_S = 24 * 3600.0
 """No build takes so long: a temporary folder that is older belongs to a process that was killed."""
 
@@ -130,14 +132,20 @@ class Store:
                 if left.is_dir() and left.stat().st_mtime < time.time() - LEFT_BEHIND_S:
                     shutil.rmtree(left, ignore_errors=True)
 
+    def size_bytes(self) -> int:
+        """The bytes of all complete artifacts."""
+        return sum(artifact.size_bytes for artifact in self.artifacts())
+
     def collect(self, keep: set[str], max_bytes: int) -> list[Artifact]:
         """Remove the artifacts that were not used for the longest time until `max_bytes` are left; returns them.
 
-        Those whose keys are in `keep` stay. What killed processes left half-made goes, too.
+        Those whose keys are in `keep` stay, and those used within a day: another process may be at work with them.
+        What killed processes left half-made goes as well.
         """
         self.remove_left_behind()
-        removable = sorted((a for a in self.artifacts() if a.key not in keep), key=lambda a: a.path.stat().st_mtime)
-        total = sum(artifact.size_bytes for artifact in self.artifacts())
+        not_kept = [(a.path.stat().st_mtime, a.key, a) for a in self.artifacts() if a.key not in keep]
+        removable = [a for used_at, _, a in sorted(not_kept) if used_at < time.time() - IN_USE_S]
+        total = self.size_bytes()
         removed = []
         for artifact in removable:
             if total <= max_bytes:

@@ -25,7 +25,7 @@ from autoopt.study.result import StudyResult
 from autoopt.study.runner import Evaluate, LocalRunner, Runner
 from autoopt.study.sink import Sink, opened
 from autoopt.study.stopping import contested
-from autoopt.study.storage import check_storage, read_study
+from autoopt.study.storage import artifacts_in_use, check_storage, read_study
 from autoopt.study.study import Study, open_study
 from autoopt.study.trial.confirm import AT_ONCE
 from autoopt.study.trial.evaluate import evaluate
@@ -41,12 +41,14 @@ class Rules:
 
     `failures_in_a_row` failed trials end it: something is wrong with the host, not with a configuration. Of the time
     that measuring takes, `recheck_share` is kept for measuring contested trials again. A trial whose host was busy is
-    measured `tries` times before its numbers are kept and called noisy.
+    measured `tries` times before its numbers are kept and called noisy. Where the artifacts of the home folder are more
+    than `store_bytes` in the end, those that no stored trial measured are removed, the longest unused first.
     """
 
     failures_in_a_row: int = 10
     recheck_share: float = 0.2
     tries: int = 3
+    store_bytes: int = 20_000_000_000
 
 
 USUAL = Rules()
@@ -149,7 +151,14 @@ def search(
             runner.check()
         study = held.enter_context(open_study(prepared.storage_url, prepared.card, prepared.space, request.sampler))
         held.enter_context(opened(sinks, study.result))
-        return loop.run(study) if to_do else loop.rest(study)
+        result = loop.run(study) if to_do else loop.rest(study)
+        _tidy(prepared, rules.store_bytes)
+        return result
+
+
+def _tidy(prepared: Prepared, most_bytes: int) -> None:
+    if prepared.store.size_bytes() > most_bytes:
+        prepared.store.collect(artifacts_in_use(prepared.storage_url), most_bytes)
 
 
 def _study_so_far(prepared: Prepared) -> StudyResult:

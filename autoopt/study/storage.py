@@ -166,6 +166,20 @@ def read_study(url: str, name: str | None, workload: str | None = None) -> Study
         return StudyResult(fitting[last], tuple(_read_records(stored)))
 
 
+def artifacts_in_use(url: str) -> set[str]:
+    """The keys of what the trials of all studies in a storage measured: what `pull` may ask for.
+
+    Raises StorageError when the storage, or one of its studies, cannot be read.
+    """
+    import optuna
+
+    with _storage_errors(url):
+        storage = _storage(url)
+        names = optuna.get_all_study_names(storage=storage)
+        studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
+        return {record.artifacts[-1] for study in studies for record in _read_records(study) if record.artifacts}
+
+
 def check_storage(url: str) -> None:
     """Raise StorageError when the storage at `url` cannot be used. Makes no file."""
     file = url.removeprefix("sqlite:///")

@@ -207,7 +207,7 @@ def test_a_bundle_takes_pixels(kind: str, small: Made, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_it_is_made_the_same_each_time(name: str, small: Made, tmp_path: Path) -> None:
-    """The same graph surrounded twice gives the same files, but for what PyTorch numbers itself, and one report."""
+    """The same graph fused twice gives the same files, but for what PyTorch numbers itself, and one report."""
     inside = replace(small.workload.pipeline, in_graph="both")
     tile = next(inside.cut(small.workload.splits.train[0].read().image)[0])
     digests, reports = [], []

@@ -116,7 +116,7 @@ def test_what_was_begun_is_made_once(home: Path, workload: Workload, weights: Pa
         assert maker.export("onnx") == maker.export("onnx")
 
 
-def test_a_graph_is_surrounded_last(home: Path, weights: Path) -> None:
+def test_the_pipeline_is_fused_last(home: Path, weights: Path) -> None:
     """What the graph does of the pipeline changes no export and no quantization, and is put around each once."""
     workload = load_workload(tiny.PIXELS_SOURCE, None, home)
     inside = replace(workload.pipeline, in_graph="both")

@@ -137,6 +137,7 @@ def test_collect_removes_the_longest_unused(store: Store) -> None:
     assert [artifact.key for artifact in removed] == ["old", "new"]
     assert [artifact.key for artifact in store.artifacts()] == ["kept", "used"]
     assert store.collect(keep=set(), max_bytes=14) == []
+    assert [artifact.key for artifact in store.collect(keep=set(), max_bytes=0)] == ["kept"], "one is still in use"
 
 
 def test_write_atomic_replaces_whole(tmp_path: Path) -> None:

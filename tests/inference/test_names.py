@@ -34,7 +34,7 @@ ALLOWED = {
     ("doctor.py", "LIBRARIES"): PACKAGES,
     ("measure/host.py", "DISTRIBUTIONS"): PACKAGES,
     ("testing/example.py", "HEAVY"): PACKAGES,
-    ("workloads/contract.py", "MODELS"): TABLE,
+    ("workloads/loading.py", "MODELS"): TABLE,
 }
 """The constants, by file, in which such a word may stand, and why."""
 

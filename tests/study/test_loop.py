@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from autoopt.core.card import StudyCard
 from autoopt.core.configuration import Configuration
 from autoopt.core.records import Status, TrialRecord
+from autoopt.core.store import Store
 from autoopt.errors import Crash, NoStudy, TrackingError, UsageError, WeightsError
 from autoopt.study.loop import Attempt, Loop, Progress, Rules, SearchResult, _attempts, search
 from autoopt.study.proposals import Proposal
@@ -444,3 +446,19 @@ def test_the_card_of_a_search_is_that_of_its_study(space: Space) -> None:
     assert loop.rest(study).stopped == "the budget was already spent"
     loop.on_stage("load")
     assert told[0].stage == "load" and told[0].result.card.name == "s"
+
+
+def test_a_store_does_not_grow_for_ever(request_of: Callable[..., SearchRequest]) -> None:
+    """Beyond the limit what no stored trial measured goes, unless it was used within a day; what one measured stays."""
+    store = Store(request_of().home / "store")
+
+    def kept(rules: Rules) -> set[str]:
+        for key in ("measured", "leftover", "recent"):
+            store.put("model", key, {}, lambda folder: {"size": (folder / "file").write_bytes(b"x" * 100)})
+        for key in ("measured", "leftover"):
+            os.utime(store.root / "model" / key, (0, 0))
+        search(request_of(), runner=World(artifacts=("measured",)), rules=rules)
+        return {artifact.key for artifact in store.artifacts() if artifact.kind == "model"}
+
+    assert kept(Rules(store_bytes=10**9)) == {"measured", "leftover", "recent"}
+    assert kept(Rules(store_bytes=0)) == {"measured", "recent"}

@@ -11,15 +11,19 @@ import numpy as np
 from autoopt.compress import net_steps
 from autoopt.compress.export import form_of
 from autoopt.compress.maker import Maker
-from autoopt.core.configuration import Configuration
+from autoopt.core.configuration import Configuration, RuntimeSettings
 from autoopt.core.process import USUAL_TIMEOUT_S, Child
 from autoopt.core.scores import DISAGREEMENT, Quality
 from autoopt.core.store import Artifact
 from autoopt.errors import BadData, DataError
+from autoopt.measure.measuring import Measuring
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.quality import score
+from autoopt.measure.subject import Subject
 from autoopt.measure.target import Target
 from autoopt.measure.timing import Plan
+from autoopt.measure.turns import Clear
+from autoopt.measure.workers import Workers
 from autoopt.study.prepare import Prepared
 from autoopt.study.space import seeds
 from autoopt.study.trial.reference import ReferenceProcess
@@ -53,6 +57,22 @@ class Bench:
         """Let the maker begin the export that `configuration` needs while the parent goes on."""
         if all(configuration.section(name) is None for name in net_steps()):
             self.maker.begin_export(*form_of(configuration.runtime))
+
+    def workers(self, settings: RuntimeSettings) -> Workers:
+        """Fresh processes of the target that run an artifact with these settings."""
+        return Workers(settings, self.target)
+
+    def measuring(self, subject: Subject, workers: Workers, clear: Clear) -> Measuring:
+        """The measurement of a trial in these processes, beside the reference. `clear`: see `Measuring`."""
+        return Measuring(
+            subject,
+            workers,
+            plan=self.plan,
+            reference_worker=self.reference.worker(),
+            clear=clear,
+            timeout_s=self.measure_timeout_s,
+            memory_bytes=self.worker_memory_bytes,
+        )
 
     def score(self, predictions: Sequence[np.ndarray], only: Sequence[int] | None = None) -> Quality:
         """The quality of the predictions of all cases, or of those with the indices `only`: see `quality.score`."""

@@ -1,6 +1,6 @@
 """READ ME FIRST: one trial, top to bottom. A configuration goes in, a TrialRecord comes out, whatever happens.
 
-    network steps -> export -> graph steps -> surround
+    network steps -> export -> graph steps -> fuse (parts of the pipeline into the graph)
         -> first look (one process: latency, predictions) -> score -> measure until it is decided
 
 Everything that makes files happens in the maker process, everything that is timed in fresh worker processes that take
@@ -22,7 +22,6 @@ from autoopt.errors import Crash, TrialError, UsageError
 from autoopt.measure.measuring import Measuring, Verdict
 from autoopt.measure.subject import Subject
 from autoopt.measure.turns import Clear, never
-from autoopt.measure.workers import Workers
 from autoopt.study.space import configured
 from autoopt.study.trial.bench import Bench
 from autoopt.study.trial.screening import NONE, Screening
@@ -62,24 +61,16 @@ def evaluate(
     pipeline = configured(bench.workload.pipeline, configuration)
     try:
         # A process that will measure imports its runtime while the artifact is made.
-        with Workers(settings, bench.target) as workers:
+        with bench.workers(settings) as workers:
             chain = make(configuration, bench.maker, pipeline, stages)
             record = replace(record, artifacts=tuple(artifact.key for artifact in chain))
 
             with stages("make", "reference"):  # of the first trial only
-                reference_worker = bench.reference.worker()
+                bench.reference.worker()
             itself = configuration == bench.reference.configuration
             subject = Subject(chain[-1], settings, pipeline, bench.cases, bench.workload.latency)
             bench.maker.known_failures.check(_part(record))
-            measuring = Measuring(
-                subject,
-                workers,
-                plan=bench.plan,
-                reference_worker=reference_worker,
-                clear=never if stop is None or itself else stop.clear,
-                timeout_s=bench.measure_timeout_s,
-                memory_bytes=bench.worker_memory_bytes,
-            )
+            measuring = bench.measuring(subject, workers, never if stop is None or itself else stop.clear)
             record = replace(record, quality=_quality(measuring, bench, screening, stages))
             with stages("measure", "measure"):
                 # The reference beside itself tells how processes of one thing differ.
