@@ -17,6 +17,9 @@
     class TestMyRuntime(RuntimeContract):
         name = "mine"
 
+`ListSink` is a sink (`autoopt.study.sink.Sink`) that keeps in lists what a search tells it:
+`autoopt.search(..., sinks=[ListSink()])`.
+
 `workload_problems(workload)` gives the findings on a workload as a list of sentences, without pytest.
 """
 
@@ -24,7 +27,16 @@ from __future__ import annotations
 
 from autoopt.testing.graph_format import FormatContract
 from autoopt.testing.runtime import RuntimeContract
+from autoopt.testing.sink import ListSink
 from autoopt.testing.step import StepContract
 from autoopt.testing.workload import WorkloadContract, main, workload_problems
 
-__all__ = ["FormatContract", "RuntimeContract", "StepContract", "WorkloadContract", "main", "workload_problems"]
+__all__ = [
+    "FormatContract",
+    "ListSink",
+    "RuntimeContract",
+    "StepContract",
+    "WorkloadContract",
+    "main",
+    "workload_problems",
+]

@@ -28,9 +28,9 @@ for library in ("torch", "onnx", "onnxruntime", "openvino", "nncf"):
 @pytest.fixture(autouse=True)
 def _lines(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line for each."""
-    monkeypatch.setitem(FORMATS, "toy", "tests.inference.toy_format")
-    monkeypatch.setitem(RUNTIMES, "toy", "tests.inference.toy_runtime")
-    monkeypatch.setitem(RUNTIMES, "qdq", "tests.inference.qdq_runtime")
+    monkeypatch.setitem(FORMATS, "toy", "tests.extension.toy_format")
+    monkeypatch.setitem(RUNTIMES, "toy", "tests.extension.toy_runtime")
+    monkeypatch.setitem(RUNTIMES, "qdq", "tests.extension.qdq_runtime")
 
 
 class TestToyFormat(FormatContract):

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from autoopt.core.card import StudyCard
 from autoopt.core.configuration import Configuration
-from autoopt.core.records import Status, TrialRecord
+from autoopt.core.records import Status
 from autoopt.core.store import Store
 from autoopt.errors import Crash, NoStudy, TrackingError, UsageError, WeightsError
 from autoopt.study.loop import Attempt, Loop, Progress, Rules, SearchResult, _attempts, search
@@ -24,35 +23,16 @@ from autoopt.study.space import Space
 from autoopt.study.storage import read_study
 from autoopt.study.study import Study
 from autoopt.study.trial.confirm import AT_ONCE
+from autoopt.testing import ListSink
 from tests import tiny
 from tests.worlds import World, card_of, settings_of, space_of, study_of
 
 
-class Notes:
-    """A sink that keeps what it is told; `has` are the trials that it claims to have already."""
-
-    def __init__(self, has: set[int] | None = None, refuses: Exception | None = None) -> None:
-        self.has, self.refuses = has or set(), refuses
-        self.trials: list[tuple[int, int]] = []
-        self.fronts: list[list[int]] = []
-        self.states: list[str] = []
+class Refusing(ListSink):
+    """A sink that cannot be used."""
 
     def check(self) -> None:
-        if self.refuses is not None:
-            raise self.refuses
-
-    def open(self, card: StudyCard) -> set[int]:
-        self.states.append(f"open {card.name}")
-        return self.has
-
-    def trial(self, record: TrialRecord, study: StudyResult) -> None:
-        self.trials.append((record.number, len(study.records)))
-
-    def changed(self, study: StudyResult) -> None:
-        self.fronts.append([member.number for member in study.front])
-
-    def close(self, state: str) -> None:
-        self.states.append(state)
+        raise TrackingError("nobody answers")
 
 
 @pytest.fixture
@@ -61,7 +41,7 @@ def space(tmp_path: Path) -> Space:
 
 
 def run(
-    study: Study, world: World, *, budget: int, sinks: Sequence[Notes] = (), rules: Rules | None = None, **named: Any
+    study: Study, world: World, *, budget: int, sinks: Sequence[ListSink] = (), rules: Rules | None = None, **named: Any
 ) -> SearchResult:
     loop = Loop(
         world,
@@ -300,29 +280,29 @@ def test_every_trial_sees_the_study_before_it(space: Space) -> None:
 
 def test_sinks_hear_of_everything(space: Space) -> None:
     """Each sink gets every trial as it ends, again when it was confirmed, and the front at the end."""
-    study, notes = study_of(space), Notes()
+    study, notes = study_of(space), ListSink()
     result = run(study, World(), budget=6, sinks=[notes])
-    assert notes.trials[:6] == [(number, number + 1) for number in range(6)]
-    assert sorted(number for number, _ in notes.trials[6:]) == sorted({0, *(r.number for r in result.front)})
+    assert notes.told[:6] == [(number, number + 1) for number in range(6)]
+    assert sorted(number for number, _ in notes.told[6:]) == sorted({0, *(r.number for r in result.front)})
     assert notes.fronts == [[record.number for record in result.front]]
 
 
 def test_a_sink_gets_what_it_misses(space: Space) -> None:
     """A sink that lost trials when a search was killed gets those, and only those, when the next one begins."""
-    study, notes = study_of(space), Notes(has={0, 2})
+    study, notes = study_of(space), ListSink(has={0, 2})
     run(study, World(), budget=4)
     with opened([notes], study.result):
-        assert notes.states == ["open s"]
-    assert notes.trials == [(1, 4), (3, 4)]
-    assert notes.states == ["open s", "finished"]
+        assert notes.states == ["open"]
+    assert notes.told == [(1, 4), (3, 4)]
+    assert notes.states == ["open", "finished"]
 
 
 def test_sinks_know_how_a_search_ended(space: Space) -> None:
     """An error inside, and Ctrl-C, close every sink as interrupted and pass on."""
-    notes, others = Notes(), Notes()
+    notes, others = ListSink(), ListSink()
     with pytest.raises(KeyboardInterrupt), opened([notes, others], study_of(space).result):
         raise KeyboardInterrupt
-    assert notes.states == others.states == ["open s", "interrupted"]
+    assert notes.states == others.states == ["open", "interrupted"]
 
 
 def test_the_listener_is_told_stage_record_and_time_left(space: Space) -> None:
@@ -382,7 +362,7 @@ def storage(request: SearchRequest) -> str:
 
 def test_a_search_opens_runs_and_closes(request_of: Callable[..., SearchRequest]) -> None:
     """The runner is opened before sinks and study, checked, asked, and left at the end; the study is stored."""
-    world, notes = World(), Notes()
+    world, notes = World(), ListSink()
     result = search(request_of(), sinks=[notes], runner=world, clock=world.clock)
     assert [kind for kind, _ in world.asked[:4]] == ["enter", "open", "check", "run"]
     assert world.asked[-1] == ("exit", None)
@@ -393,12 +373,12 @@ def test_a_search_opens_runs_and_closes(request_of: Callable[..., SearchRequest]
 def test_a_spent_budget_opens_nothing(request_of: Callable[..., SearchRequest]) -> None:
     """Where nothing is left to run or to confirm the runner is not opened, and the front is brought up to date."""
     search(request_of(), runner=World())
-    world, notes = World(), Notes(has={0, 1, 2})
+    world, notes = World(), ListSink(has={0, 1, 2})
     result = search(request_of(), sinks=[notes], runner=world)
     assert [kind for kind, _ in world.asked] == ["enter", "exit"]
     assert result.stopped == "the budget was already spent"
     assert len(result.records) == 3 and result.front
-    assert len(notes.fronts) == 1 and notes.trials == []
+    assert len(notes.fronts) == 1 and notes.told == []
 
 
 def test_what_was_not_confirmed_is_confirmed_later(request_of: Callable[..., SearchRequest]) -> None:
@@ -413,13 +393,13 @@ def test_what_was_not_confirmed_is_confirmed_later(request_of: Callable[..., Sea
 @pytest.mark.parametrize(
     ("world", "sink", "error"),
     [
-        (World(check_error=WeightsError("they do not fit")), Notes(), WeightsError),
-        (World(), Notes(refuses=TrackingError("nobody answers")), TrackingError),
+        (World(check_error=WeightsError("they do not fit")), ListSink(), WeightsError),
+        (World(), Refusing(), TrackingError),
     ],
     ids=["weights", "sink"],
 )
 def test_what_does_not_fit_leaves_no_study_behind(
-    request_of: Callable[..., SearchRequest], world: World, sink: Notes, error: type[Exception]
+    request_of: Callable[..., SearchRequest], world: World, sink: ListSink, error: type[Exception]
 ) -> None:
     """Weights that do not fit and a sink that cannot be used are found before anything is stored."""
     with pytest.raises(error):

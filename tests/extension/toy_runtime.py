@@ -14,7 +14,7 @@ from autoopt.core.parameters import Parameter
 from autoopt.inference.runtimes.layers import Layer
 from autoopt.inference.runtimes.shared import PRECISION, THREADS, refusals
 from autoopt.inference.runtimes.shared import canonical as canonical_settings
-from tests.inference import toy_format
+from tests.extension import toy_format
 
 FORMAT = "toy"
 DISTRIBUTION: str | None = "onnxruntime"
