@@ -12,12 +12,12 @@ from autoopt.study.request import FACTS, HOME, Facts, PathLike, SearchRequest, d
 if TYPE_CHECKING:
     from autoopt.compress.matrix import Cell
     from autoopt.core.configuration import Scalar
-    from autoopt.measure.timing import Plan as MeasuringPlan
+    from autoopt.measure.timing import MeasuringPlan
     from autoopt.nets.baseline import TrainProgress, TrainResult
     from autoopt.report.explanation import Explanation
     from autoopt.report.layer_ranking import LayerRanking
     from autoopt.study.loop import Listener, SearchResult
-    from autoopt.study.plan import Plan
+    from autoopt.study.plan import SearchPlan
     from autoopt.study.replay import Replay
     from autoopt.study.result import StudyResult
     from autoopt.study.sink import Sink
@@ -66,7 +66,7 @@ def search(
 
 
 @_showing_facts
-def plan(request: SearchRequest | str | None = None, /, **facts: Unpack[Facts]) -> Plan:
+def plan(request: SearchRequest | str | None = None, /, **facts: Unpack[Facts]) -> SearchPlan:
     """What `search` with the same arguments would do and cost.
 
     Makes no artifact and runs no trial; at most a call of the network is timed. Raises UsageError for bad input.

@@ -16,7 +16,7 @@ from autoopt.options import duration, option, takes_request
 from autoopt.study.request import HOME, SearchRequest
 
 if TYPE_CHECKING:
-    from autoopt.measure.timing import Plan
+    from autoopt.measure.timing import MeasuringPlan
 
 app = typer.Typer(
     help="Search the compression configurations of a medical-imaging model on the hardware that will run it.",
@@ -294,7 +294,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
-def main(plan: Plan | None = None) -> None:
+def main(plan: MeasuringPlan | None = None) -> None:
     """The `autoopt` command: errors become one message and an exit code, never a traceback.
 
     `plan` says how long a search measures each trial, None for the usual.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from autoopt.report.explanation import Explanation
     from autoopt.report.layer_ranking import LayerRanking
     from autoopt.study.loop import SearchResult
-    from autoopt.study.plan import Plan
+    from autoopt.study.plan import SearchPlan
     from autoopt.study.replay import Replay
 
 
@@ -76,7 +76,7 @@ def front(result: StudyResult) -> None:
     Console(highlight=False, width=max(console.width, 180) if not console.is_terminal else None).print(table)
 
 
-def plan(planned: Plan) -> None:
+def plan(planned: SearchPlan) -> None:
     """Print what a search would do and cost."""
     console = console_of()
     card = planned.card
@@ -95,7 +95,7 @@ def plan(planned: Plan) -> None:
     console.print("\n".join(lines), markup=False)
 
 
-def _stop(planned: Plan) -> str:
+def _stop(planned: SearchPlan) -> str:
     """A remark that the search is stopped by `--time`, where that is before the estimated end."""
     cut = planned.time_s is not None and planned.time_s < planned.seconds
     return f", but --time stops it after {duration(planned.time_s or 0.0)}" if cut else ""

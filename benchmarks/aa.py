@@ -24,7 +24,7 @@ from autoopt.core.measurement import Measurement, joined
 from autoopt.measure.host import current_host
 from autoopt.measure.measuring import measure
 from autoopt.measure.reference_worker import ReferenceWorker
-from autoopt.measure.timing import Plan
+from autoopt.measure.timing import MeasuringPlan
 from autoopt.study import uncertainty
 from autoopt.study.prepare import prepare
 from autoopt.study.request import SearchRequest
@@ -36,10 +36,12 @@ BUSY = "while True: pass"
 CALIBRATION = 6
 """Processes whose spread is the noise that every interval gets, as in a study."""
 PROTOCOLS = {
-    "single calls in turn": Plan(turn_s=0.0, dropped_calls=0, turn_min_calls=1, rounds=25, most_rounds=25),
-    "turns of 0.05 s": Plan(turn_s=0.05, dropped_calls=1, turn_min_calls=2, rounds=10, most_rounds=10, max_s=60),
-    "turns of 0.12 s": Plan(turn_s=0.12, dropped_calls=2, turn_min_calls=3, rounds=6, most_rounds=6),
-    "turns of 0.3 s": Plan(turn_s=0.3, dropped_calls=2, turn_min_calls=3, rounds=3, most_rounds=3),
+    "single calls in turn": MeasuringPlan(turn_s=0.0, dropped_calls=0, turn_min_calls=1, rounds=25, most_rounds=25),
+    "turns of 0.05 s": MeasuringPlan(
+        turn_s=0.05, dropped_calls=1, turn_min_calls=2, rounds=10, most_rounds=10, max_s=60
+    ),
+    "turns of 0.12 s": MeasuringPlan(turn_s=0.12, dropped_calls=2, turn_min_calls=3, rounds=6, most_rounds=6),
+    "turns of 0.3 s": MeasuringPlan(turn_s=0.3, dropped_calls=2, turn_min_calls=3, rounds=3, most_rounds=3),
 }
 """Much the same time each."""
 
@@ -89,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _ties(reference_worker: ReferenceWorker, bench: Bench, repetitions: int) -> dict[str, float]:
     """Pairs of trials of two processes each: how many come out tied, with the noise of a study's own A/A test."""
-    plan = Plan(processes=1)
+    plan = MeasuringPlan(processes=1)
     calibration = [_process(reference_worker, bench, plan) for _ in range(CALIBRATION)]
     sigma = max(
         uncertainty.LEAST_SIGMA,
@@ -136,15 +138,15 @@ def _protocols(reference_worker: ReferenceWorker, bench: Bench, repetitions: int
     return found
 
 
-def _process(reference_worker: ReferenceWorker, bench: Bench, plan: Plan) -> Measurement:
+def _process(reference_worker: ReferenceWorker, bench: Bench, plan: MeasuringPlan) -> Measurement:
     measured, _ = measure(
         reference_worker.subject, bench.target, plan=plan, reference_worker=reference_worker, predict=False
     )
     return measured
 
 
-def _with_one_process(plan: Plan) -> Plan:
-    return Plan.from_json({**plan.to_json(), "processes": 1})
+def _with_one_process(plan: MeasuringPlan) -> MeasuringPlan:
+    return MeasuringPlan.from_json({**plan.to_json(), "processes": 1})
 
 
 @contextmanager

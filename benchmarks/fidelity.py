@@ -26,7 +26,7 @@ from autoopt.measure.host import current_host
 from autoopt.measure.measuring import measure
 from autoopt.measure.reference_worker import ReferenceWorker
 from autoopt.measure.subject import Subject
-from autoopt.measure.timing import Plan
+from autoopt.measure.timing import MeasuringPlan
 from autoopt.study.prepare import prepare
 from autoopt.study.request import SearchRequest
 from autoopt.study.trial.bench import Bench, open_bench
@@ -69,8 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _ours(reference_worker: ReferenceWorker, bench: Bench, seconds: float) -> float:
     """The median of the calls of one fresh process that takes turns with the reference for so long."""
-    rounds = max(2, round(seconds / Plan.turn_s / 4))
-    plan = Plan(processes=1, rounds=rounds, most_rounds=rounds, max_s=10 * seconds)
+    rounds = max(2, round(seconds / MeasuringPlan.turn_s / 4))
+    plan = MeasuringPlan(processes=1, rounds=rounds, most_rounds=rounds, max_s=10 * seconds)
     measured, _ = measure(
         reference_worker.subject, bench.target, plan=plan, reference_worker=reference_worker, predict=False
     )

@@ -28,14 +28,14 @@ from autoopt.measure.head_to_head import measure_together
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.subject import Subject
 from autoopt.measure.target import LocalTarget
-from autoopt.measure.timing import Plan
+from autoopt.measure.timing import MeasuringPlan
 from autoopt.workloads import histo
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.loading import load_workload
 
 SMALL = (8, 8, 16, 16, 32, 8)
 """Channels of the small U-Net, from the first to the last block."""
-PLAN = Plan(turn_s=0.1, rounds=12, most_rounds=12, max_s=600.0)
+PLAN = MeasuringPlan(turn_s=0.1, rounds=12, most_rounds=12, max_s=600.0)
 KINDS = (("openvino", False), ("openvino", True), ("onnxruntime", False))
 """Runtime, and whether it is quantized."""
 

@@ -28,7 +28,7 @@ from autoopt.core.measurement import Measurement
 from autoopt.core.records import Status, TrialRecord
 from autoopt.core.scores import CaseScore, Quality
 from autoopt.measure.measuring import CAP
-from autoopt.measure.timing import Plan, Turn
+from autoopt.measure.timing import MeasuringPlan, Turn
 from autoopt.measure.turns import play
 from autoopt.study import limits, uncertainty
 from autoopt.study.result import StudyResult
@@ -39,7 +39,7 @@ SIGMA, CALL_NOISE, DRIFT, BUSY, SLOWDOWN = 0.02, 0.05, 0.2, 0.25, 1.5
 REFERENCE_S, PATIENTS = 0.02, 12
 MARGIN = 0.01
 HOST = Host("simulated", "none", 2, 8 << 30, (), "none")
-PLAN = Plan()
+PLAN = MeasuringPlan()
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Process:
         self._machine = machine
         self._call_s = latency_s * float(np.exp(SIGMA * machine.rng.normal()))
 
-    def turn(self, plan: Plan) -> Turn:
+    def turn(self, plan: MeasuringPlan) -> Turn:
         """See `turns.Player`."""
         count = max(plan.turn_min_calls, min(plan.turn_max_calls, int(plan.turn_s / self._call_s)))
         calls = tuple(self._machine.call(self._call_s) for _ in range(count))

@@ -12,13 +12,13 @@ from autoopt.measure.merging import Taken, merge
 from autoopt.measure.reference_worker import ReferenceWorker
 from autoopt.measure.subject import Subject
 from autoopt.measure.target import Target
-from autoopt.measure.timing import Plan
+from autoopt.measure.timing import MeasuringPlan
 from autoopt.measure.turns import play
 from autoopt.measure.workers import Workers
 
 
 def measure_together(
-    subjects: Sequence[Subject], target: Target, *, plan: Plan, reference_worker: ReferenceWorker | None
+    subjects: Sequence[Subject], target: Target, *, plan: MeasuringPlan, reference_worker: ReferenceWorker | None
 ) -> list[Measurement]:
     """One fresh process of each subject, all open at once, taking turns with the reference and each other.
 

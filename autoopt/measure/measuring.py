@@ -19,7 +19,7 @@ from autoopt.measure.merging import Taken, merge
 from autoopt.measure.reference_worker import ReferenceWorker
 from autoopt.measure.subject import Subject
 from autoopt.measure.target import Target
-from autoopt.measure.timing import Plan
+from autoopt.measure.timing import MeasuringPlan
 from autoopt.measure.turns import Clear, never, play, ratio_of
 from autoopt.measure.workers import OpenWorker, Workers
 
@@ -46,7 +46,7 @@ class Measuring:
         subject: Subject,
         workers: Workers,
         *,
-        plan: Plan,
+        plan: MeasuringPlan,
         reference_worker: ReferenceWorker | None = None,
         clear: Clear = never,
         timeout_s: float = USUAL_TIMEOUT_S,
@@ -170,7 +170,7 @@ def measure(
     subject: Subject,
     target: Target,
     *,
-    plan: Plan | None = None,
+    plan: MeasuringPlan | None = None,
     reference_worker: ReferenceWorker | None = None,
     timeout_s: float = USUAL_TIMEOUT_S,
     predict: bool = True,
@@ -178,7 +178,7 @@ def measure(
     """`Measuring` from begin to end, without a verdict: the measurement, and the predictions of all cases."""
     with Workers(subject.runtime, target) as workers:
         measuring = Measuring(
-            subject, workers, plan=plan or Plan(), reference_worker=reference_worker, timeout_s=timeout_s
+            subject, workers, plan=plan or MeasuringPlan(), reference_worker=reference_worker, timeout_s=timeout_s
         )
         predictions = measuring.first(predict=predict)
         return measuring.finish(), predictions
@@ -186,7 +186,7 @@ def measure(
 
 def predictions(subject: Subject, target: Target, *, timeout_s: float = USUAL_TIMEOUT_S) -> list[np.ndarray]:
     """The predictions of all cases of `subject`, in their order, without timing anything. Raises TrialError."""
-    hasty = Plan(warmup_max_s=0.0)
+    hasty = MeasuringPlan(warmup_max_s=0.0)
     with Workers(subject.runtime, target) as workers, target.exchange() as exchange:
         worker = workers.begin(subject, hasty, timeout_s=timeout_s)
         worker.opened()

@@ -13,7 +13,7 @@ from autoopt.core import stats
 from autoopt.errors import Crash, OutOfMemory, TrialError
 from autoopt.measure.subject import Subject
 from autoopt.measure.target import Target
-from autoopt.measure.timing import Plan, Turn
+from autoopt.measure.timing import MeasuringPlan, Turn
 from autoopt.measure.workers import OpenWorker, Workers
 
 SLOWED = 1.25
@@ -33,7 +33,7 @@ class ReferenceWorker:
     """
 
     def __init__(
-        self, subject: Subject, target: Target, plan: Plan, *, reference_latency_s: float | None = None
+        self, subject: Subject, target: Target, plan: MeasuringPlan, *, reference_latency_s: float | None = None
     ) -> None:
         self.subject = subject
         self.reference_latency_s = reference_latency_s
@@ -64,7 +64,7 @@ class ReferenceWorker:
         except (Crash, OutOfMemory):  # perhaps by chance, and nothing measured without it compares with the rest
             self._opened()
 
-    def turn(self, plan: Plan) -> Turn:
+    def turn(self, plan: MeasuringPlan) -> Turn:
         """See `turns.Player`; a process that died is started again once."""
         try:
             return self._turn(plan)
@@ -113,7 +113,7 @@ class ReferenceWorker:
             self.kill()
             raise
 
-    def _turn(self, plan: Plan) -> Turn:
+    def _turn(self, plan: MeasuringPlan) -> Turn:
         self.open()
         assert self._worker is not None
         return self._worker.turn(plan)

@@ -9,7 +9,7 @@ from autoopt.core.configuration import RuntimeSettings
 from autoopt.core.store import Artifact
 from autoopt.inference.pipeline import Pipeline
 from autoopt.measure.target import Target
-from autoopt.measure.timing import Plan
+from autoopt.measure.timing import MeasuringPlan
 from autoopt.workloads.contract import Latency
 
 
@@ -36,6 +36,6 @@ class Subject:
             "cases": target.put(self.cases),
         }
 
-    def opening(self, target: Target, plan: Plan) -> dict[str, Any]:
+    def opening(self, target: Target, plan: MeasuringPlan) -> dict[str, Any]:
         """The request that opens it in a worker on `target`, likewise."""
         return {**self.profiling(target), "latency": self.latency, "plan": plan.to_json()}

@@ -19,7 +19,7 @@ Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
-class Plan:
+class MeasuringPlan:
     """How long to measure, in seconds and calls.
 
     A process warms up until the quartile of the last `window` calls is within `steady` (a fraction) of the `window`
@@ -54,7 +54,7 @@ class Plan:
     max_s: float = 6.0
     quantile: float = 0.25
 
-    def thorough(self) -> Plan:
+    def thorough(self) -> MeasuringPlan:
         """The plan of a comparison that decides: twice the rounds, in the same processes."""
         return replace(self, rounds=2 * self.rounds, most_rounds=2 * self.most_rounds, narrow=self.narrow / 2)
 
@@ -63,7 +63,7 @@ class Plan:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Plan:
+    def from_json(cls, value: Mapping[str, Any]) -> MeasuringPlan:
         """The plan that `to_json` wrote."""
         return cls(**value)
 
@@ -94,7 +94,9 @@ class Turn:
         return cls(tuple(value["calls_s"]), tuple(value["dropped_s"]), float(value["cpu_s"]))
 
 
-def settle(call: Callable[[], object], plan: Plan, clocks: Clocks | None = None) -> tuple[tuple[float, ...], bool]:
+def settle(
+    call: Callable[[], object], plan: MeasuringPlan, clocks: Clocks | None = None
+) -> tuple[tuple[float, ...], bool]:
     """The seconds of each warm-up call, at least one, and whether they became steady."""
     clocks = clocks or Clocks()
     warmups: list[float] = []
@@ -107,7 +109,7 @@ def settle(call: Callable[[], object], plan: Plan, clocks: Clocks | None = None)
     return tuple(warmups), is_steady(warmups, plan)
 
 
-def take_turn(call: Callable[[], object], plan: Plan, call_s: float, clocks: Clocks | None = None) -> Turn:
+def take_turn(call: Callable[[], object], plan: MeasuringPlan, call_s: float, clocks: Clocks | None = None) -> Turn:
     """One turn of `call`, which takes about `call_s`. The CPU-seconds are those of all threads in the counted calls."""
     clocks = clocks or Clocks()
     most = int(LONG_TURN * plan.turn_s / max(call_s, 1e-9))
@@ -121,7 +123,7 @@ def take_turn(call: Callable[[], object], plan: Plan, call_s: float, clocks: Clo
     return Turn(tuple(calls), tuple(dropped), clocks.cpu() - cpu_before)
 
 
-def is_steady(times: list[float], plan: Plan) -> bool:
+def is_steady(times: list[float], plan: MeasuringPlan) -> bool:
     """Whether the lower quartile of the last `window` times is within `steady` of the window before."""
     if len(times) < 2 * plan.window:
         return False

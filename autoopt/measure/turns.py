@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from autoopt.core import stats
-from autoopt.measure.timing import Plan, Turn
+from autoopt.measure.timing import MeasuringPlan, Turn
 
 Clear = Callable[[stats.LogRatio], bool]
 """Says of a ratio to the reference, with its error, that knowing it better would change nothing."""
@@ -27,14 +27,14 @@ def never(ratio: stats.LogRatio) -> bool:
 class Player(Protocol):
     """One process with one model open."""
 
-    def turn(self, plan: Plan) -> Turn:
+    def turn(self, plan: MeasuringPlan) -> Turn:
         """Call the model for one turn while all others wait. Raises TrialError."""
         ...
 
 
 def play(
     players: Sequence[Player],
-    plan: Plan,
+    plan: MeasuringPlan,
     *,
     order: random.Random,
     clear: Clear = never,
@@ -55,7 +55,7 @@ def play(
     return taken
 
 
-def _enough(taken: Sequence[Sequence[Turn]], rounds: int, elapsed_s: float, plan: Plan, clear: Clear) -> bool:
+def _enough(taken: Sequence[Sequence[Turn]], rounds: int, elapsed_s: float, plan: MeasuringPlan, clear: Clear) -> bool:
     if rounds < plan.least_rounds:
         return False
     if rounds >= plan.most_rounds or elapsed_s >= plan.max_s:

@@ -29,7 +29,7 @@ from autoopt.inference.pipeline import Pipeline, predict
 from autoopt.inference.runtimes import runtime
 from autoopt.inference.runtimes.base import Session
 from autoopt.measure.files import array_name, case_affine, case_ids, case_image
-from autoopt.measure.timing import Plan, settle, take_turn
+from autoopt.measure.timing import MeasuringPlan, settle, take_turn
 
 
 class Worker:
@@ -72,8 +72,8 @@ class Worker:
         check_outputs(self._pipeline, tile, outputs)
         timed = {"call": lambda: lambda: self._session.run(tile), "tile": self._tile_call, "case": self._case_call}
         self._timed = timed[request["latency"]]()
-        warmups_s, steady = settle(self._timed, Plan.from_json(request["plan"]))
-        self._call_s = stats.quantile(warmups_s[-Plan.window :], 0.25)
+        warmups_s, steady = settle(self._timed, MeasuringPlan.from_json(request["plan"]))
+        self._call_s = stats.quantile(warmups_s[-MeasuringPlan.window :], 0.25)
         return {
             "load_s": loaded - began,
             "first_call_s": first_call_s,
@@ -83,7 +83,7 @@ class Worker:
         }
 
     def _turn(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        return take_turn(self._timed, Plan.from_json(request["plan"]), self._call_s).to_json()
+        return take_turn(self._timed, MeasuringPlan.from_json(request["plan"]), self._call_s).to_json()
 
     def _predict(self, request: Mapping[str, Any]) -> dict[str, Any]:
         for index in request["cases"]:

@@ -13,7 +13,7 @@ from autoopt.core.process import USUAL_TIMEOUT_S, Child
 from autoopt.measure.files import array_name
 from autoopt.measure.subject import Subject
 from autoopt.measure.target import STAGE, Exchange, Target
-from autoopt.measure.timing import Plan, Turn
+from autoopt.measure.timing import MeasuringPlan, Turn
 
 WORKER = "autoopt.measure.worker"
 
@@ -45,7 +45,7 @@ class Workers:
     def begin(
         self,
         subject: Subject,
-        plan: Plan,
+        plan: MeasuringPlan,
         *,
         stage: str = STAGE,
         timeout_s: float = USUAL_TIMEOUT_S,
@@ -98,7 +98,7 @@ class OpenWorker:
             self._opened = self._answer()
         return self._opened
 
-    def turn(self, plan: Plan) -> Turn:
+    def turn(self, plan: MeasuringPlan) -> Turn:
         """See `turns.Player`."""
         self.opened()
         joules = self._target.joules_from_now()

@@ -15,7 +15,7 @@ from autoopt.core.records import Status, TrialRecord
 from autoopt.core.scores import Quality
 from autoopt.errors import NoStudy, TrialError, UsageError
 from autoopt.measure.target import LocalTarget, Target
-from autoopt.measure.timing import Plan
+from autoopt.measure.timing import MeasuringPlan
 from autoopt.study.limits import unknown_of
 from autoopt.study.plan import seconds_left
 from autoopt.study.prepare import Prepared, prepare
@@ -110,7 +110,7 @@ def search(
     sinks: Sequence[Sink] = (),
     evaluate: Evaluate = evaluate,
     clock: Clock = time.perf_counter,
-    plan: Plan | None = None,
+    plan: MeasuringPlan | None = None,
     listener: Listener = silent,
     rules: Rules = USUAL,
     runner: Runner | None = None,

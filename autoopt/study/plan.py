@@ -42,7 +42,7 @@ TRIAL_BYTES = 150_000
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """What a search would do and cost.
 
     `count` and `raw_size` are the points of the space after and before canonicalisation, `seeds` the labels of the
@@ -72,7 +72,7 @@ def timed_call_s(prepared: Prepared) -> float:
         return maker.call_s() or DEFAULT_CALL_S
 
 
-def plan_search(prepared: Prepared, *, call_s: Callable[[Prepared], float] = timed_call_s) -> Plan:
+def plan_search(prepared: Prepared, *, call_s: Callable[[Prepared], float] = timed_call_s) -> SearchPlan:
     """Count the space, the seeds and the distinct artifacts of the budget, and estimate time and disk.
 
     For a space larger than the budget the artifacts are those of a random sample of the same size: the search itself
@@ -82,7 +82,7 @@ def plan_search(prepared: Prepared, *, call_s: Callable[[Prepared], float] = tim
     known = _known_trials(prepared)
     rest = _Rest.of(prepared, known, call_s)
     made = sum(map(len, rest.artifacts.values()))
-    return Plan(
+    return SearchPlan(
         card=prepared.card,
         count=prepared.space.count(),
         raw_size=prepared.space.raw_size,

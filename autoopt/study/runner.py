@@ -18,7 +18,7 @@ from autoopt.core.records import TrialRecord
 from autoopt.core.scores import Quality
 from autoopt.core.store import Artifact
 from autoopt.measure.pack import pack_cases
-from autoopt.measure.timing import Plan
+from autoopt.measure.timing import MeasuringPlan
 from autoopt.study.prepare import Prepared
 from autoopt.study.proposals import Proposal
 from autoopt.study.result import StudyResult
@@ -110,10 +110,10 @@ class LocalRunner:
     for the usual. See `Runner`.
     """
 
-    def __init__(self, builder: Host, evaluate: Evaluate = evaluate, plan: Plan | None = None) -> None:
+    def __init__(self, builder: Host, evaluate: Evaluate = evaluate, plan: MeasuringPlan | None = None) -> None:
         self._builder = builder
         self._evaluate = evaluate
-        self._plan = plan or Plan()
+        self._plan = plan or MeasuringPlan()
         self._held = ExitStack()
         self._child: Child | None = None
         self._prepared: Prepared | None = None

@@ -28,7 +28,7 @@ from autoopt.measure.measuring import measure
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.subject import Subject
 from autoopt.measure.target import LocalTarget
-from autoopt.measure.timing import Plan
+from autoopt.measure.timing import MeasuringPlan
 from autoopt.measure.worker import check_outputs
 from autoopt.workloads import histo
 from autoopt.workloads.contract import Case, Sample, Workload
@@ -265,7 +265,7 @@ def test_a_tile_is_timed_with_what_is_done_around_it(way: Literal["none", "input
 
     artifact, cases = store.put("model", way, {}, build), pack_cases(workload, "val", store)
     executed = RuntimeSettings({"name": "fake", "threads": 1, "precision": "f32", "latency_ms": 0.5})
-    plan = Plan(processes=1, warmup_min_s=0.0, warmup_max_s=0.02, rounds=2, most_rounds=2, turn_s=0.02)
+    plan = MeasuringPlan(processes=1, warmup_min_s=0.0, warmup_max_s=0.02, rounds=2, most_rounds=2, turn_s=0.02)
     found, answers = measure(Subject(artifact, executed, inside, cases, "tile"), LocalTarget(HOST), plan=plan)
     assert found.latency_p25_s > 0.0005
     for case, answer in zip(workload.splits.val, answers, strict=True):

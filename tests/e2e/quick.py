@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from autoopt import cli
-from autoopt.measure.timing import Plan
+from autoopt.measure.timing import MeasuringPlan
 
-LEAST = Plan(
+LEAST = MeasuringPlan(
     processes=1,
     most_processes=1,
     noise_processes=1,

@@ -23,7 +23,7 @@ from autoopt.measure.pack import pack_cases
 from autoopt.measure.reference_worker import ReferenceWorker
 from autoopt.measure.subject import Subject
 from autoopt.measure.target import LocalTarget
-from autoopt.measure.timing import Plan
+from autoopt.measure.timing import MeasuringPlan
 from autoopt.measure.workers import WORKER, Workers
 from autoopt.study.storage import read_study
 from tests import tiny
@@ -40,9 +40,9 @@ runtime:
 """
 COMMAND = """
 from autoopt import cli
-from autoopt.measure.timing import Plan
+from autoopt.measure.timing import MeasuringPlan
 
-cli.main(Plan(processes=1, most_processes=1, noise_processes=1, warmup_max_s=0.2, rounds=2, most_rounds=2))
+cli.main(MeasuringPlan(processes=1, most_processes=1, noise_processes=1, warmup_max_s=0.2, rounds=2, most_rounds=2))
 """
 """The command as a user gives it, but for how long it measures."""
 MOMENTS = (*["starting parent"] * 2, *["parent"] * 2, *["worker"] * 13, *["both"] * 3)
@@ -168,7 +168,7 @@ def kill_and_wait(pid: int | None) -> None:
 
 def test_a_reference_that_is_killed_is_started_again(subject: Subject) -> None:
     """The reference opens although its process was killed while it loaded, and takes turns after another kill."""
-    plan = Plan(warmup_max_s=0.05)
+    plan = MeasuringPlan(warmup_max_s=0.05)
     with ReferenceWorker(subject, LocalTarget(), plan) as reference_worker:
         reference_worker.begin()
         first, name = reference_worker.pid, reference_worker.name
@@ -183,7 +183,7 @@ def test_a_reference_that_is_killed_is_started_again(subject: Subject) -> None:
 
 def test_a_worker_that_is_killed_between_two_answers_is_not_replaced(subject: Subject) -> None:
     """Another process would not have the model open: the next turn says that the first one was killed."""
-    plan = Plan(warmup_max_s=0.05)
+    plan = MeasuringPlan(warmup_max_s=0.05)
     with Workers(subject.runtime, LocalTarget()) as workers:
         worker = workers.begin(subject, plan)
         assert worker.turn(plan).calls_s

@@ -14,11 +14,11 @@ from autoopt.measure.measuring import measure
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.subject import Subject
 from autoopt.measure.target import Target
-from autoopt.measure.timing import Plan
+from autoopt.measure.timing import MeasuringPlan
 from tests import tiny
 
 HOST = Host(cpu="test", arch="x86_64", cores=2, memory_bytes=8 << 30, isa=(), system="Linux")
-QUICK = Plan(processes=1, warmup_min_s=0.0, warmup_max_s=0.02, rounds=2, most_rounds=3, turn_s=0.02)
+QUICK = MeasuringPlan(processes=1, warmup_min_s=0.0, warmup_max_s=0.02, rounds=2, most_rounds=3, turn_s=0.02)
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class Setup:
     def fake(self, latency_ms: float, **settings: Scalar) -> Subject:
         return self.subject(name="fake", threads=1, precision="f32", latency_ms=latency_ms, **settings)
 
-    def measure(self, *, timeout_s: float = 60.0, predict: bool = True, plan: Plan = QUICK, **settings: Scalar) -> Any:
+    def measure(
+        self, *, timeout_s: float = 60.0, predict: bool = True, plan: MeasuringPlan = QUICK, **settings: Scalar
+    ) -> Any:
         runtime: dict[str, Scalar] = {"name": "fake", "threads": 1, "precision": "f32", "latency_ms": 0.5, **settings}
         return measure(self.subject(**runtime), self.target, plan=plan, timeout_s=timeout_s, predict=predict)

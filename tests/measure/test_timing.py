@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.measure.timing import LONG_TURN, Clocks, Plan, Turn, settle, take_turn
+from autoopt.measure.timing import LONG_TURN, Clocks, MeasuringPlan, Turn, settle, take_turn
 
 
 class Machine:
@@ -28,18 +28,18 @@ class Machine:
         self.wall_s += seconds
         self.cpu_s += seconds * self.cpu_share
 
-    def settle(self, plan: Plan | None = None) -> tuple[tuple[float, ...], bool]:
-        return settle(self.call, plan or Plan(), self.clocks)
+    def settle(self, plan: MeasuringPlan | None = None) -> tuple[tuple[float, ...], bool]:
+        return settle(self.call, plan or MeasuringPlan(), self.clocks)
 
-    def turn(self, call_s: float, plan: Plan | None = None) -> Turn:
-        return take_turn(self.call, plan or Plan(), call_s, self.clocks)
+    def turn(self, call_s: float, plan: MeasuringPlan | None = None) -> Turn:
+        return take_turn(self.call, plan or MeasuringPlan(), call_s, self.clocks)
 
 
 def test_a_steady_net_settles_at_once() -> None:
     """A steady 20 ms net is warm after the least time."""
     warmups, steady = Machine(lambda index: 0.02).settle()
     assert steady
-    assert Plan().warmup_min_s <= sum(warmups) <= Plan().warmup_min_s + 0.03
+    assert MeasuringPlan().warmup_min_s <= sum(warmups) <= MeasuringPlan().warmup_min_s + 0.03
 
 
 def test_slow_beginnings_are_warm_up() -> None:
@@ -55,7 +55,7 @@ def test_never_steady() -> None:
     """A net that slows down all the time ends its warm-up at the limit, and says that it is not steady."""
     warmups, steady = Machine(lambda index: 0.01 * 1.1**index).settle()
     assert not steady
-    assert sum(warmups[:-1]) < Plan().warmup_max_s
+    assert sum(warmups[:-1]) < MeasuringPlan().warmup_max_s
 
 
 def test_a_very_slow_net_has_one_warm_up_call() -> None:
@@ -65,7 +65,7 @@ def test_a_very_slow_net_has_one_warm_up_call() -> None:
 
 def test_the_first_calls_of_a_turn_are_dropped() -> None:
     """The calls that find cold caches are kept apart from those that count."""
-    plan = Plan(dropped_calls=2, turn_s=0.12)
+    plan = MeasuringPlan(dropped_calls=2, turn_s=0.12)
     turn = Machine(lambda index: 0.05 if index < 2 else 0.01, cpu_share=2.0).turn(0.01, plan)
     assert turn.dropped_s == pytest.approx((0.05, 0.05))
     assert turn.calls_s == pytest.approx([0.01] * 12)
@@ -82,7 +82,7 @@ def test_a_slow_net_takes_short_turns() -> None:
 def test_every_call_is_kept_and_turns_end(seconds: list[float], least: int) -> None:
     """Whatever the call times: each call is counted or dropped, and a turn is longer than planned by one call only."""
     machine = Machine(lambda index: seconds[index % len(seconds)])
-    plan = Plan(turn_min_calls=least)
+    plan = MeasuringPlan(turn_min_calls=least)
     turn = machine.turn(min(seconds), plan)
     assert [*turn.dropped_s, *turn.calls_s] == pytest.approx(machine.calls)
     assert 1 <= len(turn.calls_s) <= max(plan.turn_max_calls, least)
@@ -93,8 +93,8 @@ def test_every_call_is_kept_and_turns_end(seconds: list[float], least: int) -> N
 
 def test_plans_and_turns_survive_json() -> None:
     """A plan and a turn cross the process border unchanged."""
-    plan, turn = Plan(processes=3, steady=0.1), Turn((0.1, 0.2), (0.3,), 0.25)
-    assert Plan.from_json(plan.to_json()) == plan
+    plan, turn = MeasuringPlan(processes=3, steady=0.1), Turn((0.1, 0.2), (0.3,), 0.25)
+    assert MeasuringPlan.from_json(plan.to_json()) == plan
     assert Turn.from_json(turn.to_json()) == turn
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from autoopt.core import stats
-from autoopt.measure.timing import Plan, Turn
+from autoopt.measure.timing import MeasuringPlan, Turn
 from autoopt.measure.turns import play, ratio_of
 
 
@@ -32,7 +32,7 @@ class Simulated:
     def __init__(self, name: str, call_s: float, host: Host, noise: float = 0.02) -> None:
         self.name, self.call_s, self.host, self.noise = name, call_s, host, noise
 
-    def turn(self, plan: Plan) -> Turn:
+    def turn(self, plan: MeasuringPlan) -> Turn:
         self.host.log.append(self.name)
         calls = []
         for _ in range(6):
@@ -50,7 +50,7 @@ def test_every_round_has_a_turn_of_each_in_random_order() -> None:
     """Each player has one turn in each round, and not always in the same order."""
     host = Host(0)
     players = [Simulated(name, 0.01, host, noise=0.5) for name in ("reference", "a", "b")]
-    taken = play(players, Plan(rounds=8, most_rounds=8), order=random.Random(1))
+    taken = play(players, MeasuringPlan(rounds=8, most_rounds=8), order=random.Random(1))
     assert [len(turns) for turns in taken] == [8, 8, 8]
     rounds = [tuple(host.log[start : start + 3]) for start in range(0, 24, 3)]
     assert all(sorted(names) == ["a", "b", "reference"] for names in rounds)
@@ -60,7 +60,7 @@ def test_every_round_has_a_turn_of_each_in_random_order() -> None:
 def test_it_goes_on_until_the_ratio_is_known() -> None:
     """Quiet players stop after the least rounds, noisy ones go on to the most."""
     quiet, noisy = Host(0), Host(0, busy=0.3)
-    plan = Plan(rounds=4, most_rounds=9)
+    plan = MeasuringPlan(rounds=4, most_rounds=9)
     calm = play([Simulated("r", 0.01, quiet, 0.001)] * 2, plan, order=random.Random(0))
     wild = play([Simulated("r", 0.01, noisy, 0.9)] * 2, plan, order=random.Random(0))
     assert (len(calm[0]), len(wild[0])) == (4, 9)
@@ -76,7 +76,7 @@ def test_a_clear_ratio_needs_few_rounds() -> None:
         return ratio.ratio > 1.5
 
     players = [Simulated("r", 0.01, host), Simulated("a", 0.02, host)]
-    plan = Plan(rounds=6, clear_rounds=3)
+    plan = MeasuringPlan(rounds=6, clear_rounds=3)
     assert len(play(players, plan, order=random.Random(0), clear=clear)[0]) == 3
     assert len(asked) == 1
     assert len(play(players[:1] * 2, plan, order=random.Random(0), clear=clear)[0]) >= 6
@@ -87,7 +87,7 @@ def test_a_slow_pair_keeps_to_the_least_rounds() -> None:
     host = Host(0)
     taken = play(
         [Simulated("r", 5.0, host), Simulated("a", 5.0, host)],
-        Plan(max_s=10.0, least_rounds=2),
+        MeasuringPlan(max_s=10.0, least_rounds=2),
         order=random.Random(0),
         clock=lambda: host.now_s,
     )
@@ -100,7 +100,7 @@ def test_drift_cancels_and_the_stated_error_is_true() -> None:
     for seed in range(60):
         host = Host(seed, busy=0.1)
         reference, candidate = Simulated("r", 0.01, host), Simulated("a", 0.0125, host)
-        others, turns = play([reference, candidate], Plan(rounds=6, most_rounds=6), order=random.Random(seed))
+        others, turns = play([reference, candidate], MeasuringPlan(rounds=6, most_rounds=6), order=random.Random(seed))
         found = _ratio(turns, others)
         errors.append(found.value - np.log(1.25))
         low, high = found.interval()

@@ -12,7 +12,7 @@ import autoopt
 from autoopt import terminal
 from autoopt.core.records import Status, TrialRecord
 from autoopt.core.store import Store
-from autoopt.study.plan import Plan, plan_search, seconds_left, timed_call_s
+from autoopt.study.plan import SearchPlan, plan_search, seconds_left, timed_call_s
 from autoopt.study.prepare import Prepared, prepare
 from autoopt.study.request import SearchRequest
 from autoopt.workloads.loading import load_workload
@@ -35,7 +35,7 @@ def request_of(home: Path, steps: int, unit: str = "steps", batch: int = 2, **fa
     return SearchRequest(tiny.SOURCE, budget=50, space=str(space), weights=weights, home=home, **facts)
 
 
-def planned(home: Path, steps: int, unit: str = "steps", batch: int = 2, **facts: Any) -> Plan:
+def planned(home: Path, steps: int, unit: str = "steps", batch: int = 2, **facts: Any) -> SearchPlan:
     """The plan where a call of the network takes a tenth of a second."""
     return plan_search(prepare(request_of(home, steps, unit, batch, **facts)), call_s=lambda prepared: 0.1)
 

@@ -21,7 +21,7 @@ from autoopt.measure.pack import pack_cases
 from autoopt.measure.quality import score
 from autoopt.measure.subject import Subject
 from autoopt.measure.target import Target
-from autoopt.measure.timing import Plan
+from autoopt.measure.timing import MeasuringPlan
 from autoopt.measure.turns import Clear
 from autoopt.measure.workers import Workers
 from autoopt.study.prepare import Prepared
@@ -47,7 +47,7 @@ class Bench:
     cases: Artifact
     reference: ReferenceProcess
     split: SplitName = "val"
-    plan: Plan = field(default_factory=Plan)
+    plan: MeasuringPlan = field(default_factory=MeasuringPlan)
     measure_timeout_s: float = USUAL_TIMEOUT_S
     worker_memory_bytes: int | None = None
     source: SourceModel | None = None
@@ -86,7 +86,7 @@ def open_bench(
     *,
     on_stage: Callable[[str], None] = lambda stage: None,
     child: Child | None = None,
-    plan: Plan | None = None,
+    plan: MeasuringPlan | None = None,
     reference_latency_s: float | None = None,
 ) -> Iterator[Bench]:
     """The bench of a prepared request; its processes end with the block.
@@ -97,7 +97,7 @@ def open_bench(
     The maker is still loading the model when the block begins: `bench.maker.check()` waits for it and raises
     WeightsError when the weights do not fit. Raises DataError when a case of val cannot be read.
     """
-    plan, workload, target = plan or Plan(), prepared.workload, prepared.target
+    plan, workload, target = plan or MeasuringPlan(), prepared.workload, prepared.target
     with Maker(workload, prepared.weights, prepared.store, prepared.builder, target=target, child=child) as maker:
         on_stage("load")
         maker.begin_check()

@@ -17,7 +17,7 @@ from autoopt.inference.roofline import Peaks
 from autoopt.measure.measuring import measure
 from autoopt.measure.noise import Noise, keep_noise
 from autoopt.measure.peaks import keep_peaks, measure_peaks
-from autoopt.measure.timing import Plan
+from autoopt.measure.timing import MeasuringPlan
 from autoopt.study import uncertainty
 from autoopt.study.prepare import prepare
 from autoopt.study.request import SearchRequest
@@ -25,7 +25,7 @@ from autoopt.study.trial.bench import open_bench
 
 PROCESSES = 16
 """Fresh processes of the A/A test: about two seconds each."""
-QUANTILES, USUAL = (0.1, 0.25, 0.5), Plan.quantile
+QUANTILES, USUAL = (0.1, 0.25, 0.5), MeasuringPlan.quantile
 """The quantiles of the calls that the ratio to the reference may be taken of; the usual one unless another is clearly
 better."""
 CLEARLY_BETTER = 0.8
@@ -51,7 +51,7 @@ def calibrate(
                 raise Unsupported(
                     f"an A/A test needs a runtime that works here: {bench.reference.refused}", stage="noise"
                 )
-            plan = Plan(processes=1)
+            plan = MeasuringPlan(processes=1)
             measured = []
             for index in range(processes):
                 on_stage(f"A/A {index + 1} of {processes}")
@@ -83,7 +83,7 @@ def noise_of(measured: Sequence[Measurement]) -> Noise:
     sigma = max(uncertainty.LEAST_SIGMA, stats.process_noise(turns, others, q=quantile))
     errors = [stats.paired_ratio([a], [b], q=quantile).error for a, b in zip(turns, others, strict=True)]
     # Two trials of the usual number of processes each, both beside the reference.
-    error = math.sqrt(2 * (_rms(errors) ** 2 + sigma**2) / Plan.processes)
+    error = math.sqrt(2 * (_rms(errors) ** 2 + sigma**2) / MeasuringPlan.processes)
     return Noise(
         sigma=sigma,
         floor=math.expm1(stats.normal_quantile(0.5 + stats.CONFIDENCE / 2) * error),

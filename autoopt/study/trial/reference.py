@@ -18,7 +18,7 @@ from autoopt.inference.runtimes import BASELINE_LABEL, EXACT, REFERENCE_LABEL
 from autoopt.measure.reference_worker import ReferenceWorker
 from autoopt.measure.subject import Subject
 from autoopt.measure.target import Target
-from autoopt.measure.timing import Plan
+from autoopt.measure.timing import MeasuringPlan
 from autoopt.study.space import Seed
 from autoopt.workloads.contract import Workload
 
@@ -40,7 +40,7 @@ class ReferenceProcess:
         target: Target,
         seeds: Sequence[Seed],
         cases: Artifact,
-        plan: Plan,
+        plan: MeasuringPlan,
         *,
         reference_latency_s: float | None = None,
     ) -> None:

@@ -18,7 +18,7 @@ from autoopt.core.records import Failure, Status, TrialRecord
 from autoopt.core.scores import Quality
 from autoopt.core.store import Artifact
 from autoopt.errors import Crash, StorageError, Timeout, TrialError, Unsupported
-from autoopt.measure.timing import Plan
+from autoopt.measure.timing import MeasuringPlan
 from autoopt.measure.turns import Clear, never
 from autoopt.study.trial.bench import Bench
 from autoopt.study.trial.evaluate import StopRule, evaluate
@@ -27,7 +27,7 @@ from tests import tiny
 from tests.worlds import measured, point, scored
 
 REFERENCE = point(latency_ms=60)
-PLAN = Plan(processes=3, noise_processes=7)
+PLAN = MeasuringPlan(processes=3, noise_processes=7)
 
 
 @dataclass
