@@ -55,12 +55,12 @@ class Features:
             if len(numbers) > 2 and len(numbers) >= len(values) - 1:  # at most None besides
                 ordered = sorted(numbers)
                 self._ranks[name] = {item: place / (len(ordered) - 1) for place, item in enumerate(ordered)}
-        parted: dict[tuple[int, ...], str] = {}
+        by_partition: dict[tuple[int, ...], str] = {}
         for name in (*self._ranks, *self._names):  # of two that vary together, the one whose distances say more
             codes: dict[Scalar, int] = {}
             parts = tuple(codes.setdefault(point.get(name, _ABSENT), len(codes)) for point in points)
-            parted.setdefault(parts, name)
-        self._merged = sorted(parted.values())
+            by_partition.setdefault(parts, name)
+        self._merged = sorted(by_partition.values())
 
     def apart(
         self, one: Sequence[Mapping[str, Scalar]], other: Sequence[Mapping[str, Scalar]], *, merged: bool = False

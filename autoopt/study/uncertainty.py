@@ -1,4 +1,4 @@
-"""How sure a study may be: drops with bounds, latencies compared with their noise, ties, chances to be on the front.
+"""How sure a study may be: drops with bounds, latencies with their noise, ties, probabilities to be on the front.
 
 Pure functions of records. `sigma` is the standard deviation of log latency between processes that run the same thing,
 as the A/A test of the host gives it (`process_sigma`).
