@@ -1,6 +1,7 @@
 # make demo    search on the embedded demo data        make check   ruff, formatting, types
 # make test    the whole test suite                    make fmt     format the code
 # make wheel   build dist/*.whl                        make clean   remove the environment and what was built
+# make mutants change what decides a search, one line at a time, and list the changes that no test notices (hours)
 # Each sets up .venv first when it is missing or pyproject.toml or constraints.txt changed.
 
 SHELL := /bin/sh
@@ -21,10 +22,10 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
     && echo $$name && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt wheel clean setup
+.PHONY: help demo test check fmt wheel clean mutants setup
 
 help:
-	@sed -n '1,4s/^# //p' Makefile
+	@sed -n '1,5s/^# //p' Makefile
 
 demo: $(READY)
 	$(BIN)/autoopt search --workload histo --budget $(BUDGET)
@@ -45,6 +46,11 @@ fmt: $(READY)
 wheel: $(READY)
 	rm -rf dist
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+
+# The spinner of a run that lasts for hours goes to a file.
+mutants: $(READY)
+	$(BIN)/mutmut run --max-children $(WORKERS) >mutants.log 2>&1 || { tail -c 2000 mutants.log; exit 1; }
+	$(BIN)/mutmut results
 
 setup: $(READY)
 
