@@ -51,7 +51,7 @@ Estimator = Callable[[Rounds, Rounds], float]
 
 def pooled(q: float) -> Estimator:
     """The log ratio of a quantile of all calls."""
-    return lambda a, b: math.log(np.quantile(np.concatenate(a), q) / np.quantile(np.concatenate(b), q))  # type: ignore[arg-type]
+    return lambda a, b: math.log(np.quantile(np.concatenate(a), q) / np.quantile(np.concatenate(b), q))
 
 
 def by_round(q: float) -> Estimator:
@@ -66,7 +66,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "median of all calls": pooled(0.5),
     "minimum of all calls": pooled(0.0),
     "median over rounds of p25": by_round(0.25),
-    "mean of all calls": lambda a, b: math.log(np.mean(np.concatenate(a)) / np.mean(np.concatenate(b))),  # type: ignore[arg-type]
+    "mean of all calls": lambda a, b: math.log(np.mean(np.concatenate(a)) / np.mean(np.concatenate(b))),
 }
 
 

@@ -12,6 +12,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,6 @@ def main() -> None:
 
 def _graph(factor: int, way: str) -> bytes:
     """The end of a coarse network as an ONNX model."""
-    import io
 
     import torch
 
@@ -56,8 +56,7 @@ def _graph(factor: int, way: str) -> bytes:
             self.body = torch.nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
             self.head = torch.nn.Conv2d(CHANNELS, CLASSES, 1)
             small = [size // factor for size in TILE]
-            for name, along in zip(("rows", "columns"), resolution.shares(small, TILE), strict=True):
-                self.register_buffer(name, along)
+            self.rows, self.columns = resolution.shares(small, TILE)
 
         def forward(self, batch: torch.Tensor) -> torch.Tensor:
             answer: torch.Tensor = self.head(torch.relu(self.body(batch)))
@@ -69,9 +68,16 @@ def _graph(factor: int, way: str) -> bytes:
     example = torch.zeros(1, CHANNELS, *(size // factor for size in TILE))
     program = torch.onnx.export(End().eval(), (example,), dynamo=True, verbose=False)
     assert program is not None
-    file = io.BytesIO()
-    program.save(file)
-    return file.getvalue()
+    graph: bytes = program.model_proto.SerializeToString()
+    return graph
+
+
+def _infer(request: Any, image: np.ndarray) -> Any:
+    return request.infer({0: image}, share_inputs=True, share_outputs=True)
+
+
+def _run(session: Any, image: np.ndarray) -> Any:
+    return session.run(None, {session.get_inputs()[0].name: image})
 
 
 def _kinds(graphs: dict[str, bytes]) -> Iterator[tuple[str, dict[str, Callable[[np.ndarray], Any]]]]:
@@ -87,10 +93,7 @@ def _kinds(graphs: dict[str, bytes]) -> Iterator[tuple[str, dict[str, Callable[[
         }
         yield (
             f"OpenVINO {precision}",
-            {
-                way: lambda image, request=request: request.infer({0: image}, share_inputs=True, share_outputs=True)
-                for way, request in requests.items()
-            },
+            {way: partial(_infer, request) for way, request in requests.items()},
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
@@ -98,10 +101,7 @@ def _kinds(graphs: dict[str, bytes]) -> Iterator[tuple[str, dict[str, Callable[[
     sessions = {way: onnxruntime.InferenceSession(graph, options) for way, graph in graphs.items()}
     yield (
         "ONNX Runtime f32",
-        {
-            way: lambda image, session=session: session.run(None, {session.get_inputs()[0].name: image})
-            for way, session in sessions.items()
-        },
+        {way: partial(_run, session) for way, session in sessions.items()},
     )
 
 

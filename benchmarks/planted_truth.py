@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 
-from autoopt import few
 from autoopt.core import pareto
 from autoopt.core.card import StudyCard
 from autoopt.core.configuration import Configuration
@@ -30,8 +29,9 @@ from autoopt.core.scores import CaseScore, Quality
 from autoopt.measure.measuring import CAP
 from autoopt.measure.timing import MeasuringPlan, Turn
 from autoopt.measure.turns import play
-from autoopt.study import limits, uncertainty
+from autoopt.study import limits, stopping, uncertainty
 from autoopt.study.result import StudyResult
+from autoopt.study.trial import screening
 from autoopt.study.trial.noise_test import PROCESSES, noise_of
 from autoopt.workloads.contract import Case, Sample
 
@@ -130,7 +130,7 @@ class Search:
                 if measured.processes == PLAN.noise_processes:
                     break
                 continue
-            said = self.result.verdict(replace(record, measurement=measured))
+            said = stopping.enough(replace(record, measurement=measured), self.result)
             if said or measured.processes == PLAN.most_processes:
                 self.stopped[number] = said or CAP
                 break
@@ -307,16 +307,16 @@ def _few_cases(repetitions: int) -> list[Outcome]:
         loss = rng.uniform(0, 3 * MARGIN) + rng.uniform(0.002, 0.04) * rng.normal(size=SCORED)
         loss[rng.random(SCORED) < 0.03] += 0.2  # some patients are lost altogether
         before, after = _scored(base), _scored(base - loss)
-        chosen = few.drawn([Case(case.id, case.group, _unread) for case in before.cases])
-        part = few.estimated(after.among([after.cases[index] for index in chosen]), before)
+        chosen = screening.drawn([Case(case.id, case.group, _unread) for case in before.cases])
+        part = screening.estimated(after.among([after.cases[index] for index in chosen]), before)
         record = TrialRecord(Configuration.of({"runtime": {"name": "fake"}}), Status.COMPLETE, quality=after)
         reference = replace(record, quality=before)
         loses = limits.judge(record, reference, {"drop": MARGIN}).status is Status.INFEASIBLE
-        stops = few.loses_too_much(part, before, MARGIN)
+        stops = screening.loses_too_much(part, before, MARGIN)
         stopped, wrong, lost = stopped + stops, wrong + (stops and not loses), lost + loses
     return [
         (
-            f"trials stopped after {few.FEW} of {SCORED} cases that all cases would have let through",
+            f"trials stopped after {screening.SCREENING_CASES} of {SCORED} cases that all cases would have let through",
             wrong / max(1, stopped),
             "under 0.01",
             wrong < 0.01 * max(1, stopped),
