@@ -15,8 +15,9 @@ import json
 import math
 import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ import numpy as np
 from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.pareto import hypervolume
-from autoopt.study.samplers import DEFAULT, SAMPLERS, STARTUP_TRIALS, at_random, optuna_sampler
+from autoopt.study.samplers import DEFAULT, SAMPLERS, STARTUP_TRIALS, Sampler, at_random, optuna_sampler
 from autoopt.study.space import Space, load_space, seeds
 
 FOLDER = Path(__file__).parent
@@ -34,7 +35,10 @@ BUDGET = 50
 GOAL = 0.95
 OFTEN = 0.9
 """The default sampler, seeds first, must reach the share GOAL in so many replays."""
-ALL = {**SAMPLERS, "gp": optuna_sampler("GPSampler", n_startup_trials=STARTUP_TRIALS)}
+ALL: Mapping[str, Callable[[Space, int, int], Sampler]] = {
+    **SAMPLERS,
+    "gp": partial(optuna_sampler, "GPSampler", n_startup_trials=STARTUP_TRIALS),
+}
 """Optuna's Gaussian process too, which takes minutes a search: give it few replays."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -198,29 +198,31 @@ def _distribution(dimension: Dimension) -> Any:
     return optuna.distributions.FloatDistribution(float(low), float(high), step=step, log=dimension.log)
 
 
-def optuna_sampler(kind: str, **settings: Any) -> Callable[[Space, int, int], Sampler]:
-    """How to make a sampler of Optuna of this class with these settings."""
+def optuna_sampler(kind: str, space: Space, objectives: int, seed: int, **settings: Any) -> Sampler:
+    """A sampler of Optuna of this class with these settings."""
+    import warnings
 
-    def made(space: Space, objectives: int, seed: int) -> Sampler:
-        import warnings
+    import optuna
 
-        import optuna
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        chosen = getattr(optuna.samplers, kind)(seed=seed, **settings)
+    return OptunaSampler(space, objectives, chosen)
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            chosen = getattr(optuna.samplers, kind)(seed=seed, **settings)
-        return OptunaSampler(space, objectives, chosen)
 
-    return made
+def _model(space: Space, objectives: int, seed: int) -> Sampler:
+    return ModelSampler(space, seed)
 
+
+_TPE = partial(optuna_sampler, "TPESampler", n_startup_trials=STARTUP_TRIALS)
 
 SAMPLERS: Mapping[str, Callable[[Space, int, int], Sampler]] = {
-    "model": lambda space, objectives, seed: ModelSampler(space, seed),
-    "tpe": optuna_sampler("TPESampler", n_startup_trials=STARTUP_TRIALS),
-    "tpe-multivariate": optuna_sampler("TPESampler", n_startup_trials=STARTUP_TRIALS, multivariate=True),
-    "tpe-group": optuna_sampler("TPESampler", n_startup_trials=STARTUP_TRIALS, multivariate=True, group=True),
-    "nsga2": optuna_sampler("NSGAIISampler", population_size=STARTUP_TRIALS),
-    "random": optuna_sampler("RandomSampler"),
+    "model": _model,
+    "tpe": _TPE,
+    "tpe-multivariate": partial(_TPE, multivariate=True),
+    "tpe-group": partial(_TPE, multivariate=True, group=True),
+    "nsga2": partial(optuna_sampler, "NSGAIISampler", population_size=STARTUP_TRIALS),
+    "random": partial(optuna_sampler, "RandomSampler"),
 }
 """By name; docs/benchmarks.md has how they compare."""
 DEFAULT = "model"

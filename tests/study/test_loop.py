@@ -13,7 +13,7 @@ import pytest
 from autoopt.core.configuration import Configuration
 from autoopt.core.records import Status
 from autoopt.core.store import Store
-from autoopt.errors import Crash, NoStudy, TrackingError, UsageError, WeightsError
+from autoopt.errors import BusyError, Crash, NoStudy, TrackingError, UsageError, WeightsError
 from autoopt.study.loop import Attempt, Loop, Progress, Rules, SearchResult, _attempts, search
 from autoopt.study.proposals import Proposal
 from autoopt.study.request import SearchRequest
@@ -368,6 +368,38 @@ def test_a_search_opens_runs_and_closes(request_of: Callable[..., SearchRequest]
     assert world.asked[-1] == ("exit", None)
     assert notes.states[-1] == "finished"
     assert read_study(storage(request_of()), None).records == result.study.records
+
+
+def test_the_world_of_a_search_is_what_it_is_given(request_of: Callable[..., SearchRequest]) -> None:
+    """Time, clock, rules, listener and limits of a search are its arguments; the study so far is the stored one."""
+    world, told = World(trial_s=10.0), list[Progress]()
+    request = request_of(time_s=20.0)
+    result = search(request, runner=world, clock=world.clock, listener=told.append, rules=Rules(recheck_share=0.5))
+    assert (result.stopped, len(result.records)) == ("the time is up", 1)
+    assert (result.first_trial_s, result.seconds["total"]) == (10.0, 11.0)  # the reference was measured once more
+    assert told[0].stage == "load" and told[0].result.card == result.study.card
+    left = [progress.seconds_left for progress in told if progress.record is not None]
+    assert left == [10.0]  # two trials to come are more than the time that is left
+    world, told = World(trial_s=1.0), []
+    search(request_of(), runner=world, clock=world.clock, listener=told.append)
+    assert told[0].result.records == result.records
+    [first, last] = [progress.seconds_left for progress in told if progress.record is not None]
+    assert first is not None and first > 0 and last is not None
+
+
+def test_one_study_is_searched_by_one_process(request_of: Callable[..., SearchRequest], tmp_path: Path) -> None:
+    """While a search runs a second one of its study is refused at once; another study is not."""
+
+    class Nested(World):
+        def check(self) -> None:
+            with pytest.raises(BusyError):
+                search(request_of(), runner=World())
+            search(request_of(study="another"), runner=World())
+            self.asked.append(("nested", None))
+
+    request, world = request_of(), Nested()
+    search(request, runner=world)
+    assert world.questions("nested") == [None]
 
 
 def test_a_spent_budget_opens_nothing(request_of: Callable[..., SearchRequest]) -> None:

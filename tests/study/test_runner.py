@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from autoopt.core.records import Status
+from autoopt.core.configuration import Configuration
+from autoopt.core.records import Failure, Status, TrialRecord
 from autoopt.measure.target import MEASURING, LocalTarget
 from autoopt.study.loop import search
 from autoopt.study.prepare import prepare
 from autoopt.study.request import SearchRequest
 from autoopt.study.runner import LocalRunner
+from autoopt.study.trial.bench import Bench
 from tests import tiny
 from tests.e2e.quick import LEAST
 from tests.targets import HOST, RecordingTarget
@@ -55,6 +58,20 @@ def test_a_request_names_the_two_hosts(tmp_path: Path, request_: SearchRequest) 
     assert prepared.card.host is prepared.space.host is HOST
     here = prepare(request_)
     assert here.builder == here.host == here.card.host
+
+
+def test_trials_are_run_by_the_function_that_is_given(request_: SearchRequest) -> None:
+    """Without a runner of its own a search runs its `evaluate`, with its measuring plan on the bench."""
+    benches: list[Bench] = []
+
+    def planted(configuration: Configuration, bench: Bench, **named: Any) -> TrialRecord:
+        benches.append(bench)
+        crash = Failure("crash", "make", "planted")
+        return TrialRecord(configuration, Status.FAILED, origin=named["origin"], label=named["label"], failure=crash)
+
+    result = search(request_, evaluate=planted, plan=LEAST)
+    assert [record.failure and record.failure.message for record in result.records] == ["planted"] * 2
+    assert {bench.plan for bench in benches} == {LEAST}
 
 
 def test_a_runner_that_was_not_opened_runs_nothing() -> None:

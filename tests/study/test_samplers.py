@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 
 from autoopt.core.host import Host
-from autoopt.study.samplers import SAMPLERS, STARTUP_TRIALS, at_random, sampler
+from autoopt.study.samplers import SAMPLERS, STARTUP_TRIALS, at_random, distributions, sampler
 from autoopt.study.space import Space, load_space
 
 HOST = Host("cpu", "x86_64", 2, 8_000_000_000, ("avx2",), "Linux", {})
@@ -91,6 +93,40 @@ def test_what_was_told_is_learnt_from(name: str, tmp_path: Path) -> None:
             losses.append(time / math.log(400) + error / 0.9)
         first, last = first + losses[:10], last + losses[-10:]
     assert (np.mean(last) < 0.85 * np.mean(first)) == (name != "random")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "settings"),
+    [
+        ("tpe", "TPESampler", {"n_startup_trials": 10}),
+        ("tpe-multivariate", "TPESampler", {"n_startup_trials": 10, "multivariate": True}),
+        ("tpe-group", "TPESampler", {"n_startup_trials": 10, "multivariate": True, "group": True}),
+        ("nsga2", "NSGAIISampler", {"population_size": 10}),
+        ("random", "RandomSampler", {}),
+    ],
+)
+def test_optunas_samplers_are_optunas(
+    name: str, kind: str, settings: dict[str, object], tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """A sampler of Optuna proposes what Optuna itself proposes with that seed, and says nothing of experiments."""
+    space = space_of(LARGE, tmp_path)
+    ours = sampler(name, space, 2, 5)
+    assert not list(recwarn)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = optuna.create_study(
+            directions=["minimize"] * 2, sampler=getattr(optuna.samplers, kind)(seed=5, **settings)
+        )
+    for _ in range(25):
+        found = ours.ask(set())
+        assert found is not None
+        trial = theirs.ask(distributions(space))
+        assert {**space.fixed, **trial.params} == dict(found[0])
+        assert found[2] == "sampler"
+        values = [float(trial.params["runtime.latency_ms"]), float(trial.params["runtime.error"])]
+        ours.tell(found[0], values, {"drop": values[1] - 0.5})
+        trial.set_constraint("drop", values[1] - 0.5)
+        theirs.tell(trial, values)
 
 
 def test_the_measured_grid_is_whole() -> None:

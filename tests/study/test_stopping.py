@@ -138,6 +138,23 @@ def test_rivals_that_the_noise_does_not_tell_apart_are_contested() -> None:
     assert contested(study(*apart)) == ()
 
 
+def test_the_least_measured_and_most_doubtful_comes_first() -> None:
+    """Contested trials are ordered by their processes, then by how open their place on the front is, then by number."""
+    alike = trial(1, 0.02, processes=4), trial(2, 0.02, processes=4), trial(3, 0.02002, processes=2)
+    found = contested(study(*alike))
+    assert numbers(found)[0] == 3 and sorted(numbers(found)[1:]) == [1, 2]
+    pair = trial(1, 0.02, 0.9, processes=3), trial(2, 0.02008, 0.9, processes=3)
+    doubtful = study(*pair)
+    chance = doubtful.front_probabilities
+    assert numbers(contested(doubtful)) == sorted([1, 2], key=lambda number: (abs(chance[number] - 0.5), number))
+
+
+def test_two_processes_are_enough_where_nothing_is_near() -> None:
+    """A member that was measured in two processes is not measured again for that; its own speed is no rival."""
+    assert contested(study(trial(1, 0.02, processes=2))) == ()
+    assert numbers(contested(study(trial(1, 0.02, processes=1)))) == [1]
+
+
 def test_what_was_measured_often_is_left_alone() -> None:
     """Beyond the most processes a trial is not measured again, however near its rival is."""
     pair = trial(1, 0.02, processes=MOST_PROCESSES), trial(2, 0.02001, processes=MOST_PROCESSES - 1)

@@ -16,10 +16,10 @@ from autoopt.core.host import Host
 from autoopt.core.measurement import Measurement
 from autoopt.core.records import Failure, Status, TrialRecord
 from autoopt.core.scores import CaseScore, Quality
-from autoopt.errors import BusyError, StorageError
+from autoopt.errors import BusyError, NoStudy, StorageError
 from autoopt.study.proposals import Proposal
 from autoopt.study.space import Space, load_space
-from autoopt.study.storage import read_study
+from autoopt.study.storage import artifacts_in_use, check_storage, read_study
 from autoopt.study.study import Study, open_study
 
 HOST = Host("cpu", "x86_64", 2, 8_000_000_000, ("avx2",), "Linux", {"python": "3.11"})
@@ -197,9 +197,10 @@ def test_another_study_under_the_same_name_is_refused(space: Space, tmp_path: Pa
     """A study never mixes weights, data, spaces or hosts; the message names what differs."""
     with open_study(url(tmp_path), card(space), space):
         pass
+    changed = card(space, weights_digest="other", data_digest="other")
     with (
-        pytest.raises(StorageError, match="another weights"),
-        open_study(url(tmp_path), card(space, weights_digest="other"), space),
+        pytest.raises(StorageError, match=r"study s was made with another data and another weights: .*--study"),
+        open_study(url(tmp_path), changed, space),
     ):
         pass
 
@@ -249,3 +250,128 @@ def test_a_study_of_another_version_is_refused_in_words(space: Space, tmp_path: 
     with pytest.raises(StorageError, match="another version"), open_study(url(tmp_path), card(space), space):
         pass
     assert read_study(url(tmp_path), None).card.name == "other"
+
+
+# Which study is read: the one that is named, else the last one searched.
+
+
+def two_studies(tmp_path: Path, space: Space) -> str:
+    """A storage with a study of two trials, then one of three of another workload."""
+    for name, workload, budget in (("first", "tiny", 2), ("second", "other", 3)):
+        with open_study(url(tmp_path), card(space, name=name, workload=workload), space) as study:
+            spend(study, budget)
+    return url(tmp_path)
+
+
+def test_a_study_is_found_by_its_name_or_as_the_last_one_searched(space: Space, tmp_path: Path) -> None:
+    """A name finds that study, a workload the last one of it, neither the last one searched; with its records."""
+    where = two_studies(tmp_path, space)
+    assert [read_study(where, name).card.name for name in ("first", "second")] == ["first", "second"]
+    assert read_study(where, None, "tiny").card.name == "first"
+    last = read_study(where, None)
+    assert (last.card.name, len(last.records)) == ("second", 3)
+    with open_study(where, card(space, name="first"), space):
+        pass  # searched again, though without a trial
+    assert read_study(where, None).card.name == "first"
+
+
+def test_a_study_older_than_leases_was_searched_when_its_last_trial_ended(space: Space, tmp_path: Path) -> None:
+    """Where no lease says when a study was searched its trials do; one without trials was never searched."""
+    where = two_studies(tmp_path, space)
+    with open_study(where, card(space, name="empty"), space):
+        pass
+    for name in ("first", "second", "empty"):
+        optuna.load_study(study_name=name, storage=where).set_user_attr("autoopt:lease", None)
+    assert read_study(where, None).card.name == "second"
+    with open_study(where, card(space, name="first"), space) as study:
+        spend(study, 4)
+    optuna.load_study(study_name="first", storage=where).set_user_attr("autoopt:lease", None)
+    assert read_study(where, None).card.name == "first"
+
+
+@pytest.mark.parametrize(
+    ("name", "workload", "said"),
+    [
+        ("third", None, "third is not in sqlite:.*there: first, second.*autoopt search"),
+        (None, "lung", "a study of lung is not in sqlite:.*there: first, second"),
+        ("first", "other", "first is not in sqlite:.*there: first, second"),
+    ],
+)
+def test_what_is_not_there_is_said_with_what_is(
+    name: str | None, workload: str | None, said: str, space: Space, tmp_path: Path
+) -> None:
+    """A study that is not stored is named, with those that are and what to do."""
+    with pytest.raises(NoStudy, match=said):
+        read_study(two_studies(tmp_path, space), name, workload)
+
+
+def test_a_storage_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    """Reading or checking a file that does not exist leaves none behind, and says which it was."""
+    with pytest.raises(NoStudy, match=r"no study is stored in .*study\.db: run autoopt search first"):
+        read_study(url(tmp_path), None)
+    check_storage(url(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_storage_has_no_study(tmp_path: Path) -> None:
+    """A storage of Optuna without a study of ours says so, whatever else is in it."""
+    optuna.create_study(study_name="theirs", storage=url(tmp_path))
+    with pytest.raises(NoStudy, match=r"a study is not in sqlite:.*there: none"):
+        read_study(url(tmp_path), None)
+
+
+def test_a_file_that_is_no_storage_is_one_clear_error(tmp_path: Path) -> None:
+    """Any other file in its place is refused by reading, checking and listing, with what to do, and left as it is."""
+    (tmp_path / "study.db").write_bytes(b"a text that somebody put here" * 50)
+    for question in (lambda: read_study(url(tmp_path), None), lambda: check_storage(url(tmp_path))):
+        with pytest.raises(StorageError, match=r"study\.db cannot be used .*check the URL"):
+            question()
+    with pytest.raises(StorageError, match=r"study\.db cannot be used"):
+        artifacts_in_use(url(tmp_path))
+    assert (tmp_path / "study.db").read_bytes() == b"a text that somebody put here" * 50
+
+
+def test_the_artifacts_in_use_are_the_last_of_every_trial(space: Space, tmp_path: Path) -> None:
+    """What trials of any study measured is in use; the stages before it can be made again."""
+    for name in ("first", "second"):
+        with open_study(url(tmp_path), card(space, name=name), space) as study:
+            for proposal in study.proposals(2):
+                made = replace(answer(proposal), artifacts=(f"{name}-export", f"{name}-model"))
+                study.tell(proposal, made if proposal.label else replace(made, artifacts=()))
+    assert artifacts_in_use(url(tmp_path)) == {"first-model", "second-model"}
+
+
+def test_optunas_own_tools_can_read_what_is_stored(space: Space, tmp_path: Path) -> None:
+    """Optuna's plots name the objectives with their units, and see the settings, values and limits of every trial."""
+    with open_study(url(tmp_path), card(space, objectives=("latency", "quality", "memory")), space) as study:
+        [record] = spend(study, 1)
+    stored = optuna.load_study(study_name="s", storage=url(tmp_path))
+    assert stored.metric_names == [
+        "log latency_p25_ms in SI units",
+        "minus dice_macro",
+        "log peak_rss_mb in SI units",
+    ]
+    [trial] = stored.get_trials()
+    assert trial.values == pytest.approx([math.log(0.001), -0.9, math.log(10**6)])
+    assert trial.params["runtime.latency_ms"] == 1
+    assert trial.constraints == {"drop": pytest.approx(-0.05)}
+    assert trial.user_attrs["label"] == record.label == "fake f32"
+
+
+def test_what_is_learnt_later_adds_up(space: Space, tmp_path: Path) -> None:
+    """Remarks and samples are appended in their order; the latest quality on test counts; all of it is stored."""
+    with open_study(url(tmp_path), card(space), space) as study:
+        [record] = spend(study, 1)
+        assert record.measurement is not None
+        for value in (0.7, 0.8):
+            study.add(0, test=on_test(value))
+        study.add(0, more=record.measurement, note="first")
+        added = study.add(0, note="second")
+    assert added.notes == ("first", "second")
+    assert added.measurement is not None and added.measurement.processes == 2
+    assert added.test == on_test(0.8)
+    assert read_study(url(tmp_path), "s").records == (added,)
+
+
+def on_test(value: float) -> Quality:
+    return Quality("test", "dice_macro", "mean", {"dice_macro": value}, (CaseScore("t", "g", {"dice_macro": value}),))

@@ -144,6 +144,7 @@ def test_verdicts() -> None:
         return uncertainty.verdict(record, members, SIGMA, broken=broken)
 
     assert said(trial(5, 0.003, processes=1), "drop") == "it breaks the limit of drop"
+    assert said(trial(5, 0.003, processes=1), "drop", "memory") == "it breaks the limit of drop, memory"
     assert said(trial(5, 0.0105, loss=0.001, processes=3)) == "it is dominated by #0"
     assert said(trial(5, 0.02, loss=0.0001, spread=0.001, processes=1)) == "it is far behind #0"
     assert said(trial(5, 0.007, loss=0.002, processes=1)) == ""
@@ -152,6 +153,9 @@ def test_verdicts() -> None:
     assert said(trial(5, 0.0101, loss=-0.01)) == "it is as fast as #0"
     assert said(trial(5, 0.0101, loss=-0.01, processes=1)) == ""
     assert uncertainty.verdict(trial(5, 0.0103, loss=-0.01, processes=2), members, 0.05) == ""
+    assert said(trial(5, 0.007, loss=0.002, processes=2)) == "it is told from the front"
+    one_only = uncertainty.verdict(trial(5, 0.0105, loss=0.02), members, SIGMA, worse=lambda a, b: b.number == 1)
+    assert one_only == "it is dominated by #1"  # a member that it beats elsewhere does not hide the next one
     memory = uncertainty.verdict(trial(5, 0.02, loss=0.001), members, SIGMA, worse=lambda a, b: False)
     assert memory == "it is told from the front"
 
