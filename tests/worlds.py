@@ -32,7 +32,7 @@ runtime:
   error: [0.0, 0.01, 0.02, 0.1]
 """
 REFERENCE_S = 0.1
-"""What the resident reference takes in this world."""
+"""What the reference takes in this world."""
 
 
 class Clock:

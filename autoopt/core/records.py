@@ -100,6 +100,13 @@ class TrialRecord:
             }
         )
 
+    @property
+    def measured(self) -> Measurement:
+        """The measurement of a record that must have one. Raises ValueError where it has none."""
+        if self.measurement is None:
+            raise ValueError(f"trial {self.number} has no measurement")
+        return self.measurement
+
     def with_number(self, number: int) -> TrialRecord:
         """The same record under the number it got in its study."""
         return replace(self, number=number)

@@ -20,6 +20,7 @@ from autoopt.report.diagnosis import explained
 from autoopt.report.explanation import Explanation, Side
 from autoopt.study.prepare import Prepared
 from autoopt.study.replay import find_trial, prepare_as_before
+from autoopt.study.request import HOME
 from autoopt.study.result import StudyResult
 from autoopt.study.space import configured
 
@@ -29,7 +30,7 @@ def explain_trial(
     *,
     against: str | None = None,
     study: str | None = None,
-    home: Path = Path("mlruns"),
+    home: Path = HOME,
     storage: str | None = None,
     timeout_s: float = USUAL_TIMEOUT_S,
     plan: ProfilePlan | None = None,

@@ -12,7 +12,7 @@ import numpy as np
 from autoopt.core import pareto, stats
 from autoopt.core.card import StudyCard
 from autoopt.core.configuration import canonical_json
-from autoopt.core.measurement import Measurement, joined
+from autoopt.core.measurement import joined
 from autoopt.core.records import Status, TrialRecord
 from autoopt.inference.roofline import Cost, Peaks, fraction_of_roofline
 from autoopt.inference.runtimes import BASELINE_LABEL, REFERENCE_LABEL
@@ -187,7 +187,7 @@ class StudyResult:
             return ()
         mask = pareto.front(self.points(members))
         chosen = [record for record, keep in zip(members, mask, strict=True) if keep]
-        return tuple(sorted(chosen, key=lambda record: (_measured(record).latency_p25_s, record.number)))
+        return tuple(sorted(chosen, key=lambda record: (record.measured.latency_p25_s, record.number)))
 
     def _comparison(self, record: TrialRecord) -> Comparison:
         probability = self.front_probabilities.get(record.number)
@@ -260,9 +260,3 @@ def runs_what(record: TrialRecord) -> str | None:
             "effective": {name: measured.effective.get(name) for name in SETTLED},
         }
     )
-
-
-def _measured(record: TrialRecord) -> Measurement:
-    if record.measurement is None:
-        raise ValueError(f"trial {record.number} has no measurement")
-    return record.measurement

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from autoopt.core import stats
-from autoopt.core.measurement import Measurement
 from autoopt.core.records import TrialRecord
 from autoopt.study import numbers, uncertainty
 from autoopt.study.limits import violations
@@ -38,7 +37,7 @@ def clear(ratio: stats.LogRatio, study: StudyResult) -> bool:
 
     `ratio` is that of the trial's latency to the reference's, from one process.
     """
-    levels = [_measured(member) for member in study.front]
+    levels = [member.measured for member in study.front]
     return all(
         member.relative is not None and uncertainty.far_apart(ratio, member.relative, study.sigma) for member in levels
     )
@@ -63,14 +62,14 @@ def contested(study: StudyResult) -> tuple[TrialRecord, ...]:
         for record in rivals
         if record.number not in thin
         and probabilities[record.number] < high
-        and _measured(record).processes < MOST_PROCESSES
+        and record.measured.processes < MOST_PROCESSES
         and any(
-            other is not record and uncertainty.same_speed(_measured(record), _measured(other), study.sigma)
+            other is not record and uncertainty.same_speed(record.measured, other.measured, study.sigma)
             for other in rivals
         )
     ]
     doubt = {record.number: abs(probabilities.get(record.number, 1.0) - 0.5) for record in found}
-    return tuple(sorted(found, key=lambda r: (_measured(r).processes, doubt[r.number], r.number)))
+    return tuple(sorted(found, key=lambda r: (r.measured.processes, doubt[r.number], r.number)))
 
 
 def _surely_broken(record: TrialRecord, study: StudyResult) -> list[str]:
@@ -80,11 +79,6 @@ def _surely_broken(record: TrialRecord, study: StudyResult) -> list[str]:
     broken = [name for name, value in excess.items() if value > 0 and name != "latency_s"]
     if excess.get("latency_s", 0.0) > 0:
         confidence = 2 * uncertainty.SURE - 1
-        low, _ = uncertainty.latency_interval(_measured(record), study.sigma, confidence=confidence)
+        low, _ = uncertainty.latency_interval(record.measured, study.sigma, confidence=confidence)
         broken += ["latency_s"] if low > limits["latency_s"] else []
     return broken
-
-
-def _measured(record: TrialRecord) -> Measurement:
-    assert record.measurement is not None  # whoever is on the front, or is asked about, was measured
-    return record.measurement

@@ -2,9 +2,10 @@
 
 A space of compressions is small and discrete, so nothing is drawn from densities: every candidate is looked at, and
 the one comes next whose expected gain of hypervolume is largest (EHVI: Emmerich, Giannakoglou, Naujoks 2006; here by
-Monte Carlo), times the chance that it keeps the limits and does not fail. Two models judge: a wary one, to which a
-point that differs in a whole step is far from all that is known, and a bold one, which adds up what settings did
-elsewhere. The first finds what nobody expects, the second combines what was good.
+Monte Carlo), times the chance that it keeps the limits and does not fail. Two models judge. The one with a product
+kernel takes a point that differs in a whole step for unlike all that is known: it finds what nobody expects. The one
+with an additive kernel (Duvenaud, Nickisch, Rasmussen 2011) adds up what settings did elsewhere: it combines what was
+good.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ NOISES = (1e-4, 1e-2, 1e-1)
 """Variances of what is measured, as a share of that of the values."""
 PRODUCT = (0.0,)
 SHARES = (0.1, 0.5, 0.9)
-"""How much of what settings do they do each by themselves, whatever the others are: seconds multiply, losses add up."""
+"""The additive part of a kernel: how much of its effect a setting has whatever the other settings are."""
 MODELS = ((False, PRODUCT), (True, SHARES))
-"""The wary and the bold one: whether settings that vary only together are merged, and the shares that may fit."""
+"""The product and the additive kernel: whether settings that vary only together are merged, and the additive parts that
+are tried."""
 DRAWS = 32
 """Of each model."""
 WORST = 0.1

@@ -130,7 +130,7 @@ def front_probabilities(
     rng = np.random.default_rng(seed)
     drawn = np.repeat(points[None], draws, axis=0)
     if "latency" in columns:
-        errors = np.array([_own_error(_measured(record), sigma) for record in records])
+        errors = np.array([_own_error(record.measured, sigma) for record in records])
         drawn[:, :, columns["latency"]] *= np.exp(rng.normal(size=(draws, len(records))) * errors)
     if "quality" in columns:
         drawn[:, :, columns["quality"]] -= _quality_noise(records, draws, rng)
@@ -152,14 +152,14 @@ def verdict(
     """
     if broken:
         return f"it breaks the limit of {', '.join(broken)}"
-    measured = _measured(record)
+    measured = record.measured
     assert record.quality is not None
     for member in members:
         if not worse(record, member):
             continue
-        if _surely_slower(measured, _measured(member), sigma) and _surely_no_better(record, member):
+        if _surely_slower(measured, member.measured, sigma) and _surely_no_better(record, member):
             return f"it is dominated by #{member.number}"
-        difference = slower(measured, _measured(member), sigma)
+        difference = slower(measured, member.measured, sigma)
         assert member.quality is not None
         if difference.value > FAR * difference.error and record.quality.value <= member.quality.value:
             return f"it is far behind #{member.number}"
@@ -168,10 +168,10 @@ def verdict(
     if measured.processes < 2:
         return ""
     for member in members:
-        low, high = slower(measured, _measured(member), sigma).interval()
+        low, high = slower(measured, member.measured, sigma).interval()
         if 1 / (1 + NEAR) < low <= 1.0 <= high < 1 + NEAR:
             return f"it is as fast as #{member.number}"
-    told = not any(same_speed(measured, _measured(member), sigma) for member in members)
+    told = not any(same_speed(measured, member.measured, sigma) for member in members)
     return "it is told from the front" if told else ""
 
 
@@ -217,9 +217,3 @@ def _quality_noise(records: Sequence[TrialRecord], draws: int, rng: np.random.Ge
 def _by_case(quality: Quality) -> dict[str, float]:
     scores = {case.id: case.scores.get(quality.primary) for case in quality.cases}
     return {case: value for case, value in scores.items() if value is not None}
-
-
-def _measured(record: TrialRecord) -> Measurement:
-    if record.measurement is None:
-        raise ValueError(f"trial {record.number} has no measurement")
-    return record.measurement

@@ -92,7 +92,7 @@ def test_one_patient_is_paired_by_case() -> None:
 
 
 def test_latencies_are_told_apart_beyond_the_noise_of_processes() -> None:
-    """With processes that differ by 1 %, 5 % are found and 0.5 % are not; another resident makes it harder."""
+    """With processes that differ by 1 %, 5 % are found and 0.5 % are not; another reference process makes it harder."""
     assert not uncertainty.same_speed(measured(0.0100), measured(0.0105), SIGMA)
     assert uncertainty.same_speed(measured(0.0100), measured(0.01005), SIGMA)
     alike = uncertainty.slower(measured(0.0100), measured(0.0105), SIGMA)

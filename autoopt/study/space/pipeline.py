@@ -55,7 +55,7 @@ def configured(own: Pipeline, configuration: Configuration) -> Pipeline:
 
 
 def feasible(pipeline: Pipeline, wanted: str, image: np.ndarray | None) -> str:
-    """The most of `wanted` (both, else input, else none) that the graph can do of `pipeline` with such an image."""
+    """What of `pipeline` to move into the graph: `wanted`, or less where it cannot do as much with such an image."""
     possible = [way for way in IN_GRAPH[: IN_GRAPH.index(wanted) + 1] if refusal(pipeline, way, image) is None]
     return possible[-1]
 
