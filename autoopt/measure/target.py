@@ -7,8 +7,8 @@ are equal so far. Whatever is timed, locked or read where it is measured goes th
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -26,6 +26,8 @@ from autoopt.measure import energy, host_load
 from autoopt.measure.host import current_host
 from autoopt.measure.host_load import Load
 from autoopt.measure.lock import host_lock
+
+_log = logging.getLogger("autoopt")
 
 MEASURING = "measure"
 """The lock that whoever times something holds."""
@@ -103,21 +105,16 @@ class Folder:
         return array
 
 
-def to_stderr(message: str) -> None:
-    """Write a message for the user, such as why nothing happens."""
-    sys.stderr.write(f"autoopt: {message}\n")
-
-
 class LocalTarget:
     """This machine: see `Target`.
 
     `host` is what it is taken for, by default what it is; `locks` is the folder of its locks, by default one of this
     user in the system's temporary folder. `on_wait` is told, once per process that is waited for, that the machine is
-    busy and by which process.
+    busy and by which process; by default the logger `autoopt`, which writes to stderr unless it is configured.
     """
 
     def __init__(
-        self, host: Host | None = None, *, locks: Path | None = None, on_wait: Callable[[str], None] = to_stderr
+        self, host: Host | None = None, *, locks: Path | None = None, on_wait: Callable[[str], None] = _log.warning
     ) -> None:
         self._host = host
         self._locks = locks
@@ -141,7 +138,9 @@ class LocalTarget:
             if holder not in self._told:
                 self._told.add(holder)
                 who = "another process" if holder is None else f"process {holder}"
-                self._on_wait(f"this host is busy: waiting for {who}, which holds {name!r}, at most {wait_s:g} s")
+                self._on_wait(
+                    f"autoopt: this host is busy: waiting for {who}, which holds {name!r}, at most {wait_s:g} s"
+                )
 
         with host_lock(name, timeout_s=wait_s, on_wait=tell, folder=self._locks):
             yield

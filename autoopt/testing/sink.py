@@ -38,7 +38,8 @@ class ListSink:
         self.told.append((record.number, len(study.records)))
 
     def changed(self, study: StudyResult) -> None:
-        """Keep the numbers of the front."""
+        """Keep the numbers of the front, and what later trials changed of the earlier ones."""
+        self.trials |= {record.number: record for record in study.judged if record.number in self.trials}
         self.fronts.append([member.number for member in study.front])
 
     def close(self, state: str) -> None:

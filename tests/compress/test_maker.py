@@ -128,7 +128,7 @@ def test_the_pipeline_is_fused_last(home: Path, weights: Path) -> None:
         assert maker.step("quantize", QUANTIZE, plain, inside) == quantized
         assert maker.fuse_pre_post(plain, workload.pipeline) == plain
         fused = maker.fuse_pre_post(quantized, inside)
-        assert maker.made == {"in_graph": 1}
+        assert maker.made == {"fuse_pre_post": 1}
         assert fused.made_by["parent"] == quantized.key
         assert maker.fuse_pre_post(quantized, inside) == fused != maker.fuse_pre_post(plain, inside)
 

@@ -382,7 +382,7 @@ def test_the_world_of_a_search_is_what_it_is_given(request_of: Callable[..., Sea
     assert left == [10.0]  # two trials to come are more than the time that is left
     world, told = World(trial_s=1.0), []
     search(request_of(), runner=world, clock=world.clock, listener=told.append)
-    assert told[0].result.records == result.records
+    assert told[0].result.records == result.study.records
     [first, last] = [progress.seconds_left for progress in told if progress.record is not None]
     assert first is not None and first > 0 and last is not None
 
