@@ -50,9 +50,9 @@ class Failure:
 class TrialRecord:
     """One configuration, evaluated. Everything a report, a replay or a deployment needs.
 
-    `artifacts` are the store keys from the first stage to the measured one; `seconds` the wall time
-    by kind (`make`, `measure`, `score`); `violated` the limits this trial breaks, by name, with the
-    excess; `origin` is seed, sampler or exhaustive; `test` is the quality on test, where the trial was confirmed.
+    `artifacts` are the store keys from the first stage to the measured one; `seconds` the wall time by kind (`make`,
+    `measure`, `score`); `violated` the limits this trial breaks, by name, with the excess; `origin` says what proposed
+    it: seed, exhaustive or a sampler by name; `test` is the quality on test, where the trial was confirmed.
     """
 
     configuration: Configuration

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoopt.core.configuration import Configuration, Scalar
-from autoopt.study.samplers import DEFAULT, at_random, sampler
+from autoopt.study.samplers import DEFAULT, RANDOM, at_random, sampler
 from autoopt.study.space import Space, seeds
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What to evaluate next. `raw` is the point of the space, None for a seed outside it; `origin` is who says so."""
+    """What to evaluate next. `raw` is the point of the space, None for a seed outside it; `origin` is what proposed it.
+
+    That is "seed", "exhaustive" or the name of a sampler.
+    """
 
     configuration: Configuration
     raw: Mapping[str, Scalar] | None
@@ -36,6 +39,7 @@ class Proposals:
         self._postponed: set[str] = set()
         self._done = 0
         drawn = int(np.random.default_rng([seed, done]).integers(2**31))
+        self._name = name
         self._sampler = sampler(name, space, objectives, drawn)
 
     def exhaustive(self, budget: int) -> bool:
@@ -92,10 +96,11 @@ class Proposals:
         return configuration.digest not in self._tried
 
     def _sampled(self) -> Proposal | None:
-        found = self._sampler.ask(self._tried)
+        found, origin = self._sampler.ask(self._tried), self._name
         if found is None:
-            found = at_random(self._space, self._tried, np.random.default_rng([self._seed, self._done]))
+            rng = np.random.default_rng([self._seed, self._done])
+            found, origin = at_random(self._space, self._tried, rng), RANDOM
         if found is None:
             return None
-        raw, configuration, origin = found
+        raw, configuration = found
         return Proposal(configuration, raw, origin)

@@ -26,8 +26,8 @@ ENUMERATED = 20_000
 """Raw points that may be looked at to find all canonical ones."""
 
 Raw = Mapping[str, Scalar]
-Found = tuple[Raw, Configuration, str]
-"""A point of the space, what it means, and who proposes it."""
+Found = tuple[Raw, Configuration]
+"""A point of the space, and what it means."""
 
 
 class Sampler(Protocol):
@@ -86,7 +86,7 @@ class OptunaSampler:
             configuration = self._space.canonical(raw)
             if configuration.digest not in seen:
                 self._asked[canonical_json(raw)] = trial
-                return raw, configuration, "sampler"
+                return raw, configuration
             self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
         return None
 
@@ -120,7 +120,7 @@ class ModelSampler:
         values = np.array([item for _, item, _ in self._told])
         known, flat = [flat for flat, _, _ in self._told], [point.flat for point in found]
         chosen = found[best_candidate(known, values, excess, self._failed, flat, self._rng)]
-        return chosen.raw, chosen.configuration, "model"
+        return chosen.raw, chosen.configuration
 
     @cached_property
     def _whole(self) -> list[_Point] | None:
@@ -153,10 +153,10 @@ def at_random(space: Space, seen: Container[str], rng: np.random.Generator) -> F
         raw = dict(space.random(rng))
         configuration = space.canonical(raw)
         if configuration.digest not in seen:
-            return raw, configuration, "random"
+            return raw, configuration
     for raw, configuration in space.points():
         if configuration.digest not in seen:
-            return raw, configuration, "random"
+            return raw, configuration
     return None
 
 
@@ -216,13 +216,14 @@ def _model(space: Space, objectives: int, seed: int) -> Sampler:
 
 _TPE = partial(optuna_sampler, "TPESampler", n_startup_trials=STARTUP_TRIALS)
 
+DEFAULT, RANDOM = "model", "random"
+
 SAMPLERS: Mapping[str, Callable[[Space, int, int], Sampler]] = {
-    "model": _model,
+    DEFAULT: _model,
     "tpe": _TPE,
     "tpe-multivariate": partial(_TPE, multivariate=True),
     "tpe-group": partial(_TPE, multivariate=True, group=True),
     "nsga2": partial(optuna_sampler, "NSGAIISampler", population_size=STARTUP_TRIALS),
-    "random": partial(optuna_sampler, "RandomSampler"),
+    RANDOM: partial(optuna_sampler, "RandomSampler"),
 }
 """By name; docs/benchmarks.md has how they compare."""
-DEFAULT = "model"

@@ -90,7 +90,7 @@ def test_the_study_storage_is_in_the_home_folder() -> None:
     assert SearchRequest(storage="postgresql://me@host/db").storage_url == "postgresql://me@host/db"
 
 
-@pytest.mark.parametrize(("sampler", "origin"), [("model", "model"), ("random", "sampler"), ("nsga2", "sampler")])
+@pytest.mark.parametrize(("sampler", "origin"), [("model", "model"), ("random", "random"), ("nsga2", "nsga2")])
 def test_the_sampler_that_is_asked_for_proposes(tmp_path: Path, sampler: str, origin: str) -> None:
     """After the seeds and some random points the trials of a search are those of the named sampler."""
     pytest.importorskip("torch")
