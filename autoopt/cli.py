@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from autoopt.errors import AutooptError, UsageError
+from autoopt.endings import ended
+from autoopt.errors import NothingFits, UsageError
 from autoopt.options import duration, option, takes_request
 from autoopt.study.request import HOME, SearchRequest
 
@@ -45,7 +45,7 @@ def search(request: SearchRequest, context: typer.Context) -> None:
         result = api.search(request, listener=bar, plan=context.obj)
     terminal.search_result(result, request)
     if not result.front:
-        raise typer.Exit(3)
+        raise typer.Exit(NothingFits.exit_code)
 
 
 @app.command()
@@ -68,6 +68,7 @@ def front(
 ) -> None:
     """Show the Pareto front of a study."""
     from autoopt import api, terminal
+    from autoopt.deploy.nothing_fits import nothing_fits
     from autoopt.report.tables import front_csv, front_json
 
     if as_json and as_csv:
@@ -77,8 +78,10 @@ def front(
         typer.echo(json.dumps(front_json(result), indent=2))
     elif as_csv:
         typer.echo(front_csv(result), nl=False)
-    else:
+    elif not result.lacks_reference:
         terminal.front(result)
+    if result.lacks_reference:
+        raise NothingFits(nothing_fits(result))
 
 
 @app.command()
@@ -294,28 +297,12 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
-def main(plan: MeasuringPlan | None = None) -> None:
+def main(plan: MeasuringPlan | None = None) -> NoReturn:
     """The `autoopt` command: errors become one message and an exit code, never a traceback.
 
     `plan` says how long a search measures each trial, None for the usual.
     """
-    with _errors_as_messages():
-        app(obj=plan)
-
-
-@contextmanager
-def _errors_as_messages() -> Iterator[None]:
-    try:
-        yield
-    except AutooptError as error:
-        for line in str(error).splitlines():
-            typer.echo(f"autoopt: {line}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("autoopt: interrupted; the same command continues where this one stopped", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
+    ended(partial(app, obj=plan))
 
 
 def _check_files(files: Mapping[str, Path | None]) -> None:

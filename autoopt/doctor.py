@@ -18,7 +18,7 @@ from pathlib import Path
 from autoopt.core.host import Host
 from autoopt.core.process import Child, Handler, serve
 from autoopt.core.store import Store
-from autoopt.core.urls import without_password
+from autoopt.core.urls import without_secrets
 from autoopt.errors import AutooptError, TrialError, UsageError
 from autoopt.inference.runtimes import RUNTIMES, runtime
 from autoopt.inference.runtimes.shared import has_bf16, has_f16
@@ -241,7 +241,7 @@ def server_check(name: str, url: str, child: Child, ask: Ask = ask) -> Check:
     if (unmade := _unmade(name, url)) is not None:
         return unmade
     problem = ask(child, name, {"url": url}, SERVER_TIMEOUT_S)
-    return Check(name, problem is None, without_password(problem or url))
+    return Check(name, problem is None, without_secrets(problem or url))
 
 
 def _unmade(name: str, url: str) -> Check | None:

@@ -18,7 +18,8 @@ AutooptError                  the root; never raised itself
     |-- Crash                 the child process died of a signal or an unexpected error
     |-- OutOfMemory           the child process ran out of memory
     |-- Timeout               a stage took longer than its limit
-    `-- BadData               a case that cannot be read or scored
+    |-- BadData               a case that cannot be read or scored
+    `-- ReferenceDied         the process beside which a trial is measured died, not the trial's
 """
 
 from __future__ import annotations
@@ -86,15 +87,19 @@ class NothingFits(AutooptError):
 
 
 class TrialError(AutooptError):
-    """One trial cannot go on: `stage` says where, `log_tail` what the child printed last."""
+    """One trial cannot go on: `stage` says where, `log_tail` what the child printed last.
+
+    `by_signal` says that the process which did the work was ended by a signal: perhaps not through its own fault.
+    """
 
     cause: ClassVar[str] = "failure"
 
-    def __init__(self, message: str, *, stage: str = "", log_tail: str = "") -> None:
+    def __init__(self, message: str, *, stage: str = "", log_tail: str = "", by_signal: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.stage = stage
         self.log_tail = log_tail
+        self.by_signal = by_signal
 
 
 class Unsupported(TrialError):
@@ -133,6 +138,12 @@ class BadData(TrialError):
     cause = "data"
 
 
+class ReferenceDied(TrialError):
+    """The process of the reference died beside a trial, started anew too: that is not the trial's fault."""
+
+    cause = "reference"
+
+
 CHILD_ERRORS: Mapping[str, type[UsageError] | type[TrialError]] = {
     kind.__name__: kind
     for kind in (
@@ -152,9 +163,13 @@ CHILD_ERRORS: Mapping[str, type[UsageError] | type[TrialError]] = {
         OutOfMemory,
         Timeout,
         BadData,
+        ReferenceDied,
     )
 }
 """By name, every error that a child process can raise in its parent. Nothing that a child says raises another class."""
+
+
+_FIELDS = ("message", "stage", "log_tail")
 
 
 def to_json(error: UsageError | TrialError) -> dict[str, Any]:
@@ -163,7 +178,7 @@ def to_json(error: UsageError | TrialError) -> dict[str, Any]:
     name = next(known, Crash.__name__)
     if isinstance(error, UsageError):
         return {"kind": name, "problems": list(error.problems)}
-    return {"kind": name, "message": error.message, "stage": error.stage, "log_tail": error.log_tail}
+    return {"kind": name, **{field: getattr(error, field) for field in _FIELDS}, "by_signal": error.by_signal}
 
 
 def from_json(value: Mapping[str, Any]) -> UsageError | TrialError:
@@ -173,5 +188,5 @@ def from_json(value: Mapping[str, Any]) -> UsageError | TrialError:
         return Crash(f"a child process may not raise {str(value.get('kind'))[:100]!r}")
     if issubclass(kind, UsageError):
         return kind(*map(str, value.get("problems") or ()))
-    message, stage, log_tail = (str(value.get(name) or "") for name in ("message", "stage", "log_tail"))
-    return kind(message, stage=stage, log_tail=log_tail)
+    message, stage, log_tail = (str(value.get(name) or "") for name in _FIELDS)
+    return kind(message, stage=stage, log_tail=log_tail, by_signal=value.get("by_signal") is True)

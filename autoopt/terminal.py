@@ -14,6 +14,7 @@ from autoopt.compress import sensitivity
 from autoopt.compress.matrix import FAILED, REFUSED, SAME, WORKS
 from autoopt.core.configuration import Scalar
 from autoopt.core.records import Status, TrialRecord
+from autoopt.core.urls import without_secrets
 from autoopt.deploy.nothing_fits import nothing_fits
 from autoopt.report.matrix_text import as_markdown
 from autoopt.report.tables import columns, front_rows, reference_rows
@@ -74,6 +75,8 @@ def front(result: StudyResult) -> None:
     for cells in reference_rows(result):
         table.add_row(*cells, style="dim")
     Console(highlight=False, width=max(console.width, 180) if not console.is_terminal else None).print(table)
+    if result.stand_in:
+        console.print(f"Drops are not against PyTorch FP32: {result.stand_in}.", markup=False)
 
 
 def plan(planned: SearchPlan) -> None:
@@ -265,11 +268,12 @@ def _failures(console: Console, records: Sequence[TrialRecord]) -> None:
 
 def _next_commands(console: Console, study: StudyResult, request: SearchRequest) -> None:
     home = "" if request.home == HOME else f" --home {shlex.quote(str(request.home))}"
-    flags = home + ("" if request.storage is None else f" --storage {shlex.quote(request.storage)}")
+    flags = home + ("" if request.storage is None else f" --storage {shlex.quote(without_secrets(request.storage))}")
     if request.tracking_uri is None:
-        commands = [f"mlflow ui --backend-store-uri {default_tracking_uri(request.home)}"]
+        # Without the variable MLflow's server asks two hosts of its makers.
+        commands = [f"MLFLOW_DISABLE_TELEMETRY=true mlflow ui --backend-store-uri {default_tracking_uri(request.home)}"]
     else:
-        commands = [f"open {request.tracking_uri}"]
+        commands = [f"open {without_secrets(request.tracking_uri)}"]
     if study.front:
         commands.append(f"autoopt replay {study.card.name}/{study.front[0].number}{flags}")
         commands.append(f"autoopt pull --study {study.card.name} --pick balanced -o deploy/{flags}")

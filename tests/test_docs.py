@@ -20,7 +20,7 @@ from tests.deploy import studies
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
 OPTION = re.compile(r"(?<![\w-])--[a-z](?:[a-z-]*[a-z])?(?![\w-])")
-OTHER_PROGRAM = re.compile(r"^\s*(?:\$ )?(mlflow|pip|python3?) ")
+OTHER_PROGRAM = re.compile(r"^\s*(?:\$ )?(?:[A-Z_]+=\S+ )*(mlflow|pip|python3?) ")
 COMMAND = re.compile(r"^\s*(?:\$ )?(autoopt [a-z]+[^\n|#`]*)", re.MULTILINE)
 
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -74,7 +74,7 @@ def test_the_readme_explains_every_option_of_a_search() -> None:
     assert set(OPTION.findall(table)) == options - {"-h", "--help"}
     for item in FACTS:
         default = ",".join(item.default) if isinstance(item.default, tuple) else item.default
-        if default not in (None, {}):
+        if default not in (None, {}) and default is not False:
             assert f"`{item.option} {default}`" in table
 
 

@@ -13,7 +13,19 @@ PACKAGE = Path(__file__).parent.parent / "autoopt"
 
 ROOMS = ("core", "inference", "workloads", "measure", "nets", "compress", "study", "deploy", "report", "tracking")
 """The folders of the package: a file imports from its own folder and from those before it, besides `errors.py`."""
-FACE = ("__init__", "__main__", "api", "cli", "doctor", "errors", "options", "progress", "terminal", "testing")
+FACE = (
+    "__init__",
+    "__main__",
+    "api",
+    "cli",
+    "doctor",
+    "endings",
+    "errors",
+    "options",
+    "progress",
+    "terminal",
+    "testing",
+)
 """The files beside the folders: they may import from all, and nothing but `errors` may be imported by a folder."""
 
 HEAVY = frozenset(
@@ -59,6 +71,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "study.space": frozenset({"yaml"}),
     "study.samplers": frozenset({"optuna"}),
     "study.storage": frozenset({"optuna", "sqlalchemy"}),
+    "study.only_writer": frozenset({"sqlalchemy"}),
     "report": frozenset({"matplotlib", "rich"}),
     "tracking": frozenset({"mlflow", "sqlalchemy"}),
     "doctor": frozenset({"psutil", "mlflow"}),

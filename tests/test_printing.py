@@ -10,7 +10,7 @@ import pytest
 
 from tests.test_layering import FILES, PACKAGE, name_of, top
 
-PRINTING = ("cli", "terminal", "progress")
+PRINTING = ("cli", "terminal", "progress", "endings")
 """The files that write what the commands show."""
 OWN_COMMANDS = ("testing",)
 """`python -m autoopt.testing` is a command of its own and prints what it found."""

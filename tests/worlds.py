@@ -139,8 +139,9 @@ def scored(value: float, split: str = "val") -> Quality:
 class World:
     """A `runner.Runner`: trials do what their settings say; what was asked for is in `asked`, in order.
 
-    `busy` says how many tries of a configuration (by digest) meet a busy host, `fails` which configurations fail;
-    `compare_error` and `confirm_error` are raised by those questions. Every question takes its time by the clock.
+    `busy` says how many tries of a configuration (by digest) meet a busy host, `fails` which configurations fail,
+    `dies` how many tries (by label, else by digest) fail in which way; `compare_error` and `confirm_error` are raised
+    by those questions. Every question takes its time by the clock.
     """
 
     clock: Clock = field(default_factory=Clock)
@@ -148,6 +149,7 @@ class World:
     compare_s: float = 1.0
     busy: Mapping[str, int] = field(default_factory=dict)
     fails: Callable[[Proposal], bool] = lambda proposal: False
+    dies: Mapping[str, tuple[int, Failure]] = field(default_factory=dict)
     compare_error: TrialError | None = None
     confirm_error: TrialError | None = None
     check_error: Exception | None = None
@@ -193,6 +195,9 @@ class World:
         if self.fails(proposal):
             crash = Failure("crash", "measure", "it crashed")
             return replace(record, status=Status.FAILED, failure=crash)
+        tries, failure = self.dies.get(proposal.label or digest, (0, None))
+        if self._tries[digest] <= tries:
+            return replace(record, status=Status.FAILED, failure=failure)
         contended = "others computed" if self._tries[digest] <= self.busy.get(digest, 0) else ""
         latency_s, error = (float(settings_of(record)[name] or 0) for name in ("latency_ms", "error"))
         measurement = measured(latency_s / 1e3, contended=contended)

@@ -1,11 +1,11 @@
-"""What failed twice for one cause, or was refused, is not tried again: parts of configurations, not whole ones."""
+"""What failed repeatedly for one cause, or was refused, is not tried again: parts of configurations, not whole ones."""
 
 from __future__ import annotations
 
 from autoopt.errors import Numeric, TrialError, Unsupported
 
-TWICE = 2
-"""Once may be chance, such as memory that another program held."""
+TWICE, THRICE = 2, 3
+"""Once may be chance, such as memory that another program held; a process that a signal ended gets one more try."""
 CERTAIN = (Unsupported, Numeric)
 """What fails this way once would fail so again."""
 
@@ -28,5 +28,6 @@ class KnownFailures:
         failures = self._failures.get(part, [])
         causes = [(error.cause, error.stage) for error in failures]
         for error in failures:
-            if isinstance(error, CERTAIN) or causes.count((error.cause, error.stage)) >= TWICE:
+            enough = THRICE if error.by_signal else TWICE
+            if isinstance(error, CERTAIN) or causes.count((error.cause, error.stage)) >= enough:
                 raise type(error)(f"{FAILED_BEFORE}{error.message}", stage=error.stage, log_tail=error.log_tail)

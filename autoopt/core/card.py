@@ -20,8 +20,9 @@ class StudyCard:
     constraints by name (`drop` as a fraction, `latency_s`), which may change between commands.
     `labels` and `pipeline` are what a bundle needs of the workload, `origin` where workload, data and
     weights were loaded from (`source`, `data`, `weights`), so that one trial can be run again. `latency` says what is
-    timed: one network call, or a whole case. `calibration` is what `doctor --noise` found of the host: `sigma`, and
-    `peaks` by number of threads.
+    timed: one network call, or a whole case. `id` is drawn when the study is stored first, empty before: a study of the
+    same name that is made after this one was lost has another one. `calibration` is what `doctor --noise` found of the
+    host: `sigma`, and `peaks` by number of threads.
     """
 
     name: str
@@ -40,6 +41,7 @@ class StudyCard:
     origin: Mapping[str, Any] = field(default_factory=dict)
     latency: str = "call"
     calibration: Mapping[str, Any] = field(default_factory=dict)
+    id: str = ""
 
     def identity(self) -> dict[str, Any]:
         """What must not change within a study."""

@@ -31,8 +31,9 @@ from typing import Any, Self
 
 from autoopt import errors
 from autoopt.core import memory
+from autoopt.core.host_problem import host_problem
 from autoopt.core.tables import added_lines
-from autoopt.errors import Crash, OutOfMemory, Timeout, TrialError, UsageError
+from autoopt.errors import Crash, OutOfMemory, StorageError, Timeout, TrialError, UsageError
 
 ENVIRONMENT = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 """The variables that a child may inherit: the others could change what is measured."""
@@ -265,13 +266,12 @@ class Child:
         except subprocess.TimeoutExpired:
             return Crash(f"{stage} closed its reply pipe without an answer", stage=stage, log_tail=tail)
         if code == -signal.SIGKILL:
-            return OutOfMemory(
-                f"{stage} was killed, most likely by the kernel for want of memory", stage=stage, log_tail=tail
-            )
+            message = f"{stage} was killed, most likely by the kernel for want of memory"
+            return OutOfMemory(message, stage=stage, log_tail=tail, by_signal=True)
         if any(word in tail for word in MEMORY_WORDS):
             return OutOfMemory(f"{stage} ran out of memory", stage=stage, log_tail=tail)
         how = f"signal {_signal_name(-code)}" if code < 0 else f"exit code {code}"
-        return Crash(f"{stage} died with {how}", stage=stage, log_tail=tail)
+        return Crash(f"{stage} died with {how}", stage=stage, log_tail=tail, by_signal=code < 0)
 
     def _kill_and_close(self) -> None:
         if self._process is not None:
@@ -326,6 +326,9 @@ def _reply(handlers: Mapping[str, Handler], line: bytes) -> str:
     except MemoryError:
         return _error(OutOfMemory("ran out of memory"))
     except Exception as error:  # the border: the parent turns it into a failed trial with this traceback
+        problem = host_problem(error)
+        if problem is not None:
+            return _error(StorageError(problem))
         first = next((line for line in map(str.strip, str(error).splitlines()) if line), "")
         message = f"{type(error).__name__}: {first}"[:500]
         told = f"{type(error).__name__}: {error}"

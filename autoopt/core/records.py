@@ -11,9 +11,12 @@ All values of this folder are frozen; seconds, bytes and fractions inside, units
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from autoopt.core.configuration import Configuration, Scalar
@@ -29,21 +32,29 @@ RENAMED_SETTINGS: Mapping[str, str] = {"as_int8": "qat", "grow": "steps_growth"}
 
 
 class Status(StrEnum):
-    """How a trial ended."""
+    """How a trial ended, judged by the limits of its study.
+
+    An `unknown` one was measured, but whether it keeps the limits cannot be told: mostly for want of a reference.
+    """
 
     COMPLETE = "complete"
     INFEASIBLE = "infeasible"
+    UNKNOWN = "unknown"
     FAILED = "failed"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a trial failed: the cause (errors.py), the stage, a message, the end of the child's log."""
+    """Why a trial failed: the cause (errors.py), the stage, a message, the end of the child's log.
+
+    `by_signal` says that a signal ended the process that did the work.
+    """
 
     cause: str
     stage: str
     message: str
     log_tail: str = ""
+    by_signal: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,6 +110,12 @@ class TrialRecord:
                 "failure": None if failure is None else Failure(**failure),
             }
         )
+
+    @cached_property
+    def facts_digest(self) -> str:
+        """A digest of all that was found of the trial, without its status, which may change with the limits."""
+        facts = {name: item for name, item in self.to_json().items() if name not in ("status", "violated")}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     @property
     def measured(self) -> Measurement:

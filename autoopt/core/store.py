@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.core.configuration import canonical_json, digest
+from autoopt.core.host_problem import FULL
 from autoopt.errors import StorageError
 
 SCHEMA = 1
@@ -234,7 +235,7 @@ def _naming_full_disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             remedy = "free some space, then run the command again"
             raise StorageError(f"no room left on the disk of {path}: {remedy}") from error
         raise

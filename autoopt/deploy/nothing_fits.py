@@ -20,6 +20,8 @@ _TINY_DROP = 0.001
 def nothing_fits(result: StudyResult) -> str:
     """For a study with an empty front: the limit that binds, the option that lets a trial in, the nearest trials."""
     limits = result.card.limits
+    if result.lacks_reference:
+        return _no_reference(result)
     free = replace(result, card=replace(result.card, limits={}))
     if not free.front:
         failed = sum(record.status is Status.FAILED for record in result.records)
@@ -35,6 +37,19 @@ def nothing_fits(result: StudyResult) -> str:
     return "\n".join(lines)
 
 
+def _no_reference(result: StudyResult) -> str:
+    """That no drop is known, why no FP32 seed could be measured, and what to do."""
+    failures = [
+        f"  #{record.number} {record.label}: {record.failure.cause} in {record.failure.stage}: {record.failure.message}"
+        for record in result.records
+        if record.origin == "seed" and record.failure is not None
+    ]
+    asked = f"study {result.card.name} asks for {limits_text(result.card.limits)}"
+    lines = [f"no reference: drop unknown; {asked}, and no FP32 seed to compare with was measured:"]
+    lines += failures or ["  none was tried yet"]
+    return "\n".join([*lines, "Run the same search again: it tries them again first"])
+
+
 def limits_text(limits: Mapping[str, float]) -> str:
     """The limits in words, such as: drop <= 0.01 and p25 latency <= 10 ms; empty without limits."""
     return " and ".join(_limit_text(name, value) for name, value in sorted(limits.items()))
@@ -48,8 +63,7 @@ def numbers_text(result: StudyResult, record: TrialRecord) -> str:
         if name in numbers:
             words.append(f"{numbers[name]:.2f}x {text}")
     words.append(f"{result.card.primary} {numbers[result.card.primary]:.4f}")
-    if "drop" in numbers:
-        words.append(f"drop {numbers['drop']:+.4f}")
+    words.append(f"drop {numbers['drop']:+.4f}" if "drop" in numbers else "drop unknown (no reference)")
     return ", ".join([*words, f"{numbers['size_mb']:.2f} MB"])
 
 
@@ -73,7 +87,7 @@ def _binding(free: StudyResult, limits: Mapping[str, float]) -> str:
             advice.append(
                 f"{_limit_name(name)} binds, with {_option(name, limits[name] + excess[number])} #{number} fits"
             )
-    # Never empty: the reference keeps every limit but that of latency, and without a reference there is no drop.
+    # Never empty: the reference keeps every limit but that of latency.
     return "; or ".join(advice)
 
 

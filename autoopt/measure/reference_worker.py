@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from autoopt.core import stats
-from autoopt.errors import Crash, OutOfMemory, TrialError
+from autoopt.errors import Crash, OutOfMemory, ReferenceDied, TrialError
 from autoopt.measure.subject import Subject
 from autoopt.measure.target import Target
 from autoopt.measure.timing import MeasuringPlan, Turn
@@ -43,6 +43,7 @@ class ReferenceWorker:
         self._worker: OpenWorker | None = None
         self._usual_s: deque[float] = deque(maxlen=REMEMBERED)
         self._usual_foreign: deque[float] = deque(maxlen=REMEMBERED)
+        self._worked = False
 
     def __enter__(self) -> Self:
         self._workers.__enter__()
@@ -58,19 +59,28 @@ class ReferenceWorker:
             self._worker = self._workers.begin(self.subject, self._plan, stage="reference")
 
     def open(self) -> None:
-        """Wait until it is ready; a process that died is started again once. Raises TrialError."""
+        """Wait until it is ready; a process that died is started again once. Raises TrialError; ReferenceDied once it
+        was open before."""
         try:
-            self._opened()
-        except (Crash, OutOfMemory):  # perhaps by chance, and nothing measured without it compares with the rest
-            self._opened()
+            try:
+                self._opened()
+            except (Crash, OutOfMemory):  # perhaps by chance, and nothing measured without it compares with the rest
+                self._opened()
+        except TrialError as error:
+            raise self._died(error) from error
+        self._worked = True
 
     def turn(self, plan: MeasuringPlan) -> Turn:
-        """See `turns.Player`; a process that died is started again once."""
+        """See `turns.Player`; a process that died is started again once. Raises ReferenceDied."""
         try:
             return self._turn(plan)
         except TrialError:
             self.kill()
+        try:
             return self._turn(plan)
+        except TrialError as error:
+            self.kill()
+            raise self._died(error) from error
 
     def kill(self) -> None:
         """End the process; the next turn starts another one."""
@@ -103,6 +113,13 @@ class ReferenceWorker:
             if foreign > usual + MUCH_MORE:
                 said.append(f"other programs took {foreign:.0%} of the cores, {usual:.0%} is usual")
         return "; ".join(said)
+
+    def _died(self, error: TrialError) -> TrialError:
+        """What a trial beside it is told: that it is not to blame where the reference has worked before."""
+        if not self._worked or isinstance(error, ReferenceDied):
+            return error
+        message = f"the reference died beside this trial: {error.message}"
+        return ReferenceDied(message, stage=error.stage, log_tail=error.log_tail, by_signal=error.by_signal)
 
     def _opened(self) -> None:
         self.begin()

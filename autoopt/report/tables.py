@@ -21,6 +21,8 @@ def front_json(result: StudyResult) -> dict[str, Any]:
         "demo": card.demo,
         "host": {"fingerprint": card.host.fingerprint, "cpu": card.host.cpu},
         "limits": dict(card.limits),
+        "reference": None if result.reference is None else result.reference.label,
+        "stand_in": result.stand_in,
         "objectives": list(card.objectives),
         "trials": len(result.records),
         "front": [
@@ -57,6 +59,7 @@ def front_markdown(result: StudyResult) -> str:
         f"### Pareto front of {card.title}",
         "",
         f"study {card.name}, {len(result.records)} trials, limits: {limits}; {card.host.cpu}, {card.host.cores} cores",
+        *([f"{result.stand_in}"] if result.stand_in else []),
         "",
         f"| {' | '.join(header)} |",
         f"| --- | --- {'| ---: ' * (len(header) - 2)}|",

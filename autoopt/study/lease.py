@@ -1,16 +1,20 @@
-"""A lease in the study storage that says "this study is being searched": no two machines write one study.
+"""A lease in the study storage that says "this study is being searched": no two searches write one study.
 
-On one machine a lock of the kernel decides; this covers a storage that several machines share.
+Beside it a lock decides where there is one (a file beside SQLite, an advisory lock of PostgreSQL); the lease says who
+searches, and is asked before every write, so that a search which slept while another took over writes no more.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 from autoopt.errors import BusyError, StorageError
 
@@ -24,7 +28,8 @@ class Lease:
     """The lease of the study called `name`, held while the block runs, renewed by a thread.
 
     `read` gives what the storage holds, None where it was never held, `write` replaces it, every `beat_s` seconds.
-    Raises BusyError when a search on another machine is alive.
+    Raises BusyError when another search is alive: one that was seen in the last `DEAD_S` seconds, unless its process
+    was on this very system and is gone.
     """
 
     def __init__(
@@ -38,13 +43,18 @@ class Lease:
         self._name = name
         self._beat_s = beat_s
         self._read, self._write = read, write
-        self._me = {"machine": socket.gethostname(), "pid": os.getpid()}
+        self._me = {
+            "machine": socket.gethostname(),
+            "pid": os.getpid(),
+            "system": _system(),
+            "token": secrets.token_hex(8),
+        }
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._renew, daemon=True)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         held = self._read()
-        if held is not None and held["machine"] != self._me["machine"]:
+        if held is not None and not self._is_gone(held):
             age = time.time() - held["at"]
             if age < DEAD_S:
                 raise BusyError(
@@ -53,18 +63,62 @@ class Lease:
                 )
         self._write({**self._me, "at": time.time()})
         self._thread.start()
+        return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._stop.set()
         self._thread.join()
-        self._write({**self._me, "at": 0.0, "ended": time.time()})
+        if self._is_ours(self._read()):
+            self._write({**self._me, "at": 0.0, "ended": time.time()})
+
+    def check(self) -> None:
+        """Raise BusyError when another search has taken the study over; ask before every write."""
+        held = self._read()
+        if not self._is_ours(held):
+            who = "somebody" if held is None else f"process {held.get('pid')} on {held.get('machine')}"
+            raise BusyError(
+                f"study {self._name} was taken over by {who} while this search gave no sign of life for {DEAD_S:g} s "
+                "(was this machine asleep?): this search stops, its trials until then are stored. Run the same command "
+                "again when the other one has ended"
+            )
+
+    def _is_ours(self, held: Mapping[str, Any] | None) -> bool:
+        return held is not None and held.get("token") == self._me["token"]
+
+    def _is_gone(self, held: Mapping[str, Any]) -> bool:
+        """Whether the process that held it was one of this system that does not run any more."""
+        if held["machine"] != self._me["machine"]:
+            return False
+        if "system" not in held:  # of an earlier version, which told machines by their names
+            return True
+        return held["system"] == self._me["system"] and not _runs(held["pid"])
 
     def _renew(self) -> None:
         while not self._stop.wait(self._beat_s):
             try:
+                if not self._is_ours(self._read()):
+                    return  # taken over: the next write says so in the main thread
                 self._write({**self._me, "at": time.time()})
             except StorageError:
                 return  # the storage went away: the next trial says so in the main thread
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)  # asks only
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return True
+
+
+def _system() -> str:
+    """What tells apart two machines, two containers and two boots of one name, where the kernel says it."""
+    with contextlib.suppress(OSError):  # not Linux
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}:{Path('/proc/self/ns/pid').stat().st_ino}"
+    return ""
 
 
 def last_sign_of_life(lease: Mapping[str, Any] | None) -> float:

@@ -85,9 +85,10 @@ def disagreement(record: TrialRecord, reference: TrialRecord | None) -> float | 
     return None if record.quality is None else record.quality.values.get(DISAGREEMENT)
 
 
+LATENCY = "latency_s"
 LIMITS: Mapping[str, Limit] = {
     "drop": Limit("the upper bound (95 %, one-sided) of the primary quality lost against the reference", drop_bound),
-    "latency_s": Limit("p25 seconds per call", latency_s),
+    LATENCY: Limit("p25 seconds per call", latency_s),
     "worst_decile": Limit("the mean drop of the tenth of the groups that lose most", worst_decile),
     DISAGREEMENT: Limit("the mean share of voxels labelled unlike the source model does", disagreement),
 }
@@ -102,9 +103,18 @@ def is_guard(name: str) -> bool:
 
 
 def unknown_of(record: TrialRecord, reference: TrialRecord | None, limits: Mapping[str, float]) -> list[str]:
-    """The guards among `limits` that the record of a scored trial tells nothing of."""
-    guards = [name for name in limits if is_guard(name)]
-    return [name for name in guards if limit(name).read(record, reference) is None]
+    """The names of the limits of which the record of a measured trial tells nothing; all that need a reference
+    where there is none."""
+    return [
+        name
+        for name in limits
+        if (reference is None and needs_reference(name)) or _number(name, record, reference) is None
+    ]
+
+
+def needs_reference(name: str) -> bool:
+    """Whether the limit compares a trial with the reference: all do but the one on latency."""
+    return name != LATENCY
 
 
 def limit(name: str) -> Limit:
@@ -117,20 +127,31 @@ def limit(name: str) -> Limit:
 
 def violations(record: TrialRecord, reference: TrialRecord | None, limits: Mapping[str, float]) -> dict[str, float]:
     """By how much `record` exceeds each of `limits` (positive: violated; zero or less: kept)."""
-    numbers = {name: limit(name).read(record, reference) for name in limits}
+    numbers = {name: _number(name, record, reference) for name in limits}
     return {name: number - limits[name] for name, number in numbers.items() if number is not None}
 
 
 def judge(record: TrialRecord, reference: TrialRecord | None, limits: Mapping[str, float]) -> TrialRecord:
     """The record with the status that `limits` give it; a failed one stays failed.
 
-    One that was scored on a few cases only is infeasible, also when a later limit is wider.
+    One that was scored on a few cases only is infeasible, also when a later limit is wider. One of which a limit cannot
+    be read is never complete: what is not known does not pass.
     """
     if record.status is Status.FAILED:
         return record
     partly = record.quality is not None and record.quality.left_out > 0
     violated = {name: excess for name, excess in violations(record, reference, limits).items() if excess > 0}
-    return replace(record, status=Status.INFEASIBLE if violated or partly else Status.COMPLETE, violated=violated)
+    if violated or partly:
+        status = Status.INFEASIBLE
+    else:
+        status = Status.UNKNOWN if unknown_of(record, reference, limits) else Status.COMPLETE
+    return replace(record, status=status, violated=violated)
+
+
+def _number(name: str, record: TrialRecord, reference: TrialRecord | None) -> float | None:
+    """What the limit called `name` is compared with; None where it cannot be known, or is no number."""
+    number = limit(name).read(record, reference)
+    return None if number is None or math.isnan(number) else number
 
 
 def _qualities(record: TrialRecord, reference: TrialRecord | None) -> tuple[Quality, Quality] | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,10 +15,11 @@ from autoopt.core.scores import Quality
 from autoopt.errors import NoStudy, TrialError, UsageError
 from autoopt.measure.target import LocalTarget, Target
 from autoopt.measure.timing import MeasuringPlan
-from autoopt.study.limits import unknown_of
+from autoopt.study.attempts import Attempt, Attempts, reason_to_wait, to_retry
+from autoopt.study.limits import is_guard, unknown_of
 from autoopt.study.plan import seconds_left
 from autoopt.study.prepare import Prepared, prepare
-from autoopt.study.proposals import Proposal
+from autoopt.study.proposals import SEED
 from autoopt.study.request import SearchRequest
 from autoopt.study.result import StudyResult
 from autoopt.study.runner import Evaluate, LocalRunner, Runner
@@ -30,7 +30,6 @@ from autoopt.study.study import Study, open_study
 from autoopt.study.trial.confirm import AT_ONCE
 from autoopt.study.trial.evaluate import evaluate
 
-Attempt = tuple[Proposal, int]
 Clock = Callable[[], float]
 """Seconds since some moment; never goes back."""
 
@@ -141,8 +140,10 @@ def search(
             listener=listener,
             estimate_s=partial(seconds_left, prepared),
             before=before,
+            retry_failed=request.retry_failed,
         )
-        to_do = len(before.records) < request.budget or bool(before.unconfirmed)
+        again = any(to_retry(record, all_failed=request.retry_failed) for record in before.records)
+        to_do = len(before.records) < request.budget or again or bool(before.unconfirmed)
         if to_do:
             runner.open(prepared, before, loop.on_stage)
         for sink in sinks:  # before there is a study: what does not fit leaves no empty one behind
@@ -172,8 +173,11 @@ def _study_so_far(prepared: Prepared) -> StudyResult:
 
 def _check_guards(before: StudyResult, limits: Mapping[str, float]) -> None:
     """Raise UsageError when stored trials tell nothing of a guard: they would pass unseen."""
+    if before.reference is None:
+        return  # nothing passes without one
+    guards = {name: most for name, most in limits.items() if is_guard(name)}
     scored = [record for record in before.records if record.quality is not None]
-    missing = sorted({name for record in scored for name in unknown_of(record, before.reference, limits)})
+    missing = sorted({name for record in scored for name in unknown_of(record, before.reference, guards)})
     if missing:
         raise UsageError(
             f"study {before.card.name} was searched without the guard {', '.join(missing)}, and its trials tell "
@@ -201,6 +205,7 @@ class Loop:
         began: float | None = None,
         listener: Listener = silent,
         estimate_s: Callable[[Sequence[TrialRecord]], float] = lambda records: 0.0,
+        retry_failed: bool = False,
     ) -> None:
         self._runner = runner
         self._sinks = sinks
@@ -212,6 +217,7 @@ class Loop:
         self._began = clock() if began is None else began
         self._listener = listener
         self._estimate_s = estimate_s
+        self._retry_failed = retry_failed
         self._new: list[TrialRecord] = []
         self._spent: list[Mapping[str, float]] = []
         self._first_trial_s: float | None = None
@@ -236,33 +242,45 @@ class Loop:
 
     def _spend(self, study: Study) -> str:
         """Trial after trial until something says stop; returns what did."""
-        again: deque[Attempt] = deque()
-        for proposal, tries in _attempts(study.proposals(self._budget), again):
+        again = (record for record in study.records if to_retry(record, all_failed=self._retry_failed))
+        attempts = Attempts(study.proposals(self._budget), map(Attempt.of, sorted(again, key=_seeds_first)))
+        stopped = self._work_off(study, attempts)
+        for attempt in attempts.left:
+            if attempt.failed is not None:
+                self._keep(study, attempt, _noted(attempt.failed, "not tried again: the search ended before"))
+        return stopped
+
+    def _work_off(self, study: Study, attempts: Attempts) -> str:
+        failures = 0
+        for attempt in attempts:
             if self._out_of_time():
                 return "the time is up"
+            if study.result.lacks_reference and attempt.proposal.origin != SEED:
+                return "no reference could be measured, so no drop is known"
             self._result = study.result
-            record = self._runner.run(proposal, study.result)
+            record = self._runner.run(attempt.proposal, study.result)
             self._spent.append(record.seconds)
-            if record.measurement is not None and record.measurement.contended:
-                if tries < self._rules.tries:
-                    study.postpone(proposal)
-                    again.append((proposal, tries + 1))
-                    continue
-                record = replace(record, notes=(*record.notes, f"noisy: {tries} times {record.measurement.contended}"))
-            self._keep(study, proposal, record)
-            count = self._rules.failures_in_a_row
-            last = self._new[-count:]
-            if len(last) == count and all(item.status is Status.FAILED for item in last):
-                return f"{count} trials in a row failed"
+            failures = failures + 1 if record.status is Status.FAILED else 0
+            if reason_to_wait(record, attempt.tries, self._rules.tries):
+                if attempt.number is None:
+                    study.postpone(attempt.proposal)
+                attempts.put_off(attempt.next(record), to_the_end=record.failure is not None)
+            else:
+                self._keep(study, attempt, _told(attempt, record))
+            if failures == self._rules.failures_in_a_row:
+                return f"{failures} trials in a row failed"
         if len(study.records) < self._budget:
             exhaustive = study.exhaustive(self._budget)
             return "every point of the space was tried" if exhaustive else "nothing new is left to try"
         return "the budget is spent"
 
-    def _keep(self, study: Study, proposal: Proposal, record: TrialRecord) -> None:
+    def _keep(self, study: Study, attempt: Attempt, record: TrialRecord) -> None:
         """Store the record, hand it to the sinks, tell the listener."""
         self.on_stage("store")
-        record = study.tell(proposal, record)
+        if attempt.number is None:
+            record = study.tell(attempt.proposal, record)
+        else:
+            record = study.replace(attempt.number, record)
         self._new.append(record)
         self._result = study.result
         now = self._clock()
@@ -341,17 +359,18 @@ class Loop:
         return max(0.0, end - self._clock())
 
 
-def _attempts(proposals: Iterator[Proposal], again: deque[Attempt]) -> Iterator[Attempt]:
-    """New proposals and, after at least one other trial, those that were put into `again`, with the number of the try.
+def _told(attempt: Attempt, record: TrialRecord) -> TrialRecord:
+    """The record with notes on the tries before, and on a host that stayed busy."""
+    if attempt.failed is not None and attempt.failed.failure is not None:
+        record = _noted(record, f"tried {attempt.tries} times: before, {attempt.failed.failure.message}")
+    if record.measurement is not None and record.measurement.contended:
+        record = _noted(record, f"noisy: {attempt.tries} times {record.measurement.contended}")
+    return record
 
-    Seeds are tried again at once: what all others are compared with cannot wait for them.
-    """
-    for proposal in proposals:
-        waiting = len(again)
-        yield proposal, 1
-        while again and again[-1][0].origin == "seed":
-            yield again.pop()
-        for _ in range(waiting):
-            yield again.popleft()
-    while again:
-        yield again.popleft()
+
+def _noted(record: TrialRecord, note: str) -> TrialRecord:
+    return replace(record, notes=(*record.notes, note))
+
+
+def _seeds_first(record: TrialRecord) -> tuple[bool, int]:
+    return record.origin != SEED, record.number

@@ -211,7 +211,7 @@ _ROWS = (
     Number(
         "drop",
         "",
-        "the primary metric lost against PyTorch FP32 on the same cases",
+        "the primary metric lost on the same cases against the reference: PyTorch FP32, or its stand-in",
         _drop(_val, "value"),
         column=Column("drop", "{:+.4f}"),
     ),

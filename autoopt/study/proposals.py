@@ -11,6 +11,9 @@ from autoopt.core.configuration import Configuration, Scalar
 from autoopt.study.samplers import DEFAULT, RANDOM, at_random, sampler
 from autoopt.study.space import Space, seeds
 
+SEED, EXHAUSTIVE = "seed", "exhaustive"
+"""What proposes a trial, besides the samplers by their names."""
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -54,13 +57,13 @@ class Proposals:
             if self._taken >= budget:
                 return
             if self._is_new(seed.configuration):
-                yield Proposal(seed.configuration, seed.raw, "seed", seed.label)
+                yield Proposal(seed.configuration, seed.raw, SEED, seed.label)
         if self.exhaustive(budget):
             for raw, configuration in self._space.points():
                 if self._taken >= budget:
                     return
                 if self._is_new(configuration):
-                    yield Proposal(configuration, raw, "exhaustive")
+                    yield Proposal(configuration, raw, EXHAUSTIVE)
             return
         while self._taken < budget and (proposal := self._sampled()) is not None:
             yield proposal
@@ -79,6 +82,16 @@ class Proposals:
         self._done += 1
         self._tried.add(configuration.digest)
         self._postponed.discard(configuration.digest)
+        self.correct(configuration, raw, values, excess)
+
+    def correct(
+        self,
+        configuration: Configuration,
+        raw: Mapping[str, Scalar] | None,
+        values: Sequence[float] | None,
+        excess: Mapping[str, float],
+    ) -> None:
+        """What came out of another try of a trial that was told before; the arguments are those of `tell`."""
         point = raw if raw is not None else self._space.raw_for(configuration)
         if point is not None:
             self._sampler.tell(point, values, excess)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
@@ -76,7 +77,7 @@ class SearchRequest:
         default=None, metadata=about("Name of the study.", otherwise="made from what is searched")
     )
     storage: str | None = field(
-        default=None, metadata=about("Study storage URL.", otherwise="sqlite in the home folder")
+        default=None, metadata=about("Study storage URL.", otherwise="$AUTOOPT_STORAGE, else sqlite in the home folder")
     )
     tracking_uri: str | None = field(
         default=None, metadata=about("MLflow tracking URI.", otherwise="sqlite in the home folder")
@@ -86,6 +87,7 @@ class SearchRequest:
         default="model",
         metadata=about("What proposes the next trial: model, tpe, tpe-multivariate, tpe-group, nsga2 or random."),
     )
+    retry_failed: bool = field(default=False, metadata=about("Run the trials that failed before again, first."))
     home: Path = field(default=HOME, metadata=about("Folder of all state: studies, MLflow, artifacts, weights."))
 
     def __post_init__(self) -> None:
@@ -158,6 +160,7 @@ class Facts(TypedDict, total=False):
     tracking_uri: str | None
     seed: int
     sampler: str
+    retry_failed: bool
     home: PathLike
 
 
@@ -172,9 +175,13 @@ def requested(request: SearchRequest | str | None, facts: Facts) -> SearchReques
     return SearchRequest(**given) if request is None else SearchRequest(request, **given)
 
 
+STORAGE_VARIABLE = "AUTOOPT_STORAGE"
+"""The variable that may hold the URL of the study storage, so that no password stands on a command line."""
+
+
 def default_storage(home: Path) -> str:
-    """The URL of the study storage in a home folder."""
-    return f"sqlite:///{home / 'study.db'}"
+    """The URL of the study storage where none is given: what the environment says, else a file in the home folder."""
+    return os.environ.get(STORAGE_VARIABLE) or f"sqlite:///{home / 'study.db'}"
 
 
 def _described(item: Fact) -> str:

@@ -15,9 +15,9 @@ from autoopt.core.configuration import canonical_json
 from autoopt.core.measurement import joined
 from autoopt.core.records import Status, TrialRecord
 from autoopt.inference.roofline import Cost, Peaks, fraction_of_roofline
-from autoopt.inference.runtimes import BASELINE_LABEL, REFERENCE_LABEL
+from autoopt.inference.runtimes import BASELINE_LABEL, EXACT, REFERENCE_LABEL
 from autoopt.study import numbers, uncertainty
-from autoopt.study.limits import judge
+from autoopt.study.limits import judge, needs_reference
 from autoopt.study.numbers import Comparison
 
 REFERENCE_LATENCY_TRIALS = 8
@@ -86,9 +86,27 @@ class StudyResult:
 
     @cached_property
     def reference(self) -> TrialRecord | None:
-        """PyTorch FP32; where it could not run, the first seed that could."""
-        seeds = [record for record in self._with_duplicates if record.origin == "seed" and record.quality is not None]
-        return self._labelled(REFERENCE_LABEL) or (seeds[0] if seeds else None)
+        """The trial that all others are compared with: PyTorch FP32; where it could not run, the first FP32 seed that
+        could. None where none could."""
+        exact = (r for r in self._with_duplicates if r.label.endswith(EXACT) and r.origin == "seed")
+        return self._labelled(REFERENCE_LABEL) or next((r for r in exact if r.quality is not None), None)
+
+    @property
+    def lacks_reference(self) -> bool:
+        """Whether a limit compares trials with the reference, and there is none: then no trial is complete."""
+        return self.reference is None and any(map(needs_reference, self.card.limits))
+
+    @cached_property
+    def stand_in(self) -> str:
+        """What the reference is and why, where a trial stands in for PyTorch FP32; empty where none does."""
+        reference = self.reference
+        if reference is None or reference.label == REFERENCE_LABEL:
+            return ""
+        words = f"the reference is {reference.label} (#{reference.number})"
+        failed = next((r for r in self.records if r.label == REFERENCE_LABEL and r.failure is not None), None)
+        if failed is None or failed.failure is None:
+            return words
+        return f"{words}, since {failed.label} (#{failed.number}) failed: {failed.failure.message}"
 
     @cached_property
     def openvino_f32(self) -> TrialRecord | None:
@@ -162,6 +180,11 @@ class StudyResult:
     def by_number(self, number: int) -> TrialRecord | None:
         """The judged record of trial `number`."""
         return self._by_number.get(number)
+
+    @cached_property
+    def stored(self) -> Mapping[int, TrialRecord]:
+        """The records as they are stored, by number."""
+        return {record.number: record for record in self.records}
 
     def headline(self, record: TrialRecord) -> dict[str, float]:
         """The numbers of a trial by key, each in its unit; only those that exist for it. See numbers.py."""

@@ -102,6 +102,7 @@ class ModelSampler:
     def tell(self, raw: Raw, values: Sequence[float] | None, excess: Mapping[str, float]) -> None:
         """Learn from a point."""
         flat = self._space.canonical(raw).flat()
+        self._failed = [item for item in self._failed if item != flat]  # it may have been tried again
         if values is None:
             self._failed.append(flat)
         else:

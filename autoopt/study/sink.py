@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
-from autoopt.core.card import StudyCard
 from autoopt.core.records import TrialRecord
 from autoopt.study.result import StudyResult
 
@@ -18,8 +17,8 @@ class Sink(Protocol):
         """Raise UsageError when it cannot be used; asked before anything is stored."""
         ...
 
-    def open(self, card: StudyCard) -> set[int]:
-        """Begin with the study of this card, new or continued; the numbers of the trials that it has already."""
+    def open(self, study: StudyResult) -> set[int]:
+        """Begin with a study, new or continued; the numbers of the trials that it has already, as they are now."""
         ...
 
     def trial(self, record: TrialRecord, study: StudyResult) -> None:
@@ -37,7 +36,7 @@ class Sink(Protocol):
 
 @contextmanager
 def opened(sinks: Sequence[Sink], study: StudyResult) -> Iterator[None]:
-    """All sinks open for the block, each with every trial that the study has already: none is missing after a kill."""
+    """All sinks open for the block, each with every trial that the study has: nothing is missing after a kill."""
     state = "interrupted"
 
     def close(sink: Sink) -> None:
@@ -45,7 +44,7 @@ def opened(sinks: Sequence[Sink], study: StudyResult) -> Iterator[None]:
 
     with ExitStack() as held:
         for sink in sinks:
-            known = sink.open(study.card)
+            known = sink.open(study)
             held.callback(close, sink)
             for record in study.judged:
                 if record.number not in known:

@@ -8,22 +8,26 @@ trial keeps the limits is judged by `StudyResult`, since limits may change betwe
 from __future__ import annotations
 
 import math
+import secrets
+import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoopt.core.card import StudyCard
 from autoopt.core.configuration import Scalar, canonical_json
+from autoopt.core.host_problem import host_problem
 from autoopt.core.measurement import Measurement, joined, measurement_from_json
 from autoopt.core.records import TrialRecord
 from autoopt.core.scores import Quality, quality_from_json
-from autoopt.core.urls import without_password
+from autoopt.core.urls import without_secrets
 from autoopt.errors import NoStudy, StorageError
 from autoopt.study.lease import Lease, last_sign_of_life
 from autoopt.study.numbers import objectives
+from autoopt.study.only_writer import only_writer, with_driver
 from autoopt.study.result import StudyResult
 from autoopt.study.samplers import distributions, frozen
 from autoopt.study.space import Space
@@ -34,11 +38,22 @@ if TYPE_CHECKING:
 _RECORD, _CARD, _LEASE, _LATER = "autoopt:record", "autoopt:card", "autoopt:lease", "autoopt:later:"
 
 
-class StoredStudy:
-    """One study in its storage: records are added, never changed; what is learnt later stands beside them."""
+Check = Callable[[], None]
+"""Raises BusyError when the study is not this search's to write any more."""
 
-    def __init__(self, stored: optuna.Study, card: StudyCard, space: Space) -> None:
-        self._stored = stored
+
+class StoredStudy:
+    """One study in its storage: records are added, never changed; what is learnt later stands beside them.
+
+    `check` is asked before every write.
+    """
+
+    def __init__(
+        self, stored: optuna.Study, storage: optuna.storages.RDBStorage, card: StudyCard, space: Space, check: Check
+    ) -> None:
+        self._stored, self._storage = stored, storage
+        self._id = storage.get_study_id_from_name(card.name)
+        self._check = check
         self.card = card
         self._distributions = distributions(space)
 
@@ -59,41 +74,56 @@ class StoredStudy:
         """
         attributes = {_RECORD: record.to_json(), "configuration": str(record.configuration), "label": record.label}
         with _storage_errors(self.card.name):
-            self._stored.add_trial(frozen(self._distributions, raw, values, excess, attributes))
-            number = self._stored.get_trials(deepcopy=False)[-1].number
+            self._check()
+            trial = frozen(self._distributions, raw, values, excess, attributes)
+            number = self._storage.get_trial_number_from_id(self._storage.create_new_trial(self._id, trial))
         return record.with_number(number)
 
     def add_later(self, record: TrialRecord, later: Later) -> TrialRecord:
         """Store what was learnt of a stored trial afterwards; give the record back with it."""
-        key = f"{_LATER}{record.number}"
+        key = f"{_LATER}{record.number}:{time.time_ns():020d}-{secrets.token_hex(4)}"  # overwrites none before it
         with _storage_errors(self.card.name):
-            before = Later(**(self._stored.user_attrs.get(key) or {}))
-            self._stored.set_user_attr(key, asdict(before.plus(later)))
+            self._check()
+            self._stored.set_user_attr(key, later.to_json())
         return later.added_to(record)
 
 
 @dataclass(frozen=True)
 class Later:
-    """What is learnt of a trial after it was stored, as JSON: further samples, its quality on test, remarks."""
+    """What is learnt of a trial after it was stored, as JSON: further samples, its quality on test, remarks.
+
+    `again` is the whole record of another try, which takes the place of the stored one.
+    """
 
     more: Sequence[Mapping[str, Any]] = ()
     test: Mapping[str, Any] | None = None
     notes: Sequence[str] = ()
+    again: Mapping[str, Any] | None = None
 
     @classmethod
-    def of(cls, more: Measurement | None = None, test: Quality | None = None, note: str = "") -> Later:
+    def of(
+        cls,
+        more: Measurement | None = None,
+        test: Quality | None = None,
+        note: str = "",
+        again: TrialRecord | None = None,
+    ) -> Later:
         """One addition."""
         return cls(
-            () if more is None else (asdict(more),), None if test is None else asdict(test), (note,) if note else ()
+            () if more is None else (asdict(more),),
+            None if test is None else asdict(test),
+            (note,) if note else (),
+            None if again is None else again.to_json(),
         )
 
-    def plus(self, other: Later) -> Later:
-        """Both additions, in this order; a later quality on test replaces an earlier one."""
-        test = self.test if other.test is None else other.test
-        return Later([*self.more, *other.more], test, [*self.notes, *other.notes])
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON, without what it does not add."""
+        return {name: value for name, value in asdict(self).items() if value}
 
     def added_to(self, record: TrialRecord) -> TrialRecord:
-        """The record with it."""
+        """The record with it; a quality on test replaces an earlier one."""
+        if self.again is not None:
+            record = TrialRecord.from_json(self.again).with_number(record.number)
         measurement = record.measurement
         for more in self.more:
             measurement = _joined(measurement, measurement_from_json(more))
@@ -119,14 +149,25 @@ def open_storage(url: str, card: StudyCard, space: Space) -> Iterator[StoredStud
     Raises StorageError when the storage cannot be used or holds another study of that name, and
     BusyError when a search on another machine is alive on it.
     """
+    with ExitStack() as held:
+        held.enter_context(only_writer(url, card.name))
+        yield held.enter_context(_opened(url, card, space))
+
+
+@contextmanager
+def _opened(url: str, card: StudyCard, space: Space) -> Iterator[StoredStudy]:
     with _storage_errors(url):
-        stored = _connect(url, card)
+        storage = _storage(url)
+        stored = _connect(storage, card)
     known = stored.user_attrs.get(_CARD)
+    study_id = secrets.token_hex(8)
     if known is not None:
         with _of_this_version(card.name):
             before = StudyCard.from_json(known)
         if before.identity() != card.identity():
             raise StorageError(_difference(before, card))
+        study_id = before.id or study_id
+    card = replace(card, id=study_id)
     with _storage_errors(url):
         stored.set_user_attr(_CARD, card.to_json())
 
@@ -134,8 +175,8 @@ def open_storage(url: str, card: StudyCard, space: Space) -> Iterator[StoredStud
         with _storage_errors(card.name):
             stored.set_user_attr(_LEASE, dict(lease))
 
-    with Lease(card.name, lambda: stored.user_attrs.get(_LEASE), write):
-        yield StoredStudy(stored, card, space)
+    with Lease(card.name, lambda: stored.user_attrs.get(_LEASE), write) as lease:
+        yield StoredStudy(stored, storage, card, space, lease.check)
 
 
 def read_study(url: str, name: str | None, workload: str | None = None) -> StudyResult:
@@ -160,7 +201,7 @@ def read_study(url: str, name: str | None, workload: str | None = None) -> Study
                 raise unreadable
             wanted = name or (f"a study of {workload}" if workload else "a study")
             there = ", ".join(sorted(cards if name is None else written)) or "none"
-            raise NoStudy(f"{wanted} is not in {without_password(url)} (there: {there}): run autoopt search first")
+            raise NoStudy(f"{wanted} is not in {without_secrets(url)} (there: {there}): run autoopt search first")
         last = max(fitting, key=lambda key: _searched_at(key, written[key], storage))
         stored = optuna.load_study(study_name=last, storage=storage)
         return StudyResult(fitting[last], tuple(_read_records(stored)))
@@ -225,13 +266,13 @@ def _of_this_version(name: str) -> Iterator[None]:
         ) from error
 
 
-def _connect(url: str, card: StudyCard) -> optuna.Study:
+def _connect(storage: optuna.storages.RDBStorage, card: StudyCard) -> optuna.Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         study_name=card.name,
-        storage=_storage(url),
+        storage=storage,
         directions=["minimize"] * len(card.objectives),
         load_if_exists=True,
     )
@@ -250,22 +291,30 @@ def _label(objective: str, primary: str) -> str:
 def _storage(url: str) -> optuna.storages.RDBStorage:
     import optuna
 
-    for plain in ("postgresql://", "postgres://"):  # SQLAlchemy's default driver is psycopg2; ours is psycopg 3
-        if url.startswith(plain):
-            url = f"postgresql+psycopg://{url.removeprefix(plain)}"
+    url = with_driver(url)
     return optuna.storages.RDBStorage(url, engine_kwargs=None if url.startswith("sqlite") else {"pool_pre_ping": True})
 
 
 def _read_records(stored: optuna.Study) -> list[TrialRecord]:
-    attributes = stored.user_attrs
     with _of_this_version(stored.study_name):
-        return [
-            Later(**(attributes.get(f"{_LATER}{trial.number}") or {})).added_to(
-                TrialRecord.from_json(trial.user_attrs[_RECORD]).with_number(trial.number)
-            )
-            for trial in stored.get_trials(deepcopy=False)
-            if _RECORD in trial.user_attrs
-        ]
+        additions = _additions(stored.user_attrs)
+        records = []
+        for trial in stored.get_trials(deepcopy=False):
+            if _RECORD in trial.user_attrs:
+                record = TrialRecord.from_json(trial.user_attrs[_RECORD]).with_number(trial.number)
+                for later in additions.get(trial.number, ()):
+                    record = later.added_to(record)
+                records.append(record)
+        return records
+
+
+def _additions(attributes: Mapping[str, Any]) -> dict[int, list[Later]]:
+    """What was added later, by trial, in its order; earlier versions kept all additions of a trial in one item."""
+    found: dict[int, list[Later]] = {}
+    for key in sorted(key for key in attributes if key.startswith(_LATER)):
+        number = int(key.removeprefix(_LATER).partition(":")[0])
+        found.setdefault(number, []).append(Later(**(attributes[key] or {})))
+    return found
 
 
 def _joined(measurement: Measurement | None, more: Measurement) -> Measurement:
@@ -293,8 +342,11 @@ def _storage_errors(where: str) -> Iterator[None]:
     try:
         yield
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError, RuntimeError) as error:
+        problem, place = host_problem(error), without_secrets(where)
+        if problem is not None:
+            raise StorageError(f"the study storage {place} cannot be written: {problem}") from error
         reason = (str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__])[0]
         raise StorageError(
-            f"the study storage {without_password(where)} cannot be used ({reason}): check the URL (sqlite:///FILE or "
+            f"the study storage {place} cannot be used ({without_secrets(reason)}): check the URL (sqlite:///FILE or "
             "postgresql://USER@HOST/DB), that the server runs, and for PostgreSQL that autoopt[postgres] is installed"
         ) from error

@@ -83,15 +83,25 @@ class Study:
         self._teach(stored, proposal.raw)
         return self._judged(stored.number)
 
+    def replace(self, number: int, record: TrialRecord) -> TrialRecord:
+        """Put `record`, of another try, in the place of the failed trial `number`; give it back judged."""
+        self._add_later(number, Later.of(again=record))
+        values = objective_values(record, self.card)
+        self._proposals.correct(record.configuration, None, values, self._excess(record))
+        return self._judged(number)
+
     def add(
         self, number: int, *, more: Measurement | None = None, test: Quality | None = None, note: str = ""
     ) -> TrialRecord:
         """Add what was learnt of trial `number` after it was stored: samples, its quality on test, a remark."""
+        self._add_later(number, Later.of(more, test, note))
+        return self._judged(number)
+
+    def _add_later(self, number: int, later: Later) -> None:
         records = list(self.result.records)
         index = next(index for index, record in enumerate(records) if record.number == number)
-        records[index] = self._stored.add_later(records[index], Later.of(more, test, note))
+        records[index] = self._stored.add_later(records[index], later)
         self.result = StudyResult(self.card, tuple(records))
-        return self._judged(number)
 
     def _judged(self, number: int) -> TrialRecord:
         found = self.result.by_number(number)
@@ -106,8 +116,8 @@ class Study:
         """By how much each limit is missed, zero or less where it is kept; nothing of a trial that was not scored."""
         if objective_values(record, self.card) is None:
             return {}
-        reference = self.result.reference
-        return violations(record, record if reference is None else reference, self.card.limits)
+        reference = self.result.reference or self.result.plus(record).reference  # the first seed is its own
+        return violations(record, reference, self.card.limits)
 
 
 @contextmanager

@@ -26,11 +26,11 @@ class ListSink:
     def check(self) -> None:
         """It can always be used."""
 
-    def open(self, card: StudyCard) -> set[int]:
+    def open(self, study: StudyResult) -> set[int]:
         """Begin with a study."""
-        self.card = card
+        self.card = study.card
         self.states.append("open")
-        return self.has | set(self.trials)
+        return self.has | {record.number for record in study.judged if self.trials.get(record.number) == record}
 
     def trial(self, record: TrialRecord, study: StudyResult) -> None:
         """Keep a trial, in the place of what was known of it before."""

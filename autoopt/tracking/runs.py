@@ -6,12 +6,13 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from autoopt import __version__
 from autoopt.core.card import StudyCard
-from autoopt.core.configuration import finite
+from autoopt.core.configuration import digest, finite
 from autoopt.core.records import Status, TrialRecord
 from autoopt.report.csv_text import csv_text
 from autoopt.report.front_picture import front_picture
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Param, RunTag
 
 STUDY, TRIAL, KIND, STATE = "autoopt.study", "autoopt.trial", "autoopt.kind", "autoopt.state"
+STUDY_ID, CAUSE, CONFIGURATION = "autoopt.study_id", "autoopt.cause", "autoopt.configuration"
+WRITTEN = "autoopt.record"
+"""The tag that says which record the files of a run show, as a digest; written last, it vouches for all of the run."""
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
 RECORD = "record.json"
 LONGEST = 5000
@@ -35,6 +39,7 @@ def study_tags(card: StudyCard) -> dict[str, str]:
     versions = {"autoopt": __version__, **card.host.versions}
     return {
         STUDY: card.name,
+        STUDY_ID: card.id,
         "autoopt.workload": card.workload,
         "autoopt.demo": _flag(card.demo),
         "autoopt.host": card.host.fingerprint,
@@ -46,18 +51,18 @@ def study_tags(card: StudyCard) -> dict[str, str]:
 
 
 def trial_tags(record: TrialRecord) -> dict[str, str]:
-    """What never changes of a trial: where it came from, what it is, how it failed, what really ran."""
+    """What a trial is by itself: where it came from, how it failed, what really ran."""
     tags = {
         KIND: "trial",
         TRIAL: str(record.number),
         "autoopt.origin": record.origin,
         "autoopt.label": record.label,
-        "autoopt.configuration": record.configuration.digest,
+        CONFIGURATION: record.configuration.digest,
         "autoopt.artifact": record.artifacts[-1] if record.artifacts else "",
         "autoopt.notes": "; ".join(record.notes),
     }
     if (failure := record.failure) is not None:
-        tags |= {"autoopt.cause": failure.cause, "autoopt.stage": failure.stage, "autoopt.message": failure.message}
+        tags |= {CAUSE: failure.cause, "autoopt.stage": failure.stage, "autoopt.message": failure.message}
     if (measured := record.measurement) is not None:
         tags |= {f"effective.{_name(name)}": _text(value) for name, value in measured.effective.items()}
         tags |= {
@@ -93,6 +98,17 @@ def trial_metrics(record: TrialRecord, result: StudyResult) -> dict[str, float]:
         **{f"violation_{name}": value for name, value in excess.items()},
     }
     return {_name(name): float(value) for name, value in numbers.items() if finite(value) is not None}
+
+
+def written(record: TrialRecord, result: StudyResult) -> TrialRecord:
+    """What the files of a judged trial show: the record as it is stored, with the status that the limits give it."""
+    return replace(result.stored[record.number], status=record.status, violated=record.violated)
+
+
+def record_digest(record: TrialRecord, result: StudyResult) -> str:
+    """A digest of what the files of a judged trial show."""
+    facts = result.stored[record.number].facts_digest
+    return digest([facts, record.status, sorted(record.violated)])
 
 
 def trial_files(record: TrialRecord) -> dict[str, bytes]:
@@ -156,6 +172,13 @@ def study_metrics(result: StudyResult) -> dict[str, float]:
         if record is not None:
             numbers |= {f"{prefix}_{name}": value for name, value in result.headline(record).items()}
     return {_name(name): float(value) for name, value in numbers.items() if finite(value) is not None}
+
+
+def reference_text(result: StudyResult) -> str:
+    """Which trial all others are compared with, and why it is not PyTorch FP32 where it is not."""
+    if result.reference is None:
+        return "none: drop unknown"
+    return (result.stand_in or f"{result.reference.label} (#{result.reference.number})")[:LONGEST]
 
 
 def front_files(result: StudyResult) -> dict[str, bytes]:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from autoopt.errors import TrackingError
+from autoopt.core.host_problem import host_problem
+from autoopt.core.urls import without_secrets
+from autoopt.errors import StorageError, TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,9 +59,8 @@ def connect(uri: str) -> MlflowClient:
     """A client of the server or database at `uri` that has answered once. Raises TrackingError within seconds."""
     scheme = uri.partition(":")[0].partition("+")[0]
     if scheme not in SCHEMES or "://" not in uri:
-        raise TrackingError(
-            f"--tracking-uri must be one of {', '.join(f'{name}://...' for name in SCHEMES)}, got {shown(uri)!r}"
-        )
+        forms = ", ".join(f"{name}://..." for name in SCHEMES)
+        raise TrackingError(f"--tracking-uri must be one of {forms}, got {without_secrets(uri)!r}")
     warm_up()
     with tracking_errors(uri), _environment(FIRST_CONTACT):
         import mlflow
@@ -78,23 +79,20 @@ def tracking_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        place = without_secrets(uri)
+        problem = host_problem(error)
+        if problem is not None and not is_server(uri):
+            raise StorageError(f"MLflow at {place} cannot be written: {problem}") from error
         ours = type(error).__module__.partition(".")[0] not in _LIBRARIES and not isinstance(
             error, OSError | ImportError
         )
         if ours:
             raise
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        secret = urlsplit(uri).password
-        reason = reason.replace(secret, "***") if secret else reason
         raise TrackingError(
-            f"MLflow at {shown(uri)} cannot be used ({reason[:300]}): check --tracking-uri and that the server runs"
+            f"MLflow at {place} cannot be used ({without_secrets(reason)[:300]}): "
+            "check --tracking-uri and that the server runs"
         ) from error
-
-
-def shown(uri: str) -> str:
-    """`uri` without its password."""
-    secret = urlsplit(uri).password
-    return uri.replace(f":{secret}@", ":***@", 1) if secret else uri
 
 
 def warm_up() -> None:

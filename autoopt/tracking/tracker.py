@@ -15,21 +15,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoopt.core.card import StudyCard
 from autoopt.core.configuration import digest
 from autoopt.core.records import Status, TrialRecord
+from autoopt.core.urls import without_secrets
 from autoopt.errors import TrackingError
 from autoopt.study.result import StudyResult
 from autoopt.study.short_names import describe
 from autoopt.tracking import runs
-from autoopt.tracking.server import connect, is_server, shown, tracking_errors
+from autoopt.tracking.relocate import EXPERIMENT, artifacts_uri, relocate
+from autoopt.tracking.server import connect, is_server, tracking_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
 
-EXPERIMENT = "autoopt-"
-"""The experiment of a workload is this and its name."""
 FRONT = "autoopt.front_digest"
 """The tag of the parent that says which front its files show."""
 FRONT_EVERY = 5
@@ -66,19 +65,27 @@ class Tracker:
 
     @cached_property
     def _client(self) -> MlflowClient:
-        return connect(self._uri)
+        client = connect(self._uri)
+        with tracking_errors(self._uri):
+            relocate(self._uri, self._home)
+        return client
 
     def check(self) -> None:
         """Raise TrackingError, within seconds, when MLflow does not answer."""
         _ = self._client
 
-    def open(self, card: StudyCard) -> set[int]:
-        """Find or make the study's parent run, delete what is half-written; returns the trials already logged."""
+    def open(self, study: StudyResult) -> set[int]:
+        """Find or make the study's parent run, delete what is half-written or not of this study any more.
+
+        Returns the trials whose runs show what the study knows of them. Runs of another study of that name, which is
+        stored no more, stay as they are.
+        """
+        card = study.card
         with tracking_errors(self._uri):
             self._experiment = self._find_experiment(f"{EXPERIMENT}{card.workload}")
             self._parent, self._front, self._logged, self._new = "", "", {}, 0
             for run in _study_runs(self._client, [self._experiment], card.name):
-                self._adopt(run)
+                self._adopt(run, study)
             if not self._parent:
                 tags = {**runs.study_tags(card), runs.KIND: "study"}
                 parent = self._client.create_run(self._experiment, run_name=card.name, tags=tags)
@@ -88,15 +95,24 @@ class Tracker:
             for logged in self._logged.values():
                 if logged.tags.get(runs.PARENT) != self._parent:  # its parent was deleted by hand
                     self._client.set_tag(logged.run_id, runs.PARENT, self._parent)
+            self._client.set_tag(self._parent, runs.STUDY_ID, card.id)
             self._client.set_tag(self._parent, runs.STATE, "searching")
-        return set(self._logged)
+            judged = {record.number: record for record in study.judged}
+            return {
+                number
+                for number, logged in self._logged.items()
+                if logged.tags.get(runs.WRITTEN) == runs.record_digest(judged[number], study)
+            }
 
     def trial(self, record: TrialRecord, study: StudyResult) -> None:
-        """Write a new trial as a child run, complete when this returns; of one that is there only its files anew."""
-        if record.number in self._logged:
+        """Write a new trial as a child run, complete when this returns; one that is there is brought up to date."""
+        logged = self._logged.get(record.number)
+        if logged is not None:
             with tracking_errors(self._uri):
-                self._log_files(self._logged[record.number].run_id, runs.trial_files(record))
-            return
+                if _shows(logged, record):
+                    self._refresh(logged, record, study)
+                    return
+                self._client.delete_run(logged.run_id)
         self._log(record, study)
         self._new += 1
         if self._new % self._front_every == 0:
@@ -107,26 +123,24 @@ class Tracker:
 
         Writes only what changed since the last time, also if that was in another process.
         """
-        wanted = {
-            record.number: (
-                runs.verdict_tags(record, study),
-                runs.trial_metrics(record, study),
-            )
-            for record in study.judged
-            if record.number in self._logged
-        }
-        front = digest([dict(study.card.limits), sorted(map(list, wanted.items()))])
+        records = [record for record in study.judged if record.number in self._logged]
+        shown = [
+            (record.number, runs.verdict_tags(record, study), runs.trial_metrics(record, study)) for record in records
+        ]
+        front = digest([dict(study.card.limits), shown])
         if front == self._front:
             return
         with tracking_errors(self._uri):
-            for number, (tags, metrics) in wanted.items():
-                self._refresh(self._logged[number], tags, metrics)
+            for record in records:
+                self._refresh(self._logged[record.number], record, study)
             files = runs.front_files(study)
             self._client.log_batch(self._parent, metrics=runs.as_metrics(runs.study_metrics(study)))
             self._log_files(self._parent, files)
             limits = json.dumps(dict(study.card.limits), sort_keys=True)
             note = files["front.md"].decode()[: runs.LONGEST]
-            tags = {runs.NOTE: note, "autoopt.limits": limits, FRONT: front}  # the digest last: it vouches for the rest
+            reference = runs.reference_text(study)
+            # The digest last: it vouches for the rest.
+            tags = {runs.NOTE: note, "autoopt.limits": limits, "autoopt.reference": reference, FRONT: front}
             for name, text in tags.items():
                 self._client.set_tag(self._parent, name, text)
         self._front = front
@@ -140,8 +154,8 @@ class Tracker:
     def _log(self, record: TrialRecord, study: StudyResult) -> None:
         """One child run: parameters, metrics, tags, raw samples, scores, log."""
         metrics = runs.trial_metrics(record, study)
-        tags = runs.verdict_tags(record, study)
-        fixed = {**runs.study_tags(study.card), **runs.trial_tags(record), runs.PARENT: self._parent}
+        of_study = {**runs.study_tags(study.card), runs.PARENT: self._parent}
+        tags = {**of_study, **runs.trial_tags(record), **runs.verdict_tags(record, study)}
         params = runs.as_params(record.configuration.flat())
         began, ended = runs.trial_times_ms(record)
         with tracking_errors(self._uri):
@@ -149,28 +163,39 @@ class Tracker:
                 self._experiment,
                 start_time=began,
                 run_name=f"#{record.number:03d} {describe(record.configuration)}",
-                tags={**fixed, **tags},
+                tags=tags,
             ).info.run_id
             self._client.log_batch(run_id, metrics=runs.as_metrics(metrics), params=params[:_BATCH])
             for start in range(_BATCH, len(params), _BATCH):
                 self._client.log_batch(run_id, params=params[start : start + _BATCH])
-            self._log_files(run_id, runs.trial_files(record))
+            self._log_files(run_id, runs.trial_files(runs.written(record, study)))
+            digest_tag = {runs.WRITTEN: runs.record_digest(record, study)}
+            self._client.log_batch(run_id, tags=runs.as_tags(digest_tag))
             self._client.set_terminated(run_id, "FAILED" if record.status is Status.FAILED else "FINISHED", ended)
-        self._logged[record.number] = _Logged(run_id, {**fixed, **tags}, metrics)
+        self._logged[record.number] = _Logged(run_id, {**tags, **digest_tag}, metrics)
 
-    def _adopt(self, run: Run) -> None:
-        """Remember a run of this study, or delete it: half-written by a killed process, or there twice."""
+    def _adopt(self, run: Run, study: StudyResult) -> None:
+        """Remember a run of this study, or delete it: half-written, there twice, of a trial that is stored no more."""
         tags, run_id = run.data.tags, run.info.run_id
+        own = tags[runs.STUDY_ID] == study.card.id if runs.STUDY_ID in tags else bool(study.records)
+        if not own:  # before runs said of which study of that name they are, a new study had none
+            return
         number = int(tags[runs.TRIAL]) if runs.TRIAL in tags else None
         twice = number in self._logged if number is not None else bool(self._parent)
-        if run.info.status == "RUNNING" or twice:
+        lost = number is not None and number not in study.stored
+        if run.info.status == "RUNNING" or twice or lost:
             self._client.delete_run(run_id)
         elif number is None:
             self._parent, self._front = run_id, tags.get(FRONT, "")
         else:
             self._logged[number] = _Logged(run_id, dict(tags), dict(run.data.metrics))
 
-    def _refresh(self, logged: _Logged, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+    def _refresh(self, logged: _Logged, record: TrialRecord, study: StudyResult) -> None:
+        """Bring the run of a trial up to date, its files too where they show another record."""
+        metrics, vouched = runs.trial_metrics(record, study), runs.record_digest(record, study)
+        tags = {**runs.trial_tags(record), **runs.verdict_tags(record, study), runs.WRITTEN: vouched}
+        if logged.tags.get(runs.WRITTEN) != vouched:
+            self._log_files(logged.run_id, runs.trial_files(runs.written(record, study)))
         new_tags = {name: text for name, text in tags.items() if logged.tags.get(name) != text}
         new_metrics = {name: value for name, value in metrics.items() if logged.metrics.get(name) != value}
         if new_tags or new_metrics:
@@ -184,7 +209,7 @@ class Tracker:
             if found.lifecycle_stage == "deleted":
                 self._client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
-        location = None if is_server(self._uri) else (self._home / "artifacts").resolve().as_uri()
+        location = None if is_server(self._uri) else artifacts_uri(self._home)
         return str(self._client.create_experiment(name, artifact_location=location))
 
     def _log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
@@ -194,8 +219,15 @@ class Tracker:
             self._client.log_artifacts(run_id, folder)
 
 
+def _shows(logged: _Logged, record: TrialRecord) -> bool:
+    """Whether a run is of this try of the trial: parameters, and that it failed, cannot be changed in a run."""
+    cause = None if record.failure is None else record.failure.cause
+    known = logged.tags.get(runs.CONFIGURATION), logged.tags.get(runs.CAUSE)
+    return runs.WRITTEN in logged.tags and known == (record.configuration.digest, cause)
+
+
 def read_trials(uri: str, study: str) -> list[TrialRecord]:
-    """The records of a study, read back from its MLflow runs, by number.
+    """The records of a study, read back from its MLflow runs, by number; of several of that name those of the last.
 
     Raises TrackingError when MLflow cannot be used or has no such study.
     """
@@ -204,14 +236,17 @@ def read_trials(uri: str, study: str) -> list[TrialRecord]:
     with tracking_errors(uri), tempfile.TemporaryDirectory(prefix="autoopt-") as folder:
         experiments = [item.experiment_id for item in _experiments(client) if item.name.startswith(EXPERIMENT)]
         found = _study_runs(client, experiments, study) if experiments else []
-        for run in found:
+        last = found[-1].data.tags.get(runs.STUDY_ID) if found else None
+        for run in (run for run in found if run.data.tags.get(runs.STUDY_ID) == last):
             if runs.TRIAL in run.data.tags and run.info.status != "RUNNING":
                 target = Path(folder) / run.info.run_id
                 target.mkdir()
                 path = Path(client.download_artifacts(run.info.run_id, runs.RECORD, str(target)))
                 records.append(TrialRecord.from_json(json.loads(path.read_bytes())))
     if not found:
-        raise TrackingError(f"MLflow at {shown(uri)} has no study {study!r}: check --study and --tracking-uri")
+        raise TrackingError(
+            f"MLflow at {without_secrets(uri)} has no study {study!r}: check --study and --tracking-uri"
+        )
     return sorted(records, key=lambda record: record.number)
 
 

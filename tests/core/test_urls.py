@@ -3,20 +3,47 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from autoopt.core.urls import without_password
+from autoopt.core.urls import without_secrets
 
 
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("postgresql://me:secret@host/db", "postgresql://me@host/db"),
-        ("cannot reach http://me:s3cr:et@host:80/x, tried twice", "cannot reach http://me@host:80/x, tried twice"),
-        ("a://u:p@h and b://v:q@h", "a://u@h and b://v@h"),
+        ("postgresql://me:secret@host/db", "postgresql://***@host/db"),
+        ("cannot reach http://me:s3cr:et@host:80/x, tried twice", "cannot reach http://***@host:80/x, tried twice"),
+        ("a://u:p@h and b://v:q@h", "a://***@h and b://***@h"),
+        ("postgresql+psycopg://me:a/b@c?d@host/db", "postgresql+psycopg://***@host/db"),
+        ("https://token@host/db", "https://***@host/db"),
+        ("https://:token@host", "https://***@host"),
+        ("postgresql://host/db?password=secret&sslmode=require", "postgresql://host/db?password=***&sslmode=***"),
+        ("https://host/?token", "https://host/?***"),
+        ("'HTTP://U:P@HOST/'", "'HTTP://***@HOST/'"),
         ("sqlite:////tmp/a@b.db", "sqlite:////tmp/a@b.db"),
-        ("http://host:5000/path@x", "http://host:5000/path@x"),
+        ("sqlite:///file?key=secret", "sqlite:///file?key=***"),
+        ("http://host:5000/path", "http://host:5000/path"),
+        ("connection to host=h password=secret failed", "connection to host=h password=*** failed"),
+        ("no URL at all, me@home", "no URL at all, me@home"),
     ],
 )
-def test_a_password_is_not_shown(text: str, shown: str) -> None:
-    """The password of every URL in a text is left out; the user, the port and all else stay."""
-    assert without_password(text) == shown
+def test_secrets_are_not_shown(text: str, shown: str) -> None:
+    """What may be secret in a text is hidden; host, port, path and all else stay."""
+    assert without_secrets(text) == shown
+
+
+SECRET = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=4, max_size=12)
+
+
+@given(SECRET, st.sampled_from(["http", "https", "postgresql", "postgresql+psycopg", "mysql", "mssql+pyodbc"]))
+def test_no_form_of_a_secret_is_shown(drawn: str, scheme: str) -> None:
+    """Wherever a URL carries a secret, of whatever characters, it is not in what is shown."""
+    secret = f"Zq{drawn}qZ"
+    encoded = "".join(f"%{ord(letter):02X}" for letter in secret)
+    plain = "".join(letter for letter in secret if letter.isalnum())
+    texts = [f"{scheme}://me:{secret}@host/db", f"{scheme}://{secret}@host", f"{scheme}://:{secret}@host:1/db"]
+    texts += [f"{scheme}://{part}@host/db?password={part}&token={part}" for part in (plain, encoded)]
+    for text in texts:
+        shown = without_secrets(f"it failed: {text} cannot be reached")
+        assert not any(item in shown for item in (secret, encoded, plain)) and "cannot be reached" in shown

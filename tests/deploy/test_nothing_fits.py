@@ -110,4 +110,4 @@ def test_a_study_without_measured_trials_has_nothing() -> None:
         with pytest.raises(
             NothingFits, match=f"no measured trial to pick: {len(records)} of its {len(records)} failed"
         ):
-            choose(StudyResult(CARD, records))
+            choose(StudyResult(replace(CARD, limits={}), records))

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.core.records import TrialRecord
+from autoopt.core.records import Failure, Status, TrialRecord
 from autoopt.deploy.pick import PICKS, choose, default_pick
-from autoopt.errors import UsageError
+from autoopt.errors import NothingFits, UsageError
 from autoopt.study.result import StudyResult
 from tests.deploy.studies import CARD, STUDY, record
 
@@ -98,9 +98,23 @@ def test_each_policy_has_its_reason(pick: str, reason: str) -> None:
 def test_ties_have_one_outcome() -> None:
     """Of equals the smaller files win, then the earlier trial."""
     duplicates = StudyResult(CARD, (record(3, 0.01, 0.9), record(1, 0.01, 0.9), record(2, 0.01, 0.9, 3_000_000)))
+    duplicates = replace(duplicates, card=replace(CARD, limits={}))
 
     assert {pick: choose(duplicates, pick=pick).record.number for pick in PICKS} == dict.fromkeys(PICKS, 2)
-    assert choose(StudyResult(CARD, duplicates.records[:2]), pick="fastest").record.number == 1
+    assert choose(replace(duplicates, records=duplicates.records[:2]), pick="fastest").record.number == 1
+
+
+def test_nothing_is_picked_without_a_reference() -> None:
+    """Where no drop is known no model is handed out under a limit on it; why, and what to do, is said."""
+    broken = replace(record(0, 0.1, 0.9), label="torch f32", origin="seed", status=Status.FAILED, quality=None)
+    broken = replace(broken, failure=Failure("out-of-memory", "measure", "it was killed"), measurement=None)
+    study = StudyResult(CARD, (broken, record(1, 0.01, 0.9)))
+    with pytest.raises(NothingFits, match=r"no reference: drop unknown(.|\n)*#0 torch f32: out-of-memory in measure"):
+        choose(study)
+    free = replace(study, card=replace(CARD, limits={}))
+    with pytest.raises(NothingFits, match="no reference: drop unknown"):
+        choose(free, max_drop=0.01)
+    assert choose(free).record.number == 1 and "drop unknown (no reference)" in choose(free).explanation
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autoopt.core.card import StudyCard
 from autoopt.core.records import TrialRecord
 from autoopt.study.result import StudyResult
 
@@ -22,9 +21,9 @@ class Diary:
     def check(self) -> None:
         """A file can always be written."""
 
-    def open(self, card: StudyCard) -> set[int]:
+    def open(self, study: StudyResult) -> set[int]:
         """It begins anew each time."""
-        self._write(f"open {card.name}")
+        self._write(f"open {study.card.name}")
         return set()
 
     def trial(self, record: TrialRecord, study: StudyResult) -> None:

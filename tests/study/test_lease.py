@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -58,10 +60,51 @@ def test_a_lease_of_another_machine_is_respected_while_it_lives() -> None:
         pass
 
 
-def test_a_lease_of_this_machine_is_the_lock_of_the_kernels_business() -> None:
-    """What this machine left behind when it was killed keeps nobody out: on one machine a lock decides."""
+def held_here(**changes: Any) -> Cell:
+    """A lease that a process of this system holds."""
+    cell = Cell()
+    with lease(cell):
+        assert cell.value is not None
+        return Cell({**cell.value, "token": "another", **changes})
+
+
+def test_what_a_killed_process_left_keeps_nobody_out() -> None:
+    """A process of this system that is gone holds nothing any more; one of an earlier version neither."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    with lease(held_here(pid=process.pid)):
+        pass
     with lease(Cell({"machine": socket.gethostname(), "pid": 1, "at": time.time()})):
         pass
+
+
+@pytest.mark.parametrize("changes", [{}, {"system": "another container"}, {"system": "another boot", "pid": 2**22 - 1}])
+def test_equal_names_of_machines_are_not_enough(changes: Mapping[str, Any]) -> None:
+    """A lease of a machine of this name is respected: its process runs, or it may be another machine."""
+    with pytest.raises(BusyError, match="being searched by process"), lease(held_here(**changes)):
+        pass
+
+
+def test_a_search_that_was_taken_over_writes_no_more() -> None:
+    """Whoever slept past its lease is told who took over, renews nothing and gives nothing back."""
+    cell = Cell()
+    with lease(cell, beat_s=0.01) as slept:
+        slept.check()
+        taken = {"machine": "elsewhere", "pid": 7, "token": "another", "at": time.time()}
+        cell.value = taken
+        with pytest.raises(BusyError, match="was taken over by process 7 on elsewhere"):
+            slept.check()
+        time.sleep(0.05)
+    assert cell.value == taken
+
+
+def test_a_lease_that_vanished_is_not_held() -> None:
+    """A storage that was emptied meanwhile is not written to."""
+    cell = Cell()
+    with lease(cell) as held:
+        cell.value = None
+        with pytest.raises(BusyError, match="taken over by somebody"):
+            held.check()
 
 
 def test_a_lease_is_renewed_until_the_storage_goes_away() -> None:
@@ -76,6 +119,7 @@ def test_a_lease_is_renewed_until_the_storage_goes_away() -> None:
 
     def write(value: Mapping[str, Any]) -> None:
         calls.append(value)
+        broken.write(value)
         if len(calls) == 2:
             raise StorageError("it is gone")
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from autoopt.core.configuration import Configuration
-from autoopt.core.records import Status
+from autoopt.core.records import Failure, Status
 from autoopt.core.store import Store
 from autoopt.errors import BusyError, Crash, NoStudy, TrackingError, UsageError, WeightsError
-from autoopt.study.loop import Attempt, Loop, Progress, Rules, SearchResult, _attempts, search
-from autoopt.study.proposals import Proposal
+from autoopt.study.loop import Loop, Progress, Rules, SearchResult, search
 from autoopt.study.request import SearchRequest
 from autoopt.study.result import StudyResult
 from autoopt.study.sink import opened
@@ -113,37 +111,105 @@ def test_nine_failures_in_a_row_do_not(space: Space) -> None:
 
 def test_failures_of_an_earlier_command_do_not_count(space: Space) -> None:
     """The rule looks at the trials of this command: whoever starts again has looked at the host."""
-    study = study_of(space)
+    study = study_of(space, limits={})
     for _ in range(2):
         world = World(fails=lambda proposal: True)
         stopped = run(study, world, budget=48).stopped
         assert (stopped, len(world.questions("run"))) == ("10 trials in a row failed", 10)
 
 
-def proposal(name: str, origin: str = "sampler") -> Proposal:
-    return Proposal(Configuration.of({"runtime": {"name": name}}), None, origin, name)
+def second_of(space: Space) -> str:
+    """The digest of the configuration that comes second in a search of the space."""
+    return run(study_of(space), World(), budget=2).records[1].configuration.digest
 
 
-def order(proposals: list[Proposal], busy: dict[str, int]) -> list[str]:
-    """The attempts in their order, when the first `busy[label]` tries of a proposal meet a busy host."""
-    again: deque[Attempt] = deque()
-    tried = []
-    for item, tries in _attempts(iter(proposals), again):
-        tried.append(f"{item.label}{tries}")
-        if tries <= busy.get(item.label, 0):
-            again.append((item, tries + 1))
-    return tried
+def dying(digest: str, tries: int, **failure: Any) -> World:
+    """A world in which the first tries of a configuration are ended by a signal."""
+    planted = Failure(
+        **{"cause": "out-of-memory", "stage": "measure", "message": "killed", "by_signal": True, **failure}
+    )
+    return World(dies={digest: (tries, planted)})
 
 
-def test_a_contended_trial_waits_for_another_one() -> None:
-    """What met a busy host is tried again after the next trial, and after the last one whatever is left."""
-    assert order([proposal("a"), proposal("b"), proposal("c")], {"a": 2}) == ["a1", "b1", "a2", "c1", "a3"]
-    assert order([proposal("a"), proposal("b")], {"b": 2}) == ["a1", "b1", "b2", "b3"]
+def test_a_death_by_signal_is_tried_once_more_at_the_end(space: Space) -> None:
+    """What a signal ended runs again after all others, counts once, and says what came before."""
+    second = second_of(space)
+    world = dying(second, 1)
+    result = run(study_of(space), world, budget=6)
+    asked = world.questions("run")
+    assert [index for index, name in enumerate(asked) if name == second] == [1, 6]
+    assert len(result.records) == 6
+    last = result.records[-1]
+    assert (last.configuration.digest, last.failure) == (second, None)
+    assert last.notes == ("tried 2 times: before, killed",)
 
 
-def test_a_contended_seed_is_tried_again_at_once() -> None:
-    """Seeds do not wait: all others are compared with them."""
-    assert order([proposal("a", "seed"), proposal("b")], {"a": 2, "b": 1}) == ["a1", "a2", "a3", "b1", "b2"]
+def test_a_second_death_is_believed(space: Space) -> None:
+    """A configuration that a signal ends twice has failed, with the cause and the number of tries."""
+    second = second_of(space)
+    world = dying(second, 9)
+    record = run(study_of(space), world, budget=6).records[-1]
+    assert world.questions("run").count(second) == 2
+    assert record.status is Status.FAILED and record.failure is not None
+    assert (record.failure.cause, record.notes) == ("out-of-memory", ("tried 2 times: before, killed",))
+
+
+def test_the_death_of_the_reference_is_no_trials_failure(space: Space) -> None:
+    """A trial beside which the reference died is tried as often as one that met a busy host."""
+    second = second_of(space)
+    world = dying(second, 2, cause="reference", by_signal=False)
+    result = run(study_of(space), world, budget=6)
+    assert world.questions("run").count(second) == 3
+    assert all(record.status is not Status.FAILED for record in result.records)
+
+
+def test_a_seed_that_died_is_tried_again_at_once(space: Space) -> None:
+    """All others are compared with the reference: it does not wait for them, and keeps its number."""
+    world = World(dies={"fake f32": (1, Failure("out-of-memory", "measure", "killed", by_signal=True))})
+    result = run(study_of(space), world, budget=4)
+    assert world.questions("run")[:2] == ["fake f32"] * 2
+    assert result.study.reference is not None and result.study.reference.number == 0
+
+
+def test_without_a_reference_a_search_with_a_drop_limit_ends(space: Space) -> None:
+    """Nothing can be compared: no trial is spent, and none is complete."""
+    world = World(fails=lambda proposal: proposal.origin == "seed")
+    result = run(study_of(space), world, budget=6)
+    assert result.stopped == "no reference could be measured, so no drop is known"
+    assert [record.status for record in result.records] == [Status.FAILED]
+    assert result.study.lacks_reference and not result.front
+
+
+def test_a_seed_that_failed_is_tried_again_by_the_next_command(space: Space) -> None:
+    """The trial gets its record under its old number, first of all; the others are judged by it."""
+    study = study_of(space)
+    run(study, World(fails=lambda proposal: proposal.origin == "seed"), budget=6)
+    world, notes = World(), ListSink()
+    result = run(study, world, budget=6, sinks=[notes])
+    assert world.questions("run")[0] == "fake f32" and len(world.questions("run")) == 6
+    assert [record.number for record in result.records] == [*range(6)]
+    assert result.study.reference is not None and result.study.reference.number == 0
+    assert result.front and notes.told[0] == (0, 1)
+
+
+def test_failures_are_tried_again_when_asked(space: Space) -> None:
+    """With retry_failed every failed trial runs once more, seeds first; without it what failed for good stays."""
+    study, second = study_of(space), second_of(space)
+    run(study, World(fails=lambda proposal: proposal.configuration.digest == second), budget=4)
+    world = World()
+    assert len(run(study, world, budget=4).records) == 4 and not world.questions("run")
+    result = run(study, world, budget=4, retry_failed=True)
+    assert world.questions("run") == [second]
+    assert all(record.status is not Status.FAILED for record in result.records) and len(result.records) == 4
+
+
+def test_what_waits_for_another_try_is_kept_when_the_time_is_up(space: Space) -> None:
+    """A death that could not be tried again is recorded with its cause, and says so."""
+    second = second_of(space)
+    result = run(study_of(space), dying(second, 1), budget=40, time_s=40.0)
+    record = result.records[-1]
+    assert (record.configuration.digest, record.status) == (second, Status.FAILED)
+    assert record.notes == ("not tried again: the search ended before",)
 
 
 def busy_second(space: Space, tries: int) -> tuple[SearchResult, World, str]:
@@ -377,7 +443,7 @@ def test_the_world_of_a_search_is_what_it_is_given(request_of: Callable[..., Sea
     result = search(request, runner=world, clock=world.clock, listener=told.append, rules=Rules(recheck_share=0.5))
     assert (result.stopped, len(result.records)) == ("the time is up", 1)
     assert (result.first_trial_s, result.seconds["total"]) == (10.0, 11.0)  # the reference was measured once more
-    assert told[0].stage == "load" and told[0].result.card == result.study.card
+    assert told[0].stage == "load" and replace(told[0].result.card, id=result.study.card.id) == result.study.card
     left = [progress.seconds_left for progress in told if progress.record is not None]
     assert left == [10.0]  # two trials to come are more than the time that is left
     world, told = World(trial_s=1.0), []

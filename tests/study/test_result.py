@@ -80,14 +80,31 @@ def test_limits_may_change_later() -> None:
 
 
 def test_reference_falls_back_to_a_seed() -> None:
-    """Without PyTorch FP32 the first seed with a quality is the reference; without seeds there is none."""
+    """Without PyTorch FP32 the first FP32 seed with a quality is the reference; without seeds there is none."""
     assert STUDY.reference == REFERENCE
     broken = replace(failed(0), origin="seed", label="torch f32")
     assert StudyResult(CARD, (broken, OPENVINO)).reference == OPENVINO
     alone = StudyResult(CARD, (record(2, 0.010, 0.10),))
-    assert alone.reference is None
-    assert [member.number for member in alone.front] == [2], "nothing to have lost quality against"
+    assert alone.reference is None and alone.lacks_reference and alone.front == ()
+    assert [member.number for member in StudyResult(replace(CARD, limits={}), alone.records).front] == [2]
     assert StudyResult(CARD, ()).front == ()
+
+
+def test_only_a_float_seed_stands_in_for_the_reference() -> None:
+    """Quantized seeds and trials of the sampler do not say what quality was before; the stand-in is named with why."""
+    broken = replace(failed(0), origin="seed", label="torch f32")
+    quantized = replace(OPENVINO, number=1, label="openvino int8")
+    sampled = replace(OPENVINO, number=2, origin="sampler")
+    study = StudyResult(CARD, (broken, quantized, sampled))
+    assert study.reference is None and study.stand_in == ""
+    assert {member.status for member in study.judged} == {Status.FAILED, Status.UNKNOWN}
+    study = StudyResult(CARD, (broken, quantized, OPENVINO))
+    assert study.reference == OPENVINO
+    assert (
+        study.stand_in == f"the reference is openvino f32 (#{OPENVINO.number}), since torch f32 (#0) failed: it crashed"
+    )
+    assert StudyResult(CARD, (OPENVINO,)).stand_in == f"the reference is openvino f32 (#{OPENVINO.number})"
+    assert STUDY.stand_in == ""
 
 
 def test_headline_numbers() -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -218,23 +217,63 @@ def test_a_search_alive_on_another_machine_is_not_joined(
     space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two machines never write one study: the second one says who holds it."""
-    with _elsewhere(monkeypatch):
-        held = open_study(url(tmp_path), card(space), space)
-        held.__enter__()
-    try:
-        with pytest.raises(BusyError, match="elsewhere"), open_study(url(tmp_path), card(space), space):
+    with open_study(url(tmp_path), card(space), space):
+        pass
+    stored = optuna.load_study(study_name="s", storage=url(tmp_path))
+    stored.set_user_attr("autoopt:lease", {"machine": "elsewhere", "pid": 7, "token": "t", "at": time.time()})
+    with pytest.raises(BusyError, match="process 7 on elsewhere"), open_study(url(tmp_path), card(space), space):
+        pass
+
+
+def test_two_searches_of_one_file_exclude_each_other(
+    space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock lies beside the database: other temporary folders make no difference, other studies are free."""
+    with open_study(url(tmp_path), card(space), space):
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "other"))
+        with pytest.raises(BusyError, match="study s is being searched"), open_study(url(tmp_path), card(space), space):
             pass
-    finally:
-        held.__exit__(None, None, None)
+        with open_study(url(tmp_path), card(space, name="other"), space):
+            pass
     with open_study(url(tmp_path), card(space), space) as study:
         assert study.records == ()
 
 
-@contextmanager
-def _elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with monkeypatch.context() as patch:
-        patch.setattr("socket.gethostname", lambda: "elsewhere")
-        yield
+def test_who_lost_the_study_writes_nothing(space: Space, tmp_path: Path) -> None:
+    """A search that slept while another took its study over stops at its next write, and leaves the study alone."""
+    with open_study(url(tmp_path), card(space), space) as study:
+        spend(study, 2)
+        stored = optuna.load_study(study_name="s", storage=url(tmp_path))
+        taken = {"machine": "elsewhere", "pid": 7, "token": "t", "at": time.time()}
+        stored.set_user_attr("autoopt:lease", taken)
+        with pytest.raises(BusyError, match="was taken over by process 7 on elsewhere"):
+            spend(study, 3)
+        with pytest.raises(BusyError, match="was taken over"):
+            study.add(0, note="too late")
+    kept = optuna.load_study(study_name="s", storage=url(tmp_path))
+    assert len(kept.trials) == 2 and kept.user_attrs["autoopt:lease"] == taken
+    assert not read_study(url(tmp_path), "s").records[0].notes
+
+
+def test_the_number_of_a_trial_is_that_of_its_own_row(space: Space, tmp_path: Path) -> None:
+    """Another program that adds a trial meanwhile does not shift the numbers."""
+    with open_study(url(tmp_path), card(space), space) as study:
+        spend(study, 1)
+        stored = optuna.load_study(study_name="s", storage=url(tmp_path))
+        stored.add_trial(optuna.trial.create_trial(values=[0.0, 0.0]))
+        spend(study, 2)
+    assert [record.number for record in read_study(url(tmp_path), "s").records] == [0, 2]
+
+
+def test_later_additions_never_overwrite_each_other(space: Space, tmp_path: Path) -> None:
+    """Two that add to one trial without knowing of each other both stay, in their order."""
+    with open_study(url(tmp_path), card(space), space) as study:
+        spend(study, 1)
+        before = study.result
+        study.add(0, note="first")
+        study.result = before
+        study.add(0, note="second")
+    assert read_study(url(tmp_path), "s").records[0].notes[-2:] == ("first", "second")
 
 
 def test_a_study_of_another_version_is_refused_in_words(space: Space, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from autoopt.errors import TrackingError
 from autoopt.study.result import StudyResult
 from autoopt.study.short_names import describe
 from autoopt.tracking import Tracker, check_tracking, default_tracking_uri, read_trials
+from autoopt.tracking.runs import written
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -126,13 +127,18 @@ RESULT = StudyResult(CARD, RECORDS)
 def log(uri: str, home: Path, result: StudyResult, state: str = "finished") -> Tracker:
     """Log `result` as a search does, trial after trial."""
     tracker = Tracker(uri, home)
-    logged = tracker.open(result.card)
+    logged = tracker.open(result)
     for index, record in enumerate(result.records):
         if record.number not in logged:
             tracker.trial(record, replace(result, records=result.records[: index + 1]))
     tracker.changed(result)
     tracker.close(state)
     return tracker
+
+
+def shown(result: StudyResult) -> tuple[TrialRecord, ...]:
+    """What MLflow shows of the trials: the stored records with the status that the limits give them."""
+    return tuple(written(record, result) for record in result.judged)
 
 
 def client(uri: str) -> MlflowClient:
@@ -262,8 +268,9 @@ def test_a_run_holds_what_the_record_says(uri: str, tmp_path: Path) -> None:
 
 
 def test_records_come_back_as_they_were(uri: str) -> None:
-    """The records read from MLflow equal those that were written; an unknown study is named."""
-    assert tuple(read_trials(uri, CARD.name)) == RECORDS
+    """The records read from MLflow equal the stored ones, judged by the limits; an unknown study is named."""
+    assert tuple(read_trials(uri, CARD.name)) == shown(RESULT)
+    assert [replace(record, status=Status.COMPLETE, violated={}) for record in shown(RESULT)[:4]] == [*RECORDS[:4]]
     with pytest.raises(TrackingError, match="no study 'nobody'"):
         read_trials(uri, "nobody")
 
@@ -317,7 +324,7 @@ def test_other_limits_change_verdicts_and_front(uri: str, home: Path) -> None:
     written = client(uri).get_metric_history(parent(uri, "limits").info.run_id, "trials")
     tracker.changed(StudyResult(loose, RECORDS))
     again = Tracker(uri, home)
-    again.open(loose)
+    again.open(StudyResult(loose, RECORDS))
     again.changed(StudyResult(loose, RECORDS))
     assert client(uri).get_metric_history(parent(uri, "limits").info.run_id, "trials") == written
 
@@ -327,7 +334,7 @@ def killed_and_continued(uri: str, home: Path, name: str) -> tuple[TrialRecord, 
     card = replace(CARD, name=name)
     result = StudyResult(card, RECORDS)
     killed = Tracker(uri, home)
-    killed.open(card)
+    killed.open(StudyResult(card, ()))
     for record in RECORDS[:2]:
         killed.trial(record, result)
     mlflow, top = client(uri), parent(uri, name)
@@ -337,7 +344,7 @@ def killed_and_continued(uri: str, home: Path, name: str) -> tuple[TrialRecord, 
     half = mlflow.create_run(top.info.experiment_id, tags=tags).info.run_id
 
     continued = Tracker(uri, home)
-    assert continued.open(card) == {0, 1}
+    assert continued.open(result) == {0, 1}
     log(uri, home, result)
     found = children(uri, name)
     assert sorted(found) == [0, 1, 2, 3, 4, 5]
@@ -349,7 +356,56 @@ def killed_and_continued(uri: str, home: Path, name: str) -> tuple[TrialRecord, 
 
 def test_a_kill_leaves_nothing_half_written(uri: str, home: Path) -> None:
     """A run that a killed process left RUNNING is deleted and written again, the finished ones are kept."""
-    assert killed_and_continued(uri, home, "killed") == RECORDS
+    assert killed_and_continued(uri, home, "killed") == shown(RESULT)
+
+
+def test_runs_of_a_lost_study_stay_beside_those_of_the_next(uri: str, home: Path) -> None:
+    """A study that was lost and searched anew has runs of its own: none of either is deleted or taken for the other."""
+    lost, found = (StudyResult(replace(CARD, name="lost", id=text), RECORDS) for text in ("first", "second"))
+    log(uri, home, lost)
+    before = {run.info.run_id for run in runs(uri, "lost")}
+    log(uri, home, replace(found, records=RECORDS[:2]))
+    after = {run.info.run_id: run for run in runs(uri, "lost")}
+    assert before < set(after) and len(after) == len(before) + 3
+    new = {run.data.tags["autoopt.study_id"] for key, run in after.items() if key not in before}
+    assert new == {"second"}
+    assert tuple(read_trials(uri, "lost")) == shown(replace(found, records=RECORDS[:2]))
+
+
+def test_what_was_learnt_when_a_search_was_killed_is_written_later(uri: str, home: Path) -> None:
+    """Runs whose files show less than the study knows are brought up to date when it is opened again."""
+    card = replace(CARD, name="learnt")
+    log(uri, home, StudyResult(card, RECORDS))
+    ids = {number: run.info.run_id for number, run in children(uri, "learnt").items()}
+    more = replace(RECORDS[2], notes=(*RECORDS[2].notes, "measured again"), test=RECORDS[2].quality)
+    known = StudyResult(card, (*RECORDS[:2], more, *RECORDS[3:]))
+    assert Tracker(uri, home).open(known) == {0, 1, 3, 4, 5}
+    log(uri, home, known)
+    assert tuple(read_trials(uri, "learnt")) == shown(known)
+    found = children(uri, "learnt")
+    assert {number: run.info.run_id for number, run in found.items()} == ids
+    assert "measured again" in found[2].data.tags["autoopt.notes"]
+
+
+def test_another_try_of_a_failed_trial_has_a_run_of_its_own(uri: str, home: Path) -> None:
+    """What MLflow cannot change in a run, that it failed, is written as a new one in the place of the old."""
+    card = replace(CARD, name="again")
+    log(uri, home, StudyResult(card, RECORDS))
+    first = children(uri, "again")[4].info.run_id
+    tried = replace(RECORDS[2], number=4, configuration=RECORDS[4].configuration)
+    result = StudyResult(card, (*RECORDS[:4], tried, RECORDS[5]))
+    log(uri, home, result)
+    second = children(uri, "again")[4]
+    assert second.info.run_id != first and second.info.status == "FINISHED"
+    assert "autoopt.cause" not in second.data.tags and read_trials(uri, "again")[4] == shown(result)[4]
+
+
+def test_runs_of_trials_that_are_stored_no_more_are_deleted(uri: str, home: Path) -> None:
+    """When the study is an older copy of itself MLflow shows what the study has."""
+    card = replace(CARD, name="older")
+    log(uri, home, StudyResult(card, RECORDS))
+    log(uri, home, StudyResult(card, RECORDS[:3]))
+    assert sorted(children(uri, "older")) == [0, 1, 2]
 
 
 def test_a_deleted_parent_is_made_again(uri: str, home: Path) -> None:
@@ -360,14 +416,14 @@ def test_a_deleted_parent_is_made_again(uri: str, home: Path) -> None:
     client(uri).delete_run(parent(uri, name).info.run_id)
     tracker = Tracker(uri, home)
 
-    assert tracker.open(card) == {0}
+    assert tracker.open(StudyResult(card, RECORDS[:1])) == {0}
     (child,) = children(uri, name).values()
     assert child.data.tags["mlflow.parentRunId"] == parent(uri, name).info.run_id
 
 
 def test_a_real_server_works_the_same(server: str, tmp_path: Path) -> None:
     """On a real MLflow server runs and files are written through the server, and a kill is repaired."""
-    assert killed_and_continued(server, tmp_path, "served") == RECORDS
+    assert killed_and_continued(server, tmp_path, "served") == shown(RESULT)
     (row, *_) = csv.DictReader(file(server, parent(server, "served"), "front.csv", tmp_path).splitlines())
 
     assert row["trial"] == "2"

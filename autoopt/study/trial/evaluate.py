@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 
 from autoopt.compress.chain import Stages, make
 from autoopt.core.configuration import Configuration, canonical_json
+from autoopt.core.host_problem import host_problem
 from autoopt.core.records import Failure, Status, TrialRecord
 from autoopt.core.scores import Quality
-from autoopt.errors import Crash, TrialError, UsageError
+from autoopt.errors import Crash, ReferenceDied, StorageError, TrialError, UsageError
 from autoopt.measure.measuring import Measuring, Verdict
 from autoopt.measure.subject import Subject
 from autoopt.measure.turns import Clear, never
@@ -80,10 +81,15 @@ def evaluate(
     except UsageError:
         raise
     except TrialError as error:
-        if stages.current in ("look", "measure"):
+        if stages.current in ("look", "measure") and not isinstance(error, ReferenceDied):
             bench.maker.known_failures.note(_part(record), error)
-        failure = Failure(error.cause, error.stage or stages.current, error.message, error.log_tail)
+        failure = Failure(
+            error.cause, error.stage or stages.current, error.message, error.log_tail, by_signal=error.by_signal
+        )
     except Exception as error:  # a fault of ours or of the user's workload: this trial is lost, the study is not
+        problem = host_problem(error)
+        if problem is not None:
+            raise StorageError(problem) from error
         message = f"{type(error).__name__}: {error}"
         failure = Failure(Crash.cause, stages.current, message, traceback.format_exc())
     return replace(record, status=Status.FAILED, quality=None, failure=failure, seconds=stages.seconds)

@@ -1,0 +1,110 @@
+"""How a command ends: an error becomes one message and an exit code; an interrupt says what is kept."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from autoopt.errors import AutooptError, UsageError
+
+INTERRUPTED = 130
+"""The exit code of Ctrl-C: 128 and the number of the signal."""
+KEPT = {
+    "search": "all finished trials are stored; the same command continues with the next one",
+    "train": "the best weights so far are stored if an epoch was finished; the same command continues there",
+    "pull": "no bundle was written; artifacts that were made are kept",
+    "matrix": "nothing is kept but what --home has; cells that were made there are not made again",
+    "sensitivity": "artifacts that were made are kept; the same command continues with the others",
+    "explain": "nothing was written; artifacts that were made are kept",
+    "replay": "nothing was changed; artifacts that were made are kept",
+}
+"""What is left of a command that was interrupted, by its name."""
+NOTHING = "nothing was changed"
+
+
+def ended(command: Callable[[], object]) -> NoReturn:
+    """Run a command and end the process: whatever ends it is told in one message on standard error, never a traceback.
+
+    The exit code is that of the command or of an error of ours, 2 where the machine cannot go on, 130 and 143 for
+    Ctrl-C and SIGTERM.
+    """
+    _open_standard_streams()
+    ended_by = [signal.SIGINT]
+
+    def end(number: int, frame: FrameType | None) -> None:
+        ended_by.append(signal.Signals(number))
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGTERM)
+    with suppress(ValueError):  # only the main thread may: elsewhere SIGTERM ends the process as ever
+        signal.signal(signal.SIGTERM, end)
+    code: int | str | None = 0
+    try:
+        command()
+    except SystemExit as error:
+        code = error.code
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except AutooptError as error:
+        code = _say(str(error), error.exit_code)
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            code = _say(_machine(error), UsageError.exit_code)
+    finally:
+        with suppress(ValueError, TypeError):
+            signal.signal(signal.SIGTERM, before)
+    if code == INTERRUPTED:
+        code = _say(f"interrupted: {_kept()}", 128 + ended_by[-1])
+    _flush(code)
+
+
+def _machine(error: OSError) -> str:
+    """What the machine lacks. Raises the error again where that is not known: then it is a fault of ours."""
+    from autoopt.core.host_problem import host_problem
+
+    problem = host_problem(error)
+    if problem is None:
+        raise error
+    return problem
+
+
+def _kept() -> str:
+    return next((KEPT[word] for word in sys.argv[1:] if word in KEPT), NOTHING)
+
+
+def _say(text: str, code: int) -> int:
+    with suppress(OSError):  # nobody reads it
+        for line in text.splitlines():
+            sys.stderr.write(f"autoopt: {line}\n")
+    return code
+
+
+def _flush(code: int | str | None) -> NoReturn:
+    """Write what is left to be written, and exit; a reader that went away, such as head, is no error."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            with Path(os.devnull).open("w") as nowhere:  # Python flushes once more at its end
+                os.dup2(nowhere.fileno(), stream.fileno())
+            if stream is sys.stdout and not isinstance(error, BrokenPipeError):
+                code = _say(f"standard output cannot be written to: {error.strerror}", UsageError.exit_code)
+    sys.exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Open /dev/null for standard streams that are closed: the next file to be opened would get their place."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for the life of the process
