@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from autoopt.nets.baseline import TrainProgress, TrainResult
     from autoopt.report.explanation import Explanation
     from autoopt.report.layer_ranking import LayerRanking
+    from autoopt.study.garbage import Collected
     from autoopt.study.loop import Listener, SearchResult
     from autoopt.study.plan import SearchPlan
     from autoopt.study.replay import Replay
@@ -123,6 +124,17 @@ def front(
     from autoopt.study.storage import read_study
 
     return read_study(storage or default_storage(Path(home)), study, workload)
+
+
+def gc(*, storage: str | None = None, home: PathLike = HOME, most_bytes: int = 0) -> Collected:
+    """Remove the artifacts of a home folder that no study needs, until at most `most_bytes` are left in its store.
+
+    A study needs its front, its references and what these were made from; the rest is made again when it is asked for.
+    Raises BusyError while a study of the storage is searched.
+    """
+    from autoopt.study.garbage import collect
+
+    return collect(Path(home), storage or default_storage(Path(home)), most_bytes=most_bytes)
 
 
 def replay(

@@ -12,7 +12,7 @@ import typer
 
 from autoopt.endings import ended
 from autoopt.errors import NothingFits, UsageError
-from autoopt.options import duration, option, takes_request
+from autoopt.options import duration, option, size_bytes, takes_request
 from autoopt.study.request import HOME, SearchRequest
 
 if TYPE_CHECKING:
@@ -82,6 +82,18 @@ def front(
         terminal.front(result)
     if result.lacks_reference:
         raise NothingFits(nothing_fits(result))
+
+
+@app.command()
+def gc(
+    storage: Storage = None,
+    home: Home = HOME,
+    max_size: Annotated[str, typer.Option(metavar="SIZE", help="Keep this much, such as 5GB.")] = "0GB",
+) -> None:
+    """Remove artifacts that no study needs (its front and references stay), and what killed processes left."""
+    from autoopt import api, terminal
+
+    terminal.collected(api.gc(storage=storage, home=home, most_bytes=size_bytes(max_size, "--max-size")))
 
 
 @app.command()

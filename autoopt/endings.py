@@ -22,6 +22,7 @@ KEPT = {
     "matrix": "nothing is kept but what --home has; cells that were made there are not made again",
     "sensitivity": "artifacts that were made are kept; the same command continues with the others",
     "explain": "nothing was written; artifacts that were made are kept",
+    "gc": "what was removed is gone, nothing that a study needs; the same command goes on",
     "replay": "nothing was changed; artifacts that were made are kept",
 }
 """What is left of a command that was interrupted, by its name."""

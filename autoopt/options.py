@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 """Seconds by the unit of a duration on the command line."""
+UNITS_BYTES = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+"""Bytes by the unit of a size on the command line."""
 
 
 def option(name: str, *, otherwise: str | None = None) -> Any:
@@ -99,6 +101,19 @@ def duration(text: str | None, option: str) -> float | None:
         raise UsageError(
             f"{option} must be a number with a unit of {', '.join(UNITS_S)}, such as 20ms, got {text!r}"
         ) from None
+
+
+def size_bytes(text: str, option: str) -> int:
+    """`500MB`, `2.5GB` or `1TB` in bytes. Raises UsageError for anything else, a bare number included."""
+    number = text.upper().rstrip("KMGTB")
+    try:
+        found = float(number) * UNITS_BYTES[text.upper()[len(number) :]]
+    except (ValueError, KeyError):
+        found = -1.0
+    if not 0 <= found < float("inf"):
+        units = ", ".join(UNITS_BYTES)
+        raise UsageError(f"{option} must be a number with a unit of {units}, such as 5GB, got {text!r}")
+    return int(found)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from autoopt.nets.baseline import TrainResult
     from autoopt.report.explanation import Explanation
     from autoopt.report.layer_ranking import LayerRanking
+    from autoopt.study.garbage import Collected
     from autoopt.study.loop import SearchResult
     from autoopt.study.plan import SearchPlan
     from autoopt.study.replay import Replay
@@ -77,6 +78,16 @@ def front(result: StudyResult) -> None:
     Console(highlight=False, width=max(console.width, 180) if not console.is_terminal else None).print(table)
     if result.stand_in:
         console.print(f"Drops are not against PyTorch FP32: {result.stand_in}.", markup=False)
+
+
+def collected(found: Collected) -> None:
+    """Print what a collection removed and what is left."""
+    console_of().print(
+        f"removed {len(found.artifacts)} artifacts ({found.freed_bytes / 1e6:.0f} MB) that no study needs and "
+        f"{len(found.left_behind)} temporary folders and files of processes that run no more; "
+        f"{found.kept_bytes / 1e6:.0f} MB of artifacts are kept",
+        markup=False,
+    )
 
 
 def plan(planned: SearchPlan) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +12,7 @@ import numpy as np
 
 from autoopt.compress.comparison import relative_error
 from autoopt.core.configuration import RuntimeSettings
+from autoopt.core.scratch import scratch_folder
 from autoopt.errors import BadData, Numeric, Unsupported, WorkloadError
 from autoopt.inference.formats import FORMATS, caller, finished_format, graph_format
 from autoopt.inference.formats.base import Call, Source
@@ -84,8 +84,8 @@ def _finished_source(workload: Workload) -> Source:
     name, source = finished_format(graph), Source(workload.pipeline, graph=graph)
     if name is None:
         raise WorkloadError(f"{graph} must be a graph of a format that can be read: {', '.join(FORMATS)}")
-    with tempfile.TemporaryDirectory(prefix="autoopt-graph-") as temporary:
-        graph_format(name).write(source, EXACT, Path(temporary))  # refuses a shape before the graph is asked for it
+    with scratch_folder() as temporary:
+        graph_format(name).write(source, EXACT, temporary)  # refuses a shape before the graph is asked for it
     call, batches = graph_format(name).call(graph), _batches(workload)
     answers = {key: call(batch) for key, batch in batches.items()}
     for answer in answers.values():
@@ -148,9 +148,9 @@ def export(
         return {"format": format_name, "precision": precision}
     precision = precision_of(format_name, precision)
     source = source or load_source(workload, weights)
-    with tempfile.TemporaryDirectory(prefix="autoopt-parent-") as temporary:
+    with scratch_folder() as temporary:
         if written.PARENT is not None and parent is None:
-            parent = Path(temporary)
+            parent = temporary
             export(written.PARENT, EXACT, workload, weights, parent, source=source)
         with quiet(), refusals_of(f"the exporter to {format_name}"):
             nodes = written.write(replace(source, parent=parent), precision, folder)

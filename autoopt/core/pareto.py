@@ -21,10 +21,30 @@ def front(points: ArrayLike) -> np.ndarray:
     Raises ValueError for NaN or an array that is not two-dimensional.
     """
     array = _points(points)
-    keep = np.ones(len(array), dtype=bool)
-    for index, point in enumerate(array):
-        nowhere_worse = np.all(array <= point, axis=1)
-        keep[index] = not np.any(nowhere_worse & np.any(array < point, axis=1))
+    if not len(array):
+        return np.zeros(0, dtype=bool)
+    return _front_of_two(*array.T) if array.shape[1] == 2 else _front_of_many(array)
+
+
+def _front_of_two(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """A sweep: a point stays when it is the lowest of its x, and lower than all with a smaller x."""
+    order = np.lexsort((y, x))
+    xs, ys = x[order], y[order]
+    first = np.concatenate([[True], xs[1:] > xs[:-1]])
+    group = np.cumsum(first) - 1
+    lowest = ys[first]
+    before = np.concatenate([[np.inf], np.minimum.accumulate(lowest)[:-1]])
+    keep = np.empty(len(x), dtype=bool)
+    keep[order] = (ys == lowest[group]) & ((ys < before[group]) | (group == 0))
+    return keep
+
+
+def _front_of_many(array: np.ndarray) -> np.ndarray:
+    """In lexicographic order a point is dominated only by points before it, so only the front so far is looked at."""
+    keep = np.zeros(len(array), dtype=bool)
+    for index in np.lexsort(array.T[::-1]):
+        point, found = array[index], array[keep]
+        keep[index] = not np.any(np.all(found <= point, axis=1) & np.any(found < point, axis=1))
     return keep
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from autoopt.core.configuration import canonical_json, digest
 from autoopt.core.host_problem import FULL
+from autoopt.core.scratch import hidden_file, hidden_folder, remove_left_behind
 from autoopt.errors import StorageError
 
 SCHEMA = 1
@@ -86,7 +87,7 @@ class Store:
     ) -> Artifact:
         final = self.root / kind / key
         final.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{key[:12]}-", dir=final.parent))
+        temporary = hidden_folder(final.parent)
         try:
             report = dict(build(temporary))
             files = {
@@ -127,7 +128,9 @@ class Store:
                 yield artifact
 
     def remove_left_behind(self) -> None:
-        """Remove what killed processes left half-made, once it is a day old."""
+        """Remove what killed processes left half-made; what earlier versions named otherwise once it is a day old."""
+        for folder in self.root.glob("[!.]*"):
+            remove_left_behind(folder)
         for left in self.root.glob("*/.*"):
             with contextlib.suppress(FileNotFoundError):  # another process was faster
                 if left.is_dir() and left.stat().st_mtime < time.time() - LEFT_BEHIND_S:
@@ -137,15 +140,15 @@ class Store:
         """The bytes of all complete artifacts."""
         return sum(artifact.size_bytes for artifact in self.artifacts())
 
-    def collect(self, keep: set[str], max_bytes: int) -> list[Artifact]:
+    def collect(self, keep: set[str], max_bytes: int, *, in_use_s: float = IN_USE_S) -> list[Artifact]:
         """Remove the artifacts that were not used for the longest time until `max_bytes` are left; returns them.
 
-        Those whose keys are in `keep` stay, and those used within a day: another process may be at work with them.
-        What killed processes left half-made goes as well.
+        Those whose keys are in `keep` stay, and those used within `in_use_s` seconds: another process may be at work
+        with them. What killed processes left half-made goes as well.
         """
         self.remove_left_behind()
         not_kept = [(a.path.stat().st_mtime, a.key, a) for a in self.artifacts() if a.key not in keep]
-        removable = [a for used_at, _, a in sorted(not_kept) if used_at < time.time() - IN_USE_S]
+        removable = [a for used_at, _, a in sorted(not_kept) if used_at <= time.time() - in_use_s]
         total = self.size_bytes()
         removed = []
         for artifact in removable:
@@ -180,7 +183,7 @@ def file_digest(path: Path) -> str:
 def write_atomic(path: Path, data: bytes) -> None:
     """Write `data` under a temporary name, flush it to the disk, then rename: the file is complete or not there."""
     with _naming_full_disk(path.parent):
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        handle, temporary = hidden_file(path.parent)
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(data)
@@ -189,7 +192,7 @@ def write_atomic(path: Path, data: bytes) -> None:
             os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         finally:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def writable_folder(path: Path) -> Path:
@@ -207,7 +210,7 @@ def writable_folder(path: Path) -> Path:
 
 def _remove(folder: Path) -> None:
     """Rename the folder first: when this process is killed half-way, nothing incomplete is left under its name."""
-    doomed = Path(tempfile.mkdtemp(prefix=".removed-", dir=folder.parent))
+    doomed = hidden_folder(folder.parent)
     with contextlib.suppress(FileNotFoundError):  # another process was faster
         os.rename(folder, doomed / folder.name)
     shutil.rmtree(doomed, ignore_errors=True)

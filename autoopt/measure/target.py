@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 
 from autoopt.core.host import Host
 from autoopt.core.process import Child, thread_limits
+from autoopt.core.scratch import scratch_folder
 from autoopt.core.store import Artifact
 from autoopt.errors import Crash
 from autoopt.measure import energy, host_load
@@ -155,8 +155,8 @@ class LocalTarget:
     @contextmanager
     def exchange(self) -> Iterator[Exchange]:
         """See `Target`."""
-        with tempfile.TemporaryDirectory(prefix="autoopt-") as folder:
-            yield Folder(folder)
+        with scratch_folder() as folder:
+            yield Folder(str(folder))
 
     def load_from_now(self, workers: Sequence[int]) -> Callable[[], Load]:
         """See `Target`."""

@@ -19,6 +19,7 @@ from autoopt.core.scores import Quality
 from autoopt.core.store import Artifact
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.timing import MeasuringPlan
+from autoopt.study.garbage import clean
 from autoopt.study.prepare import Prepared
 from autoopt.study.proposals import Proposal
 from autoopt.study.result import StudyResult
@@ -131,6 +132,7 @@ class LocalRunner:
     def open(self, prepared: Prepared, before: StudyResult, on_stage: OnStage) -> None:
         """See `Runner`."""
         prepared.store.remove_left_behind()
+        clean(prepared.request.home)
         quantile = before.quantile or prepared.card.calibration.get("quantile", self._plan.quantile)
         self._prepared, self._stages = prepared, Stages(on_stage)
         opening = open_bench(

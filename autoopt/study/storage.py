@@ -207,18 +207,35 @@ def read_study(url: str, name: str | None, workload: str | None = None) -> Study
         return StudyResult(fitting[last], tuple(_read_records(stored)))
 
 
-def artifacts_in_use(url: str) -> set[str]:
-    """The keys of what the trials of all studies in a storage measured: what `pull` may ask for.
+def all_studies(url: str) -> list[StudyResult]:
+    """All studies in a storage, none where there is no storage yet.
 
     Raises StorageError when the storage, or one of its studies, cannot be read.
     """
     import optuna
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    file = url.removeprefix("sqlite:///")
+    if file != url and not Path(file).exists():
+        return []
     with _storage_errors(url):
         storage = _storage(url)
-        names = optuna.get_all_study_names(storage=storage)
-        studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
-        return {record.artifacts[-1] for study in studies for record in _read_records(study) if record.artifacts}
+        found = []
+        for name in optuna.get_all_study_names(storage=storage):
+            stored = optuna.load_study(study_name=name, storage=storage)
+            if _CARD in stored.user_attrs:
+                with _of_this_version(name):
+                    card = StudyCard.from_json(stored.user_attrs[_CARD])
+                found.append(StudyResult(card, tuple(_read_records(stored))))
+        return found
+
+
+def artifacts_in_use(url: str) -> set[str]:
+    """The keys of what the trials of all studies in a storage measured: what `pull` may ask for.
+
+    Raises StorageError when the storage, or one of its studies, cannot be read.
+    """
+    return {record.artifacts[-1] for study in all_studies(url) for record in study.records if record.artifacts}
 
 
 def check_storage(url: str) -> None:

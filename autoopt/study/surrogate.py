@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoopt.core.configuration import Scalar
-from autoopt.core.pareto import front
+from autoopt.core.pareto import front, ranks
 
 LENGTHS = (0.05, 0.2, 0.6, 1.5, 4.0)
 """How much of the correlation a setting costs when it differs; which one fits best is decided by the likelihood."""
@@ -32,6 +32,9 @@ SHARES = (0.1, 0.5, 0.9)
 MODELS = ((False, PRODUCT), (True, SHARES))
 """The product and the additive kernel: whether settings that vary only together are merged, and the additive parts that
 are tried."""
+KNOWN = 150
+"""Points that the model learns from: a process of n points takes time as n cubed, and what lies far behind the front
+says little about where it goes on."""
 DRAWS = 32
 """Of each model."""
 WORST = 0.1
@@ -150,6 +153,10 @@ def best_candidate(
     `values` (n, objectives) are minimised and belong to the points `told`; `excess` (n, limits) is above 0 where a
     limit is broken; `failed` gave no values.
     """
+    if len(told) > KNOWN:
+        chosen = _telling(values, excess)
+        told, values, excess = [told[index] for index in chosen], values[chosen], excess[chosen]
+    failed = failed[-KNOWN:]
     features = Features([*told, *failed, *candidates])
     apart, beyond = features.apart(told, told), features.apart(candidates, told)
     worth = np.ones(len(candidates))
@@ -173,6 +180,12 @@ def best_candidate(
             draws.append(mean + deviation * rng.standard_normal((DRAWS, 1)))
         gain += _gains(kept, values, np.stack(draws, axis=-1), rng)
     return int(np.argmax((gain + 1e-12) * worth))
+
+
+def _telling(values: np.ndarray, excess: np.ndarray) -> np.ndarray:
+    """The places of the `KNOWN` points that say most about the front: the best by rank, those that keep limits first."""
+    broken = (excess > 0).any(axis=1) if excess.size else np.zeros(len(values), dtype=bool)
+    return np.sort(np.lexsort((np.arange(len(values))[::-1], ranks(values), broken))[:KNOWN])
 
 
 def _gains(known: np.ndarray, told: np.ndarray, draws: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -8,7 +8,6 @@ again by the next command.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from autoopt.core.configuration import digest
 from autoopt.core.records import Status, TrialRecord
+from autoopt.core.scratch import scratch_folder
 from autoopt.core.urls import without_secrets
 from autoopt.errors import TrackingError
 from autoopt.study.result import StudyResult
@@ -213,10 +213,10 @@ class Tracker:
         return str(self._client.create_experiment(name, artifact_location=location))
 
     def _log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
-        with tempfile.TemporaryDirectory(prefix="autoopt-") as folder:
+        with scratch_folder() as folder:
             for name, data in files.items():
-                (Path(folder) / name).write_bytes(data)
-            self._client.log_artifacts(run_id, folder)
+                (folder / name).write_bytes(data)
+            self._client.log_artifacts(run_id, str(folder))
 
 
 def _shows(logged: _Logged, record: TrialRecord) -> bool:
@@ -233,13 +233,13 @@ def read_trials(uri: str, study: str) -> list[TrialRecord]:
     """
     client = connect(uri)
     records = []
-    with tracking_errors(uri), tempfile.TemporaryDirectory(prefix="autoopt-") as folder:
+    with tracking_errors(uri), scratch_folder() as folder:
         experiments = [item.experiment_id for item in _experiments(client) if item.name.startswith(EXPERIMENT)]
         found = _study_runs(client, experiments, study) if experiments else []
         last = found[-1].data.tags.get(runs.STUDY_ID) if found else None
         for run in (run for run in found if run.data.tags.get(runs.STUDY_ID) == last):
             if runs.TRIAL in run.data.tags and run.info.status != "RUNNING":
-                target = Path(folder) / run.info.run_id
+                target = folder / run.info.run_id
                 target.mkdir()
                 path = Path(client.download_artifacts(run.info.run_id, runs.RECORD, str(target)))
                 records.append(TrialRecord.from_json(json.loads(path.read_bytes())))

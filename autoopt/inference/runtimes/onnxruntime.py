@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
+from autoopt.core.scratch import scratch_folder
 from autoopt.inference.formats.onnx import FILE
 from autoopt.inference.runtimes.layers import Layer, over_calls, precision_of
 from autoopt.inference.runtimes.shared import (
@@ -142,8 +142,8 @@ class Session:
 
     def _profiled(self, batch: np.ndarray, calls: int) -> list[dict[str, Any]]:
         """Node events of a few calls, in order, from a session of their own: profiling slows a session down."""
-        with tempfile.TemporaryDirectory(prefix="autoopt-") as folder:
-            session = self._create(Path(folder) / "profile")
+        with scratch_folder() as folder:
+            session = self._create(folder / "profile")
             for _ in range(calls):
                 session.run(None, {self._input: batch})
             events = json.loads(Path(session.end_profiling()).read_text())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from autoopt.core import stats
 from autoopt.core.measurement import Measurement
+from autoopt.core.scratch import scratch_folder
 from autoopt.core.store import writable_folder
 from autoopt.errors import Unsupported
 from autoopt.inference.roofline import Peaks
@@ -42,8 +42,8 @@ def calibrate(
     Raises UsageError, BusyError while another measurement runs, TrialError when OpenVINO cannot run.
     """
     home = writable_folder(home)
-    with tempfile.TemporaryDirectory(prefix="autoopt-") as folder:
-        prepared = prepare(SearchRequest(workload=WORKLOAD, space=SPACE, home=Path(folder)))
+    with scratch_folder() as folder:
+        prepared = prepare(SearchRequest(workload=WORKLOAD, space=SPACE, home=folder))
         with open_bench(prepared, on_stage=on_stage) as bench:
             bench.maker.check()
             reference_worker = bench.reference.worker()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from autoopt.core.scratch import hidden_folder
 from autoopt.errors import StorageError
 from autoopt.workloads.data.cases import DEMO
 
@@ -23,7 +23,7 @@ def write_demo(folder: Path, generator: str, version: int, fill: Callable[[Path]
     temporary = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        temporary = hidden_folder(folder.parent)
         card = {"generator": generator, "version": version, "demo": True, "digest": fill(temporary)}
         (temporary / DEMO).write_text(json.dumps(card, indent=1) + "\n")
         os.chmod(temporary, 0o755)
