@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from autoopt.core.host import Host
 from autoopt.core.measurement import Measurement
 from autoopt.core.records import Failure, Status, TrialRecord
 from autoopt.core.scores import CaseScore, Quality
+from autoopt.inference.roofline import Peaks
 from autoopt.study.numbers import objectives
 from autoopt.study.result import StudyResult
 from autoopt.study.short_names import describe
@@ -242,3 +243,20 @@ def test_a_further_record_costs_no_second_look_at_the_others() -> None:
     judged.clear()
     assert counting.plus(beside(30, 0.009)).front[0].number == 30
     assert judged == [30]
+
+
+def test_a_trial_is_held_against_the_roof_of_its_host() -> None:
+    """The attained share needs the model's cost and the peaks with the trial's threads, and is one of single calls."""
+    cost, peaks = {"macs": 1000, "bytes": 1}, asdict(Peaks(2e6, None, None, None, 1e9, 2))
+    measured = replace(record(2, 0.010, 0.89).measured, cost=cost, effective={"threads": 2, "precision": "f32"})
+    card = replace(CARD, calibration={"peaks": {"2": peaks}})
+    study = replace(STUDY, card=card, records=(REFERENCE, record(2, 0.010, 0.89, measurement=measured)))
+    assert study.headline(study.judged[1])["roofline_fraction"] == pytest.approx(0.1)
+    for changed in (
+        replace(study, card=replace(card, latency="case")),
+        replace(study, card=CARD),
+        replace(study, card=replace(CARD, calibration={"peaks": {"4": peaks}})),
+    ):
+        assert "roofline_fraction" not in changed.headline(changed.judged[1])
+    assert "roofline_fraction" not in study.headline(study.judged[0])
+    assert study.headline(study.judged[1])["front_probability"] == pytest.approx(1.0)

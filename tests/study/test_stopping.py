@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from autoopt.core import stats
 from autoopt.core.card import StudyCard
 from autoopt.core.configuration import Configuration
 from autoopt.core.records import Status, TrialRecord
+from autoopt.core.scores import CaseScore, Quality
 from autoopt.study.result import StudyResult
-from autoopt.study.stopping import MOST_PROCESSES, clear, contested, enough
+from autoopt.study.stopping import CONTESTED, MOST_PROCESSES, clear, contested, enough
 from tests.worlds import HOST, measured, scored
 
 CARD = StudyCard(
@@ -164,3 +166,26 @@ def test_what_was_measured_often_is_left_alone() -> None:
 def test_hopeless_rivals_are_not_contested() -> None:
     """A trial that is dominated beyond the noise has no probability to be on the front, and is left alone."""
     assert numbers(contested(study(trial(1, 0.02), trial(2, 0.0201, 0.85), trial(3, 0.03, 0.86)))) in ([], [1])
+
+
+def varied(record: TrialRecord, shift: float) -> TrialRecord:
+    """The trial with twelve patients, of whom every other one gains and loses something, and all `shift`."""
+    values = [0.9 + shift + 0.01 * (-1) ** (index + round(shift * 1e4)) for index in range(12)]
+    cases = tuple(CaseScore(f"c{index}", f"g{index}", {"dice_macro": value}) for index, value in enumerate(values))
+    quality = Quality("val", "dice_macro", "mean", {"dice_macro": float(np.mean(values))}, cases)
+    return replace(record, quality=quality)
+
+
+def test_what_only_quality_leaves_open_is_not_measured_again() -> None:
+    """Where latencies are told apart and qualities are not, further processes would tell nothing."""
+    doubtful = StudyResult(CARD, (varied(REFERENCE, 0.0), varied(trial(1, 0.02), 0.0), varied(trial(2, 0.03), 0.0001)))
+    low, high = CONTESTED
+    assert low < doubtful.front_probabilities[2] < high
+    assert contested(doubtful) == ()
+
+
+def test_all_limits_that_are_surely_broken_are_named() -> None:
+    """A trial that loses too much and is too slow is told both; one just at its limit breaks none."""
+    both = study(limits={"drop": 0.05, "latency_s": 0.01})
+    assert enough(trial(1, 0.02, 0.8), both) == "it breaks the limit of drop, latency_s"
+    assert "limit" not in enough(trial(1, 0.01, 0.9), study(limits={"drop": 0.0, "latency_s": 0.01}))

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from autoopt.core import stats
 from autoopt.core.configuration import Configuration
 from autoopt.core.measurement import Measurement
 from autoopt.core.records import Status, TrialRecord
@@ -179,3 +180,19 @@ def test_wrong_verdicts_are_rare(loss: float) -> None:
         member, record = (_with_luck(trial(number, 0.01, loss=number * loss), rng) for number in (0, 1))
         wrong += uncertainty.verdict(record, [member], SIGMA).startswith("it is dominated")
     assert wrong / 300 <= 0.02
+
+
+def test_a_tie_needs_both_latency_and_quality() -> None:
+    """Equal speed alone, or equal quality alone, is no tie; of a single case the value itself decides."""
+    assert uncertainty.tied(trial(1, 0.01), trial(2, 0.01001), SIGMA)
+    assert not uncertainty.tied(trial(1, 0.01), trial(2, 0.01001, loss=0.02), SIGMA)
+    assert not uncertainty.tied(trial(1, 0.01), trial(2, 0.02), SIGMA)
+    one, same, other = (Quality("val", "dice", "mean", {"dice": value}, ()) for value in (0.9, 0.9, 0.8))
+    assert uncertainty.same_quality(one, same) and not uncertainty.same_quality(one, other)
+
+
+def test_both_errors_count_when_two_are_told_apart() -> None:
+    """Two ratios are far apart only beyond the errors of both."""
+    sure, unsure = stats.LogRatio(0.0, 0.001), stats.LogRatio(0.3, 0.5)
+    assert not uncertainty.far_apart(sure, unsure, 0.001) and not uncertainty.far_apart(unsure, sure, 0.001)
+    assert uncertainty.far_apart(sure, replace(unsure, error=0.001), 0.001)
