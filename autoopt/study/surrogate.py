@@ -183,7 +183,7 @@ def best_candidate(
 
 
 def _telling(values: np.ndarray, excess: np.ndarray) -> np.ndarray:
-    """The places of the `KNOWN` points that say most about the front: the best by rank, those that keep limits first."""
+    """The places of the `KNOWN` points that say most of the front: those that keep the limits first, then by rank."""
     broken = (excess > 0).any(axis=1) if excess.size else np.zeros(len(values), dtype=bool)
     return np.sort(np.lexsort((np.arange(len(values))[::-1], ranks(values), broken))[:KNOWN])
 

@@ -15,7 +15,17 @@ import pytest
 
 from autoopt.core import memory
 from autoopt.core.process import Child
-from autoopt.errors import BadData, Crash, Numeric, OutOfMemory, Timeout, TrialError, UsageError, WeightsError
+from autoopt.errors import (
+    BadData,
+    Crash,
+    Numeric,
+    OutOfMemory,
+    StorageError,
+    Timeout,
+    TrialError,
+    UsageError,
+    WeightsError,
+)
 
 CHILD = """
 import os, resource, subprocess, sys, time
@@ -67,6 +77,7 @@ def fail(request):
         "weights": WeightsError("no such weights", "nor such others"),
         "usage": UsageError("no such weights", "nor such others"),
         "value": ValueError("\\nwrong value\\nand more"),
+        "disk": OSError(28, "No space left on device", "/x/y"),
     }[request["of"]]
 
 def reply(request):
@@ -145,13 +156,19 @@ def test_answers_in_order(child: Child) -> None:
     assert call(child, "pid") == first
 
 
+def test_what_the_machine_lacks_is_no_crash_of_the_child(child: Child) -> None:
+    """A disk that is full for a child concerns whoever asked it, and all others: it is no failed trial."""
+    with pytest.raises(StorageError, match="no room left on the disk of /x/y"):
+        call(child, "fail", of="disk")
+
+
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGTERM])
 def test_a_signal_is_a_crash(child: Child, number: signal.Signals) -> None:
     """A child that dies of a signal is a crash that names the signal and keeps its last words; the next call works."""
     with pytest.raises(Crash, match=f"testing died with signal {number.name}") as caught:
         call(child, "signal", signal=int(number))
     assert caught.value.stage == "testing"
-    assert "last words" in caught.value.log_tail
+    assert "last words" in caught.value.log_tail and caught.value.by_signal
     assert call(child, "echo", text="there") == {"text": "there"}
 
 

@@ -15,6 +15,7 @@ import mlflow
 import pytest
 
 from autoopt.core.records import Status
+from autoopt.study.only_writer import only_writer
 from autoopt.study.storage import read_study
 from tests import tiny
 from tests.e2e.helpers import SPACE, project, run, start
@@ -237,8 +238,13 @@ def test_postgresql_storage_works_the_same(tmp_path: Path, postgresql: str) -> N
     first, second = run(*arguments, "--budget", "3"), run(*arguments, "--budget", "6")
 
     assert first.returncode == second.returncode == 0, first.stderr + second.stderr
-    assert len(read_study(postgresql, None).records) == 6
+    study = read_study(postgresql, None)
+    assert len(study.records) == 6
     assert not (tmp_path / "mlruns" / "study.db").exists()
+    with only_writer(postgresql, study.card.name):
+        third = run(*arguments, "--budget", "7")
+    assert (third.returncode, third.stdout) == (2, "")
+    assert f"study {study.card.name} is being searched by another process" in third.stderr
 
 
 def _wait_for_trials(folder: Path, count: int, process: subprocess.Popen[str]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from autoopt.errors import Crash, ReferenceDied
 from autoopt.measure.host_load import Load
 from autoopt.measure.measuring import Measuring, measure
 from autoopt.measure.reference_worker import ReferenceWorker
@@ -48,6 +49,25 @@ def test_a_reference_that_dies_is_started_again(setup: Setup) -> None:
         measuring.first(predict=False)
         assert measuring.finish().reference_workers == (reference_worker.name,)
         assert reference_worker.name != before
+
+
+def test_a_reference_that_keeps_dying_is_not_the_trials_fault(setup: Setup) -> None:
+    """Once it has worked, its death twice in a row is told as its own; the next trial gets another process."""
+    with ReferenceWorker(setup.fake(1.0), setup.target, QUICK) as reference_worker:
+        reference_worker.open()
+        works = reference_worker.subject
+        reference_worker.kill()
+        reference_worker.subject = setup.fake(1.0, failure="segfault")
+        with pytest.raises(ReferenceDied, match=r"the reference died beside this trial: .*SIGSEGV"):
+            reference_worker.turn(QUICK)
+        reference_worker.subject = works
+        assert reference_worker.turn(QUICK).calls_s
+
+
+def test_a_reference_that_never_worked_says_why(setup: Setup) -> None:
+    """A configuration that cannot be the reference fails as what it is."""
+    with ReferenceWorker(setup.fake(1.0, failure="segfault"), setup.target, QUICK) as worker, pytest.raises(Crash):
+        worker.turn(QUICK)
 
 
 def test_a_slowed_reference_shows_a_busy_host(setup: Setup) -> None:

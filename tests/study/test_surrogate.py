@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoopt.core.configuration import Scalar
-from autoopt.study.surrogate import MODELS, Features, Process, best_candidate
+from autoopt.core.pareto import front
+from autoopt.study.surrogate import KNOWN, MODELS, Features, Process, _telling, best_candidate
 
 Point = dict[str, Scalar]
 POINTS: list[Point] = [
@@ -150,3 +151,16 @@ def test_three_objectives() -> None:
     left: list[Point] = [{"ratio": 0.0, "runtime": "c", "bits": 2}, {"ratio": 0.9, "runtime": "b", "bits": 8}]
     values = np.array([[truth(point)[0], -float(point["ratio"] or 0), truth(point)[0]] for point in told])
     assert best_candidate(told, values, np.zeros((len(told), 0)), [], left, np.random.default_rng(0)) == 1
+
+
+def test_of_many_points_those_that_say_most_are_learnt_from() -> None:
+    """A study of a thousand trials asks the model as one of a hundred and fifty: front first, within limits first."""
+    rng = np.random.default_rng(0)
+    values, excess = rng.uniform(size=(1000, 2)), rng.uniform(-1, 1, size=(1000, 1))
+    places = _telling(values, excess)
+    assert len(set(places.tolist())) == KNOWN and (excess[places] <= 0).all()
+    within = np.flatnonzero(excess[:, 0] <= 0)
+    assert set(within[front(values[within])]) <= set(places.tolist())
+    points: list[Point] = [{"a": int(number)} for number in range(1000)]
+    chosen = best_candidate(points, values, excess, points[:500], [{"a": 1001}, {"a": 1002}], rng)
+    assert chosen in (0, 1)

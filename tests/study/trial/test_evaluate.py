@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +19,7 @@ from autoopt.core.measurement import Measurement
 from autoopt.core.records import Failure, Status, TrialRecord
 from autoopt.core.scores import Quality
 from autoopt.core.store import Artifact
-from autoopt.errors import Crash, StorageError, Timeout, TrialError, Unsupported
+from autoopt.errors import Crash, OutOfMemory, ReferenceDied, StorageError, Timeout, TrialError, Unsupported
 from autoopt.measure.timing import MeasuringPlan
 from autoopt.measure.turns import Clear, never
 from autoopt.study.trial.bench import Bench
@@ -275,3 +277,27 @@ def test_a_crash_is_tried_twice() -> None:
     messages = [failure.message for _ in range(3) if (failure := run(world).failure)]
     assert messages == ["it died", "it died", f"{FAILED_BEFORE}it died"]
     assert isinstance(world.raises["finish"], TrialError)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOSPC, errno.EDQUOT])
+def test_what_the_machine_lacks_is_no_trial(number: int) -> None:
+    """Too many open files and a full disk in this process concern all trials, and end the search in words."""
+    world = World({"finish": OSError(number, os.strerror(number))})
+    with pytest.raises(StorageError, match="run the command again"):
+        run(world)
+    assert world.asked[-1] == "end of workers"
+
+
+def test_a_death_by_signal_is_told_from_other_crashes() -> None:
+    """The record says whether a signal ended the process; only a third such death counts for good."""
+    world = World({"finish": OutOfMemory("killed", by_signal=True)})
+    failures = [failure for _ in range(4) if (failure := run(world).failure)]
+    assert [failure.by_signal for failure in failures] == [True, True, True, False]
+    assert [failure.message for failure in failures] == ["killed"] * 3 + [f"{FAILED_BEFORE}killed"]
+
+
+def test_the_death_of_the_reference_blames_no_configuration() -> None:
+    """However often the reference dies beside an artifact, that artifact is measured again."""
+    world = World({"finish": ReferenceDied("the reference died beside this trial")})
+    causes = [failure.cause for _ in range(4) if (failure := run(world).failure)]
+    assert causes == ["reference"] * 4 and world.asked.count("finish") == 4
