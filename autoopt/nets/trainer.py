@@ -162,8 +162,8 @@ class Trainer:
 
         `batches` gives the batches of a round, of which those are drawn that time allows. `score` says how good the
         model is on the hold-out, more being better, or None where looking would take too long; it is told whether the
-        look is the last. `between` is called after every round that had a step, when `standing` may be asked. Raises Numeric
-        when the loss is not finite.
+        look is the last. `between` is called after every round that had a step, when `standing` may be asked. Raises
+        Numeric when the loss is not finite.
         """
         if self._optimizer is None:
             self._optimizer = self._new_optimizer()

@@ -48,7 +48,7 @@ def left_out(recipe: Mapping[str, Any]) -> str:
         return ""
     if recipe.get(INTERRUPTED):
         return f"they are the best of a training that was interrupted after {steps} of {of_steps} steps"
-    return f"they were trained for {steps} of {of_steps} steps, its time was up" if steps < of_steps else ""
+    return f"they were trained for {steps} of {of_steps} steps, the time was up" if steps < of_steps else ""
 
 
 def remark_on(path: Path) -> str:

@@ -141,7 +141,7 @@ def test_only_a_limit_of_time_leaves_out_steps(tmp_path: Path) -> None:
     assert info is not None
     assert 0 < info.recipe["steps"] < info.recipe["of_steps"]
     assert events[-1].epoch > info.recipe["steps"] / 3
-    assert result.left_out == f"they were trained for {info.recipe['steps']} of 6000 steps, its time was up"
+    assert result.left_out == f"they were trained for {info.recipe['steps']} of 6000 steps, the time was up"
     assert baseline.train(small(), tmp_path, threads=1).left_out == ""
     with pytest.raises(UsageError, match="--time must be longer than nothing, got 0 s"):
         baseline.train(small(), tmp_path, threads=1, max_seconds=0.0)
