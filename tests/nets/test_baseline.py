@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autoopt import terminal
 from autoopt.errors import Interrupted, Numeric, UsageError
 from autoopt.nets import baseline
 from autoopt.nets.baseline import TrainProgress, TrainResult
@@ -146,7 +147,7 @@ def test_a_busy_host_chooses_the_same_epoch(tmp_path: Path) -> None:
     assert one.path.read_bytes() == other.path.read_bytes()
 
 
-def test_only_a_limit_of_time_leaves_out_steps(tmp_path: Path) -> None:
+def test_only_a_limit_of_time_leaves_out_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With too little time steps are left out, all epochs are gone through, and the result and the weights say so."""
     events: list[TrainProgress] = []
 
@@ -157,7 +158,11 @@ def test_only_a_limit_of_time_leaves_out_steps(tmp_path: Path) -> None:
     assert 0 < info.recipe["steps"] < info.recipe["of_steps"]
     assert events[-1].epoch > info.recipe["steps"] / 3
     assert result.left_out == f"they were trained for {info.recipe['steps']} of 6000 steps, the time was up"
-    assert baseline.train(small(), tmp_path, threads=1).left_out == ""
+    terminal.train_result(result, source="tiny", data=None)
+    assert f"These weights may be worse than the recipe can: {result.left_out}." in capsys.readouterr().out
+    whole = baseline.train(small(), tmp_path, threads=1)
+    terminal.train_result(whole, source="tiny", data=None)
+    assert whole.left_out == "" and "worse" not in capsys.readouterr().out
     with pytest.raises(UsageError, match="--time must be longer than nothing, got 0 s"):
         baseline.train(small(), tmp_path, threads=1, max_seconds=0.0)
 
