@@ -211,10 +211,14 @@ def train(
     seed: int = 0,
     max_seconds: float | None = None,
     progress: Callable[[TrainProgress], None] | None = None,
+    on_remark: Callable[[str], None] = lambda remark: None,
 ) -> TrainResult:
     """Train the workload's baseline and store its weights where `search` finds them.
 
-    `demo` trains on the demo data instead of `data`. Raises UsageError for bad input.
+    `demo` trains on the demo data instead of `data`. The recipe is done to its end, unless that takes more than
+    `max_seconds`: then steps are left out, and the result's `left_out` says how many. The same call after an interrupt
+    goes on from the last epoch, and `on_remark` is told so. Raises UsageError for bad input, and Interrupted, a
+    KeyboardInterrupt whose message says what is kept.
     """
     from autoopt.core.store import writable_folder
     from autoopt.nets import baseline
@@ -224,7 +228,9 @@ def train(
     folder = None if demo else check_data_argument(_path(data), needed_for=f"training {workload}")
     home = writable_folder(Path(home))
     loaded = load_workload(workload, folder, home, options)
-    return baseline.train(loaded, home, progress=progress, seed=seed, max_seconds=max_seconds, half=demo)
+    return baseline.train(
+        loaded, home, progress=progress, seed=seed, max_seconds=max_seconds, half=demo, on_remark=on_remark
+    )
 
 
 def _path(value: PathLike | None) -> Path | None:

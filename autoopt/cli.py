@@ -219,7 +219,8 @@ def train(
     data: Annotated[Path | None, typer.Option(help="Data folder.")] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Train on the embedded demo data.")] = False,
     time: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="Stop after this long. [default: what the recipe says]")
+        str | None,
+        typer.Option(metavar="DURATION", help="Leave out steps to end in time. [default: do all of the recipe]"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, batches and augmentation.")] = 0,
 ) -> None:
@@ -238,6 +239,7 @@ def train(
             seed=seed,
             max_seconds=duration(time, "--time"),
             progress=bar,
+            on_remark=bar.remark,
         )
     terminal.train_result(trained, source=request.workload, data=data, options=request.options)
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from autoopt.errors import AutooptError, UsageError
+from autoopt.errors import AutooptError, Interrupted, UsageError
 
 INTERRUPTED = 130
 """The exit code of Ctrl-C: 128 and the number of the signal."""
 KEPT = {
     "search": "all finished trials are stored; the same command continues with the next one",
-    "train": "the best weights so far are stored if an epoch was finished; the same command continues there",
+    "train": "epochs that were finished are kept; the same command continues after the last of them",
     "pull": "no bundle was written; artifacts that were made are kept",
     "matrix": "nothing is kept but what --home has; cells that were made there are not made again",
     "sensitivity": "artifacts that were made are kept; the same command continues with the others",
@@ -25,7 +25,7 @@ KEPT = {
     "gc": "what was removed is gone, nothing that a study needs; the same command goes on",
     "replay": "nothing was changed; artifacts that were made are kept",
 }
-"""What is left of a command that was interrupted, by its name."""
+"""What is left of a command that was interrupted, by its name, where the interrupt itself does not say it."""
 NOTHING = "nothing was changed"
 
 
@@ -36,7 +36,7 @@ def ended(command: Callable[[], object]) -> NoReturn:
     Ctrl-C and SIGTERM.
     """
     _open_standard_streams()
-    ended_by = [signal.SIGINT]
+    ended_by, kept = [signal.SIGINT], ""
 
     def end(number: int, frame: FrameType | None) -> None:
         ended_by.append(signal.Signals(number))
@@ -48,10 +48,9 @@ def ended(command: Callable[[], object]) -> NoReturn:
     code: int | str | None = 0
     try:
         command()
-    except SystemExit as error:
-        code = error.code
-    except KeyboardInterrupt:
-        code = INTERRUPTED
+    except (SystemExit, KeyboardInterrupt) as error:
+        code = error.code if isinstance(error, SystemExit) else INTERRUPTED
+        kept = _said(error)
     except AutooptError as error:
         code = _say(str(error), error.exit_code)
     except OSError as error:
@@ -61,7 +60,7 @@ def ended(command: Callable[[], object]) -> NoReturn:
         with suppress(ValueError, TypeError):
             signal.signal(signal.SIGTERM, before)
     if code == INTERRUPTED:
-        code = _say(f"interrupted: {_kept()}", 128 + ended_by[-1])
+        code = _say(f"interrupted: {kept or _kept()}", 128 + ended_by[-1])
     _flush(code)
 
 
@@ -73,6 +72,15 @@ def _machine(error: OSError) -> str:
     if problem is None:
         raise error
     return problem
+
+
+def _said(error: BaseException | None) -> str:
+    """What an interrupt said that is kept: typer makes an exit of it, so it is looked for behind that."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen and not isinstance(error, Interrupted):
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return "" if error is None else str(error)
 
 
 def _kept() -> str:

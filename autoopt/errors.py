@@ -28,6 +28,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM met work that keeps a part of itself; the message says what is kept."""
+
+
 class AutooptError(Exception):
     """The root of all errors of this package."""
 

@@ -150,6 +150,10 @@ class TrainBar(_Bar):
             self._epoch = progress.epoch
             self._console.print(f"epoch {progress.epoch}/{progress.epochs} {text}", markup=False)
 
+    def remark(self, text: str) -> None:
+        """Show a sentence on the training, such as from where it goes on."""
+        self._progress.console.print(text, markup=False)
+
 
 def _trial_line(record: TrialRecord, result: StudyResult) -> str:
     name = f"#{record.number} {record.label or describe(record.configuration)}"

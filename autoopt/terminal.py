@@ -64,6 +64,8 @@ def search_result(result: SearchResult, request: SearchRequest) -> None:
 def front(result: StudyResult) -> None:
     """Print the front as a table with speed-ups, drop, memory and size, and the reference below it."""
     console = console_of()
+    if result.card.weights_remark:
+        console.print(result.card.weights_remark, markup=False)
     if not result.front:
         console.print(nothing_fits(result), markup=False)
         return
@@ -107,6 +109,8 @@ def plan(planned: SearchPlan) -> None:
         f"disk         about {planned.disk_bytes / 1e6:.0f} MB",
     ]
     console.print("\n".join(lines), markup=False)
+    if card.weights_remark:
+        console.print(card.weights_remark, markup=False)
 
 
 def _stop(planned: SearchPlan) -> str:
@@ -185,6 +189,8 @@ def train_result(
         values = ", ".join(f"{name} {value:.4f}" for name, value in quality.values.items())
         console.print(f"{quality.split:<5}{what} {values} ({quality.rule}, {len(quality.cases)} cases)", markup=False)
     console.print(f"wrote {trained.path} after {duration(trained.seconds)}", markup=False)
+    if trained.left_out:
+        console.print(f"These weights may be worse than the recipe can: {trained.left_out}.", markup=False)
     option, path = ("--weights", trained.path) if data is None else ("--data", data)
     arguments = command_arguments(source, f"{option} {shlex.quote(str(path))}", options or {})
     console.print(f"next: autoopt search {arguments} --budget 50", markup=False)

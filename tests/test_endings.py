@@ -13,7 +13,7 @@ import pytest
 PROGRAM = """
 import sys, os, signal, time, errno
 from autoopt.endings import ended
-from autoopt.errors import NothingFits, UsageError
+from autoopt.errors import Interrupted, NothingFits, UsageError
 sys.argv = ["autoopt", "search"]
 def command():
     {body}
@@ -65,6 +65,13 @@ def test_an_interrupt_says_what_is_kept(number: int, code: int) -> None:
     assert done.stderr == (
         "autoopt: interrupted: all finished trials are stored; the same command continues with the next one\n"
     )
+
+
+@pytest.mark.parametrize("around", ["command()", "import typer; sys.argv[1:] = []; typer.run(command)"])
+def test_an_interrupt_may_say_itself_what_is_kept(around: str) -> None:
+    """Where the work that was interrupted knows better, its words are told, through what typer makes of them too."""
+    done = run(f"def command(): raise Interrupted('a file'); \n    {around}")
+    assert (done.returncode, done.stderr) == (130, "autoopt: interrupted: a file\n")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -22,6 +22,7 @@ __all__ = ["PIPELINE", "TILE", "WIDTH", "build", "weights", "workload"]
 SOURCE = f"{Path(__file__).resolve()}:workload"
 CASES_SOURCE = f"{Path(__file__).resolve()}:whole_cases"
 PIXELS_SOURCE = f"{Path(__file__).resolve()}:pixels"
+ENDLESS_SOURCE = f"{Path(__file__).resolve()}:endless"
 MANY_SOURCE = f"{Path(__file__).resolve()}:many"
 PIXEL_SHAPES = ((16, 16), (32, 16), (12, 16))
 """Shapes that tiles cover without overlapping."""
@@ -30,6 +31,12 @@ PIXEL_SHAPES = ((16, 16), (32, 16), (12, 16))
 def whole_cases(data: Path | None = None) -> Workload:
     """The tiny workload with whole cases timed, so that its tile and overlap may be searched."""
     return replace(workload(data), name="tiny-cases", latency="case")
+
+
+def endless(data: Path | None = None) -> Workload:
+    """The tiny workload with a training that nobody will see the end of, called as demo data is."""
+    small = workload(data)
+    return replace(small, name="tiny-endless", recipe=replace(small.recipe, epochs=1_000_000), demo=True)
 
 
 def many(data: Path | None = None) -> Workload:

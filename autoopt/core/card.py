@@ -19,7 +19,8 @@ class StudyCard:
     `space` is the canonical JSON of the space, `objectives` their names in order, `limits` the
     constraints by name (`drop` as a fraction, `latency_s`), which may change between commands.
     `labels` and `pipeline` are what a bundle needs of the workload, `origin` where workload, data and
-    weights were loaded from (`source`, `data`, `weights`), so that one trial can be run again. `latency` says what is
+    weights were loaded from (`source`, `data`, `weights`), so that one trial can be run again, and what was
+    `left_out` of the training of the weights. `latency` says what is
     timed: one network call, or a whole case. `id` is drawn when the study is stored first, empty before: a study of the
     same name that is made after this one was lost has another one. `calibration` is what `doctor --noise` found of the
     host: `sigma`, and `peaks` by number of threads.
@@ -55,6 +56,12 @@ class StudyCard:
             "seed": self.seed,
             "host": self.host.fingerprint,
         }
+
+    @property
+    def weights_remark(self) -> str:
+        """A sentence on what was left out of the training of the weights; empty where nothing, or nothing is known."""
+        left_out = self.origin.get("left_out", "")
+        return f"The weights may be worse than their recipe can: {left_out}." if left_out else ""
 
     @property
     def title(self) -> str:

@@ -124,4 +124,5 @@ def _explanation(result: StudyResult, record: TrialRecord, pick: str) -> str:
         f"picked trial #{record.number} ({describe(record.configuration)}) by policy {pick}: of the {members}"
         f"{' with ' + limits if limits else ''}, {reason}. {numbers_text(result, record)}"
         f"{'; ' + result.stand_in if result.stand_in else ''}"
+        f"{'. ' + result.card.weights_remark if result.card.weights_remark else ''}"
     )

@@ -1,43 +1,50 @@
 """The baseline: `autoopt train`, a short deterministic training on the CPU, at a low resolution first.
 
-Trains on the train and calibration splits, chooses the best epoch on val, and scores test once at the end.
+Trains on the train and calibration splits, chooses the best epoch on val, and scores test once at the end. After every
+epoch a checkpoint is written, from which the same command goes on after an interrupt.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autoopt.core.configuration import digest
 from autoopt.core.scores import Quality
-from autoopt.errors import WorkloadError
+from autoopt.errors import Interrupted, Numeric, UsageError, WeightsError, WorkloadError
 from autoopt.inference.pipeline import predict
 from autoopt.inference.runtimes.shared import trains_bf16
 from autoopt.measure.quality import score
-from autoopt.nets.batches import Examples
-from autoopt.nets.trainer import Batch, Round, TimeLimit, Trainer, TrainerProgress, TrainerSettings
-from autoopt.nets.training_step import as_tensors, channels_last
-from autoopt.nets.weights import WeightsInfo, round_to_half, save_weights
+from autoopt.nets.checkpoint import Checkpoint
+from autoopt.nets.epochs import Epochs
+from autoopt.nets.trainer import TimeLimit, Trainer, TrainerProgress, TrainerSettings
+from autoopt.nets.training_step import CALLS_PER_EXAMPLE, channels_last
+from autoopt.nets.weights import INTERRUPTED, WeightsInfo, left_out, round_to_half, save_weights
 from autoopt.workloads.contract import Case, SplitName, Workload
+from autoopt.workloads.identity import code_identity
 
 if TYPE_CHECKING:
     import torch
 
-RECIPE_VERSION = 3
+RECIPE_VERSION = 4
 """Raised when this file trains differently; part of the recipe that the weights carry."""
-LOW_RESOLUTION_SHARES = {4: 0.42, 2: 0.17}
-"""Shares of the epochs on tiles with a quarter and with half of the resolution, before the full one: in 2D a
-sixteenth and a quarter of the cost, and there is much to learn before fine detail matters."""
-SMALLEST_TILE = 48
-"""Smaller than this a tile tells a network with four poolings next to nothing."""
 SCORING_SHARE = 8
-"""Val is scored again when the training took this many times as long as the last scoring did."""
+"""Val is scored again when the training computed this many times as much as the last scoring did. It is counted in
+calls of the network, not in time: a busy host chooses the same epoch."""
+LIBRARIES = ("torch", "numpy", "monai")
+"""The libraries whose versions decide what a training computes."""
+ADDRESS = r" at 0x[0-9a-f]+"
+"""What the text of an object has that differs in every process."""
+RANDOM = "random.torch"
+"""What the random state of torch is called among the tensors of a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +74,17 @@ class TrainProgress:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The file of the weights, their quality on val (which chose them) and on test, and the wall seconds of it all."""
+    """The file of the weights, their quality on val (which chose them) and on test, and the wall seconds of it all.
+
+    `seconds` counts what was trained before an interrupt too. `left_out` says what of the recipe was not done, and is
+    empty where all was.
+    """
 
     path: Path
     val: Quality
     test: Quality
     seconds: float
+    left_out: str = ""
 
 
 def train(
@@ -84,43 +96,136 @@ def train(
     threads: int | None = None,
     max_seconds: float | None = None,
     half: bool = False,
+    on_remark: Callable[[str], None] = lambda remark: None,
 ) -> TrainResult:
     """Train the workload's model by its recipe and store the weights in `home`/weights.
 
-    The same seed and number of threads give the same weights, unless the host is too slow for `max_seconds` (or those
-    of the recipe): then steps are left out all along, so that the training still goes through all resolutions and
-    learning rates in time. With `half` the weights are rounded to float16 before they are scored and stored. Raises
-    Numeric when the loss is not finite, WorkloadError for a finished graph.
+    The recipe is done to its end: the same seed and number of threads give the same weights on a busy host too, and
+    after an interrupt, when the next call goes on from the last epoch. Only where `max_seconds` are too few, steps are
+    left out all along, so that the training still goes through all resolutions and learning rates in time; the result
+    and the weights say so. With `half` the weights are rounded to float16 before they are scored and stored.
+    `on_remark` is told in a sentence from where the training goes on. Raises Numeric when the loss is not finite,
+    WorkloadError for a finished graph, UsageError for a time that is none, and Interrupted, a KeyboardInterrupt that
+    says what is kept.
     """
     from autoopt.measure.host import usable_cores
 
-    started = time.monotonic()
+    if max_seconds is not None and not max_seconds > 0:
+        raise UsageError(f"--time must be longer than nothing, got {max_seconds:g} s")
+    began = time.monotonic()
     threads = threads or usable_cores()
     with _torch_state(seed, threads):
-        epochs = _Epochs(workload, seed)
-        trainer = Trainer(_network(workload), _settings(workload))
-        limit_s = workload.recipe.max_seconds if max_seconds is None else max_seconds
-        limit = TimeLimit(limit_s, started, skips=True)
-        score_val = _ValScore(trainer.model, workload)
-        trainer.run(epochs.rounds, epochs.batches, score_val, limit, _listener(workload, started, progress))
-        if half:
-            round_to_half(trainer.model)
-        val = evaluate(trainer.model, workload, "val")
-        test = evaluate(trainer.model, workload, "test")
-        recipe = {
-            **workload.recipe.identity(),
-            "version": RECIPE_VERSION,
-            "seed": seed,
-            "threads": threads,
-            "steps": trainer.steps_done,
-            "of_steps": epochs.steps,
-            "half": half,
-        }
-        info = WeightsInfo(
-            workload.name, workload.data_digest, recipe, workload.demo, dict(val.values), dict(test.values)
-        )
-        path = save_weights(trainer.model, home / "weights", info, half=half)
-    return TrainResult(path, val, test, time.monotonic() - started)
+        recipe = {**workload.recipe.identity(), "version": RECIPE_VERSION, "seed": seed, "threads": threads}
+        training = _Training(workload, home / "weights", recipe, max_seconds)
+        try:
+            began -= training.resume(on_remark)
+            training.run(began, progress)
+            if half:
+                round_to_half(training.model)
+            val = evaluate(training.model, workload, "val")
+            test = evaluate(training.model, workload, "test")
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted(training.kept()) from interrupt
+        path = training.store(val.values, test.values, half=half)
+    return TrainResult(path, val, test, time.monotonic() - began, left_out(training.recipe))
+
+
+class _Training:
+    """One training with its checkpoint: begins or goes on, and stores the weights that it has."""
+
+    def __init__(self, workload: Workload, folder: Path, recipe: Mapping[str, Any], max_seconds: float | None) -> None:
+        settings = _settings(workload)
+        self._workload, self._folder, self._recipe = workload, folder, recipe
+        self._epochs = Epochs(workload, recipe["seed"])
+        self._trainer = Trainer(_network(workload), settings)
+        self._looks = _Looks(self._trainer.model, workload, self._epochs)
+        self._limit_s, self._began, self._stored = max_seconds, time.monotonic(), 0
+        made_by = _made_by(self._trainer.model, workload, recipe)
+        made_by |= {"time": max_seconds, "arithmetic": "bfloat16" if settings.bf16 else "float32"}
+        self._checkpoint = Checkpoint(folder, workload.name, made_by)
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """The network that is trained."""
+        return self._trainer.model
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What the weights say of how they were made."""
+        return {**self._recipe, "steps": self._trainer.steps_done, "of_steps": self._epochs.steps}
+
+    def resume(self, on_remark: Callable[[str], None]) -> float:
+        """Go on from the checkpoint, if there is one; the seconds that were trained before it."""
+        import torch
+
+        try:
+            found = self._checkpoint.read()
+            if found is not None:
+                self._trainer.restore(found[0])
+        except (WeightsError, ValueError) as error:
+            on_remark(f"{error}: the training begins anew")
+            return 0.0
+        if found is None:
+            for path, names in self._checkpoint.others().items():
+                on_remark(f"{path} has an interrupted training of other {', '.join(names)}: it is not continued")
+            return 0.0
+        standing, facts = found
+        self._stored = standing.rounds
+        self._epochs.restore(facts["epochs"])
+        self._looks.restore(facts["looks"])
+        torch.set_rng_state(standing.tensors[RANDOM])
+        on_remark(f"the training that was interrupted goes on after {self._place}")
+        return float(facts["seconds"])
+
+    def run(self, began: float, progress: Callable[[TrainProgress], None] | None) -> None:
+        """Train to the end of the recipe, with a checkpoint after every epoch; the model has the best weights then."""
+        self._began = began
+        limit = TimeLimit(math.inf if self._limit_s is None else self._limit_s, began, skips=True)
+        listener = _listener(self._workload, began, progress)
+        try:
+            self._trainer.run(self._epochs.rounds, self._epochs.batches, self._looks, limit, listener, self._pause)
+        except Numeric:
+            self._checkpoint.remove()  # from there it would come to the same end
+            raise
+
+    def store(self, val: Mapping[str, float], test: Mapping[str, float], *, half: bool) -> Path:
+        """Store the weights of the model as those of the whole training, which needs no checkpoint any more."""
+        path = self._save({**self.recipe, "half": half}, val, test, half=half)
+        self._checkpoint.remove()
+        return path
+
+    def kept(self) -> str:
+        """Store the best weights so far, and say what is kept of a training that is interrupted here."""
+        told, title, score = [], self._workload.title, self._trainer.take_best()
+        if score is not None:
+            metric = self._workload.metrics[0]
+            path = self._save({**self.recipe, "half": False, INTERRUPTED: True}, {metric: score}, {})
+            told.append(f"the best weights so far ({metric} {score:.4f} on val of {title}) are in {path}")
+        elif self._stored:
+            told.append("no epoch was scored yet")
+        again = f"continues after {self._place}" if self._stored else "begins anew, no epoch was finished"
+        return "; ".join([*told, f"the same command {again}"])
+
+    @property
+    def _place(self) -> str:
+        return f"epoch {self._stored} of {len(self._epochs.rounds)}"
+
+    def _pause(self) -> None:
+        """Write the checkpoint."""
+        import torch
+
+        standing, seconds = self._trainer.standing(), time.monotonic() - self._began
+        tensors = {**standing.tensors, RANDOM: torch.get_rng_state()}
+        facts = {"epochs": self._epochs.facts(), "looks": self._looks.facts(), "seconds": seconds}
+        self._checkpoint.write(replace(standing, tensors=tensors), facts)
+        self._stored = standing.rounds
+
+    def _save(
+        self, recipe: Mapping[str, Any], val: Mapping[str, float], test: Mapping[str, float], *, half: bool = False
+    ) -> Path:
+        workload = self._workload
+        info = WeightsInfo(workload.name, workload.data_digest, recipe, workload.demo, dict(val), dict(test))
+        return save_weights(self._trainer.model, self._folder, info, half=half)
 
 
 def evaluate(model: torch.nn.Module, workload: Workload, split: SplitName) -> Quality:
@@ -176,65 +281,60 @@ def _listener(
     return tell
 
 
-class _ValScore:
-    """The primary metric on val; None where the last look is so near that it would take the time of the training."""
+class _Looks:
+    """The primary metric on val; None where the last look is so near that it would cost as much as the training."""
 
-    def __init__(self, model: torch.nn.Module, workload: Workload) -> None:
-        self._model = model
+    def __init__(self, model: torch.nn.Module, workload: Workload, epochs: Epochs) -> None:
+        self._model, self._epochs = model, epochs
         self._primary = replace(workload, metrics=workload.metrics[:1])
-        self._scored_at, self._took_s = -math.inf, 0.0
+        self._next_at = 0.0
 
     def __call__(self, last: bool) -> float | None:
-        began = time.monotonic()
-        if not last and began - self._scored_at < SCORING_SHARE * self._took_s:
+        learnt, seen = self._epochs.learnt, 0
+        if not last and learnt < self._next_at:
             return None
-        quality = evaluate(self._model, self._primary, "val")
-        self._scored_at = time.monotonic()
-        self._took_s = self._scored_at - began
+
+        def count(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            nonlocal seen
+            seen += inputs[0].numel()
+
+        counting = self._model.register_forward_pre_hook(count)
+        try:
+            quality = evaluate(self._model, self._primary, "val")
+        finally:
+            counting.remove()
+        self._next_at = learnt + SCORING_SHARE * seen / CALLS_PER_EXAMPLE
         return quality.value
 
+    def facts(self) -> dict[str, float]:
+        """What `restore` goes on from."""
+        return {"next_at": self._next_at}
 
-class _Epochs:
-    """The rounds of a baseline, one for each epoch, and their batches: all cases in a new order each time."""
-
-    def __init__(self, workload: Workload, seed: int) -> None:
-        recipe, cases = workload.recipe, (*workload.splits.train, *workload.splits.calibration)
-        tile = recipe.tile or workload.pipeline.tile
-        self._recipe = recipe
-        self._random = np.random.default_rng(seed)
-        self._examples = Examples(cases, workload.pipeline, recipe.augment, tile)
-        self._steps = math.ceil(len(cases) * recipe.repeats / recipe.batch)
-        factors = shrink_factors(recipe.epochs, tile) if recipe.coarse else [1] * recipe.epochs
-        # A network at a low resolution is not what will be deployed: its score would cost time and say little.
-        self.rounds = [
-            Round(self._steps, factor, work=float(factor) ** -len(tile), scored=factor == 1) for factor in factors
-        ]
-
-    @property
-    def steps(self) -> int:
-        """The steps of all epochs."""
-        return self._steps * len(self.rounds)
-
-    def batches(self, epoch: Round) -> Iterator[Batch]:
-        """The batches of one epoch; the first cases fill up the last one."""
-        repeats = range(self._recipe.repeats)
-        shuffled = np.concatenate([self._random.permutation(len(self._examples)) for _ in repeats])
-        order = np.resize(shuffled, self._steps * self._recipe.batch)
-        for chosen in order.reshape(self._steps, self._recipe.batch):
-            pairs = [self._examples.draw(int(index), epoch.factor, self._random) for index in chosen]
-            yield Batch(*as_tensors(pairs))
+    def restore(self, facts: Mapping[str, float]) -> None:
+        """Go on from what `facts` said."""
+        self._next_at = facts["next_at"]
 
 
-def shrink_factors(epochs: int, tile: Sequence[int]) -> list[int]:
-    """By what each epoch divides the resolution, falling to 1; at least one epoch has 1."""
-    factors: list[int] = []
-    share = 0.0
-    for factor, own_share in LOW_RESOLUTION_SHARES.items():
-        share += own_share  # where a tile is too small to be shrunk that much, the next size takes its epochs over
-        if min(tile) // factor >= SMALLEST_TILE:
-            factors += [factor] * int(epochs * share)
-            share = 0.0
-    return [*factors, *[1] * (epochs - len(factors))]
+def _made_by(model: torch.nn.Module, workload: Workload, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """All that decides what a training computes: a checkpoint of something else is not continued."""
+    from autoopt import __version__
+    from autoopt.measure.host import library_versions
+
+    assert workload.build is not None
+    code = code_identity(workload.build)
+    shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
+    described = re.sub(ADDRESS, "", repr(model))
+    return {
+        "workload": workload.name,
+        "data": workload.data_digest,
+        "network": digest([described, shapes, code["code"] if isinstance(code, dict) else code]),
+        "pipeline": digest(workload.pipeline.to_json()),
+        "metric": workload.metrics[0],
+        "recipe": {name: value for name, value in recipe.items() if name not in ("seed", "threads")},
+        "seed": recipe["seed"],
+        "threads": recipe["threads"],
+        "versions": {"autoopt": __version__, **library_versions(LIBRARIES)},
+    }
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The training loop: one for a network that learns alone (baseline.py) and one that has a teacher (recovery.py).
 
 It has the optimiser, the learning-rate schedule, the time limit, the looks at the hold-out and the best weights; what
-differs between the two, the batches and the score, is given to it.
+differs between the two, the batches and the score, is given to it. Between two rounds it can be taken down as a
+`Standing`, from which another process goes on to the same weights.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,9 @@ LARGEST_GRADIENT = 5.0
 """Gradients are scaled down to this norm."""
 SLACK = 0.1
 """How far, as a share of all work, a training may be behind its time limit at the start: loading has no steps."""
+
+MODEL, BEST, OPTIMIZER = "model.", "best.", "optimizer."
+"""What the names of the tensors of a `Standing` begin with."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +111,26 @@ class TrainerProgress:
     best: float | None
 
 
+@dataclass(frozen=True)
+class Standing:
+    """A training between two rounds: with the batches and scores to come, all that its rest depends on.
+
+    `rounds` and `steps` are done; `best` is the best score so far, None before the first. `tensors` are those of the
+    model as `model.NAME`, of the best weights as `best.NAME` and of the optimiser as `optimizer.NUMBER.NAME`.
+    """
+
+    rounds: int
+    steps: int
+    best: float | None
+    tensors: Mapping[str, torch.Tensor]
+
+
 def silent(progress: TrainerProgress) -> None:
     """The listener that does nothing."""
+
+
+def no_pause() -> None:
+    """What is done between two rounds where nothing is to be done."""
 
 
 class Trainer:
@@ -118,8 +140,14 @@ class Trainer:
         self.settings = settings
         self.model: torch.nn.Module = channels_last(model) if settings.channels_last else model
         self.steps_done = 0
-        self.best: float | None = None
-        self._kept: dict[str, Any] = {}
+        self.rounds_done = 0
+        self._kept: tuple[float, dict[str, Any]] | None = None  # in one piece: an interrupt never parts them
+        self._optimizer: torch.optim.Optimizer | None = None
+
+    @property
+    def best(self) -> float | None:
+        """The best score so far, None before the first."""
+        return None if self._kept is None else self._kept[0]
 
     def run(
         self,
@@ -128,39 +156,94 @@ class Trainer:
         score: Callable[[bool], float | None],
         limit: TimeLimit,
         listener: Callable[[TrainerProgress], None] = silent,
+        between: Callable[[], None] = no_pause,
     ) -> None:
-        """Train; the model ends with the weights that scored best.
+        """Train; the model ends with the weights that scored best. After `restore` it goes on from there.
 
         `batches` gives the batches of a round, of which those are drawn that time allows. `score` says how good the
         model is on the hold-out, more being better, or None where looking would take too long; it is told whether the
-        look is the last. Raises Numeric when the loss is not finite.
+        look is the last. `between` is called after every round that had a step, when `standing` may be asked. Raises
+        Numeric when the loss is not finite.
         """
-        import torch
-
-        trained = [item for item in self.model.parameters() if item.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay)
+        if self._optimizer is None:
+            self._optimizer = self._new_optimizer()
         work, done = sum(item.steps * item.work for item in rounds), 0.0
         for place, item in enumerate(rounds):
+            if place < self.rounds_done:
+                for _ in range(item.steps):  # added up as in the loop below: the sum is the same to the last bit
+                    done += item.work
+                continue
             source, losses, found = batches(item), list[float](), None
             for _ in range(item.steps):
                 if not limit.skips_step(done / work):
-                    losses.append(self._step(optimizer, next(source), done / work))
+                    losses.append(self._step(self._optimizer, next(source), done / work))
                     listener(TrainerProgress(place, float(np.mean(losses)), None, self.best))
                 done += item.work
             if losses:
                 if item.scored and (found := score(place + 1 == len(rounds))) is not None:
                     self.keep(found)
                 listener(TrainerProgress(place + 1, float(np.mean(losses)), found, self.best))
+            self.rounds_done = place + 1
+            if losses:  # what was left out needs no pause
+                between()
             if limit.ends():
                 break
         if self.best is None and (found := score(True)) is not None:
             self.keep(found)
-        self.model.load_state_dict(self._kept)
+        self.take_best()
 
     def keep(self, score: float) -> None:
         """Remember the weights as they are if they score better than all before; the first are always remembered."""
         if self.best is None or score > self.best:
-            self.best, self._kept = score, copy.deepcopy(self.model.state_dict())
+            self._kept = score, copy.deepcopy(self.model.state_dict())
+
+    def take_best(self) -> float | None:
+        """Give the model the best weights so far, and return their score; None, and nothing is done, without any."""
+        if self._kept is None:
+            return None
+        score, weights = self._kept
+        self.model.load_state_dict(weights)
+        return score
+
+    def standing(self) -> Standing:
+        """Where the training stands; the tensors are those of the training itself, no copies."""
+        tensors = {f"{MODEL}{name}": value for name, value in self.model.state_dict().items()}
+        if self._kept is not None:
+            tensors |= {f"{BEST}{name}": value for name, value in self._kept[1].items()}
+        if self._optimizer is not None:
+            for number, item in enumerate(self._trained()):
+                state = self._optimizer.state.get(item, {})
+                tensors |= {f"{OPTIMIZER}{number}.{name}": value for name, value in state.items()}
+        return Standing(self.rounds_done, self.steps_done, self.best, tensors)
+
+    def restore(self, standing: Standing) -> None:
+        """Go on from `standing` at the next `run`. Raises ValueError when its tensors are not those of this network."""
+        import torch
+
+        model, best = _named(MODEL, standing.tensors), _named(BEST, standing.tensors)
+        shapes = _shapes(self.model.state_dict())
+        if _shapes(model) != shapes or (standing.best is not None and _shapes(best) != shapes):
+            raise ValueError("it has other tensors than the network")
+        optimizer = self._new_optimizer()
+        for number, item in enumerate(self._trained()):
+            for name, value in _named(f"{OPTIMIZER}{number}.", standing.tensors).items():
+                if value.shape not in (item.shape, ()):
+                    raise ValueError(f"the optimiser's {name} of tensor {number} has the shape {tuple(value.shape)}")
+                # In the layout of the weights: sums of other layouts may differ in the last bit.
+                same = value.shape == item.shape
+                optimizer.state[item][name] = torch.zeros_like(item, dtype=value.dtype).copy_(value) if same else value
+        self.model.load_state_dict(model)
+        self._kept = None if standing.best is None else (standing.best, best)
+        self._optimizer, self.rounds_done, self.steps_done = optimizer, standing.rounds, standing.steps
+
+    def _trained(self) -> list[torch.nn.Parameter]:
+        return [item for item in self.model.parameters() if item.requires_grad]
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        import torch
+
+        settings = self.settings
+        return torch.optim.AdamW(self._trained(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
     def observe(self, batches: Iterable[Batch]) -> None:
         """Run the model on batches as it will be used, without learning: for hooks that watch what it computes."""
@@ -221,3 +304,12 @@ class Trainer:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bf16):
             logits: torch.Tensor = self.model(self.in_layout(batch.images))
         return logits.float()
+
+
+def _named(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors whose names begin with `prefix`, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in tensors.items()}

@@ -17,6 +17,8 @@ WARM_UP_SHARE = 0.1
 """The share of all work in which the learning rate rises."""
 FIRST_RATE = 0.2
 """The learning rate at the start, as a share of the highest."""
+CALLS_PER_EXAMPLE = 3.0
+"""Cost of training on one example, in calls of the network: one forward, and two for the backward pass."""
 TEMPERATURE = 2.0
 """What logits are divided by before a student is compared with its teacher (Hinton et al. 2015)."""
 

@@ -25,6 +25,8 @@ the digest needs."""
 LONGEST_HEADER_BYTES = 100_000_000
 """The limit of the safetensors format."""
 MOST_NAMES = 3
+INTERRUPTED = "interrupted"
+"""The entry of a recipe that says that the weights are the best before an interrupt, not the end of a training."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,22 @@ class WeightsInfo:
     demo: bool = False
     val: Mapping[str, float] = field(default_factory=dict)
     test: Mapping[str, float] = field(default_factory=dict)
+
+
+def left_out(recipe: Mapping[str, Any]) -> str:
+    """What was left out of the recipe that weights were trained by, as a clause; empty where nothing was."""
+    steps, of_steps = recipe.get("steps"), recipe.get("of_steps")
+    if not isinstance(steps, int) or not isinstance(of_steps, int):
+        return ""
+    if recipe.get(INTERRUPTED):
+        return f"they are the best of a training that was interrupted after {steps} of {of_steps} steps"
+    return f"they were trained for {steps} of {of_steps} steps, the time was up" if steps < of_steps else ""
+
+
+def remark_on(path: Path) -> str:
+    """What the header of weights says was left out of their training; empty for weights that say nothing of it."""
+    info = read_info(path)
+    return "" if info is None else left_out(info.recipe)
 
 
 def save_weights(model: torch.nn.Module, folder: Path, info: WeightsInfo, *, half: bool = False) -> Path:
@@ -72,16 +90,18 @@ def round_to_half(model: torch.nn.Module) -> None:
 def find_weights(workload: Workload, home: Path) -> Path | None:
     """The workload's own weights, else the best on val (then the newest) of those trained for this workload and data.
 
-    None where there are none. Reads headers only and needs no torch; files that are not ours are skipped.
+    Those of an interrupted training count only where there are no others. None where there are none. Reads headers
+    only and needs no torch; files that are not ours are skipped.
     """
     if workload.weights is not None:
         return workload.weights
-    fitting: list[tuple[float, float, Path]] = []
+    fitting: list[tuple[bool, float, float, Path]] = []
     for path in sorted((home / "weights").glob("*.safetensors")):
         info = read_info(path)
         if info is not None and info.workload == workload.name and info.data_digest == workload.data_digest:
-            fitting.append((info.val.get(workload.metrics[0], 0.0), path.stat().st_mtime, path))
-    return max(fitting)[2] if fitting else None
+            ended, score = not info.recipe.get(INTERRUPTED), info.val.get(workload.metrics[0], 0.0)
+            fitting.append((ended, score, path.stat().st_mtime, path))
+    return max(fitting)[-1] if fitting else None
 
 
 def read_info(path: Path) -> WeightsInfo | None:

@@ -23,6 +23,7 @@ def front_json(result: StudyResult) -> dict[str, Any]:
         "limits": dict(card.limits),
         "reference": None if result.reference is None else result.reference.label,
         "stand_in": result.stand_in,
+        "weights_remark": card.weights_remark,
         "objectives": list(card.objectives),
         "trials": len(result.records),
         "front": [
@@ -59,7 +60,7 @@ def front_markdown(result: StudyResult) -> str:
         f"### Pareto front of {card.title}",
         "",
         f"study {card.name}, {len(result.records)} trials, limits: {limits}; {card.host.cpu}, {card.host.cores} cores",
-        *([f"{result.stand_in}"] if result.stand_in else []),
+        *(text for text in (result.stand_in, card.weights_remark) if text),
         "",
         f"| {' | '.join(header)} |",
         f"| --- | --- {'| ---: ' * (len(header) - 2)}|",

@@ -18,6 +18,7 @@ from autoopt.core.records import TrialRecord
 from autoopt.errors import NoStudy
 from autoopt.inference.runtimes import REFERENCE
 from autoopt.nets.teacher_cache import MOST_TILES
+from autoopt.nets.training_step import CALLS_PER_EXAMPLE
 from autoopt.study.prepare import Prepared
 from autoopt.study.space import Count, seeds
 from autoopt.study.storage import read_study
@@ -30,8 +31,6 @@ DEFAULT_RANKING_S = 12.0
 of 2 M parameters on two cores."""
 DEFAULT_CALL_S = 0.1
 """Seconds of a call of the network in PyTorch where it was not timed: nothing is trained, or there is no network."""
-CALLS_PER_EXAMPLE = 3.0
-"""Cost of training on one example, in calls of the network: one forward, and two for the backward pass."""
 LEAST_SHARE = 0.1
 """The smallest share of the original network's time that a training step takes, however much was pruned."""
 EXAMPLES_AROUND = 150

@@ -15,7 +15,7 @@ from autoopt.core.store import Store, writable_folder
 from autoopt.errors import DataError, SpaceError, StorageError, UsageError, WeightsError
 from autoopt.measure.noise import calibration
 from autoopt.measure.target import LocalTarget, Target
-from autoopt.nets.weights import find_weights, weights_digest
+from autoopt.nets.weights import find_weights, remark_on, weights_digest
 from autoopt.study.limits import GUARDS, SUBGROUP, is_guard
 from autoopt.study.numbers import objectives
 from autoopt.study.request import SearchRequest
@@ -185,6 +185,7 @@ def _card(request: SearchRequest, workload: Workload, weights: Path, space: Spac
             "source": workload.origin.source if workload.origin else request.workload,
             "data": None if request.data is None else str(request.data.resolve()),
             "weights": str(weights.resolve()),
+            "left_out": remark_on(weights),
             "options": dict(request.options),
         },
     )

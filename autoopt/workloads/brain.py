@@ -105,7 +105,6 @@ def workload(data: Path, width: int = WIDTH, spacing_mm: float = SPACING_MM, net
             batch=2,
             learning_rate=learning_rate,
             weight_decay=1e-2,
-            max_seconds=2340.0,
             augment=augment,
             repeats=max(1, round(SAMPLES_PER_EPOCH / training)),
             coarse=False,

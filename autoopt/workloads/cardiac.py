@@ -98,7 +98,6 @@ def recipe(base: int) -> Recipe:
         batch=4,
         learning_rate=1e-3 * math.sqrt(BASE / base),
         weight_decay=1e-2,
-        max_seconds=2340.0,
         augment=augment,
         repeats=8,
         tile=(128, 128),

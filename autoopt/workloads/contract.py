@@ -7,13 +7,14 @@ the model or the cases (`loading.py`); nothing of it is pickled.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from autoopt.core.configuration import Scalar
+from autoopt.errors import WorkloadError
 from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.identity import code_identity
 
@@ -81,18 +82,26 @@ class Recipe:
     `augment(sample, random)` makes another training sample; it is given a float32 image on the grid that
     `Pipeline.standardise` gives (one slice of a stack). `repeats` is how many samples of every case an epoch has.
     `tile` is the size of the training windows, by default that of the pipeline. With `coarse` the first epochs run at
-    a reduced resolution. After `max_seconds` the training ends early and keeps the best weights so far.
+    a reduced resolution. Raises WorkloadError for `max_seconds`, which recipes had once.
     """
 
     epochs: int
     batch: int
     learning_rate: float
     weight_decay: float = 1e-4
-    max_seconds: float = 900.0
+    max_seconds: InitVar[float | None] = None
     augment: Callable[[Sample, np.random.Generator], Sample] | None = None
     repeats: int = 1
     tile: tuple[int, ...] | None = None
     coarse: bool = True
+
+    def __post_init__(self, max_seconds: float | None) -> None:
+        if max_seconds is not None:
+            raise WorkloadError(
+                f"autoopt.Recipe must not have max_seconds any more, got {max_seconds!r}: take it out. A training is "
+                "done to the end of its epochs, however busy the host is; `autoopt train --time`, or max_seconds of "
+                "autoopt.train, ends one earlier"
+            )
 
     def identity(self) -> dict[str, Any]:
         """The settings as plain data; two recipes with one identity train the same.

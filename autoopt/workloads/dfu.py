@@ -102,7 +102,6 @@ def workload(data: Path, net: str = NET) -> Workload:
             batch=16,
             learning_rate=chosen.learning_rate,
             weight_decay=2e-2,
-            max_seconds=840.0,
             augment=augment,
             coarse=chosen.coarse,
         ),

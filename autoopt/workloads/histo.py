@@ -60,7 +60,7 @@ def workload(data: Path, net: str = NET) -> Workload:
         pipeline=PIPELINE,
         splits=to_splits(items, _read_item),
         metrics=("dice_macro", "dice_foreground", "iou_foreground"),
-        recipe=Recipe(epochs=12, batch=4, learning_rate=2e-3, weight_decay=1e-2, max_seconds=840.0, augment=augment),
+        recipe=Recipe(epochs=12, batch=4, learning_rate=2e-3, weight_decay=1e-2, augment=augment),
         data_digest=data_digest(data, items),
     )
 

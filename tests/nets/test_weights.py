@@ -13,10 +13,12 @@ import pytest
 
 from autoopt.errors import WeightsError
 from autoopt.nets.weights import (
+    INTERRUPTED,
     WeightsInfo,
     find_weights,
     load_weights,
     read_info,
+    remark_on,
     round_to_half,
     save_weights,
     weights_digest,
@@ -100,6 +102,37 @@ def test_finds_the_best_for_this_workload_and_data(tmp_path: Path) -> None:
 
     assert find_weights(workload, tmp_path) == best
     assert find_weights(replace(workload, weights=tmp_path / "own"), tmp_path) == tmp_path / "own"
+
+
+def test_weights_of_an_interrupt_come_last(tmp_path: Path) -> None:
+    """The best weights of an interrupted training are found where there are no others, however good they are."""
+    folder = tmp_path / "weights"
+    stopped = replace(INFO, recipe={"steps": 9, "of_steps": 90, INTERRUPTED: True}, val={"dice_macro": 0.9})
+    kept = save_weights(tiny.build(), folder, stopped)
+    assert find_weights(tiny.workload(), tmp_path) == kept
+    finished = save_weights(tiny.build(), folder, INFO)
+    assert find_weights(tiny.workload(), tmp_path) == finished
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ({}, ""),
+        ({"steps": 90, "of_steps": 90}, ""),
+        ({"steps": "many", "of_steps": None}, ""),
+        ({"steps": 318, "of_steps": 960}, "they were trained for 318 of 960 steps, the time was up"),
+        (
+            {"steps": 90, "of_steps": 90, INTERRUPTED: True},
+            "they are the best of a training that was interrupted after 90 of 90 steps",
+        ),
+    ],
+)
+def test_what_was_left_out_is_said(tmp_path: Path, recipe: dict[str, object], said: str) -> None:
+    """The header tells how many steps were done, also that of weights from before; other weights tell nothing."""
+    path = save_weights(tiny.build(), tmp_path, replace(INFO, recipe=recipe))
+    assert remark_on(path) == said
+    path.write_bytes(b"of somebody else")
+    assert remark_on(path) == ""
 
 
 def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:

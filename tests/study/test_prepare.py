@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from autoopt import terminal
+from autoopt.core.card import StudyCard
 from autoopt.errors import DataError, UsageError, WeightsError
+from autoopt.nets.weights import WeightsInfo, save_weights
+from autoopt.report.tables import front_json, front_markdown
+from autoopt.study.plan import plan_search
 from autoopt.study.prepare import argument_problems, check_data_argument, command_arguments, prepare
 from autoopt.study.request import SearchRequest
+from autoopt.study.result import StudyResult
 from tests import tiny
 
 pytest.importorskip("torch")
@@ -62,6 +68,30 @@ def test_the_sampler_does_not_make_another_study(tmp_path: Path) -> None:
     name = prepare(request).card.name
     assert prepare(replace(request, sampler="random")).card.name == name
     assert prepare(replace(request, seed=1)).card.name != name
+
+
+def test_weights_that_were_trained_in_part_are_remarked_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was left out of a training is said with every front and plan of its weights, and makes no other study."""
+    recipe = {"steps": 30, "of_steps": 90}
+    info = WeightsInfo("tiny", tiny.workload().data_digest, recipe, val={"dice_macro": 0.5})
+    home = tmp_path / "home"
+    save_weights(tiny.build(), home / "weights", info)
+    request = SearchRequest(tiny.SOURCE, space="quick", home=home)
+    card = prepare(request).card
+    remark = "The weights may be worse than their recipe can: they were trained for 30 of 90 steps, the time was up."
+    assert card.weights_remark == remark and StudyCard.from_json(card.to_json()).weights_remark == remark
+
+    terminal.front(StudyResult(card, ()))
+    terminal.plan(plan_search(prepare(request), call_s=lambda prepared: 1.0))
+    assert capsys.readouterr().out.count(remark) == 2
+    assert front_json(StudyResult(card, ()))["weights_remark"] == remark
+    assert remark in front_markdown(StudyResult(card, ()))
+
+    save_weights(
+        tiny.build(), home / "weights", replace(info, recipe={"steps": 90, "of_steps": 90}, val={"dice_macro": 0.6})
+    )
+    assert prepare(request).card.weights_remark == ""
+    assert prepare(replace(request, weights=tiny.weights(tmp_path / "w.safetensors"))).card.weights_remark == ""
 
 
 def test_missing_weights_say_how_to_get_them(tmp_path: Path) -> None:

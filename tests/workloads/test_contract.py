@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 import autoopt
+from autoopt.errors import WorkloadError
 from autoopt.workloads import contract
 from tests import tiny
 
@@ -30,7 +31,17 @@ def test_splits_by_name() -> None:
 
 
 def test_a_recipe_without_augmentation() -> None:
-    """The identity of a recipe is plain data, without the time limit, which changes no result."""
+    """The identity of a recipe is plain data, the same for a copy."""
     recipe = contract.Recipe(epochs=2, batch=4, learning_rate=1e-3, tile=(8, 8))
-    assert recipe.identity() == replace(recipe, max_seconds=1.0).identity()
+    assert recipe.identity() == replace(recipe).identity()
     assert recipe.identity()["augment"] is None and recipe.identity()["tile"] == [8, 8]
+
+
+def test_a_recipe_has_no_limit_of_time() -> None:
+    """A recipe of before, by name or by place, is refused with what to do now."""
+    for give in (
+        lambda: contract.Recipe(2, 4, 1e-3, max_seconds=900.0),
+        lambda: contract.Recipe(2, 4, 1e-3, 0.1, 900.0),
+    ):
+        with pytest.raises(WorkloadError, match=r"must not have max_seconds any more, got 900.0: take it out.*--time"):
+            give()
