@@ -17,7 +17,7 @@ from autoopt.core.records import Status, TrialRecord
 from autoopt.core.urls import without_secrets
 from autoopt.deploy.nothing_fits import nothing_fits
 from autoopt.report.matrix_text import as_markdown
-from autoopt.report.tables import columns, front_rows, reference_rows
+from autoopt.report.tables import columns, front_notes, front_rows, reasons_text, reference_rows
 from autoopt.study.prepare import command_arguments
 from autoopt.study.request import HOME, SearchRequest
 from autoopt.study.result import StudyResult
@@ -75,6 +75,7 @@ def front(result: StudyResult) -> None:
     for cells in reference_rows(result):
         table.add_row(*cells, style="dim")
     Console(highlight=False, width=max(console.width, 180) if not console.is_terminal else None).print(table)
+    console.print("\n".join(front_notes(result)), markup=False)
     if result.stand_in:
         console.print(f"Drops are not against PyTorch FP32: {result.stand_in}.", markup=False)
 
@@ -145,6 +146,8 @@ def replay(replayed: Replay) -> None:
         change = "" if a is None or b is None else _change(name, a, b)
         table.add_row(name, "" if a is None else f"{a:.4g}", "" if b is None else f"{b:.4g}", change)
     console.print(table)
+    for reason in reasons_text(replayed.study.without_interval(after)):
+        console.print(f"no interval now of {reason}", markup=False)
     for record, when in ((before, "then"), (after, "now")):
         if record.failure is not None:
             console.print(

@@ -18,7 +18,7 @@ from autoopt.inference.roofline import Cost, Peaks, fraction_of_roofline
 from autoopt.inference.runtimes import BASELINE_LABEL, EXACT, REFERENCE_LABEL
 from autoopt.study import numbers, uncertainty
 from autoopt.study.limits import judge, needs_reference
-from autoopt.study.numbers import Comparison
+from autoopt.study.number import Comparison
 from autoopt.study.reference_level import ReferenceLevel, at_level, level_of
 
 SETTLED = ("precision", "threads", "streams", "kernels")
@@ -113,6 +113,12 @@ class StudyResult:
         return self._labelled(BASELINE_LABEL)
 
     @cached_property
+    def best_float(self) -> TrialRecord | None:
+        """The fastest complete trial in which nothing is quantized: what integers have to beat; None without one."""
+        floats = (record for record in self.complete if record.configuration.section("quantize") is None)
+        return min(floats, key=lambda record: (record.measured.latency_p25_s, record.number), default=None)
+
+    @cached_property
     def sigma(self) -> float:
         """The standard deviation of log latency between processes of one thing.
 
@@ -190,6 +196,10 @@ class StudyResult:
         """The numbers of a trial by key, each in its unit; only those that exist for it. See numbers.py."""
         return numbers.headline(record, self.card.primary, self._comparison(record))
 
+    def without_interval(self, record: TrialRecord) -> dict[str, str]:
+        """Why numbers of a trial have no interval, by key: all that are in `headline` and lack one."""
+        return numbers.without_interval(record, self.card.primary, self._comparison(record))
+
     def runs_as(self, record: TrialRecord) -> int | None:
         """The number of the first trial that ran the same files with the same settings; None where there is none."""
         key = runs_what(record)
@@ -214,7 +224,14 @@ class StudyResult:
 
     def _comparison(self, record: TrialRecord) -> Comparison:
         probability = self.front_probabilities.get(record.number)
-        return Comparison(self.reference, self.openvino_f32, self.sigma, probability, self._roofline(record))
+        return Comparison(
+            self.reference,
+            self.openvino_f32,
+            self.best_float,
+            sigma=self.sigma,
+            front_probability=probability,
+            roofline=self._roofline(record),
+        )
 
     def _roofline(self, record: TrialRecord) -> float | None:
         """The attained fraction of what the host can do at best; None where either was not measured."""
