@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from autoopt.study.replay import Replay
 
 
+BUSIER = 1.1
+"""A plan says that the host was busy where that makes it so many times longer."""
+
+
 def console_of(*, stderr: bool = False) -> Console:
     """A console on standard output or standard error, be it a terminal, a file or a pipe."""
     return Console(stderr=stderr, highlight=False, soft_wrap=True)
@@ -93,10 +97,17 @@ def plan(planned: SearchPlan) -> None:
         f"seeds        {', '.join(planned.seeds)}",
         f"trials       {planned.trials_done} done, {planned.trials_to_run} to run",
         f"artifacts    about {_counts(planned.artifacts)}, each made once",
-        f"time         about {duration(planned.seconds)} ({basis}){_stop(planned)}",
+        f"time         about {duration(planned.seconds)} ({basis}){_busy(planned)}{_stop(planned)}",
         f"disk         about {planned.disk_bytes / 1e6:.0f} MB",
     ]
     console.print("\n".join(lines), markup=False)
+
+
+def _busy(planned: SearchPlan) -> str:
+    """A remark that what the estimate is made of was timed on a busy host, with the time where it stays as busy."""
+    if planned.busy_s <= BUSIER * planned.seconds:
+        return ""
+    return f" if the host is left alone; it was busy when this was timed, and {duration(planned.busy_s)} if it stays so"
 
 
 def _stop(planned: SearchPlan) -> str:
