@@ -27,6 +27,8 @@ FAR = 1.5
 """Trials that broke a limit are left to the edge where they are so many spans of the others away from those."""
 CLOSE = 0.5
 """A limit is on the axes where it is at most so many spans away from the trials."""
+ARROW = 0.06
+"""The length of an arrow to the edge, of the axes."""
 LEAST_DECADES, LEAST_QUALITY = 0.1, 0.01
 """Spans that an axis has at least: of latency in powers of ten, of quality."""
 
@@ -131,7 +133,7 @@ def _is_near(value: float, span: tuple[float, float], spans: float) -> bool:
 
 
 def _is_shown(record: TrialRecord) -> bool:
-    return record.measurement is not None and record.quality is not None
+    return record.measurement is not None and record.quality is not None and math.isfinite(record.quality.value)
 
 
 def _latency_ms(record: TrialRecord) -> float:
@@ -240,24 +242,17 @@ def _arrow(axes: Axes, text: str, place: tuple[float, float]) -> None:
     """An arrow to the edge at `place` (fractions of the axes), with a text beside its end inside."""
     x, y = place
     upright = y in (0.0, 1.0)
-    inside = (x, 0.08 if y == 0.0 else 0.92) if upright else (0.06 if x == 0.0 else 0.94, y)
-    axes.annotate(
-        text,
-        xy=place,
-        xytext=inside,
-        xycoords="axes fraction",
-        textcoords="axes fraction",
-        ha="left" if upright or x == 0.0 else "right",
-        va="center",
-        fontsize=8,
-        color=WARN,
-        arrowprops={
-            "arrowstyle": "->",
-            "color": WARN,
-            "linewidth": 1.1,
-            "relpos": (0.0, y) if upright else (x, 0.5),
-        },
-    )
+    end_x, end_y = (x, abs(y - ARROW)) if upright else (abs(x - ARROW), y)
+    marker = ("v" if y == 0.0 else "^") if upright else ("<" if x == 0.0 else ">")
+    style: dict[str, Any] = {"color": WARN, "transform": axes.transAxes, "clip_on": False}
+    axes.plot((end_x, x), (end_y, y), linewidth=1.1, **style)
+    axes.plot((x,), (y,), marker=marker, markersize=6, **style)
+    gap = 0.01
+    ha = "left" if upright or x == 0.0 else "right"
+    text_x = end_x if upright else end_x + (gap if x == 0.0 else -gap)
+    text_y = end_y + (gap if y == 0.0 else -gap) if upright else end_y
+    va = ("bottom" if y == 0.0 else "top") if upright else "center"
+    axes.text(text_x, text_y, text, transform=axes.transAxes, ha=ha, va=va, fontsize=8, color=WARN)
 
 
 def _decorate(axes: Axes, result: StudyResult) -> None:

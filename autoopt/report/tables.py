@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from autoopt.core.records import TrialRecord
+from autoopt.measure.merging import TAKEN_AWAY
 from autoopt.report.csv_text import csv_text
 from autoopt.study.intervals import ITSELF
 from autoopt.study.number import PRIMARY, Column
 from autoopt.study.numbers import NUMBERS
+from autoopt.study.reference_level import quiet_share
 from autoopt.study.result import StudyResult
 from autoopt.study.short_names import describe
 
@@ -98,6 +100,7 @@ def front_notes(result: StudyResult) -> list[str]:
         "Below a number its 95 % interval, below a drop what it is at most (one-sided, 95 %), below the peak of memory"
     )
     notes = [f"{below} the least and the most of the processes. x {over}."]
+    notes += _host_notes(result)
     without: dict[str, list[str]] = {}
     for record in (*result.front, *(record for record, _ in _beside(result))):
         reasons = result.without_interval(record)
@@ -107,6 +110,22 @@ def front_notes(result: StudyResult) -> list[str]:
                     f"#{record.number}"
                 )
     return notes + [f"? {reason} ({', '.join(trials)})." for reason, trials in without.items()]
+
+
+def _host_notes(result: StudyResult) -> list[str]:
+    """What the host did: latencies that the reference corrects, and a host that was never left alone."""
+    notes, slowed, seen = [], result.level.slowed, len(result.level.seen_s)
+    if slowed:
+        notes.append(
+            f"The host was slower beside {slowed} of {seen} trials: their latencies are corrected by the reference."
+        )
+    share = quiet_share(result.records)
+    if share is not None and share > TAKEN_AWAY:
+        notes.append(
+            f"Other programs took {share:.0%} of the cores even beside the quietest trials: latencies are those of a "
+            "busy host; ratios hold better."
+        )
+    return notes
 
 
 def reasons_text(reasons: Mapping[str, str]) -> list[str]:

@@ -11,7 +11,7 @@ from autoopt.core.records import TrialRecord
 
 QUARTER = 0.25
 """The level is that of the quietest quarter of the trials: a busy host only ever adds."""
-STEADY = 0.02
+STEADY = 0.05
 """A level that would move by less (a fraction) stays, so that the numbers of a study do not change with every trial."""
 SLOWED = 1.25
 """A trial beside which the reference took so many times its level was measured on a busy host."""
@@ -60,6 +60,13 @@ def reference_beside_s(record: TrialRecord) -> float | None:
     if measured is None or not measured.reference_s:
         return None
     return stats.quantile([call for turn in measured.reference_s[0] for call in turn], 0.25)
+
+
+def quiet_share(records: Iterable[TrialRecord]) -> float | None:
+    """The share of the cores that other programs took beside the quietest quarter of the trials; None where unknown."""
+    measured = (record.measurement for record in records)
+    shares = [one.foreign_share for one in measured if one is not None and one.foreign_share is not None]
+    return stats.quantile(shares, QUARTER) if shares else None
 
 
 def at_level(record: TrialRecord, level: ReferenceLevel) -> TrialRecord:

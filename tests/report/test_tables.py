@@ -81,6 +81,16 @@ def test_every_cell_has_its_interval_or_a_question_mark_with_a_note() -> None:
     assert "1<br>? |" in text and "- ? peak MB: one process" in text
 
 
+def test_a_busy_host_is_said_beside_the_front() -> None:
+    """Trials beside which the reference was slow are counted; a host that was never left alone is named as such."""
+    assert not any("host" in note for note in front_notes(STUDY))
+    slow = replace(STUDY.records[4], measurement=measured(0.02, slower=2.0))
+    notes = front_notes(replace(STUDY, records=(*STUDY.records[:4], slow)))
+    assert any(note.startswith("The host was slower beside 1 of 5 trials") for note in notes)
+    loaded = [replace(r, measurement=replace(r.measured, foreign_share=0.4)) for r in STUDY.records]
+    assert any("took 40% of the cores" in note for note in front_notes(replace(STUDY, records=tuple(loaded))))
+
+
 def test_the_table_is_readable_at_180_columns(capsys: pytest.CaptureFixture[str]) -> None:
     """At 180 columns no number is folded, and a long configuration has room for words."""
     terminal.front(STUDY)
