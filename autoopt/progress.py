@@ -64,6 +64,7 @@ class SearchBar(_Bar):
             left="",
             best="",
         )
+        self._reference_s: float | None = None
 
     def __call__(self, progress: loop.Progress) -> None:
         """Show one event of the search."""
@@ -77,11 +78,25 @@ class SearchBar(_Bar):
             left=left,
             best=_best(progress.result),
         )
+        corrected = self._corrected(progress.result)
+        if corrected:
+            self._progress.console.print(corrected, markup=False)
         if progress.record is not None:
             text = f"{_trial_line(progress.record, progress.result)}"
             if not self._console.is_terminal:
                 text = f"{done}/{progress.budget} {text}{f' ({left})' if left else ''}"
             self._progress.console.print(text, markup=False)
+
+    def _corrected(self, result: StudyResult) -> str:
+        """That the latencies in the lines above are other ones now, where they are; else nothing."""
+        before_s, now_s = self._reference_s, result.reference_latency_s
+        self._reference_s = now_s
+        if before_s is None or now_s is None or before_s == now_s:
+            return ""
+        return (
+            f"the reference takes {now_s * 1e3:.2f} ms when the host is left alone, not {before_s * 1e3:.2f}: "
+            f"all latencies above are {now_s / before_s:.2f} of what they say"
+        )
 
 
 class StageLine:

@@ -17,7 +17,7 @@ from autoopt.core.records import Status, TrialRecord
 from autoopt.core.urls import without_secrets
 from autoopt.deploy.nothing_fits import nothing_fits
 from autoopt.report.matrix_text import as_markdown
-from autoopt.report.tables import columns, front_rows, reference_rows
+from autoopt.report.tables import columns, front_notes, front_rows, reasons_text, reference_rows
 from autoopt.study.prepare import command_arguments
 from autoopt.study.request import HOME, SearchRequest
 from autoopt.study.result import StudyResult
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from autoopt.study.loop import SearchResult
     from autoopt.study.plan import SearchPlan
     from autoopt.study.replay import Replay
+
+
+BUSIER = 1.1
+"""A plan says that the host was busy where that makes it so many times longer."""
 
 
 def console_of(*, stderr: bool = False) -> Console:
@@ -78,6 +82,7 @@ def front(result: StudyResult) -> None:
     for cells in reference_rows(result):
         table.add_row(*cells, style="dim")
     Console(highlight=False, width=max(console.width, 180) if not console.is_terminal else None).print(table)
+    console.print("\n".join(front_notes(result)), markup=False)
     if result.stand_in:
         console.print(f"Drops are not against PyTorch FP32: {result.stand_in}.", markup=False)
 
@@ -105,12 +110,19 @@ def plan(planned: SearchPlan) -> None:
         f"seeds        {', '.join(planned.seeds)}",
         f"trials       {planned.trials_done} done, {planned.trials_to_run} to run",
         f"artifacts    about {_counts(planned.artifacts)}, each made once",
-        f"time         about {duration(planned.seconds)} ({basis}){_stop(planned)}",
+        f"time         about {duration(planned.seconds)} ({basis}){_busy(planned)}{_stop(planned)}",
         f"disk         about {planned.disk_bytes / 1e6:.0f} MB",
     ]
     console.print("\n".join(lines), markup=False)
     if card.weights_remark:
         console.print(card.weights_remark, markup=False)
+
+
+def _busy(planned: SearchPlan) -> str:
+    """A remark that what the estimate is made of was timed on a busy host, with the time where it stays as busy."""
+    if planned.busy_s <= BUSIER * planned.seconds:
+        return ""
+    return f" if the host is left alone; it was busy when this was timed, and {duration(planned.busy_s)} if it stays so"
 
 
 def _stop(planned: SearchPlan) -> str:
@@ -160,6 +172,8 @@ def replay(replayed: Replay) -> None:
         change = "" if a is None or b is None else _change(name, a, b)
         table.add_row(name, "" if a is None else f"{a:.4g}", "" if b is None else f"{b:.4g}", change)
     console.print(table)
+    for reason in reasons_text(replayed.study.without_interval(after)):
+        console.print(f"no interval now of {reason}", markup=False)
     for record, when in ((before, "then"), (after, "now")):
         if record.failure is not None:
             console.print(

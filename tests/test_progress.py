@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from autoopt import progress
 from autoopt.compress.matrix import REFUSED, WORKS, Cell
 from autoopt.nets.baseline import TrainProgress
+from autoopt.study.loop import Progress
+from tests.worlds import World, space_of, study_of
 
 CELLS = (
     Cell("A", "CNN", "INT8", "openvino", WORKS, "", 1.75, 31.0),
@@ -25,6 +28,26 @@ def watched(bar: progress.MatrixBar | progress.TrainBar, events: tuple[Cell, ...
     with bar:
         for event in events:
             bar(event)  # type: ignore[arg-type]
+
+
+def test_a_correction_of_all_latencies_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """When the level of the reference moves, one line says by how much the latencies above it are other ones now."""
+    study = study_of(space_of(tmp_path))
+    world = World(slower=lambda place: 1.75 if place < 3 else 1.0)
+    bar = progress.SearchBar()
+    with bar:
+        for _ in range(6):
+            proposal = next(study.proposals(6))
+            record = study.tell(proposal, world.run(proposal, study.result))
+            bar(Progress("store", 6, study.result, record))
+    lines = capsys.readouterr().err.splitlines()
+    corrections = [line for line in lines if not line[0].isdigit()]
+    assert len(corrections) == 1 and corrections[0].startswith(
+        "the reference takes 99.90 ms when the host is left alone"
+    )
+    assert corrections[0].endswith("all latencies above are 0.57 of what they say")
+    final = study.result.by_number(study.records[-1].number)
+    assert final is not None and f"{final.measured.latency_p25_s * 1e3:.2f} ms" in lines[-1]
 
 
 def test_without_a_terminal_there_is_a_line_for_each_cell_and_epoch(capsys: pytest.CaptureFixture[str]) -> None:

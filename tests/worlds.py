@@ -109,10 +109,15 @@ def settings_of(record: TrialRecord | Proposal) -> dict[str, Scalar]:
     return record.configuration.runtime
 
 
-def measured(latency_s: float, *, contended: str = "", processes: int = 1, spread: float = 0.001) -> Measurement:
-    """What `processes` processes of a trial measure that takes so long, beside the reference, nearly without noise."""
-    turns = tuple(latency_s * (1 + spread * (index % 3 - 1)) for index in range(6))
-    beside = tuple(REFERENCE_S * (1 + spread * (index % 3 - 1)) for index in range(6))
+def measured(
+    latency_s: float, *, contended: str = "", processes: int = 1, spread: float = 0.001, slower: float = 1.0
+) -> Measurement:
+    """What `processes` processes of a trial measure that takes so long, beside the reference, nearly without noise.
+
+    The host is `slower` by that factor meanwhile, and what was known of the reference then is that too.
+    """
+    turns = tuple(latency_s * slower * (1 + spread * (index % 3 - 1)) for index in range(6))
+    beside = tuple(REFERENCE_S * slower * (1 + spread * (index % 3 - 1)) for index in range(6))
     return Measurement(
         turns_s=((turns, turns),) * processes,
         warmups_s=((),) * processes,
@@ -125,7 +130,7 @@ def measured(latency_s: float, *, contended: str = "", processes: int = 1, sprea
         host=HOST.fingerprint,
         reference_s=((beside, beside),) * processes,
         reference_workers=("r",) * processes,
-        reference_latency_s=REFERENCE_S,
+        reference_latency_s=REFERENCE_S * slower,
         contended=contended,
     )
 
@@ -140,6 +145,7 @@ class World:
     """A `runner.Runner`: trials do what their settings say; what was asked for is in `asked`, in order.
 
     `busy` says how many tries of a configuration (by digest) meet a busy host, `fails` which configurations fail,
+    `slower` by how much the host slows down the trial that is run as the so-and-so-many-th, from 0;
     `dies` how many tries (by label, else by digest) fail in which way; `compare_error` and `confirm_error` are raised
     by those questions. Every question takes its time by the clock.
     """
@@ -148,6 +154,7 @@ class World:
     trial_s: float = 10.0
     compare_s: float = 1.0
     busy: Mapping[str, int] = field(default_factory=dict)
+    slower: Callable[[int], float] = lambda place: 1.0
     fails: Callable[[Proposal], bool] = lambda proposal: False
     dies: Mapping[str, tuple[int, Failure]] = field(default_factory=dict)
     compare_error: TrialError | None = None
@@ -200,7 +207,8 @@ class World:
             return replace(record, status=Status.FAILED, failure=failure)
         contended = "others computed" if self._tries[digest] <= self.busy.get(digest, 0) else ""
         latency_s, error = (float(settings_of(record)[name] or 0) for name in ("latency_ms", "error"))
-        measurement = measured(latency_s / 1e3, contended=contended)
+        slower = self.slower(len(self.questions("run")) - 1)
+        measurement = measured(latency_s / 1e3, contended=contended, slower=slower)
         return replace(record, measurement=measurement, quality=scored(0.9 - error))
 
     def compare(self, records: Sequence[TrialRecord]) -> list[Measurement]:

@@ -33,6 +33,7 @@ from autoopt.inference.formats import format_of, graph_format
 from autoopt.inference.pipeline import Pipeline
 from autoopt.inference.runtimes import EXACT
 from autoopt.measure.target import LocalTarget, Target
+from autoopt.measure.undisturbed import Timed, timed_of
 from autoopt.workloads.contract import Workload
 
 TRAINING_TIMEOUT_S = 7200.0
@@ -116,14 +117,14 @@ class Maker:
         self.begin_check()
         self._receive("check")
 
-    def call_s(self) -> float | None:
-        """About how many seconds a call of the network takes in PyTorch here; None for a finished graph.
+    def call_time(self) -> Timed | None:
+        """About how long a call of the network takes in PyTorch here; None for a finished graph.
 
         Raises WeightsError or WorkloadError when network and weights do not fit.
         """
         self._send("check", "time", {})
-        seconds: float | None = self._receive("check")["seconds"]
-        return seconds
+        found = self._receive("check")
+        return None if found["seconds"] is None else timed_of(found)
 
     def begin_export(self, name: str, precision: str = "f32") -> None:
         """Let the child begin what `export` will ask for while the parent goes on; nothing where the store has it."""

@@ -25,6 +25,8 @@ from autoopt.errors import Unsupported
 from autoopt.inference.formats import cost, graph_format
 from autoopt.inference.formats.base import Source
 from autoopt.inference.pipeline import Pipeline
+from autoopt.measure.measuring import LONG_ENOUGH_S
+from autoopt.measure.undisturbed import taken_from_now
 from autoopt.nets.files import FORMAT, read_net, write_net
 from autoopt.workloads.contract import Origin, Workload
 from autoopt.workloads.loading import load_again
@@ -80,7 +82,7 @@ class Jobs:
 
     def _time(self, request: Mapping[str, Any]) -> dict[str, Any]:
         workload = self._workload(request["origin"])
-        return {"seconds": _call_s(self._source(request, workload), workload)}
+        return _call_time(self._source(request, workload), workload)
 
     def _made(self, build: Callable[[_Job, Path], Mapping[str, Any]], request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Put what `build` makes of the request into the store."""
@@ -89,7 +91,7 @@ class Jobs:
         parent, net = (None if request.get(key) is None else store.get(KIND, request[key]) for key in ("source", "net"))
         weights = Path(request["weights"])
         job = _Job(request, workload, weights, made_by["stage"], made_by["settings"], parent, net)
-        store.put(KIND, request["key"], made_by, partial(build, job))
+        store.put(KIND, request["key"], made_by, partial(_with_load, partial(build, job)))
         return {}
 
     def _net(self, job: _Job, folder: Path) -> Mapping[str, Any]:
@@ -133,19 +135,30 @@ class Jobs:
         return self._sources[key]
 
 
-def _call_s(source: Source, workload: Workload) -> float | None:
-    """The least time of some calls of the network; None for a finished graph."""
+def _call_time(source: Source, workload: Workload) -> dict[str, Any]:
+    """The least time of some calls of the network, and what the host did meanwhile; None for a finished graph."""
     import torch
 
     if source.model is None:
-        return None
-    batch, seconds = torch.zeros(workload.pipeline.input_shape), []
+        return {"seconds": None}
+    batch = torch.zeros(workload.pipeline.input_shape)
+    times: list[tuple[float, float]] = []
+    taken = taken_from_now()
     with torch.no_grad():
-        for _ in range(TIMED_CALLS):
-            began = time.perf_counter()
+        # Of less than half a second the kernel hardly tells what others took.
+        while len(times) < TIMED_CALLS or sum(wall_s for wall_s, _ in times) < LONG_ENOUGH_S:
+            began, cpu_began = time.perf_counter(), time.process_time()
             source.model(batch)
-            seconds.append(time.perf_counter() - began)
-    return min(seconds)
+            times.append((time.perf_counter() - began, time.process_time() - cpu_began))
+    wall_s, cpu_s = min(times)
+    return {"seconds": wall_s, "cpu_s": cpu_s, "taken": taken()}
+
+
+def _with_load(build: Callable[[Path], Mapping[str, Any]], folder: Path) -> Mapping[str, Any]:
+    """What `build` reports, with the share of the cores that others took: its seconds are not those of a quiet host."""
+    taken = taken_from_now()
+    report = build(folder)
+    return {**report, "taken": taken()} if "seconds" in report else report
 
 
 def _rank(job: _Job, folder: Path) -> Mapping[str, Any]:

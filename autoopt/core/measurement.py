@@ -35,7 +35,9 @@ class Measurement:
     and traffic per call are `cost` where they are known. `energy_j` is the least that the processor used per call in a
     turn, None where it does not tell. `stopped` says why no more was measured; `contended` what else the host did, ""
     when nothing; `doubts` are sentences a reader should see beside the number; `quantile` is the one whose ratio to
-    the reference's is taken, chosen by the A/A test of the host.
+    the reference's is taken, chosen by the A/A test of the host. `peaks_rss_bytes` holds the memory of each process,
+    whose largest is `peak_rss_bytes`; empty where only that was kept. `foreign_share` is the largest share of the cores
+    that other programs took beside a process, None where it cannot be told.
     """
 
     turns_s: Calls
@@ -57,6 +59,8 @@ class Measurement:
     stopped: str = ""
     contended: str = ""
     quantile: float = 0.25
+    peaks_rss_bytes: tuple[int, ...] = ()
+    foreign_share: float | None = None
 
     @cached_property
     def relative(self) -> stats.LogRatio | None:
@@ -73,7 +77,7 @@ class Measurement:
             return self.raw_p25_s
         return self.relative.ratio * self.reference_latency_s
 
-    @property
+    @cached_property
     def raw_p25_s(self) -> float:
         """The 25th percentile of all calls as they came, robust where call times are bimodal."""
         return self._quantile(0.25)
@@ -81,17 +85,17 @@ class Measurement:
     @property
     def latency_p50_s(self) -> float:
         """Median seconds per call, corrected for drift as the estimate is."""
-        return self._quantile(0.50) * self.drift
+        return self.percentile_s(0.50)
 
     @property
     def latency_p95_s(self) -> float:
         """95th percentile of seconds per call, likewise."""
-        return self._quantile(0.95) * self.drift
+        return self.percentile_s(0.95)
 
     @property
     def latency_p99_s(self) -> float:
         """99th percentile of seconds per call, likewise."""
-        return self._quantile(0.99) * self.drift
+        return self.percentile_s(0.99)
 
     @property
     def drift(self) -> float:
@@ -113,13 +117,33 @@ class Measurement:
         """How many fresh worker processes were measured."""
         return len(self.turns_s)
 
+    @cached_property
+    def calls(self) -> int:
+        """How many calls were timed."""
+        return sum(map(len, self.calls_s))
+
+    def percentile_s(self, q: float) -> float:
+        """The `q`-quantile of seconds per call, corrected for drift as the estimate is."""
+        return self._quantile(q) * self.drift
+
+    def percentile_interval_s(self, q: float) -> tuple[float, float] | None:
+        """What the timed calls alone say of it at 95 %, corrected likewise; None where they are too few."""
+        ends = stats.quantile_interval(self._sorted_s, q)
+        return None if ends is None else (ends[0] * self.drift, ends[1] * self.drift)
+
     @property
     def calls_s(self) -> tuple[tuple[float, ...], ...]:
         """The calls of each process, its rounds joined."""
         return tuple(tuple(seconds for turn in process for seconds in turn) for process in self.turns_s)
 
+    @cached_property
+    def _sorted_s(self) -> np.ndarray:
+        """All calls, the shortest first: many percentiles are asked of one measurement."""
+        return np.sort([seconds for calls in self.calls_s for seconds in calls])
+
     def _quantile(self, q: float) -> float:
-        return stats.quantile(np.concatenate([np.asarray(calls, dtype=np.float64) for calls in self.calls_s]), q)
+        """As `stats.quantile` of all calls."""
+        return float(np.interp(q * (self.calls - 1), np.arange(self.calls), self._sorted_s))
 
 
 def joined(first: Measurement, second: Measurement) -> Measurement:
@@ -131,6 +155,7 @@ def joined(first: Measurement, second: Measurement) -> Measurement:
         raise ValueError(
             "measurements can be joined only when they are of one host, both beside a reference or both alone"
         )
+    shares = [share for share in (first.foreign_share, second.foreign_share) if share is not None]
     return replace(
         first,
         turns_s=first.turns_s + second.turns_s,
@@ -142,6 +167,8 @@ def joined(first: Measurement, second: Measurement) -> Measurement:
         first_call_s=min(first.first_call_s, second.first_call_s),
         peak_rss_bytes=max(first.peak_rss_bytes, second.peak_rss_bytes),
         doubts=tuple(dict.fromkeys(first.doubts + second.doubts)),
+        peaks_rss_bytes=first.peaks_rss_bytes + second.peaks_rss_bytes,
+        foreign_share=max(shares) if shares else None,
     )
 
 
@@ -160,5 +187,6 @@ def measurement_from_json(value: Mapping[str, Any]) -> Measurement:
     fields["reference_workers"] = tuple(fields.get("reference_workers", ()))
     fields["warmups_s"] = tuple(tuple(calls) for calls in fields["warmups_s"])
     fields["cpu_s"] = tuple(fields["cpu_s"])
-    fields["doubts"] = tuple(fields["doubts"])
+    for name in ("doubts", "peaks_rss_bytes"):
+        fields[name] = tuple(fields.get(name, ()))
     return Measurement(**fields)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from autoopt.core import stats
@@ -72,7 +73,15 @@ class Quality:
             return dict(self.pseudo[name])
         if not any(name in case.scores for case in self.cases):
             return {}
-        return stats.group_means([case.scores.get(name) for case in self.cases], [case.group for case in self.cases])
+        if name not in self._means:  # one quality is compared again and again while a study grows
+            scores = [case.scores.get(name) for case in self.cases]
+            self._means[name] = stats.group_means(scores, [case.group for case in self.cases])
+        return dict(self._means[name])
+
+    @cached_property
+    def _means(self) -> dict[str, dict[str, float]]:
+        """The metrics by group that were asked for so far."""
+        return {}
 
 
 def quality_from_json(value: Mapping[str, Any]) -> Quality:

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -200,6 +201,48 @@ def paired_drop(before: ArrayLike, after: ArrayLike, *, resamples: int = 4000, s
         signed_rank_p_value(differences),
         count,
     )
+
+
+def mean_interval(values: ArrayLike) -> tuple[float, float] | None:
+    """Student's 95 % interval of the mean of `values` (groups,); None for fewer than two."""
+    array = np.asarray(values, dtype=np.float64)
+    if len(array) < 2:
+        return None
+    mean, error = float(array.mean()), float(array.std(ddof=1)) / math.sqrt(len(array))
+    reach = _student_reach(len(array) - 1) * error
+    return mean - reach, mean + reach
+
+
+@lru_cache(maxsize=4096)
+def _student_reach(degrees: int) -> float:
+    return float(student_quantile([0.5 + CONFIDENCE / 2], degrees)[0])
+
+
+def quantile_interval(values: ArrayLike, q: float) -> tuple[float, float] | None:
+    """The 95 % interval of the `q`-quantile: two of the values, by the binomial distribution of how many lie below.
+
+    It holds for any distribution of the values, if they are independent (Hahn and Meeker 1991). None where there are
+    fewer than `values_needed`: then no value is surely beyond the quantile.
+    """
+    array = np.sort(np.asarray(values, dtype=np.float64))
+    if len(array) < values_needed(q):
+        return None
+    low, high = _places_around(len(array), q)
+    return float(array[low]), float(array[high])
+
+
+@lru_cache(maxsize=4096)  # the same number of calls is timed again and again
+def _places_around(count: int, q: float) -> tuple[int, int]:
+    """The places, in order of size from 0, of the values that the `q`-quantile is between."""
+    from scipy.stats import binom
+
+    low, high = (int(binom.ppf(p, count, q)) for p in (0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2))
+    return max(0, low - 1), min(high, count - 1)
+
+
+def values_needed(q: float) -> int:
+    """How many values an interval of the `q`-quantile (above 0, below 1) needs at least."""
+    return math.ceil(math.log(0.5 - CONFIDENCE / 2) / math.log(max(q, 1 - q)))
 
 
 def normal_quantile(probability: float) -> float:

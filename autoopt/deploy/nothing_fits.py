@@ -59,7 +59,8 @@ def numbers_text(result: StudyResult, record: TrialRecord) -> str:
     """The numbers that a choice is made by: latency, speed-ups, quality, drop, size."""
     numbers = result.headline(record)
     words = [f"p25 {numbers['latency_p25_ms']:.3g} ms"]
-    for name, text in (("speedup_vs_torch_f32", "PyTorch f32"), ("speedup_vs_openvino_f32", "OpenVINO f32")):
+    others = {"torch_f32": "PyTorch f32", "openvino_f32": "OpenVINO f32", "best_float": "the best float trial"}
+    for name, text in ((f"speedup_vs_{key}", text) for key, text in others.items()):
         if name in numbers:
             words.append(f"{numbers[name]:.2f}x {text}")
     words.append(f"{result.card.primary} {numbers[result.card.primary]:.4f}")

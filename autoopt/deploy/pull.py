@@ -48,6 +48,7 @@ def facts(result: StudyResult, choice: Choice) -> dict[str, Any]:
         "trial": record.number,
         "configuration": record.configuration.sections(),
         "numbers": result.headline(record),
+        "no_interval": result.without_interval(record),
         "quality": _quality_facts(quality),
         "effective": dict(measured.effective),
         "doubts": list(measured.doubts),

@@ -62,6 +62,8 @@ def merge(
     Of the seconds to load and of the first call the least counts (a busy host only adds), of the memory the most.
     """
     doubts = _said_once([doubt for item in taken for doubt in _doubts(item)])
+    loads = [item.load for item in taken if item.load is not None]
+    shares = [load.foreign_share for load in loads if load.foreign_share is not None]
     doubts += _unlike(subject.runtime, effective) + _apart([item.calls_s for item in taken])
     return Measurement(
         turns_s=tuple(tuple(turn.calls_s for turn in item.turns) for item in taken),
@@ -84,6 +86,8 @@ def merge(
         cost=dict(subject.artifact.report.get("cost") or {}),
         energy_j=min((joules for item in taken for joules in item.joules), default=None),
         contended="; ".join(dict.fromkeys(item.contended for item in taken if item.contended)),
+        peaks_rss_bytes=tuple(item.opened["peak_rss_bytes"] for item in taken),
+        foreign_share=max(shares) if shares else None,
     )
 
 

@@ -215,7 +215,7 @@ def _faster_elsewhere(study: StudyResult, trial: Side, against: Side | None) -> 
     name = trial.record.configuration.runtime.name
     others = [
         (record.measurement.latency_p25_s, record)
-        for record in study.records
+        for record in study.judged
         if record.measurement is not None
         and record.configuration.section("quantize") is not None
         and record.configuration.runtime.name != name

@@ -73,7 +73,7 @@ def float_counterpart(study: StudyResult, record: TrialRecord) -> TrialRecord | 
     settings = _settings(record)
     counterparts = [
         other
-        for other in study.records
+        for other in study.judged
         if _is_measured(other)
         and other.number != record.number
         and other.configuration.section("quantize") is None

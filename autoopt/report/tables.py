@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from autoopt.core.records import TrialRecord
+from autoopt.measure.merging import TAKEN_AWAY
 from autoopt.report.csv_text import csv_text
-from autoopt.study.numbers import NUMBERS, Column
+from autoopt.study.intervals import ITSELF
+from autoopt.study.number import PRIMARY, Column
+from autoopt.study.numbers import NUMBERS
+from autoopt.study.reference_level import quiet_share
 from autoopt.study.result import StudyResult
 from autoopt.study.short_names import describe
 
@@ -34,6 +38,7 @@ def front_json(result: StudyResult) -> dict[str, Any]:
                 "tied_with": result.ties[record.number] if result.ties[record.number] != record.number else None,
                 "held_on_test": result.confirmed_on_test(record),
                 **result.headline(record),
+                "no_interval": result.without_interval(record),
             }
             for record in result.front
         ],
@@ -64,7 +69,9 @@ def front_markdown(result: StudyResult) -> str:
         "",
         f"| {' | '.join(header)} |",
         f"| --- | --- {'| ---: ' * (len(header) - 2)}|",
-        *(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |" for cells in members),
+        *(f"| {' | '.join(_in_markdown(cell) for cell in cells)} |" for cells in members),
+        "",
+        *(f"- {note}" for note in front_notes(result)),
     ]
     return "\n".join(lines) + "\n"
 
@@ -81,19 +88,74 @@ def front_rows(result: StudyResult) -> list[list[str]]:
 
 
 def reference_rows(result: StudyResult) -> list[list[str]]:
-    """The references that are not on the front themselves, as formatted cells."""
-    shown = {record.number for record in result.front}
-    rows = []
-    for record in (result.reference, result.openvino_f32):
-        if record is not None and record.number not in shown:
-            shown.add(record.number)
-            rows.append(_cells(result, record, f"{record.label} (reference)"))
-    return rows
+    """The references and the best float trial, where they are not on the front themselves, as formatted cells."""
+    rows = _beside(result)
+    return [_cells(result, r, f"{r.label or describe(r.configuration)} ({role})") for r, role in rows]
+
+
+def front_notes(result: StudyResult) -> list[str]:
+    """What the rows need beside them: what stands below a number, what the speed-ups are over, why intervals lack."""
+    best = result.best_float
+    over = "no trial in float is complete" if best is None else f"float: over #{best.number}, the fastest float trial"
+    below = (
+        "Below a number its 95 % interval, below a drop what it is at most (one-sided, 95 %), below the peak of memory"
+    )
+    notes = [f"{below} the least and the most of the processes. x {over}."]
+    notes += _host_notes(result)
+    without: dict[str, list[str]] = {}
+    for record in (*result.front, *(record for record, _ in _beside(result))):
+        reasons = result.without_interval(record)
+        for key, column in _columns(result):
+            if column.below and reasons.get(key, ITSELF) != ITSELF:
+                without.setdefault(f"{column.title.format(primary=result.card.primary)}: {reasons[key]}", []).append(
+                    f"#{record.number}"
+                )
+    return notes + [f"? {reason} ({', '.join(trials)})." for reason, trials in without.items()]
+
+
+def _host_notes(result: StudyResult) -> list[str]:
+    """What the host did: latencies that the reference corrects, and a host that was never left alone."""
+    notes, slowed, seen = [], result.level.slowed, len(result.level.seen_s)
+    if slowed:
+        notes.append(
+            f"The host was slower beside {slowed} of {seen} trials: their latencies are corrected by the reference."
+        )
+    share = quiet_share(result.records)
+    if share is not None and share > TAKEN_AWAY:
+        notes.append(
+            f"Other programs took {share:.0%} of the cores even beside the quietest trials: latencies are those of a "
+            "busy host; ratios hold better."
+        )
+    return notes
+
+
+def reasons_text(reasons: Mapping[str, str]) -> list[str]:
+    """Why numbers have no interval, a sentence for each reason, such as: size_mb, gmacs: it is counted."""
+    keys: dict[str, list[str]] = {}
+    for key, reason in reasons.items():
+        keys.setdefault(reason, []).append(key)
+    return [f"{', '.join(names)}: {reason}" for reason, names in keys.items()]
+
+
+def _beside(result: StudyResult) -> list[tuple[TrialRecord, str]]:
+    """What the front is compared with and what each is, without those on it."""
+    roles = ((result.reference, "reference"), (result.openvino_f32, "reference"), (result.best_float, "best float"))
+    seen = {record.number for record in result.front}
+    found = []
+    for record, role in roles:
+        if record is not None and record.number not in seen:
+            seen.add(record.number)
+            found.append((record, role))
+    return found
+
+
+def _in_markdown(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", "<br>")
 
 
 def _cells(result: StudyResult, record: TrialRecord, name: str) -> list[str]:
-    numbers = result.headline(record)
-    values = [_cell(numbers, key, column) for key, column in _columns(result)]
+    numbers, reasons = result.headline(record), result.without_interval(record)
+    values = [_cell(numbers, key, column, reasons) for key, column in _columns(result)]
     if result.confirmed_on_test(record) is False:
         name = f"{name} (did not hold on test)"
     tie = result.ties.get(record.number)
@@ -107,8 +169,16 @@ def _columns(result: StudyResult) -> list[tuple[str, Column]]:
     return [(number.name(result.card.primary), number.column) for number in NUMBERS.values() if number.column]
 
 
-def _cell(numbers: Mapping[str, float], key: str, column: Column) -> str:
-    if key not in numbers or (column.to and column.to not in numbers):
+def _cell(numbers: Mapping[str, float], key: str, column: Column, reasons: Mapping[str, str]) -> str:
+    """The number, and in a second line its interval; "?" where that is missing, nothing where it has none by nature."""
+    if key not in numbers:
         return "-"
     text = column.format.format(numbers[key])
-    return f"{text}-{column.format.format(numbers[column.to])}" if column.to else text
+    primary = key if PRIMARY in column.title else ""
+    below = [name.format(primary=primary) for name in column.below]
+    if not below or reasons.get(key) == ITSELF:
+        return text
+    if not all(name in numbers for name in below):
+        return f"{text}\n?"
+    ends = [column.below_format.format(numbers[name]) for name in below]
+    return f"{text}\n{'-'.join(ends) if len(ends) > 1 else f'<= {ends[0]}'}"

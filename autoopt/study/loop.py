@@ -277,6 +277,7 @@ class Loop:
     def _keep(self, study: Study, attempt: Attempt, record: TrialRecord) -> None:
         """Store the record, hand it to the sinks, tell the listener."""
         self.on_stage("store")
+        before = study.result
         if attempt.number is None:
             record = study.tell(attempt.proposal, record)
         else:
@@ -287,8 +288,7 @@ class Loop:
         if self._first_trial_s is None:
             self._first_trial_s = now - self._began
         self._ends_at = now + self._estimate_s(study.records)
-        for sink in self._sinks:
-            sink.trial(record, study.result)
+        self._tell_sinks(record, study, before)
         self._listener(Progress("store", self._budget, study.result, record, self._seconds_left()))
 
     def _recheck(self, study: Study) -> None:
@@ -326,10 +326,17 @@ class Loop:
         test: Quality | None = None,
         note: str = "",
     ) -> None:
-        added = study.add(record.number, more=more, test=test, note=note)
+        before, added = study.result, study.add(record.number, more=more, test=test, note=note)
         self._result = study.result
+        self._tell_sinks(added, study, before)
+
+    def _tell_sinks(self, record: TrialRecord, study: Study, before: StudyResult) -> None:
+        """Hand a record to the sinks; where it moved the latencies of all others since `before`, those too."""
+        moved = before.reference_latency_s not in (None, study.result.reference_latency_s)
         for sink in self._sinks:
-            sink.trial(added, study.result)
+            sink.trial(record, study.result)
+            if moved:
+                sink.changed(study.result)
 
     def _finish(self, study: Study, stopped: str) -> SearchResult:
         for sink in self._sinks:

@@ -6,119 +6,66 @@ docs/mlflow.md. Every metric of the workload is a number besides, under its own 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
+from autoopt.core import stats
 from autoopt.core.measurement import Measurement
 from autoopt.core.records import TrialRecord
 from autoopt.core.scores import Quality
 from autoopt.inference.runtimes import REFERENCE_LABEL
-from autoopt.study import uncertainty
+from autoopt.study import intervals, uncertainty
+from autoopt.study.intervals import Bounds
+from autoopt.study.number import ALONE, HIGH, LOW, PRIMARY, Between, Column, Comparison, Number, Read, with_ends
 
-PRIMARY = "{primary}"
-"""Stands for the name of the workload's primary metric in the key and the title of a number."""
 TEST = "test_"
 """Before the name of a metric that was scored on test."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What the numbers of a trial may be compared with: the rest of its study.
-
-    `reference` is what drops and the first speed-up are measured against, `openvino_f32` what the second speed-up is;
-    `sigma` is the standard deviation of log latency between processes of one thing. `front_probability` and `roofline`
-    are the fractions that the study knows of the trial itself, None where it knows none.
-    """
-
-    reference: TrialRecord | None = None
-    openvino_f32: TrialRecord | None = None
-    sigma: float = uncertainty.DEFAULT_SIGMA
-    front_probability: float | None = None
-    roofline: float | None = None
-
-
-ALONE = Comparison()
-"""A trial beside nothing."""
-Read = Callable[[TrialRecord, Comparison], float | None]
-
-
-@dataclass(frozen=True)
-class Column:
-    """How a number stands in the tables of a front: title, and format of the value.
-
-    With `to` the cell is a range, from this number to the one with that key.
-    """
-
-    title: str
-    format: str
-    to: str = ""
-
-
-@dataclass(frozen=True)
-class Number:
-    """One number of a trial.
-
-    `read` gives it in SI units (seconds, bytes, joules, fractions), None where it does not exist; `scale` turns it into
-    the `unit` that its key ends with. With the name of an `objective` it may be optimised; `log` says that ratios count
-    and not differences, `larger_is_better` which way. Of a number with `best_of_front` the study tells the best.
-    """
-
-    key: str
-    unit: str
-    meaning: str
-    read: Read
-    scale: float = 1.0
-    column: Column | None = None
-    objective: str = ""
-    log: bool = False
-    larger_is_better: bool = False
-    best_of_front: bool = False
-
-    def name(self, primary: str) -> str:
-        """The key in a study whose primary metric has this name."""
-        return self.key.format(primary=primary)
-
-    def of(self, record: TrialRecord, beside: Comparison = ALONE) -> float | None:
-        """The number of a record in its unit; None where it does not exist or is not finite."""
-        value = self.read(record, beside)
-        return None if value is None or not math.isfinite(value) else value * self.scale
-
-    def minimised(self, record: TrialRecord) -> float:
-        """The number in SI units, its sign turned where more is better. Raises ValueError when there is none."""
-        value = self.read(record, ALONE)
-        if value is None:
-            raise ValueError(f"trial {record.number} has no {self.objective}")
-        return -value if self.larger_is_better else value
 
 
 def _measured(read: Callable[[Measurement], float | None]) -> Read:
     return lambda record, beside: None if record.measurement is None else read(record.measurement)
 
 
-def _interval(end: int) -> Read:
-    return lambda record, beside: (
-        None if record.measurement is None else uncertainty.latency_interval(record.measurement, beside.sigma)[end]
-    )
+def _of_measured(bounds: Callable[[Measurement, float], Bounds]) -> Between:
+    return lambda record, beside: None if record.measurement is None else bounds(record.measurement, beside.sigma)
 
 
 def _cost(name: str) -> Read:
     return _measured(lambda measured: measured.cost.get(name) or None)  # unknown of what earlier versions measured
 
 
-def _speedup(other: Callable[[Comparison], TrialRecord | None], end: int | None = None) -> Read:
-    """The ratio of the other's latency to the trial's; with `end` 0 or 1 the ends of its interval."""
+def _speedup(name: str, what: str, title: str, other: Callable[[Comparison], TrialRecord | None]) -> Iterator[Number]:
+    """The ratio of the other's latency to the trial's, with its ends."""
+
+    def compared(record: TrialRecord, beside: Comparison) -> stats.LogRatio | None:
+        base = other(beside)
+        if base is None or base.measurement is None or record.measurement is None:
+            return None
+        return uncertainty.slower(base.measurement, record.measurement, beside.sigma)
 
     def read(record: TrialRecord, beside: Comparison) -> float | None:
-        compared = other(beside)
-        if compared is None or compared.measurement is None or record.measurement is None:
-            return None
-        times = uncertainty.slower(compared.measurement, record.measurement, beside.sigma)
-        if end is None:
-            return times.ratio
-        return None if compared.number == record.number else times.interval()[end]
+        times = compared(record, beside)
+        return None if times is None else times.ratio
 
-    return read
+    def between(record: TrialRecord, beside: Comparison) -> Bounds | None:
+        times, base = compared(record, beside), other(beside)
+        if times is None or base is None:
+            return None
+        return intervals.ITSELF if base.number == record.number else times.interval()
+
+    key = f"speedup_vs_{name}"
+    low, high = f"{key}{LOW}", f"{key}{HIGH}"
+    number = Number(
+        key,
+        "",
+        f"how many times faster than {what}",
+        read,
+        column=Column(title, "{:.2f}", (low, high), "{:.2f}"),
+        log=True,
+        larger_is_better=True,
+        best_of_front=True,
+        interval=between,
+    )
+    yield from with_ends(number, low, high)
 
 
 def _drop(quality: Callable[[TrialRecord], Quality | None], what: str) -> Read:
@@ -136,6 +83,43 @@ def _drop(quality: Callable[[TrialRecord], Quality | None], what: str) -> Read:
     return read
 
 
+def _drop_bounds(quality: Callable[[TrialRecord], Quality | None]) -> Between:
+    def between(record: TrialRecord, beside: Comparison) -> Bounds | None:
+        after, before = quality(record), None if beside.reference is None else quality(beside.reference)
+        return None if before is None or after is None else intervals.drop(before, after)
+
+    return between
+
+
+def _metric(quality: Callable[[TrialRecord], Quality | None]) -> tuple[Read, Between]:
+    """The primary metric and its interval."""
+
+    def read(record: TrialRecord, beside: Comparison) -> float | None:
+        found = quality(record)
+        return None if found is None else found.value
+
+    def between(record: TrialRecord, beside: Comparison) -> Bounds | None:
+        found = quality(record)
+        return None if found is None else intervals.quality(found, found.primary)
+
+    return read, between
+
+
+def _percentile(q: float, words: str) -> Iterator[Number]:
+    """A percentile of the latency with its ends."""
+    key = f"latency_p{100 * q:.0f}"
+    number = Number(
+        f"{key}_ms",
+        "ms",
+        words,
+        _measured(lambda measured: measured.percentile_s(q)),
+        1e3,
+        log=True,
+        interval=_of_measured(lambda measured, sigma: intervals.percentile(measured, q, sigma)),
+    )
+    yield from with_ends(number, f"{key}_low_ms", f"{key}_high_ms")
+
+
 def _torch(beside: Comparison) -> TrialRecord | None:
     reference = beside.reference
     return reference if reference is not None and reference.label == REFERENCE_LABEL else None
@@ -143,6 +127,10 @@ def _torch(beside: Comparison) -> TrialRecord | None:
 
 def _openvino(beside: Comparison) -> TrialRecord | None:
     return beside.openvino_f32
+
+
+def _float(beside: Comparison) -> TrialRecord | None:
+    return beside.best_float
 
 
 def _val(record: TrialRecord) -> Quality | None:
@@ -153,106 +141,111 @@ def _test(record: TrialRecord) -> Quality | None:
     return record.test
 
 
+_VALUE, _BETWEEN = _metric(_val)
+_TEST_VALUE, _TEST_BETWEEN = _metric(_test)
 _ROWS = (
-    Number(
-        "latency_p25_ms",
-        "ms",
-        "p25 latency of a call, with the host's drift cancelled by the reference that took turns with it",
-        _measured(lambda measured: measured.latency_p25_s),
-        1e3,
-        Column("p25 ms", "{:.2f}"),
-        objective="latency",
-        log=True,
-        best_of_front=True,
-    ),
-    Number(
+    *with_ends(
+        Number(
+            "latency_p25_ms",
+            "ms",
+            "p25 latency of a call, with the host's drift cancelled by the reference that took turns with it",
+            _measured(lambda measured: measured.latency_p25_s),
+            1e3,
+            Column("p25 ms", "{:.2f}", ("latency_low_ms", "latency_high_ms"), "{:.2f}"),
+            objective="latency",
+            log=True,
+            best_of_front=True,
+            interval=_of_measured(intervals.latency),
+        ),
         "latency_low_ms",
-        "ms",
-        "lower end of its 95 % interval",
-        _interval(0),
-        1e3,
-        Column("95 %", "{:.1f}", to="latency_high_ms"),
+        "latency_high_ms",
     ),
-    Number("latency_high_ms", "ms", "upper end of its 95 % interval", _interval(1), 1e3),
-    Number(
-        "speedup_vs_torch_f32",
-        "",
-        "how many times faster than PyTorch FP32",
-        _speedup(_torch),
-        column=Column("x PyTorch f32", "{:.2f}"),
-        log=True,
-        larger_is_better=True,
-        best_of_front=True,
-    ),
-    Number("speedup_vs_torch_f32_low", "", "lower end of its 95 % interval", _speedup(_torch, 0), log=True),
-    Number("speedup_vs_torch_f32_high", "", "upper end of its 95 % interval", _speedup(_torch, 1), log=True),
-    Number(
-        "speedup_vs_openvino_f32",
-        "",
-        "how many times faster than OpenVINO FP32, the fair comparison on a CPU",
-        _speedup(_openvino),
-        column=Column("x OpenVINO f32", "{:.2f}"),
-        log=True,
-        larger_is_better=True,
-        best_of_front=True,
-    ),
-    Number("speedup_vs_openvino_f32_low", "", "lower end of its 95 % interval", _speedup(_openvino, 0), log=True),
-    Number("speedup_vs_openvino_f32_high", "", "upper end of its 95 % interval", _speedup(_openvino, 1), log=True),
-    Number(
-        PRIMARY,
-        "",
-        "the primary metric of the workload on val, by its own name",
-        lambda record, beside: None if record.quality is None else record.quality.value,
-        column=Column(PRIMARY, "{:.4f}"),
-        objective="quality",
-        larger_is_better=True,
-        best_of_front=True,
+    *_speedup("torch_f32", "PyTorch FP32", "x PyTorch", _torch),
+    *_speedup("openvino_f32", "OpenVINO FP32, the fair comparison on a CPU", "x OpenVINO", _openvino),
+    *_speedup("best_float", "the fastest complete trial of the study in which nothing is quantized", "x float", _float),
+    *with_ends(
+        Number(
+            PRIMARY,
+            "",
+            "the primary metric of the workload on val, by its own name",
+            _VALUE,
+            column=Column(PRIMARY, "{:.4f}", (f"{PRIMARY}{LOW}", f"{PRIMARY}{HIGH}"), "{:.3f}"),
+            objective="quality",
+            larger_is_better=True,
+            best_of_front=True,
+            interval=_BETWEEN,
+        ),
+        f"{PRIMARY}{LOW}",
+        f"{PRIMARY}{HIGH}",
     ),
     Number(
         "drop",
         "",
         "the primary metric lost on the same cases against the reference: PyTorch FP32, or its stand-in",
         _drop(_val, "value"),
-        column=Column("drop", "{:+.4f}"),
+        column=Column("drop", "{:+.4f}", ("drop_upper",), "{:+.4f}"),
+        interval=_drop_bounds(_val),
     ),
     Number(
         "drop_upper",
         "",
         "one-sided 95 % bound of the drop over patients: what --max-drop limits",
         _drop(_val, "upper"),
-        column=Column("at most", "{:+.4f}"),
+        interval=None,
     ),
     Number(
         "drop_p_value",
         "",
         "Wilcoxon's signed-rank test of the drop over patients, a second opinion",
         _drop(_val, "p_value"),
+        interval=None,
+    ),
+    *with_ends(
+        Number(
+            f"{TEST}{PRIMARY}",
+            "",
+            "the same on test, where the trial was confirmed there",
+            _TEST_VALUE,
+            interval=_TEST_BETWEEN,
+        ),
+        f"{TEST}{PRIMARY}{LOW}",
+        f"{TEST}{PRIMARY}{HIGH}",
     ),
     Number(
         "test_drop",
         "",
         "the drop on test, where the trial was confirmed there",
         _drop(_test, "value"),
-        column=Column("on test", "{:+.4f}"),
+        column=Column("on test", "{:+.4f}", ("test_drop_upper",), "{:+.4f}"),
+        interval=_drop_bounds(_test),
     ),
-    Number("test_drop_upper", "", "its one-sided 95 % bound over patients", _drop(_test, "upper")),
-    Number("test_drop_p_value", "", "its Wilcoxon signed-rank test over patients", _drop(_test, "p_value")),
+    Number("test_drop_upper", "", "its one-sided 95 % bound over patients", _drop(_test, "upper"), interval=None),
+    Number(
+        "test_drop_p_value", "", "its Wilcoxon signed-rank test over patients", _drop(_test, "p_value"), interval=None
+    ),
     Number(
         "front_probability",
         "",
         "the probability to be on the front, given the noise of all numbers",
         lambda record, beside: beside.front_probability,
         column=Column("on front", "{:.0%}"),
+        interval=None,
     ),
-    Number(
-        "peak_rss_mb",
-        "MB",
-        "the most memory that the measuring process held (1e6 bytes)",
-        _measured(lambda measured: float(measured.peak_rss_bytes)),
-        1e-6,
-        Column("peak MB", "{:.0f}"),
-        objective="memory",
-        log=True,
+    *with_ends(
+        Number(
+            "peak_rss_mb",
+            "MB",
+            "the most memory that a measuring process held (1e6 bytes)",
+            _measured(lambda measured: float(measured.peak_rss_bytes)),
+            1e-6,
+            Column("peak MB", "{:.0f}", ("peak_rss_low_mb", "peak_rss_high_mb"), "{:.0f}"),
+            objective="memory",
+            log=True,
+            interval=_of_measured(lambda measured, sigma: intervals.memory(measured)),
+        ),
+        "peak_rss_low_mb",
+        "peak_rss_high_mb",
+        ("that of the process that held least, where several were measured", "that of the one that held most"),
     ),
     Number(
         "size_mb",
@@ -263,6 +256,7 @@ _ROWS = (
         Column("size MB", "{:.2f}"),
         objective="size",
         log=True,
+        interval=intervals.EXACT,
     ),
     Number(
         "latency_raw_p25_ms",
@@ -271,14 +265,11 @@ _ROWS = (
         _measured(lambda measured: measured.raw_p25_s),
         1e3,
         log=True,
+        interval=intervals.AS_IT_CAME,
     ),
-    Number("latency_p50_ms", "ms", "median latency", _measured(lambda measured: measured.latency_p50_s), 1e3, log=True),
-    Number(
-        "latency_p95_ms", "ms", "95th percentile", _measured(lambda measured: measured.latency_p95_s), 1e3, log=True
-    ),
-    Number(
-        "latency_p99_ms", "ms", "99th percentile", _measured(lambda measured: measured.latency_p99_s), 1e3, log=True
-    ),
+    *_percentile(0.50, "median latency"),
+    *_percentile(0.95, "95th percentile"),
+    *_percentile(0.99, f"99th percentile; of fewer than {stats.values_needed(0.99)} calls it has no interval"),
     Number(
         "throughput_per_s",
         "calls/s",
@@ -286,6 +277,7 @@ _ROWS = (
         _measured(lambda measured: measured.throughput_per_s),
         log=True,
         larger_is_better=True,
+        interval=intervals.INVERTED,
     ),
     Number(
         "cpu_ms_per_call",
@@ -294,9 +286,26 @@ _ROWS = (
         _measured(lambda measured: measured.cpu_per_call_s),
         1e3,
         log=True,
+        interval=intervals.LEAST,
     ),
-    Number("load_ms", "ms", "load and compile", _measured(lambda measured: measured.load_s), 1e3, log=True),
-    Number("first_call_ms", "ms", "the first call", _measured(lambda measured: measured.first_call_s), 1e3, log=True),
+    Number(
+        "load_ms",
+        "ms",
+        "load and compile",
+        _measured(lambda measured: measured.load_s),
+        1e3,
+        log=True,
+        interval=intervals.LEAST,
+    ),
+    Number(
+        "first_call_ms",
+        "ms",
+        "the first call",
+        _measured(lambda measured: measured.first_call_s),
+        1e3,
+        log=True,
+        interval=intervals.LEAST,
+    ),
     Number(
         "energy_mj_per_call",
         "mJ",
@@ -304,21 +313,33 @@ _ROWS = (
         _measured(lambda measured: measured.energy_j),
         1e3,
         log=True,
+        interval=intervals.LEAST,
     ),
-    Number("gmacs", "1e9", "multiply-accumulates of a call", _cost("macs"), 1e-9, log=True),
-    Number("weights_m", "1e6", "numbers in the weights of its layers", _cost("weights"), 1e-6, log=True),
+    Number("gmacs", "1e9", "multiply-accumulates of a call", _cost("macs"), 1e-9, log=True, interval=intervals.EXACT),
+    Number(
+        "weights_m",
+        "1e6",
+        "numbers in the weights of its layers",
+        _cost("weights"),
+        1e-6,
+        log=True,
+        interval=intervals.EXACT,
+    ),
     Number(
         "roofline_fraction",
         "",
         "the attained share of what this host can do at best, where `doctor --noise` measured that",
         lambda record, beside: beside.roofline,
+        interval=intervals.LOWER_BOUND,
     ),
     Number(
         "processes",
         "",
         "fresh processes that were measured",
         _measured(lambda measured: float(measured.processes)),
+        interval=None,
     ),
+    Number("calls", "", "calls that were timed", _measured(lambda measured: float(measured.calls)), interval=None),
 )
 NUMBERS: dict[str, Number] = {number.key: number for number in _ROWS}
 """All numbers by key, in the order of tables and files; one more is a line here, from outside too."""
@@ -338,7 +359,25 @@ def headline(record: TrialRecord, primary: str, beside: Comparison = ALONE) -> d
 
 
 def metric_values(record: TrialRecord) -> dict[str, float]:
-    """Every metric of a trial by its own name, with `TEST` before it where it was scored on test."""
-    on_val = {} if record.quality is None else dict(record.quality.values)
-    on_test = {} if record.test is None else {f"{TEST}{name}": value for name, value in record.test.values.items()}
-    return {**on_val, **on_test}
+    """Every metric of a trial by its own name, with the ends of its interval where it has one.
+
+    `TEST` stands before the names of what was scored on test.
+    """
+    found: dict[str, float] = {}
+    for before, quality in (("", record.quality), (TEST, record.test)):
+        for name, value in ({} if quality is None else quality.values).items():
+            found[f"{before}{name}"] = value
+            ends = intervals.quality(quality, name) if quality is not None else ""
+            if not isinstance(ends, str):
+                found |= {f"{before}{name}{LOW}": ends[0], f"{before}{name}{HIGH}": ends[1]}
+    return found
+
+
+def without_interval(record: TrialRecord, primary: str, beside: Comparison = ALONE) -> dict[str, str]:
+    """Why numbers of a record have no interval, by their key: all that exist and lack one."""
+    reasons = {number.name(primary): number.why_no_interval(record, beside) for number in NUMBERS.values()}
+    for before, quality in (("", record.quality), (TEST, record.test)):
+        if quality is not None:
+            found = {name: intervals.quality(quality, name) for name in quality.values}
+            reasons |= {f"{before}{name}": why for name, why in found.items() if isinstance(why, str)}
+    return {key: reason for key, reason in reasons.items() if reason}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -17,9 +17,11 @@ from autoopt.core.configuration import Configuration, Scalar, digest
 from autoopt.core.records import TrialRecord
 from autoopt.errors import NoStudy
 from autoopt.inference.runtimes import REFERENCE
+from autoopt.measure.undisturbed import Timed, timed_of
 from autoopt.nets.teacher_cache import MOST_TILES
 from autoopt.nets.training_step import CALLS_PER_EXAMPLE
 from autoopt.study.prepare import Prepared
+from autoopt.study.reference_level import SLOWED, at_level, level_of, reference_beside_s
 from autoopt.study.space import Count, seeds
 from autoopt.study.storage import read_study
 from autoopt.workloads.contract import Workload
@@ -35,6 +37,8 @@ LEAST_SHARE = 0.1
 """The smallest share of the original network's time that a training step takes, however much was pruned."""
 EXAMPLES_AROUND = 150
 """Examples that a recovery reads besides those it trains on: for batch norm statistics, and on the hold-out."""
+LAST = 3
+"""Trials that tell how busy the host is now."""
 START_S = 20.0
 TRIAL_BYTES = 150_000
 """Bytes that one trial takes in the study storage and in MLflow: record, samples, pictures."""
@@ -46,7 +50,8 @@ class SearchPlan:
 
     `count` and `raw_size` are the points of the space after and before canonicalisation, `seeds` the labels of the
     trials that always come first. `artifacts` counts by stage the distinct artifacts that are not made yet. `seconds`
-    is the estimated time of all trials to run, `time_s` the time after which the search stops, None without a limit.
+    is the estimated time of all trials to run on a host that is left alone, `busy_s` that on one that stays as busy as
+    it was when the parts were timed; `time_s` is the time after which the search stops, None without a limit.
     `measured_here` says whether the estimate comes from earlier trials on this host or from defaults.
     """
 
@@ -60,26 +65,32 @@ class SearchPlan:
     trials_to_run: int
     artifacts: Mapping[str, int]
     seconds: float
+    busy_s: float
     time_s: float | None
     disk_bytes: int
     measured_here: bool
 
 
-def timed_call_s(prepared: Prepared) -> float:
-    """Seconds that a call of the network takes in PyTorch on this host, timed in the maker process."""
+TimeCall = Callable[[Prepared], Timed]
+"""Times a call of the network."""
+
+
+def timed_call(prepared: Prepared) -> Timed:
+    """How long a call of the network takes in PyTorch on this host, timed in the maker process."""
     with Maker(prepared.workload, prepared.weights, prepared.store, prepared.builder, target=prepared.target) as maker:
-        return maker.call_s() or DEFAULT_CALL_S
+        return maker.call_time() or Timed(DEFAULT_CALL_S)
 
 
-def plan_search(prepared: Prepared, *, call_s: Callable[[Prepared], float] = timed_call_s) -> SearchPlan:
+def plan_search(prepared: Prepared, *, time_call: TimeCall = timed_call) -> SearchPlan:
     """Count the space, the seeds and the distinct artifacts of the budget, and estimate time and disk.
 
     For a space larger than the budget the artifacts are those of a random sample of the same size: the search itself
-    decides later which ones it makes. `call_s` says how many seconds a call of the network takes; it is asked only
-    where something is to be trained and no trial has timed the network yet.
+    decides later which ones it makes. `time_call` says how long a call of the network takes; it is asked only where
+    something is to be trained and no trial has timed the network yet. A time that was measured while the host was busy
+    is not believed: see `Timed.quiet_s`, and for trials `_timed_trials`.
     """
     known = _known_trials(prepared)
-    rest = _Rest.of(prepared, known, call_s)
+    rest = _Rest.of(prepared, known, time_call)
     made = sum(map(len, rest.artifacts.values()))
     return SearchPlan(
         card=prepared.card,
@@ -92,6 +103,7 @@ def plan_search(prepared: Prepared, *, call_s: Callable[[Prepared], float] = tim
         trials_to_run=rest.trials,
         artifacts={stage: len(parts) for stage, parts in rest.artifacts.items() if parts},
         seconds=START_S + rest.seconds if rest.trials else 0.0,
+        busy_s=START_S + rest.busy_s if rest.trials else 0.0,
         time_s=prepared.request.time_s,
         disk_bytes=made * prepared.weights.stat().st_size + rest.trials * TRIAL_BYTES,
         measured_here=bool(known),
@@ -99,8 +111,12 @@ def plan_search(prepared: Prepared, *, call_s: Callable[[Prepared], float] = tim
 
 
 def seconds_left(prepared: Prepared, known: Sequence[TrialRecord]) -> float:
-    """Estimated seconds until a study whose trials so far are `known` has spent its budget."""
-    return _Rest.of(prepared, known).seconds
+    """Estimated seconds until a study whose trials so far are `known` has spent its budget.
+
+    The host is taken to be as busy as beside the last trials.
+    """
+    slower = [item.wall_s / item.quiet_s for item in _timed_trials(known)[-LAST:] if item.quiet_s > 0]
+    return _Rest.of(prepared, known).seconds * _median(slower, 1.0)
 
 
 def _known_trials(prepared: Prepared) -> Sequence[TrialRecord]:
@@ -137,22 +153,26 @@ def _likely_configurations(prepared: Prepared) -> list[Configuration]:
 
 @dataclass(frozen=True)
 class _Rest:
-    """What is left of a study: the number of trials, the artifacts still to be made by stage, and the seconds."""
+    """What is left of a study: the number of trials, the artifacts still to be made by stage, and the seconds.
+
+    `busy_s` are the seconds where the host stays as busy as it was.
+    """
 
     trials: int
     artifacts: Mapping[str, Sequence[_Part]]
     seconds: float
+    busy_s: float
 
     @classmethod
     def of(
         cls,
         prepared: Prepared,
         known: Sequence[TrialRecord],
-        call_s: Callable[[Prepared], float] | None = None,
+        time_call: TimeCall | None = None,
     ) -> Self:
         """What is left after the trials `known`; where the sampler will choose, random configurations stand in.
 
-        `call_s` times a call of the network; it is asked only where something is trained and no trial timed it.
+        `time_call` times a call of the network; it is asked only where something is trained and no trial timed it.
         """
         done, likely = _done(known), _likely_configurations(prepared)
         trials = max(0, min(prepared.request.budget, len(likely)) - len(done))
@@ -163,12 +183,6 @@ class _Rest:
             for stage, parts in _artifacts(to_come).items()
         }
         trained = any(artifacts.get(stage) for stage in net_steps())
-        costs = _Costs.of(prepared, known, call_s if trained else None)
-        per_trial = _median(
-            [record.seconds.get("measure", 0.0) + record.seconds.get("score", 0.0) for record in known],
-            DEFAULT_MEASURE_S,
-        )
-        making_s = sum(costs.seconds(stage, part) for stage, parts in artifacts.items() for part in parts)
         # The original network predicts every training example once, whatever the number of trainings.
         views = sum(
             _examples(part.settings, prepared.workload) for stage in net_steps() for part in artifacts.get(stage, ())
@@ -178,43 +192,91 @@ class _Rest:
             for stage in net_steps()
             for part in made.get(stage, {}).values()
         )
-        making_s += costs.call_s * max(0.0, min(seen + views, MOST_TILES) - seen)
-        return cls(len(to_come), artifacts, trials * per_trial + making_s)
+        calls = max(0.0, min(seen + views, MOST_TILES) - seen)
+        seconds = []
+        for costs in _Costs.of(prepared, known, time_call if trained else None):
+            making_s = sum(costs.seconds(stage, part) for stage, parts in artifacts.items() for part in parts)
+            seconds.append(trials * costs.trial_s + making_s + costs.call_s * calls)
+        return cls(len(to_come), artifacts, *seconds)
+
+
+def _timed_trials(known: Sequence[TrialRecord]) -> list[Timed]:
+    """How long measuring and scoring of each trial took, by itself and on a host that is left alone.
+
+    A host is busy beside a trial where the reference took a quarter longer than its level, or others took the cores.
+    """
+    level = level_of(known)
+    found = []
+    for record in [item for item in known if item.measurement is not None] or known:
+        wall_s = record.seconds.get("measure", 0.0) + record.seconds.get("score", 0.0)
+        beside_s, taken = reference_beside_s(record), None
+        if record.measurement is not None:
+            taken = record.measurement.foreign_share
+        if beside_s is not None and level.latency_s is not None and beside_s > SLOWED * level.latency_s:
+            taken = max(taken or 0.0, 1 - level.latency_s / beside_s)
+        found.append(Timed(wall_s, taken))
+    return found
+
+
+def _believed(times: Sequence[Timed], default: float) -> float:
+    """The median of the times of a quiet host; where the host was always busy, of what they would have been without."""
+    quiet = [item.wall_s for item in times if not item.busy]
+    return _median(quiet or [item.quiet_s for item in times], default)
+
+
+def _as_timed(times: Sequence[Timed], default: float) -> float:
+    """The median of the times as they came."""
+    return _median([item.wall_s for item in times], default)
 
 
 @dataclass(frozen=True)
 class _Costs:
-    """Seconds to make an artifact: as long as others in this store took, else estimated from the network's call time.
+    """Seconds of a trial, and to make an artifact: as long as others in this store took, else estimated from the
+    network's call time.
 
-    `made_s` is the median by stage, `training_s` the median time of a training divided by its work (in calls of the
-    original network), None before the first; `call_s` is the time of a call of the original network.
+    `trial_s` is the time to measure and score, `made_s` that of an artifact by stage, `training_s` that of a training
+    divided by its work (in calls of the original network), None before the first; `call_s` is the time of a call of the
+    original network.
     """
 
+    trial_s: float
     made_s: Mapping[str, float]
     training_s: float | None
     call_s: float
     workload: Workload
 
     @classmethod
-    def of(cls, prepared: Prepared, known: Sequence[TrialRecord], call_s: Callable[[Prepared], float] | None) -> Self:
-        """From the artifacts of this workload in the store, and the PyTorch trial of the study if there is one."""
-        seconds: dict[str, list[float]] = {}
-        trainings: list[float] = []
+    def of(cls, prepared: Prepared, known: Sequence[TrialRecord], time_call: TimeCall | None) -> tuple[Self, Self]:
+        """From the artifacts of this workload in the store, and the PyTorch trial of the study if there is one.
+
+        The first is what is believed of a host that is left alone, the second what was timed.
+        """
+        made: dict[str, list[Timed]] = {}
+        trainings: list[Timed] = []
         for artifact in prepared.store.artifacts():
             stage, report = str(artifact.made_by.get("stage", "")), artifact.report
             workload = artifact.made_by.get("workload") or {}
             if workload.get("name") == prepared.workload.name and "seconds" in report:
-                seconds.setdefault(stage, []).append(float(report["seconds"]))
+                timed = timed_of(report)
+                made.setdefault(stage, []).append(timed)
                 if "recovery" in report:
                     work = _work(artifact.made_by["settings"], float(report.get("macs_left", 1.0)), prepared.workload)
-                    trainings.append(float(report["seconds"]) / work)
-        calls = [r.measurement.latency_p50_s for r in known if r.measurement is not None and _is_reference(r)]
-        return cls(
-            {stage: float(np.median(items)) for stage, items in seconds.items()},
-            float(np.median(trainings)) if trainings else None,
-            float(np.median(calls)) if calls else call_s(prepared) if call_s else DEFAULT_CALL_S,
-            prepared.workload,
+                    trainings.append(replace(timed, wall_s=timed.wall_s / work))
+        trials, calls = _timed_trials(known), _reference_calls(known)
+        if not calls:
+            calls = [time_call(prepared) if time_call else Timed(DEFAULT_CALL_S)]
+
+        believed, as_timed = (
+            cls(
+                middle(trials, DEFAULT_MEASURE_S),
+                {stage: middle(items, 0.0) for stage, items in made.items()},
+                middle(trainings, 0.0) if trainings else None,
+                middle(calls, DEFAULT_CALL_S),
+                prepared.workload,
+            )
+            for middle in (_believed, _as_timed)
         )
+        return believed, as_timed
 
     def seconds(self, stage: str, part: _Part) -> float:
         """Seconds to make one artifact of a stage: trainings by their work, others by the median of their stage."""
@@ -238,6 +300,13 @@ def _work(settings: Mapping[str, Scalar], share: float, workload: Workload) -> f
 
 def _examples(settings: Mapping[str, Scalar], workload: Workload) -> float:
     return steps_of(settings, workload) * batch_of(settings, workload) + EXAMPLES_AROUND
+
+
+def _reference_calls(known: Sequence[TrialRecord]) -> list[Timed]:
+    """How long a call took in the trials of PyTorch, at the level that the reference has in the study."""
+    level = level_of(known)
+    measured = [at_level(record, level).measured for record in known if record.measurement and _is_reference(record)]
+    return [Timed(item.latency_p50_s, item.foreign_share if item.relative is None else None) for item in measured]
 
 
 def _is_reference(record: TrialRecord) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoopt.core.configuration import Configuration, Scalar
-from autoopt.study.samplers import DEFAULT, RANDOM, at_random, sampler
+from autoopt.study.samplers import DEFAULT, RANDOM, Sampler, at_random, sampler
 from autoopt.study.space import Space, seeds
 
 SEED, EXHAUSTIVE = "seed", "exhaustive"
@@ -41,9 +41,8 @@ class Proposals:
         self._tried: set[str] = set()
         self._postponed: set[str] = set()
         self._done = 0
-        drawn = int(np.random.default_rng([seed, done]).integers(2**31))
-        self._name = name
-        self._sampler = sampler(name, space, objectives, drawn)
+        self._name, self._objectives = name, objectives
+        self._sampler = self._new_sampler(done)
 
     def exhaustive(self, budget: int) -> bool:
         """Whether the whole canonical space, with the seeds outside it, fits the budget: then every point is tried."""
@@ -96,10 +95,18 @@ class Proposals:
         if point is not None:
             self._sampler.tell(point, values, excess)
 
+    def forget_outcomes(self) -> None:
+        """Begin with a sampler that knows nothing; what was tried stays tried. `correct` tells it the outcomes anew."""
+        self._sampler = self._new_sampler(self._done)
+
     def postpone(self, proposal: Proposal) -> None:
         """Do not propose it again: whoever puts it off comes back to it. It has its place in the budget."""
         self._tried.add(proposal.configuration.digest)
         self._postponed.add(proposal.configuration.digest)
+
+    def _new_sampler(self, done: int) -> Sampler:
+        drawn = int(np.random.default_rng([self._seed, done]).integers(2**31))
+        return sampler(self._name, self._space, self._objectives, drawn)
 
     @property
     def _taken(self) -> int:

@@ -71,7 +71,8 @@ def replay_trial(
         bench.maker.check()
         after = evaluate(before.configuration, bench, origin="replay", label=before.label)
     notes = _notes(result.card, prepared, before, after)
-    return Replay(result, before, after.with_number(before.number), notes)
+    after = result.at_reference_latency(after.with_number(before.number))
+    return Replay(result, before, after, notes)
 
 
 def prepare_as_before(card: StudyCard, home: Path) -> Prepared:

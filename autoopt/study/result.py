@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autoopt.core import pareto, stats
+from autoopt.core import pareto
 from autoopt.core.card import StudyCard
 from autoopt.core.configuration import canonical_json
 from autoopt.core.measurement import joined
@@ -18,10 +18,9 @@ from autoopt.inference.roofline import Cost, Peaks, fraction_of_roofline
 from autoopt.inference.runtimes import BASELINE_LABEL, EXACT, REFERENCE_LABEL
 from autoopt.study import numbers, uncertainty
 from autoopt.study.limits import judge, needs_reference
-from autoopt.study.numbers import Comparison
+from autoopt.study.number import Comparison
+from autoopt.study.reference_level import ReferenceLevel, at_level, level_of
 
-REFERENCE_LATENCY_TRIALS = 8
-"""Trials that say how fast the reference is on a host: later ones do not change the latencies of a study."""
 SETTLED = ("precision", "threads", "streams", "kernels")
 """What the runtime reads back that does not vary from run to run, as a share of time does."""
 
@@ -36,12 +35,12 @@ class StudyResult:
     def plus(self, record: TrialRecord) -> StudyResult:
         """The study with one more record. What the record cannot change is taken over, not computed anew."""
         grown = StudyResult(self.card, (*self.records, record))
-        key = runs_what(record)
-        if self._is_settled and record.origin != "seed" and (key is None or key not in self._first_of):
-            judged = self._judge(self.at_reference_latency(record))
+        key, level = runs_what(record), self.level.plus(record)
+        grown.__dict__["level"] = level
+        settled = self.reference is not None and level.latency_s == self.level.latency_s
+        if settled and record.origin != "seed" and (key is None or key not in self._first_of):
+            judged = self._judge(at_level(record, level))
             known: dict[str, Any] = {
-                "_is_settled": True,
-                "reference_latency_s": self.reference_latency_s,
                 "sigma": self.sigma,
                 "duplicates": self.duplicates,
                 "reference": self.reference,
@@ -114,6 +113,12 @@ class StudyResult:
         return self._labelled(BASELINE_LABEL)
 
     @cached_property
+    def best_float(self) -> TrialRecord | None:
+        """The fastest complete trial in which nothing is quantized: what integers have to beat; None without one."""
+        floats = (record for record in self.complete if record.configuration.section("quantize") is None)
+        return min(floats, key=lambda record: (record.measured.latency_p25_s, record.number), default=None)
+
+    @cached_property
     def sigma(self) -> float:
         """The standard deviation of log latency between processes of one thing.
 
@@ -126,17 +131,18 @@ class StudyResult:
         return next((sigma for sigma in measured if sigma is not None), uncertainty.DEFAULT_SIGMA)
 
     @cached_property
-    def reference_latency_s(self) -> float | None:
-        """The p25 latency of the reference process: the lower quartile over the first trials; None before them.
+    def level(self) -> ReferenceLevel:
+        """How fast the reference is on the host: the level to which all latencies of the study are brought."""
+        return level_of(self.records)
 
-        Uses only the first process of each trial, so neither a busy start nor later trials change it.
-        """
-        beside = [m.reference_s[0] for r in self.records if (m := r.measurement) is not None and m.reference_s]
-        levels = [
-            stats.quantile([call for turn in turns for call in turn], 0.25)
-            for turns in beside[:REFERENCE_LATENCY_TRIALS]
-        ]
-        return stats.quantile(levels, 0.25) if levels else None
+    @property
+    def reference_latency_s(self) -> float | None:
+        """The p25 latency of the reference at the study's `level`; None before the first trial."""
+        return self.level.latency_s
+
+    def as_next(self, record: TrialRecord) -> TrialRecord:
+        """A record that is no part of the study yet, at the level that the study has with it."""
+        return at_level(record, self.level.plus(record))
 
     @property
     def quantile(self) -> float | None:
@@ -190,6 +196,10 @@ class StudyResult:
         """The numbers of a trial by key, each in its unit; only those that exist for it. See numbers.py."""
         return numbers.headline(record, self.card.primary, self._comparison(record))
 
+    def without_interval(self, record: TrialRecord) -> dict[str, str]:
+        """Why numbers of a trial have no interval, by key: all that are in `headline` and lack one."""
+        return numbers.without_interval(record, self.card.primary, self._comparison(record))
+
     def runs_as(self, record: TrialRecord) -> int | None:
         """The number of the first trial that ran the same files with the same settings; None where there is none."""
         key = runs_what(record)
@@ -214,7 +224,14 @@ class StudyResult:
 
     def _comparison(self, record: TrialRecord) -> Comparison:
         probability = self.front_probabilities.get(record.number)
-        return Comparison(self.reference, self.openvino_f32, self.sigma, probability, self._roofline(record))
+        return Comparison(
+            self.reference,
+            self.openvino_f32,
+            self.best_float,
+            sigma=self.sigma,
+            front_probability=probability,
+            roofline=self._roofline(record),
+        )
 
     def _roofline(self, record: TrialRecord) -> float | None:
         """The attained fraction of what the host can do at best; None where either was not measured."""
@@ -226,12 +243,6 @@ class StudyResult:
             return None
         precision = str(measured.effective.get("precision", "f32"))
         return fraction_of_roofline(Cost(**measured.cost), measured.latency_p25_s, Peaks(**peaks), precision)
-
-    @cached_property
-    def _is_settled(self) -> bool:
-        """Whether a further trial that is no seed changes neither the reference nor how latencies are told."""
-        beside = sum(record.measurement is not None and bool(record.measurement.reference_s) for record in self.records)
-        return self.reference is not None and beside >= REFERENCE_LATENCY_TRIALS
 
     @cached_property
     def _first_of(self) -> Mapping[str, int]:
@@ -259,10 +270,7 @@ class StudyResult:
 
     def at_reference_latency(self, record: TrialRecord) -> TrialRecord:
         """The record with the study's one latency of the reference, so that all latencies are of the same host."""
-        measured = record.measurement
-        if measured is None or not measured.reference_s or measured.reference_latency_s == self.reference_latency_s:
-            return record
-        return replace(record, measurement=replace(measured, reference_latency_s=self.reference_latency_s))
+        return at_level(record, self.level)
 
     def _labelled(self, label: str) -> TrialRecord | None:
         found = (r for r in self._with_duplicates if r.label == label and r.quality is not None)

@@ -16,7 +16,7 @@ MOST_PROCESSES = 10
 
 def enough(record: TrialRecord, study: StudyResult) -> str:
     """Why no further process of a running, scored trial is needed; "" while there is no reason to stop."""
-    same, record = study.runs_as(record), study.at_reference_latency(record)
+    same, record = study.runs_as(record), study.as_next(record)
     if same is not None:
         return f"it runs what #{same} runs"
     if record.quality is not None and record.quality.left_out:

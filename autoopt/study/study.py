@@ -57,7 +57,7 @@ class Study:
         count, seed = len(self.result.records), self.card.seed
         self._proposals = Proposals(space, len(self.card.objectives), seed, count, sampler)
         for record in self.result.records:
-            self._teach(record)
+            self._proposals.tell(record.configuration, None, *self._outcome(record))
 
     @property
     def records(self) -> tuple[TrialRecord, ...]:
@@ -78,16 +78,17 @@ class Study:
 
     def tell(self, proposal: Proposal, record: TrialRecord) -> TrialRecord:
         """Store what came out of a proposal as the next trial; give it back with its number, judged by the limits."""
-        stored = self._stored.add(record, proposal.raw or {}, objective_values(record, self.card), self._excess(record))
-        self.result = self.result.plus(stored)
-        self._teach(stored, proposal.raw)
+        seen = self.result.as_next(record)
+        stored = self._stored.add(record, proposal.raw or {}, objective_values(seen, self.card), self._excess(seen))
+        before, self.result = self.result, self.result.plus(stored)
+        self._teach_again_after(before)
+        self._proposals.tell(stored.configuration, proposal.raw, *self._outcome(stored))
         return self._judged(stored.number)
 
     def replace(self, number: int, record: TrialRecord) -> TrialRecord:
         """Put `record`, of another try, in the place of the failed trial `number`; give it back judged."""
-        self._add_later(number, Later.of(again=record))
-        values = objective_values(record, self.card)
-        self._proposals.correct(record.configuration, None, values, self._excess(record))
+        if not self._add_later(number, Later.of(again=record)):
+            self._correct(self.result.stored[number])
         return self._judged(number)
 
     def add(
@@ -97,20 +98,38 @@ class Study:
         self._add_later(number, Later.of(more, test, note))
         return self._judged(number)
 
-    def _add_later(self, number: int, later: Later) -> None:
-        records = list(self.result.records)
+    def _add_later(self, number: int, later: Later) -> bool:
+        """Store it; the answer is whether the sampler was taught anew."""
+        before, records = self.result, list(self.result.records)
         index = next(index for index, record in enumerate(records) if record.number == number)
         records[index] = self._stored.add_later(records[index], later)
         self.result = StudyResult(self.card, tuple(records))
+        return self._teach_again_after(before)
 
     def _judged(self, number: int) -> TrialRecord:
         found = self.result.by_number(number)
         assert found is not None
         return found
 
-    def _teach(self, record: TrialRecord, raw: Mapping[str, Scalar] | None = None) -> None:
-        values = objective_values(record, self.card)
-        self._proposals.tell(record.configuration, raw, values, self._excess(record))
+    def _correct(self, record: TrialRecord) -> None:
+        self._proposals.correct(record.configuration, None, *self._outcome(record))
+
+    def _teach_again_after(self, before: StudyResult) -> bool:
+        """Teach all trials of `before` anew where the reference's latency is another one now, and all theirs with it.
+
+        A sampler that was told some latencies by one level and some by another would compare what cannot be compared.
+        """
+        if before.reference_latency_s in (None, self.result.reference_latency_s):
+            return False
+        self._proposals.forget_outcomes()
+        for record in before.records:
+            self._correct(self.result.stored[record.number])
+        return True
+
+    def _outcome(self, record: TrialRecord) -> tuple[list[float] | None, dict[str, float]]:
+        """The objectives and the excess over the limits of a stored record, at the latencies of the study."""
+        seen = self.result.at_reference_latency(record)
+        return objective_values(seen, self.card), self._excess(seen)
 
     def _excess(self, record: TrialRecord) -> dict[str, float]:
         """By how much each limit is missed, zero or less where it is kept; nothing of a trial that was not scored."""

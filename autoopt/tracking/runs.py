@@ -16,7 +16,7 @@ from autoopt.core.configuration import digest, finite
 from autoopt.core.records import Status, TrialRecord
 from autoopt.report.csv_text import csv_text
 from autoopt.report.front_picture import front_picture
-from autoopt.report.tables import front_csv, front_json, front_markdown
+from autoopt.report.tables import front_csv, front_json, front_markdown, reasons_text
 from autoopt.study.limits import violations
 from autoopt.study.numbers import NUMBERS
 from autoopt.study.result import StudyResult
@@ -85,6 +85,7 @@ def verdict_tags(record: TrialRecord, result: StudyResult) -> dict[str, str]:
         "autoopt.same_as": "" if same_as is None else str(same_as),
         "autoopt.tied_with": "" if tie is None or tie == number else str(tie),
         "autoopt.held_on_test": "" if kept is None else _flag(kept),
+        "autoopt.no_interval": "; ".join(reasons_text(result.without_interval(record)))[:LONGEST],
     }
     return {name: text or "none" for name, text in tags.items()}
 

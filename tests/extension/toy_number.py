@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autoopt.core.records import TrialRecord
-from autoopt.study.numbers import Column, Comparison, Number
+from autoopt.study.number import Column, Comparison, Number
 
 
 def slowest(record: TrialRecord, beside: Comparison) -> float | None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from autoopt.core.configuration import Scalar
 from autoopt.core.records import Failure, Status
 from autoopt.core.store import Store
 from autoopt.errors import BusyError, Crash, NoStudy, TrackingError, UsageError, WeightsError
 from autoopt.study.loop import Loop, Progress, Rules, SearchResult, search
 from autoopt.study.request import SearchRequest
 from autoopt.study.result import StudyResult
+from autoopt.study.samplers import SAMPLERS
 from autoopt.study.sink import opened
 from autoopt.study.space import Space
 from autoopt.study.storage import read_study
@@ -23,7 +26,7 @@ from autoopt.study.study import Study
 from autoopt.study.trial.confirm import AT_ONCE
 from autoopt.testing import ListSink
 from tests import tiny
-from tests.worlds import World, card_of, settings_of, space_of, study_of
+from tests.worlds import InMemory, World, card_of, settings_of, space_of, study_of
 
 
 class Refusing(ListSink):
@@ -369,6 +372,51 @@ def test_sinks_know_how_a_search_ended(space: Space) -> None:
     with pytest.raises(KeyboardInterrupt), opened([notes, others], study_of(space).result):
         raise KeyboardInterrupt
     assert notes.states == others.states == ["open", "interrupted"]
+
+
+class Pupil:
+    """A sampler that proposes nothing and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[list[float], dict[str, float]]] = []
+
+    def tell(self, raw: Mapping[str, Scalar], values: Sequence[float] | None, excess: Mapping[str, float]) -> None:
+        if values is not None:
+            self.told.append((list(values), dict(excess)))
+
+    def ask(self, seen: object) -> None:
+        return None
+
+
+def test_a_host_that_was_busy_at_first_gives_one_latency_everywhere(
+    space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After ten trials on a slow host and five on a quiet one, front, sinks, limits and sampler have the quiet times.
+
+    Every line of a trial says what its study says at that moment, and a study that is read again says the same.
+    """
+    pupils: list[Pupil] = []
+
+    def pupil(space: Space, objectives: int, seed: int) -> Pupil:
+        pupils.append(Pupil())
+        return pupils[-1]
+
+    monkeypatch.setitem(SAMPLERS, "pupil", pupil)
+    stored, notes, lines = InMemory(card_of(space, limits={"latency_s": 0.0605})), ListSink(), list[Progress]()
+    study, world = Study(stored, space, "pupil"), World(slower=lambda place: 1.75 if place < 10 else 1.0)
+    run(study, world, budget=15, sinks=[notes], listener=lines.append)
+    planted = {record.number: float(settings_of(record)["latency_ms"] or 0) / 1e3 for record in study.records}
+    found = {record.number: record.measured.latency_p25_s for record in study.result.judged}
+    assert found == pytest.approx(planted, rel=0.01)
+    assert {record.status for record in study.result.judged} == {Status.COMPLETE}
+    assert {number: record.measured.latency_p25_s for number, record in notes.trials.items()} == found
+    assert len(pupils) == 2, "the level moved once"
+    assert sorted(math.exp(values[0]) for values, _ in pupils[-1].told) == pytest.approx(sorted(found.values()))
+    assert all(excess["latency_s"] <= 0 for _, excess in pupils[-1].told)
+    for line in lines:
+        if line.record is not None:
+            assert line.record == line.result.by_number(line.record.number)
+    assert Study(stored, space, "pupil").result.judged == study.result.judged
 
 
 def test_the_listener_is_told_stage_record_and_time_left(space: Space) -> None:

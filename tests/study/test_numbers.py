@@ -12,7 +12,8 @@ from autoopt.core.configuration import Configuration
 from autoopt.core.records import Status, TrialRecord
 from autoopt.inference.runtimes import BASELINE_LABEL, REFERENCE_LABEL
 from autoopt.study import uncertainty
-from autoopt.study.numbers import NUMBERS, Comparison, Number, headline, objectives
+from autoopt.study.number import Comparison, Number
+from autoopt.study.numbers import NUMBERS, headline, objectives, without_interval
 from tests.worlds import measured, scored
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "mlflow.md"
@@ -44,7 +45,8 @@ def trial(number: int, latency_s: float, value: float, label: str = "", processe
 TORCH = trial(0, 0.2, 0.9, REFERENCE_LABEL)
 OPENVINO = trial(1, 0.1, 0.9, BASELINE_LABEL)
 FAST = trial(2, 0.02, 0.89)
-BESIDE = Comparison(TORCH, OPENVINO, 0.01, front_probability=0.75, roofline=0.4)
+FLOAT = trial(3, 0.08, 0.9)
+BESIDE = Comparison(TORCH, OPENVINO, FLOAT, sigma=0.01, front_probability=0.75, roofline=0.4)
 
 
 def test_every_number_is_in_its_unit() -> None:
@@ -66,8 +68,10 @@ def test_every_number_is_in_its_unit() -> None:
         "gmacs": 2,
         "weights_m": 0.5,
         "processes": 2,
+        "calls": 24,
         "speedup_vs_torch_f32": 10,
         "speedup_vs_openvino_f32": 5,
+        "speedup_vs_best_float": 4,
         "dice_macro": 0.89,
         "drop": 0.01,
         "drop_upper": 0.01,
@@ -98,6 +102,30 @@ def test_what_does_not_exist_is_left_out() -> None:
     assert "weights_m" not in headline(
         replace(FAST, measurement=replace(measured(0.1), cost={"macs": 1, "weights": 0})), "dice_macro"
     )
+
+
+def test_every_number_has_an_interval_or_a_reason() -> None:
+    """Of each number of a trial there are both ends, or a sentence says why not; ends and probabilities need none."""
+    found, reasons = headline(FAST, "dice_macro", BESIDE), without_interval(FAST, "dice_macro", BESIDE)
+    assert set(reasons) <= set(found) and all(len(reason) > 5 for reason in reasons.values())
+    assert reasons["latency_p99_ms"].startswith("24 calls were timed, it needs 368")
+    for number in NUMBERS.values():
+        key = number.name("dice_macro")
+        if number.interval is None or key not in found or key in reasons or key in ("drop", "test_drop"):
+            continue
+        unit = f"_{key.rpartition('_')[2]}" if number.unit else ""
+        stem = key.removesuffix(unit).removesuffix("_p25")
+        ends = [found.get(f"{stem}{side}{unit}") for side in ("_low", "_high")]
+        assert None not in ends, key
+        assert ends[0] - 1e-9 <= found[key] <= ends[1] + 1e-9, key  # type: ignore[operator]
+    itself = without_interval(TORCH, "dice_macro", BESIDE)
+    assert itself["speedup_vs_torch_f32"] == "it is the trial that others are compared with"
+
+
+def test_a_number_from_outside_says_that_it_has_none() -> None:
+    """A number that is declared without an interval is shown with the remark that nothing was said of one."""
+    plain = Number("stutter", "", "the slowest call over the usual one", lambda record, beside: 1.0)
+    assert plain.why_no_interval(FAST) == "what declares the number says nothing of one"
 
 
 def test_a_speedup_over_pytorch_needs_pytorch() -> None:

@@ -177,6 +177,9 @@ def test_a_host_that_is_busy_at_first_does_not_set_the_level() -> None:
     assert latencies == pytest.approx([50.0] + [10.0] * 6)
     later = replace(study, records=(*study.records, *(beside(number, 0.01, slowdown=2.0) for number in range(7, 20))))
     assert later.reference_latency_s == pytest.approx(0.02)
+    slow, quiet = [beside(n, 0.01, slowdown=1.75) for n in range(12)], [beside(n, 0.01) for n in range(12, 17)]
+    assert StudyResult(CARD, tuple(slow)).reference_latency_s == pytest.approx(0.035), "nothing else is known yet"
+    assert StudyResult(CARD, (*slow, *quiet)).reference_latency_s == pytest.approx(0.02), "also after eight trials"
 
 
 def content(record: TrialRecord, name: str) -> TrialRecord:
