@@ -51,7 +51,8 @@ PIPELINE = Pipeline(
 
 def workload(data: Path, net: str = NET) -> Workload:
     """The workload on the tiles in `data`. Raises DataError with everything that is wrong; decodes no pixels."""
-    items = _items(data)
+    remarks: list[str] = []
+    items = _items(data, remarks)
     return Workload(
         name="histo" if net == NET else f"histo-{net}",
         task="segmentation",
@@ -62,6 +63,7 @@ def workload(data: Path, net: str = NET) -> Workload:
         metrics=("dice_macro", "dice_foreground", "iou_foreground"),
         recipe=Recipe(epochs=12, batch=4, learning_rate=2e-3, weight_decay=1e-2, max_seconds=840.0, augment=augment),
         data_digest=data_digest(data, items),
+        remarks=tuple(remarks),
     )
 
 
@@ -103,10 +105,10 @@ def read(image: Path, mask: Path) -> Sample:
     return Sample(pixels, (grey > MASK_THRESHOLD).astype(np.uint8))
 
 
-def _items(data: Path) -> list[Item]:
+def _items(data: Path, remarks: list[str]) -> list[Item]:
     check_folder(data)
     problems: list[str] = []
-    items = find_pairs(data, problems, suffixes=suffixes_read_by(open_picture), group="case")
+    items = find_pairs(data, problems, suffixes=suffixes_read_by(open_picture), group="case", remarks=remarks)
     for item in items:
         open_pair(item, problems)
     raise_problems(problems)

@@ -32,7 +32,7 @@ def test_files_of_a_table_are_no_layout_beside_it(tmp_path: Path) -> None:
     folder = folders.pairs(tmp_path)
     lines = [f"images/p{index:02d}.png,masks/p{index:02d}.png" for index in range(12)]
     (folder / "cases.csv").write_text("\n".join(["Channel_0,Label", *lines]))
-    assert tables.names_files_in(folder, ("images",)) and not pairs.fits(folder, "segmentation")
+    assert tables.names_files_in(folder, ("images",), "segmentation") and not pairs.fits(folder, "segmentation")
     assert find_items(folder, "segmentation").description == "cases from the table cases.csv"
     (folder / "cases.csv").write_text("Channel_0,Label\nelsewhere/a.png,elsewhere/b.png\n")
     with pytest.raises(DataError, match="it fits a table and pairs, leave one of them in it"):
