@@ -193,7 +193,7 @@ def _known(files: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
 def _meant(text: str, known: Mapping[str, set[str]]) -> set[str]:
     """The cases that a cell names: by the whole of its path, or by the end of it where it begins further up."""
     parts = text.replace("\\", "/").removeprefix("./").split("/")
-    ends = ("/".join(parts[start:]) for start in range(len(parts)))
+    ends = ("/".join(parts[start:]) for start in range(0 if ".." in parts else len(parts)))
     return next((known[end] for end in ends if end in known), set())
 
 

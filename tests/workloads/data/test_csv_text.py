@@ -25,14 +25,14 @@ WANTED = (("name", "patient"), ((2, ("é 1", "p1")), (4, ("b", "p, 2"))))
     ],
 )
 def test_one_table_however_it_was_saved(tmp_path: Path, text: str, encoding: str) -> None:
-    """Encoding, delimiter, spaces, quotes, empty rows and the form of accents mean nothing; lines keep their numbers."""
+    """Encoding, delimiter, spaces, quotes, empty rows and forms of accents mean nothing; lines keep their numbers."""
     (tmp_path / "t.csv").write_bytes(text.encode(encoding))
     found = read_rows(tmp_path / "t.csv", is_known)
     assert (found.columns, found.rows) == WANTED
 
 
 def test_the_delimiter_gives_known_columns(tmp_path: Path) -> None:
-    """A comma inside the header is no delimiter where another one gives columns that mean something; Excel may say it."""
+    """The delimiter is the one that gives columns which mean something; Excel may say it in a line of its own."""
     (tmp_path / "t.csv").write_text("patient;name;age, in years, at scan\np1;a;3,5\n")
     assert read_rows(tmp_path / "t.csv", is_known).columns == ("patient", "name", "age, in years, at scan")
     (tmp_path / "t.csv").write_text("sep=;\nname;patient\na;p1\n")
