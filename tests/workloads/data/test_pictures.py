@@ -92,8 +92,8 @@ def test_a_png_turned_by_a_note_is_upright(tmp_path: Path, key: str, late: bool)
     profile = f"\nexif\n{len(raw):8d}\n{raw.hex()}\n"
     info = PngImagePlugin.PngInfo()
     info.add_text(key, profile if key.startswith("Raw") else '<x tiff:Orientation="6"/>')
-    path = tmp_path / "a.png"
-    Image.fromarray(numbers(256, 3)).save(path, pnginfo=info)
+    path, stored = tmp_path / "a.png", numbers(256, 3).astype(np.uint8)
+    Image.fromarray(stored).save(path, pnginfo=info)
     if late:
         data = path.read_bytes()
         start = data.index(b"tEXt") - 4
@@ -101,8 +101,7 @@ def test_a_png_turned_by_a_note_is_upright(tmp_path: Path, key: str, late: bool)
         place = data.index(b"IEND") - 4
         path.write_bytes(data[:start] + data[end:place] + data[start:end] + data[place:])
     upright = open_picture(path)
-    assert upright.shape == numbers(256, 3).shape[1::-1]
-    assert np.array_equal(upright.read(), np.rot90(numbers(256, 3), -1))
+    assert upright.shape == SIZE[::-1] and np.array_equal(upright.read(), np.rot90(stored, -1))
 
 
 def test_masks_of_equal_channels_are_grey(tmp_path: Path) -> None:
