@@ -288,10 +288,18 @@ def _classes_apart(items: Sequence[Item]) -> list[list[Item]]:
 
 
 def _with_calibration(items: Sequence[Item]) -> list[Item]:
-    """The cases with a calibration split, taken from train where nobody gave one."""
+    """The cases with a calibration split, taken from train where nobody gave one; it takes no class as a whole."""
     if any(item.split == "calibration" for item in items):
         return list(items)
-    chosen = calibration_cases([(item.name, item.group) for item in items if item.split == "train"])
+    train = [item for item in items if item.split == "train"]
+    chosen = calibration_cases([(item.name, item.group) for item in train])
+    left = {item.label for item in train if item.name not in chosen and isinstance(item.label, str)}
+    spared = set(chosen)
+    for item in train:
+        if isinstance(item.label, str) and item.label not in left:
+            spared -= {other.name for other in train if other.group == item.group}
+            left.add(item.label)
+    chosen = spared or chosen  # a split without cases would be worse: the class that train lacks is said
     return [
         replace(item, split="calibration") if item.split == "train" and item.name in chosen else item for item in items
     ]

@@ -78,6 +78,15 @@ def test_val_is_drawn_from_train_where_only_that_is_missing() -> None:
         split_items(Path("data"), [*items(4, "train"), *given[-4:]], draw_val=True)
 
 
+def test_calibration_takes_no_class_as_a_whole() -> None:
+    """Of twelve classes with four cases each every one is in train, val and test."""
+    given = [replace(item, group=item.name, label=f"k{index % 12:02d}") for index, item in enumerate(items(48))]
+    chosen = split_items(Path("data"), given)
+    for split in ("train", "val", "test"):
+        assert len({item.label for item in chosen if item.split == split}) == 12
+    assert any(item.split == "calibration" for item in chosen)
+
+
 def test_random_splits_keep_patients_together() -> None:
     """Without splits 70 / 15 / 15 of the patients are drawn, the same each time, and a part of train calibrates."""
     first, second = (split_items(Path("data"), items(40)) for _ in range(2))

@@ -57,15 +57,15 @@ def test_what_no_pipeline_can_use(tmp_path: Path, change: dict[str, Any], match:
         read_shape(net(tmp_path / "net.onnx", **change), "segmentation")
 
 
-def classifier(path: Path, classes: int, **notes: str) -> Path:
+def classifier(path: Path, count: int, **notes: str) -> Path:
     """The mean of a grey image as every logit of so many classes, with these notes in the file."""
     nodes = [
         helper.make_node("Conv", ["image", "weight"], ["maps"]),
         helper.make_node("GlobalAveragePool", ["maps"], ["means"]),
         helper.make_node("Flatten", ["means"], ["logits"]),
     ]
-    weight = onnx.numpy_helper.from_array(np.ones((classes, 1, 1, 1), np.float32), "weight")
-    given = helper.make_tensor_value_info("logits", 1, ("n", classes))
+    weight = onnx.numpy_helper.from_array(np.ones((count, 1, 1, 1), np.float32), "weight")
+    given = helper.make_tensor_value_info("logits", 1, ("n", count))
     taken = helper.make_tensor_value_info("image", 1, ("n", 1, 8, 8))
     graph = helper.make_graph(nodes, "net", [taken], [given], [weight])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
