@@ -40,6 +40,8 @@ LABELS = ("background", "gland")
 TILE = (224, 224)
 MASK_THRESHOLD = 127
 """Masks are grey with soft edges: brighter is gland."""
+FAINT_SHARE = 0.01
+"""Where more than this share of a mask is 1 and nothing is brighter, that is no soft edge but the number of a label."""
 MEAN = (0.70, 0.52, 0.68)
 STD = (0.18, 0.20, 0.16)
 """Typical of H&E tiles; constants, so that the pipeline does not depend on the data."""
@@ -102,6 +104,10 @@ def read(image: Path, mask: Path) -> Sample:
     pixels, grey = read_rgb(image), read_grey(mask)
     if grey.shape != pixels.shape[:2]:
         raise BadData(f"{mask} must be as large as its image, {pixels.shape[:2]}, it is {grey.shape}")
+    if grey.max(initial=0) == 1 and grey.mean() > FAINT_SHARE:
+        raise BadData(
+            f"{mask} must be brighter than {MASK_THRESHOLD} where gland is, it holds 0 and 1: multiply by 255"
+        )
     return Sample(pixels, (grey > MASK_THRESHOLD).astype(np.uint8))
 
 
