@@ -88,7 +88,8 @@ def workload(data: Path, width: int = WIDTH, spacing_mm: float = SPACING_MM, net
     What is timed is a whole case, resampling and post-processing included. Raises DataError with everything that is
     wrong with names, manifest and headers; decodes no voxels.
     """
-    items, slices = _items(data)
+    remarks: list[str] = []
+    items, slices = _items(data, remarks)
     narrower = WIDTH / width if net == RESUNET else 1.0
     learning_rate = LEARNING_RATE * narrower if net == RESUNET else ATTENDING_RATE
     training = sum(item.split in ("train", "calibration") for item in items)
@@ -110,6 +111,7 @@ def workload(data: Path, width: int = WIDTH, spacing_mm: float = SPACING_MM, net
             coarse=False,
         ),
         data_digest=digest([data_digest(data, items), {name: list(pair) for name, pair in slices.items()}]),
+        remarks=tuple(remarks),
         latency="case",
     )
 
@@ -180,14 +182,16 @@ def _tile(spacing_mm: float, divisor: int) -> tuple[int, ...]:
     return tuple(max(1, int(size * TRAINING_SHARE) // divisor) * divisor for size in whole)
 
 
-def _items(data: Path) -> tuple[list[Item], dict[str, Slices]]:
+def _items(data: Path, remarks: list[str]) -> tuple[list[Item], dict[str, Slices]]:
     """All cases of the folder, and the slices that may be used of those whose mask is not whole."""
     check_folder(data)
     problems: list[str] = []
     slices: dict[str, Slices] = {}
     items = []
     suffixes = suffixes_read_by(open_volume)
-    for item in find_pairs(data, problems, suffixes=suffixes, mask_endings=MASK_ENDINGS, group="patient"):
+    for item in find_pairs(
+        data, problems, suffixes=suffixes, mask_endings=MASK_ENDINGS, group="patient", remarks=remarks
+    ):
         image = open_pair(item, problems)
         try:
             usable = None if image is None else _slices(item.tags, image.shape[-1])

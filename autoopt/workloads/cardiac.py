@@ -24,7 +24,7 @@ from autoopt.workloads.contract import Recipe, Sample, Workload
 from autoopt.workloads.data.arrays import read_arrays
 from autoopt.workloads.data.cases import Item, check_folder, data_digest, raise_problems, split_items, to_splits
 from autoopt.workloads.data.layouts.archives import find_archives
-from autoopt.workloads.data.manifest import MANIFEST
+from autoopt.workloads.data.manifest import MANIFEST, find_table
 from autoopt.workloads.networks.unet import build_unet
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def read(path: Path) -> Sample:
 def _items(data: Path) -> list[Item]:
     """The cases that the manifest lists, each with a split. Opens no stack."""
     check_folder(data)
-    if not (data / MANIFEST).is_file():
+    if find_table(data) is None:
         raise DataError(f"{data} must hold {MANIFEST} with the columns name, patient, split, it is not there")
     problems: list[str] = []
     items = find_archives(data, problems, group="patient")

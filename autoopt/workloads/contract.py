@@ -137,7 +137,8 @@ class Workload:
     `build` returns the model with fresh weights, which takes and gives float32 tensors of the shapes in `pipeline`. It
     is None where `graph` is a finished ONNX file, which no step can prune or train. `metrics` are names of
     `autoopt.measure.metrics.METRICS`, the primary one first. `data_digest` is any text that changes with the cases.
-    `demo` says that the cases are synthetic. `latency` says what is timed: "call", or "case" for whole cases.
+    `demo` says that the cases are synthetic. `latency` says what is timed: "call", or "case" for whole cases. `remarks`
+    are sentences for the user on what was understood without being asked.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Workload:
     origin: Origin | None = None
     latency: Latency = "call"
     graph: Path | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

@@ -29,9 +29,10 @@ from autoopt.workloads.data.cases import (
     repeated_images,
     split_items,
     to_splits,
+    unknown_patients,
 )
 from autoopt.workloads.data.image_file import Source
-from autoopt.workloads.data.manifest import MANIFEST, file_below, read_manifest
+from autoopt.workloads.data.manifest import MANIFEST, file_below, find_table, read_manifest
 from autoopt.workloads.data.pictures import read_picture_header, read_rgb
 from autoopt.workloads.data.readers import images_in
 from autoopt.workloads.networks import attention, classifiers
@@ -106,6 +107,7 @@ def workload(data: Path, net: str = NET) -> Workload:
             coarse=chosen.coarse,
         ),
         data_digest=data_digest(data, items),
+        remarks=() if find_table(data) else tuple(unknown_patients(data, items)),
     )
 
 
@@ -135,7 +137,8 @@ def _items(data: Path) -> list[Item]:
     """The cases, each with a split and the number of its class as its label. Raises DataError with all problems."""
     check_folder(data)
     problems: list[str] = []
-    items = _listed(data, problems) if (data / MANIFEST).is_file() else _found(data, problems)
+    table = find_table(data)
+    items = _found(data, problems) if table is None else _listed(table, problems)
     for item in items:
         try:
             read_picture_header(item.images[0].path)
@@ -156,15 +159,15 @@ def _missing_labels(data: Path, items: Sequence[Item]) -> list[str]:
     ]
 
 
-def _listed(data: Path, problems: list[str]) -> list[Item]:
+def _listed(table: Path, problems: list[str]) -> list[Item]:
     """The pictures that the manifest lists."""
-    manifest = read_manifest(data / MANIFEST, problems, columns=(FILE, LABEL), group="group")
+    manifest = read_manifest(table, problems, columns=(FILE, LABEL), group="group")
     if manifest is None:
         return []
     items = []
     for line in manifest.lines:
         faults: list[str] = []
-        path = file_below(data, line[FILE], f"{line.where}, {FILE}", faults)
+        path = file_below(table.parent, line[FILE], f"{line.where}, {FILE}", faults)
         if line[LABEL] not in ("0", "1"):
             faults.append(f"{line.where}: {LABEL} must be 0 (skin) or 1 (ulcer), got {line[LABEL]!r}")
         group, split = manifest.group_and_split(line, line[FILE], faults)

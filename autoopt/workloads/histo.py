@@ -40,6 +40,8 @@ LABELS = ("background", "gland")
 TILE = (224, 224)
 MASK_THRESHOLD = 127
 """Masks are grey with soft edges: brighter is gland."""
+FAINT_SHARE = 0.01
+"""Where more than this share of a mask is 1 and nothing is brighter, that is no soft edge but the number of a label."""
 MEAN = (0.70, 0.52, 0.68)
 STD = (0.18, 0.20, 0.16)
 """Typical of H&E tiles; constants, so that the pipeline does not depend on the data."""
@@ -51,7 +53,8 @@ PIPELINE = Pipeline(
 
 def workload(data: Path, net: str = NET) -> Workload:
     """The workload on the tiles in `data`. Raises DataError with everything that is wrong; decodes no pixels."""
-    items = _items(data)
+    remarks: list[str] = []
+    items = _items(data, remarks)
     return Workload(
         name="histo" if net == NET else f"histo-{net}",
         task="segmentation",
@@ -62,6 +65,7 @@ def workload(data: Path, net: str = NET) -> Workload:
         metrics=("dice_macro", "dice_foreground", "iou_foreground"),
         recipe=Recipe(epochs=12, batch=4, learning_rate=2e-3, weight_decay=1e-2, augment=augment),
         data_digest=data_digest(data, items),
+        remarks=tuple(remarks),
     )
 
 
@@ -100,13 +104,17 @@ def read(image: Path, mask: Path) -> Sample:
     pixels, grey = read_rgb(image), read_grey(mask)
     if grey.shape != pixels.shape[:2]:
         raise BadData(f"{mask} must be as large as its image, {pixels.shape[:2]}, it is {grey.shape}")
+    if grey.max(initial=0) == 1 and grey.mean() > FAINT_SHARE:
+        raise BadData(
+            f"{mask} must be brighter than {MASK_THRESHOLD} where gland is, it holds 0 and 1: multiply by 255"
+        )
     return Sample(pixels, (grey > MASK_THRESHOLD).astype(np.uint8))
 
 
-def _items(data: Path) -> list[Item]:
+def _items(data: Path, remarks: list[str]) -> list[Item]:
     check_folder(data)
     problems: list[str] = []
-    items = find_pairs(data, problems, suffixes=suffixes_read_by(open_picture), group="case")
+    items = find_pairs(data, problems, suffixes=suffixes_read_by(open_picture), group="case", remarks=remarks)
     for item in items:
         open_pair(item, problems)
     raise_problems(problems)

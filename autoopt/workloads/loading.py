@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,6 +18,8 @@ from autoopt.errors import UsageError, WorkloadError
 from autoopt.workloads.checks import check_workload
 from autoopt.workloads.contract import Origin, Workload
 from autoopt.workloads.options import call_with_options, read_options
+
+_log = logging.getLogger("autoopt")
 
 BUILT_IN = Table(
     "workload",
@@ -45,13 +48,21 @@ MODEL = "model:"
 """The source of a workload begins with this when it is somebody's model."""
 
 
-def load_workload(source: str, data: Path | None, home: Path, options: Mapping[str, Scalar] | None = None) -> Workload:
+def load_workload(
+    source: str,
+    data: Path | None,
+    home: Path,
+    options: Mapping[str, Scalar] | None = None,
+    *,
+    on_remark: Callable[[str], None] = _log.warning,
+) -> Workload:
     """The workload called `source`, on the cases in `data`; a built-in one without `data` on its demo data.
 
     `source` is the name of a built-in workload; `file.py:function` or `package.module:function`, a function that takes
     the data folder (a Path, or None) and returns a Workload; or "model:" and an ONNX file, the folder of a MONAI bundle
     or a function that builds a network. `options` are the workload's own; texts are read as its `OPTIONS` declare. Demo
-    data is made below `home` on first use. Raises WorkloadError or DataError with everything that is wrong.
+    data is made below `home` on first use. `on_remark` is told what was understood without being asked. Raises
+    WorkloadError or DataError with everything that is wrong.
     """
     options = dict(options or {})
     if source in BUILT_IN:
@@ -66,14 +77,16 @@ def load_workload(source: str, data: Path | None, home: Path, options: Mapping[s
             "or your own as file.py:function or package.module:function"
         )
     check_workload(workload)
+    for remark in workload.remarks:
+        on_remark(remark)
     origin = Origin(resolved, None if data is None else str(data.resolve()), str(home.resolve()), options)
     return replace(workload, origin=origin)
 
 
 def load_again(origin: Origin) -> Workload:
-    """The workload that was loaded with these arguments, in this process."""
+    """The workload that was loaded with these arguments, in this process; its remarks were made before."""
     data = None if origin.data is None else Path(origin.data)
-    return load_workload(origin.source, data, Path(origin.home), origin.options)
+    return load_workload(origin.source, data, Path(origin.home), origin.options, on_remark=lambda remark: None)
 
 
 def find_function(source: str) -> tuple[Callable[..., Any], str]:

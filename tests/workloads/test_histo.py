@@ -234,6 +234,19 @@ def test_turns_images_upright(tmp_path: Path) -> None:
     assert sample.reference.shape == SIZE
 
 
+def test_masks_of_zero_and_one_are_not_all_background(tmp_path: Path) -> None:
+    """A mask that numbers its labels is refused; the faint edge of a gland beside the tile is background."""
+    folder = write_data(tmp_path)
+    case = histo.workload(folder).splits.val[0]
+    mask = np.zeros(SIZE, np.uint8)
+    mask[:5] = 1
+    Image.fromarray(mask).save(folder / "masks" / f"{case.id}.png")
+    with pytest.raises(BadData, match=r"must be brighter than 127 where gland is, it holds 0 and 1: multiply by 255"):
+        case.read()
+    Image.fromarray(mask * 2).save(folder / "masks" / f"{case.id}.png")
+    assert not case.read().reference.any()
+
+
 def test_files_that_break_later_are_named(tmp_path: Path) -> None:
     """A file spoiled after the folder was checked fails the case, naming the file."""
     folder = write_data(tmp_path)

@@ -28,6 +28,9 @@ class Mine:
 def workload(data: Path | None):
     return replace(tiny.workload(), name=Mine(f"on {data.name if data else 'nothing'}").name)
 
+def remarking():
+    return replace(tiny.workload(), remarks=("the masks were turned",))
+
 def no_arguments():
     return tiny.workload()
 
@@ -49,6 +52,15 @@ def user_file(tmp_path: Path) -> Path:
     path = tmp_path / "mine.py"
     path.write_text(USER_FILE)
     return path
+
+
+def test_remarks_are_made_once(user_file: Path, tmp_path: Path) -> None:
+    """What was understood without being asked is told when a workload is loaded, not again in the child processes."""
+    told: list[str] = []
+    found = load_workload(f"{user_file}:remarking", None, tmp_path, on_remark=told.append)
+    assert told == ["the masks were turned"] and found.origin is not None
+    assert load_again(found.origin).remarks == ("the masks were turned",)
+    assert len(told) == 1
 
 
 def test_a_file_anywhere(user_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

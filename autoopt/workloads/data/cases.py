@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from autoopt.core.configuration import digest
 from autoopt.core.store import file_digest
 from autoopt.errors import DataError
 from autoopt.workloads.checks import first_problems
 from autoopt.workloads.contract import SPLITS, Case, Sample, SplitName, Splits
+from autoopt.workloads.data.columns import composed, ways_to_name
 from autoopt.workloads.data.image_file import Source
-from autoopt.workloads.data.manifest import MANIFEST, NAME, lines_of_files, read_manifest
-from autoopt.workloads.splitting import calibration_cases, may_share_a_group, split_by_group
+from autoopt.workloads.data.manifest import find_table, find_tables, lines_of_files, read_manifest
+from autoopt.workloads.data.readers import name_of
+from autoopt.workloads.splitting import FRACTIONS, calibration_cases, may_share_a_group, split_by_group
 
 DEMO = "demo.json"
 """In a folder of generated data: who made it, and the digest of its content."""
 DRAWS = 100
 """So many random splits are drawn until one leaves out no label."""
+TILE = re.compile(r"(?:.*/)?(?P<slide>[^/]+?) ?\[(?:[a-z]+=[0-9.]+,?)+\](?:\.[^/]*)?")
+"""The name that QuPath gives a tile, such as "slide 3.svs [x=512,y=0,w=512,h=512]"."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +56,16 @@ class Found:
     """The cases of a folder and, in a few words, how it was read.
 
     `label_names` are those of a multilabel task; `named` says whether they come from the folder or were made up.
+    `from_folders` says that the classes are names of folders, which many programs sort as text. `remarks` are sentences
+    on what was understood without being asked.
     """
 
     items: list[Item]
     description: str
     label_names: tuple[str, ...] = ()
     named: bool = True
+    from_folders: bool = False
+    remarks: tuple[str, ...] = ()
 
 
 Files = Mapping[str, tuple[Sequence[Source], Source | str | tuple[int, ...]]]
@@ -71,24 +80,66 @@ def items_of(
     described: str,
     group: str | None = None,
     others: Collection[str] = (),
+    remarks: list[str] | None = None,
 ) -> list[Item]:
-    """The cases with these files, and what manifest.csv says of them, if the folder has one.
+    """The cases with these files, and what the table of the folder says of them, if it has one.
 
-    In the order of the manifest, else of `files`; without a manifest every case is a patient of its own. What is wrong
-    joins `problems`. `group` is that of `read_manifest`, `described` and `others` those of `lines_of_files`.
+    In the order of the table, else of `files`. Where no column names the patient, every case is a patient of its own,
+    but for tiles of one slide (`group_of`). What is wrong joins `problems`, what the user should know `remarks`.
+    `group` is that of `read_manifest`, `described` and `others` those of `lines_of_files`.
     """
-    path = folder / MANIFEST
-    if not path.is_file():
-        return [Item(name, name, None, tuple(images), label) for name, (images, label) in files.items()]
+    remarks = [] if remarks is None else remarks
+    try:
+        path = find_table(folder)
+    except DataError as error:
+        problems += error.problems
+        return []
+    if path is None:
+        items = [Item(name, group_of(name), None, tuple(images), label) for name, (images, label) in files.items()]
+        remarks += unknown_patients(folder, items)
+        return items
     manifest = read_manifest(path, problems, group=group)
     if manifest is None:
         return []
+    called = {name: _ways_to_name(folder, images) for name, (images, _) in files.items()}
     items = []
-    for name, line in lines_of_files(manifest, files, problems, described=described, others=others).items():
-        patient, split = manifest.group_and_split(line, name, problems)
+    for name, line in lines_of_files(manifest, called, problems, described=described, others=others).items():
+        patient, split = manifest.group_and_split(line, group_of(name), problems)
         images, label = files[name]
-        items.append(Item(name, patient, split, tuple(images), label, manifest.tags(line, NAME), line.where))
+        items.append(Item(name, patient, split, tuple(images), label, manifest.tags(line, *manifest.names), line.where))
+    if group is None:
+        patient = f"the patient is in its column {manifest.group}" if manifest.group else "no column names the patient"
+        remarks.append(
+            f"{path} was read: {patient}, {f'the split in {manifest.split}' if manifest.split else 'no split'}"
+        )
+    remarks += [] if manifest.group else unknown_patients(folder, items)
+    remarks += [f"{other} is not read: {path.name} is" for other in find_tables(folder) if other != path]
     return items
+
+
+def group_of(name: str) -> str:
+    """What keeps a case with its like where nobody names the patient: the slide of a tile, else the name itself."""
+    tile = TILE.fullmatch(name)
+    return tile["slide"] if tile else name
+
+
+def unknown_patients(folder: Path, items: Sequence[Item]) -> list[str]:
+    """What to say where nothing names the patients: that tiles are kept together by slide, or that it is not known."""
+    if any(item.group != item.name for item in items):
+        slides = len({item.group for item in items})
+        return [f"{folder}: tiles of one slide, by their names, stay in one split: {slides} slides"]
+    unknown = f"{folder}: nothing says which cases are of one patient, each counts as a patient of its own"
+    return [f"{unknown}; where that is wrong, add manifest.csv with the columns name and patient"]
+
+
+def _ways_to_name(folder: Path, images: Sequence[Source]) -> set[str]:
+    """What a table may call the case with these files; one of many in an archive has its own name alone."""
+    paths = {source.path for source in images if source.index is None and source.path.is_relative_to(folder)}
+    return {
+        way
+        for path in paths
+        for way in ways_to_name(PurePosixPath(composed(path.relative_to(folder).as_posix())), composed(name_of(path)))
+    }
 
 
 def split_items(
@@ -97,14 +148,18 @@ def split_items(
     problems_of: Callable[[Sequence[Item]], list[str]] = lambda items: [],
     *,
     by_class: bool = True,
+    draw_val: bool = False,
 ) -> list[Item]:
     """The cases, each with a split, calibration included: those given, else random ones of whole patients.
 
     `problems_of` says what is wrong with a choice of splits, such as a label that is missing in one: random splits are
-    drawn until nothing is. With `by_class` the cases of each class are split by themselves, where that can be. Raises
-    DataError for a patient in two splits and for a split without cases.
+    drawn until nothing is. With `by_class` the cases of each class are split by themselves, where that can be. With
+    `draw_val` val is drawn from train where only train and test are given. Raises DataError for a patient in two splits
+    and for a split without cases.
     """
     given = {item.split for item in items}
+    if draw_val and lacks_val(items):
+        return _with_val(folder, items, problems_of)
     if None in given and len(given) > 1:
         missing = next(item for item in items if item.split is None)
         raise DataError(f"{missing.where or folder}: every case must have a split or none, {missing.name} has none")
@@ -114,12 +169,45 @@ def split_items(
             f"{folder} must have cases of at least three patients to be split into train, val and test, "
             f"it has {len(items)} of {groups}: add cases of other patients"
         )
-    problems: list[str] = []
     parts = [] if None not in given else _classes_apart(items) if by_class else [list(items)]
+    return _drawn(folder, items, parts, FRACTIONS, problems_of)
+
+
+def lacks_val(items: Sequence[Item]) -> bool:
+    """Whether somebody gave splits, train and test among them, but no case is in val."""
+    given = {item.split for item in items}
+    return {"train", "test"} <= given and not given & {None, "val"}
+
+
+def _with_val(folder: Path, items: Sequence[Item], problems_of: Callable[[Sequence[Item]], list[str]]) -> list[Item]:
+    """The cases with a val split that is drawn from train, whole patients."""
+    train = [replace(item, split=None) for item in items if item.split == "train"]
+    groups = len({item.group for item in train})
+    if groups < 3:
+        raise DataError(
+            f"{folder} must have cases of at least three patients in train, so that val can be drawn from them, it has "
+            f"{groups}: give some cases the split val"
+        )
+    both = FRACTIONS["train"] + FRACTIONS["val"]
+    shares: dict[SplitName, float] = {"train": FRACTIONS["train"] / both, "val": FRACTIONS["val"] / both}
+    return _drawn(
+        folder, [*train, *(item for item in items if item.split != "train")], _classes_apart(train), shares, problems_of
+    )
+
+
+def _drawn(
+    folder: Path,
+    items: Sequence[Item],
+    parts: Sequence[Sequence[Item]],
+    shares: Mapping[SplitName, float],
+    problems_of: Callable[[Sequence[Item]], list[str]],
+) -> list[Item]:
+    """The cases with the splits that they have; those of `parts` with random ones, drawn until nothing is wrong."""
+    problems: list[str] = []
     for seed in range(DRAWS if parts else 1):
         drawn: dict[str, SplitName] = {}
         for part in parts:
-            drawn |= split_by_group([(item.name, item.group) for item in part], seed=seed)
+            drawn |= split_by_group([(item.name, item.group) for item in part], shares, seed)
         chosen = [replace(item, split=item.split or drawn[item.name]) for item in items]
         chosen = _with_calibration(chosen)
         _check_splits(folder, chosen)
@@ -200,10 +288,18 @@ def _classes_apart(items: Sequence[Item]) -> list[list[Item]]:
 
 
 def _with_calibration(items: Sequence[Item]) -> list[Item]:
-    """The cases with a calibration split, taken from train where nobody gave one."""
+    """The cases with a calibration split, taken from train where nobody gave one; it takes no class as a whole."""
     if any(item.split == "calibration" for item in items):
         return list(items)
-    chosen = calibration_cases([(item.name, item.group) for item in items if item.split == "train"])
+    train = [item for item in items if item.split == "train"]
+    chosen = calibration_cases([(item.name, item.group) for item in train])
+    left = {item.label for item in train if item.name not in chosen and isinstance(item.label, str)}
+    spared = set(chosen)
+    for item in train:
+        if isinstance(item.label, str) and item.label not in left:
+            spared -= {other.name for other in train if other.group == item.group}
+            left.add(item.label)
+    chosen = spared or chosen  # a split without cases would be worse: the class that train lacks is said
     return [
         replace(item, split="calibration") if item.split == "train" and item.name in chosen else item for item in items
     ]

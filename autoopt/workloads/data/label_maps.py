@@ -11,7 +11,7 @@ import numpy as np
 
 from autoopt.errors import BadData, DataError
 from autoopt.workloads.contract import IGNORED, SplitName
-from autoopt.workloads.data.cases import Item
+from autoopt.workloads.data.cases import Item, raise_problems
 from autoopt.workloads.data.headers import CaseFormat
 from autoopt.workloads.data.image_file import Source
 from autoopt.workloads.data.readers import Opener, open_image
@@ -20,22 +20,34 @@ SCANNED_MAPS = 200
 SCANNED_VOXELS = 200_000_000
 """At most so many label maps, and voxels of them, are read to learn the labels: every process reads the folder anew."""
 MOST_VALUES = 8
+RESCALE = "divide the masks with 255 by 255, or multiply the others by it"
+SOFT_VALUES, SOFT_LARGEST = 8, 100
+SOFT_TOP, SOFT_SHARE = 0.9, 0.25
+"""A mask of at least so many values up to at least so large a one has soft edges, if this share of what is above 0 has
+at least `SOFT_TOP` of the largest value, the most frequent value too."""
 
 
 @dataclass(frozen=True)
 class LabelMaps:
-    """How the label maps of a folder are read: `binary` ones hold 0 and 255; in others 255 is `IGNORED`."""
+    """How the label maps of a folder are read: `binary` ones hold 0 and 255; in others 255 is `IGNORED`.
+
+    `unknown` says that 255 is known to mean that: a map has it beside labels, or there are more than two.
+    """
 
     names: tuple[str, ...]
     form: CaseFormat
     binary: bool
     opener: Opener = open_image
+    unknown: bool = True
 
     def read(self, source: Source) -> np.ndarray:
         """The map, uint8, (*spatial) or (*spatial, labels). Raises BadData for other values than the labels."""
         values, multilabel = _stored(source, self.form, self.opener), self.form.map_labels is not None
         allowed = {0, 255} if self.binary else {0, 1} if multilabel else {*range(len(self.names)), IGNORED}
-        wrong = sorted(_values(values) - allowed)
+        here = _values(values)
+        wrong = sorted(here - allowed)
+        if not (wrong or self.binary or self.unknown or multilabel) and IGNORED in here and not here - {0, IGNORED}:
+            raise BadData(f"{source} must hold 0 and 1 as other masks do, it holds 0 and 255: {RESCALE}")
         if wrong:
             what = "0 and 255" if self.binary else "0 and 1" if multilabel else f"0 to {len(self.names) - 1}"
             raise BadData(
@@ -59,13 +71,17 @@ def read_label_maps(
     `wanted` names.
     """
     looked_at, problems = _scan(items, form, scanned, opener)
-    if problems:
-        raise DataError(*problems)
+    raise_problems(problems)
     maps = {item.name: item.label for item in items}
     owner = {value: maps[name] for name, (values, _) in reversed(looked_at.items()) for value in values}
     present = {name: labels for name, (_, labels) in looked_at.items()}
     values, multilabel = set(owner), form.map_labels is not None
     binary = 255 in values and values <= {0, 255}
+    unknown = bool(values - {0, 1, IGNORED}) or any({1, IGNORED} <= held for held, _ in looked_at.values())
+    if not unknown and not multilabel and {1, IGNORED} <= values:
+        raise DataError(
+            f"all masks must have one scale, {owner[1]} holds 0 and 1, {owner[IGNORED]} holds 0 and 255: {RESCALE}"
+        )
     wrong = sorted(values - ({0, 255} if binary else {0, 1} if multilabel else {*range(IGNORED + 1)}))
     if wrong:
         allowed = "0 and 1, one axis for each label" if multilabel else f"labels from 0 to {IGNORED - 1}"
@@ -75,7 +91,7 @@ def read_label_maps(
     numbers = set().union(*present.values()) - (set() if multilabel or binary else {IGNORED})
     present = {name: labels & numbers for name, labels in present.items()}
     names = _names(numbers, form.map_labels, wanted, {value: str(source) for value, source in owner.items()})
-    return LabelMaps(names, form, binary, opener), present
+    return LabelMaps(names, form, binary, opener, unknown), present
 
 
 def _names(
@@ -115,33 +131,84 @@ def absent_labels(
     ]
 
 
+def rare_labels(
+    names: Sequence[str],
+    present: Mapping[str, frozenset[int]],
+    groups: Mapping[str, str],
+    splits: Sequence[SplitName],
+    wanted: frozenset[int] | None = None,
+) -> list[str]:
+    """Labels that fewer patients have than there are splits that need them, as sentences.
+
+    `present` says which labels a case has, `groups` which patient it is of; `wanted` are those that any case has, by
+    default.
+    """
+    needed = frozenset().union(*present.values()) if wanted is None else wanted
+    problems = []
+    for number in sorted(needed):
+        cases = [case for case, labels in present.items() if number in labels]
+        patients = len({groups[case] for case in cases})
+        if patients < len(splits):
+            problems.append(
+                f"{names[number]} must be in cases of at least {len(splits)} patients, one each for "
+                f"{', '.join(splits)}, it has {len(cases)} case(s) of {patients} patient(s): add cases of it, join it "
+                "with another class, or leave it out"
+            )
+    return problems
+
+
+def _soft_edges(source: Source, stored: np.ndarray) -> str | None:
+    """That a mask has soft edges, as a sentence: most of its foreground has one large value, and many lie between."""
+    if stored.dtype.kind not in "ui" or stored.size == 0:
+        return None
+    values, counts = np.unique(stored, return_counts=True)
+    largest, above = values[-1], values > 0
+    if values.size < SOFT_VALUES or largest < SOFT_LARGEST or values[0] < 0:
+        return None
+    usual, top = values[above][counts[above].argmax()], values >= SOFT_TOP * largest
+    if usual < SOFT_TOP * largest or counts[top].sum() < SOFT_SHARE * counts[above].sum():
+        return None
+    between = counts[above & (values < usual)].sum() / stored.size
+    return (
+        f"{source} must hold one value for each label, it has soft edges: {values.size} values from {values[0]} to "
+        f"{largest}, {100 * between:.1f} % of the pixels between 0 and {usual}, as interpolation or lossy compression "
+        f"leaves them; store it as 0 and 255 (above {largest // 2} is 255), or resize masks to the nearest neighbour"
+    )
+
+
 def _scan(
     items: Sequence[Item], form: CaseFormat, scanned: int, opener: Opener
 ) -> tuple[dict[str, tuple[frozenset[int], frozenset[int]]], list[str]]:
     """The values and the labels of maps, evenly chosen; and what cannot be read."""
     step = max(1, math.ceil(len(items) / scanned))
     found: dict[str, tuple[frozenset[int], frozenset[int]]] = {}
-    problems, voxels = [], 0
+    problems: list[str] = []
+    soft: list[str] = []
+    voxels = 0
     for item in items[::step]:
         try:
             stored = _stored(cast(Source, item.label), form, opener)
         except BadData as error:
             problems.append(error.message)
             continue
+        soft += filter(None, [_soft_edges(cast(Source, item.label), stored)])
         values = frozenset(_values(stored))
         flat = stored.reshape(-1, form.map_labels) if form.map_labels else None
         found[item.name] = values, values if flat is None else frozenset(np.flatnonzero(flat.any(axis=0)).tolist())
         voxels += stored.size
         if voxels > SCANNED_VOXELS:
             break
-    return found, problems
+    more = f"; so have {len(soft) - 1} more of the {len(found)} masks that were looked at" if len(soft) > 1 else ""
+    return found, [*problems, *(text + more for text in soft[:1])]
 
 
 def _stored(source: Source, form: CaseFormat, opener: Opener) -> np.ndarray:
     """The whole numbers of a file, without an axis of one label at the end."""
     values = opener(source).labels()
     if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
-        raise BadData(f"{source} must hold whole numbers, the labels; some are not")
+        soft = values.min() >= 0 and values.max() <= 1
+        more = ", as probabilities or soft edges are: store 1 where it is above 0.5, else 0" if soft else ""
+        raise BadData(f"{source} must hold whole numbers, the labels; some are not{more}")
     return values if form.map_labels or values.ndim == form.dimensions else values[..., 0]
 
 

@@ -1,33 +1,37 @@
-"""The one reader of tables of cases: CSV files that say of which patient and split each case is.
+"""The one reader of tables of cases: files that say of which patient and split each case is.
 
-Columns are found whatever their case: the patient (`patient`, `group`, `subject`, `case`, also `patient_id`, ...) and
-`split` (train, val, test or calibration, also training, valid, validation, testing). Columns that mean nothing here are
-tags of the case.
+A table is CSV text as any program saves it (`csv_text`), and its columns are found by their usual names (`columns`):
+the patient, the split, the image. Columns that mean nothing here are tags of the case.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from autoopt.errors import DataError
 from autoopt.workloads.contract import SplitName
+from autoopt.workloads.data.columns import (
+    GROUPS,
+    NAME,
+    NAMES,
+    SPLIT,
+    SPLIT_NAMES,
+    SPLITS,
+    all_of,
+    composed,
+    first_of,
+    is_known,
+    plain,
+    split_named,
+)
+from autoopt.workloads.data.csv_text import read_rows
 
 MANIFEST = "manifest.csv"
-NAME, SPLIT = "name", "split"
-GROUPS = ("patient", "patientid", "group", "groupid", "subject", "subjectid", "case", "caseid")
-"""Columns that name the patient, the first of them that is there counts; without `_` and in lower case."""
-SPLIT_NAMES: Mapping[str, SplitName] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-    "calibration": "calibration",
-}
+TABLES = (".csv", ".tsv")
+SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
+"""Endings of spreadsheets: a table in one of them is refused, not passed over."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A table of cases. `group` and `split` are the columns that were found to say that, None for none."""
+    """A table of cases. `group` and `split` are the columns that were found to say that, None for none.
+
+    `names` are the columns that may name the image, the most usual first.
+    """
 
     path: Path
     columns: tuple[str, ...]
     lines: tuple[Line, ...]
     group: str | None
     split: str | None
+    names: tuple[str, ...] = ()
 
     def group_and_split(self, line: Line, name: str, problems: list[str]) -> tuple[str, SplitName | None]:
         """The patient and the split of a line; a case is a patient of its own where no column names one."""
@@ -64,60 +72,129 @@ class Manifest:
         return {column: value for column, value in line.values.items() if column not in known}
 
 
+def find_tables(folder: Path) -> list[Path]:
+    """The tables of cases that lie in a folder, spreadsheets too, sorted by name; hidden files are left out."""
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in TABLES + SHEETS and not path.name.startswith((".", "~$")) and path.is_file()
+    ]
+
+
+def find_table(folder: Path) -> Path | None:
+    """The table of cases of a folder: the one called manifest.csv, or the only one; None where there is none.
+
+    Raises DataError where there are several, and for a spreadsheet: a table that lies there is never passed over.
+    """
+    tables = find_tables(folder)
+    chosen = [path for path in tables if path.name.lower() == MANIFEST] or tables
+    if len(chosen) > 1:
+        names = ", ".join(path.name for path in tables)
+        raise DataError(
+            f"{folder} must hold one table of cases, it holds {names}: call the one to read {MANIFEST}, or move the "
+            "others elsewhere"
+        )
+    if chosen and chosen[0].suffix.lower() in SHEETS:
+        raise DataError(f"{chosen[0]} must be CSV text, it is a spreadsheet: save it as {MANIFEST}, or move it away")
+    return chosen[0] if chosen else None
+
+
+def stray_tables(folder: Path, inner: Iterable[Path]) -> list[str]:
+    """The tables that lie in folders of images, where they are not read, as sentences."""
+    return [
+        f"{path} is a table among images, where it is not read: move it to {folder} and let it name the images by "
+        "their paths below that, or move it elsewhere"
+        for part in inner
+        for path in find_tables(part)
+    ]
+
+
 def read_manifest(
     path: Path, problems: list[str], *, columns: Sequence[str] = (NAME,), group: str | None = None
 ) -> Manifest | None:
     """The table in a CSV file with at least these columns; what is wrong with it joins `problems`, then it is None.
 
-    `group` is what the column of the patient is usually called. Where it is given, a column that names the patient and
-    one with the split must be there; a column of exactly that name counts before all others.
+    `columns` may be written in any case, with spaces or not; lines have them as they are given here. `NAME` stands for
+    any column that names the image. `group` is what the column of the patient is usually called. Where it is given, a
+    column that names the patient and one with the split must be there; a column of that name counts before all others.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            there = tuple(reader.fieldnames or ())
-            values = [{key: value or "" for key, value in line.items() if key} for line in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        problems.append(f"{path} must be CSV text in UTF-8: {error}")
+        read = read_rows(path, is_known)
+    except DataError as error:
+        problems += error.problems
         return None
+    wanted = {plain(name): name for name in (*columns, *([group] if group else []))}
+    there = tuple(wanted.get(plain(column), column) for column in read.columns)
+    if len(set(there)) < len(there):
+        there = read.columns  # two columns whose names differ in their case alone: each keeps its own
     groups = group if group in there else group_column(there)
-    split = split_column(there)
-    missing = [column for column in columns if column not in there]
+    values = [dict(zip(there, row, strict=True)) for _, row in read.rows]
+    split = split_column(there, values)
+    names = tuple(dict.fromkeys([*all_of(NAMES, there), *([groups] if groups else [])]))
+    missing = [column for column in columns if column not in there and not (column == NAME and names)]
     needed = list(columns)
     if group is not None:
         needed += [group, SPLIT]
         missing += [name for name, found in ((group, groups), (SPLIT, split)) if found is None]
     if missing:
-        absent, came = ", ".join(missing), ", ".join(there) or "none"
+        absent, came = ", ".join(missing), ", ".join(read.columns) or "none"
         problems.append(f"{path} must have the columns {', '.join(needed)}; {absent} missing, it has {came}")
         return None
-    lines = tuple(Line(f"{path} line {number}", line) for number, line in enumerate(values, start=2))
-    return Manifest(path, there, lines, groups, split)
+    lines = tuple(Line(f"{path} line {number}", line) for (number, _), line in zip(read.rows, values, strict=True))
+    return Manifest(path, there, lines, groups, split, names)
 
 
 def lines_of_files(
-    manifest: Manifest, files: Collection[str], problems: list[str], *, described: str, others: Collection[str] = ()
+    manifest: Manifest,
+    files: Mapping[str, Collection[str]],
+    problems: list[str],
+    *,
+    described: str,
+    others: Collection[str] = (),
 ) -> dict[str, Line]:
     """The line of every file by its name, in the order of the lines, from a table that must list every file once.
 
-    What is wrong joins `problems`. `described` says which names are meant, such as "images/ without .png". `others` may
-    be listed or not, such as an image whose mask is missing.
+    `files` has, by the name of a case, what else the table may call it. The column that names most files counts. What
+    is wrong joins `problems`. `described` says which names are meant, such as "images/ without .png". `others` may be
+    listed or not, such as an image whose mask is missing.
     """
-    found: dict[str, Line] = {}
-    for line in manifest.lines:
-        name = line[NAME]
-        if name in found:
-            problems.append(f"{line.where}: name {name!r} is there twice")
-        elif name not in files and name not in others:
-            problems.append(f"{line.where}: name must be that of a file in {described}, there is no {name!r}")
-        found.setdefault(name, line)
     if not manifest.lines:
         problems.append(f"{manifest.path} must list every file, it has no lines")
-    else:
-        problems += [
-            f"{manifest.path} must list every file, {name} is missing" for name in sorted(set(files) - {*found})
-        ]
-    return {name: line for name, line in found.items() if name in files}
+        return {}
+    known = _known(files)
+    extra = {composed(name) for name in others}
+    meant = {column: [_meant(line[column], known) for line in manifest.lines] for column in manifest.names}
+    column = max(meant, key=lambda name: sum(bool(found) for found in meant[name]))
+    found: dict[str, Line] = {}
+    for line, names in zip(manifest.lines, meant[column], strict=True):
+        text = line[column]
+        if len(names) > 1:
+            some = ", ".join(sorted(names)[:3])
+            problems.append(f"{line.where}: {column} {text!r} must name one file, it may be {some}: write its path")
+        elif not names and text not in extra:
+            problems.append(f"{line.where}: {column} must be that of a file in {described}, there is no {text!r}")
+        elif names and (name := min(names)) in found:
+            problems.append(f"{line.where}: {column} {text!r} is there twice")
+        elif names:
+            found[name] = line
+    problems += [f"{manifest.path} must list every file, {name} is missing" for name in sorted(set(files) - {*found})]
+    return found
+
+
+def _known(files: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
+    """What a table may call a file, to the names of the cases that it may mean; the very name of a case means it."""
+    known: dict[str, set[str]] = {}
+    for name, others in files.items():
+        for other in others:
+            known.setdefault(other, set()).add(name)
+    return known | {name: {name} for name in files}
+
+
+def _meant(text: str, known: Mapping[str, set[str]]) -> set[str]:
+    """The cases that a cell names: by the whole of its path, or by the end of it where it begins further up."""
+    parts = text.replace("\\", "/").removeprefix("./").split("/")
+    ends = ("/".join(parts[start:]) for start in range(0 if ".." in parts else len(parts)))
+    return next((known[end] for end in ends if end in known), set())
 
 
 def file_below(folder: Path, text: str, where: str, problems: list[str]) -> Path | None:
@@ -126,30 +203,43 @@ def file_below(folder: Path, text: str, where: str, problems: list[str]) -> Path
     if not pure.parts or pure.is_absolute() or ".." in pure.parts or ":" in pure.parts[0]:
         problems.append(f"{where}: a file must be named by its path below the folder of the table, got {text!r}")
         return None
-    path = folder / pure
-    try:
-        there = path.exists()
-    except (OSError, ValueError):  # too long for a name, or with a null character
-        there = False
-    if not there:
+    path = next(_existing(folder, pure.parts), None)
+    if path is None:
         problems.append(f"{where}: there is no file {text!r}")
-    return path if there else None
+    return path
+
+
+def _existing(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
+    """The paths that there are of this name, whatever the form in which the disk keeps its accents."""
+    path = folder.joinpath(*parts)
+    try:
+        if path.exists():
+            yield path
+            return
+        inner = [item for item in folder.iterdir() if composed(item.name) == parts[0]]
+    except (OSError, ValueError):  # too long for a name, with a null character, or below a file
+        return
+    for item in inner:
+        if len(parts) == 1:
+            yield item
+        else:
+            yield from _existing(item, parts[1:])
+
+
+def image_column(columns: Iterable[str]) -> str | None:
+    """The column that names the image."""
+    return first_of(NAMES, columns)
 
 
 def group_column(columns: Iterable[str]) -> str | None:
     """The column that names the patient."""
-    by_name = {column.lower().replace("_", "").strip(): column for column in columns}
-    return next((by_name[name] for name in GROUPS if name in by_name), None)
+    return first_of(GROUPS, columns)
 
 
-def split_column(columns: Iterable[str]) -> str | None:
-    """The column that names the split."""
-    return next((column for column in columns if column.strip().lower() == SPLIT), None)
-
-
-def split_named(text: str, where: str, problems: list[str]) -> SplitName | None:
-    """The split that a text names, None for an empty one; another text joins `problems`."""
-    split = SPLIT_NAMES.get(text.strip().lower())
-    if split is None and text.strip():
-        problems.append(f"{where}: split must be train, val, test or calibration, got {text!r}")
-    return split
+def split_column(columns: Sequence[str], lines: Sequence[Mapping[str, str]] = ()) -> str | None:
+    """The column that names the split: `split`, or one of the other usual names whose cells all name splits."""
+    for column in all_of(SPLITS, columns):
+        cells = {line[column].lower() for line in lines} - {""}
+        if plain(column) == SPLIT or (cells and cells <= set(SPLIT_NAMES)):
+            return column
+    return None

@@ -1,7 +1,8 @@
 """2D pictures as Pillow reads them: what the header says, the pixels, the labels of a mask.
 
-Photos are turned upright by their EXIF tag, transparent pixels are laid on white, 16 bits of grey stay 16. What has no
-single meaning is refused: floating-point pixels, several pages, and as a mask colours and lossy compression.
+Photos are turned upright by their EXIF tag, wherever a format keeps it; transparent pixels are laid on white; 16 bits
+of grey stay 16. What has no single meaning is refused: floating-point pixels, several pages, and as a mask colours and
+lossy compression.
 """
 
 from __future__ import annotations
@@ -26,6 +27,13 @@ LOSSY = ("JPEG", "MPO")
 EXIF_ORIENTATION = 0x0112
 EXIF_TRANSPOSED = (5, 6, 7, 8)
 """EXIF orientations that exchange width and height."""
+
+
+ORIENTATION_KEYS = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
+"""Where a file may say how it is turned; the second is a text chunk of a PNG, as ImageMagick writes it."""
+PNG_START, PNG_IMAGE = 8, b"IDAT"
+PNG_NOTES = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+"""Chunks of a PNG that may say how it is turned."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +75,9 @@ def read_picture_header(path: Path) -> PictureHeader:
             width, height = image.size
             mode, kind = image.mode, image.format
             pages = 1 if kind in LOSSY else getattr(image, "n_frames", 1)
-            turned = "exif" in image.info
+            turned = not ORIENTATION_KEYS.isdisjoint(image.info) or (kind == "PNG" and _has_late_notes(path))
             image.verify()
-        if turned:  # only where there is EXIF: reading the tag decodes the pixels, and a verified image is closed
+        if turned:  # only where it may be: reading the tag decodes the pixels, and a verified image is closed
             with Image.open(path) as image:
                 turned = image.getexif().get(EXIF_ORIENTATION) in EXIF_TRANSPOSED
     except Exception as error:  # Pillow's readers raise many kinds for broken files: name the file
@@ -123,6 +131,20 @@ def read_grey(path: Path) -> np.ndarray:
     if image.mode.startswith("I") or image.mode == "F":
         return _eight_bits(np.asarray(image))
     return np.array(image.convert("L"))
+
+
+def _has_late_notes(path: Path) -> bool:
+    """Whether a PNG has notes behind its pixels, which Pillow reads with them and not with the header."""
+    behind = False
+    with path.open("rb") as stream:
+        stream.seek(PNG_START)
+        while len(head := stream.read(8)) == 8:
+            kind = head[4:]
+            behind = behind or kind == PNG_IMAGE
+            if behind and kind in PNG_NOTES:
+                return True
+            stream.seek(int.from_bytes(head[:4], "big") + 4, 1)
+    return False
 
 
 def _pixels(path: Path, header: PictureHeader, channels: Literal[1, 3]) -> np.ndarray:

@@ -16,12 +16,20 @@ from autoopt.core.parameters import Parameter
 from autoopt.errors import WorkloadError
 from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.contract import Latency, Recipe, Task, Workload
+from autoopt.workloads.data.class_names import Order
 from autoopt.workloads.data.dataset import Dataset, read_dataset
 
 OPTIONS: Mapping[str, Parameter] = {
     "task": Parameter("choice", "segmentation", "what the model answers", allowed=("segmentation", "classification")),
     "name": Parameter("text", None, "what the study is called; null: the name of the file", nullable=True),
     "labels": Parameter("text", None, "names of the classes in order, such as background,tumour", nullable=True),
+    "order": Parameter(
+        "choice",
+        None,
+        "order of classes called by numbers: text (0, 1, 10, 2) or number; null: refused where they differ",
+        allowed=("text", "number"),
+        nullable=True,
+    ),
     "tile": Parameter("text", None, "size of one network call, such as 224x224", nullable=True),
     "overlap": Parameter("number", 0.25, "share that neighbouring tiles have in common", low=0.0, high=0.9),
     "scale": Parameter(
@@ -68,11 +76,15 @@ RECIPE = Recipe(epochs=10, batch=4, learning_rate=1e-3, weight_decay=1e-2)
 
 @dataclass(frozen=True)
 class Shape:
-    """What a model says of its input and output: channels, classes, sizes of a call; None where it does not say."""
+    """What a model says of its input and output: channels, classes, sizes of a call; None where it does not say.
+
+    `labels` are the names of its answers, in order; empty where it does not say them.
+    """
 
     channels: int | None = None
     classes: int | None = None
     tile: tuple[int | None, ...] | None = None
+    labels: tuple[str, ...] = ()
 
 
 def task_of(options: Mapping[str, Scalar]) -> Task:
@@ -82,10 +94,14 @@ def task_of(options: Mapping[str, Scalar]) -> Task:
     return cast(Task, options["task"])
 
 
-def dataset_of(data: Path, options: Mapping[str, Scalar]) -> Dataset:
-    """The data folder, read for the task and the labels of the options. Raises WorkloadError or DataError."""
+def dataset_of(data: Path, options: Mapping[str, Scalar], said: tuple[str, ...] = ()) -> Dataset:
+    """The data folder, read for the task and the labels of the options, else the names that the model says (`said`).
+
+    Raises WorkloadError or DataError.
+    """
     labels = options.get("labels")
-    return read_dataset(data, task_of(options), None if labels is None else split_names(str(labels)))
+    names = None if labels is None else split_names(str(labels))
+    return read_dataset(data, task_of(options), names, order=cast("Order | None", options.get("order")), said=said)
 
 
 def pipeline_of(dataset: Dataset, shape: Shape, options: Mapping[str, Scalar], source: str) -> Pipeline:
@@ -158,6 +174,7 @@ def workload_of(
         recipe=RECIPE,
         data_digest=dataset.digest,
         latency=cast(Latency, options.get("latency", "call")),
+        remarks=dataset.remarks,
         **model,
     )
 

@@ -64,7 +64,8 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
     channels, classes = _widths(config, _definition(config))
     named = _labels(config, classes)
     if "labels" not in options and named:
-        options = {**options, "labels": ",".join(named)}
+        order = options.get("order") or "number"  # the configuration numbers its channels
+        options = {**options, "labels": ",".join(named), "order": order}
     dataset = dataset_of(data, options)
     settings = read_settings(
         config,

@@ -10,6 +10,7 @@ from autoopt.core.configuration import Scalar
 from autoopt.core.parameters import Parameter
 from autoopt.errors import WorkloadError
 from autoopt.workloads.contract import Workload
+from autoopt.workloads.models.answer_names import names_said
 from autoopt.workloads.models.assemble import OPTIONS as COMMON_OPTIONS
 from autoopt.workloads.models.assemble import Shape, dataset_of, pipeline_of, task_of, workload_of
 
@@ -28,7 +29,7 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
     """The model in the file on the cases in `data`. Raises WorkloadError or DataError with what does not fit."""
     path = Path(model)
     shape = read_shape(path, task_of(options))
-    dataset = dataset_of(data, options)
+    dataset = dataset_of(data, options, shape.labels)
     pipeline = pipeline_of(dataset, shape, options, path.name)
     return workload_of(dataset, pipeline, options, path.stem, build=None, graph=path, weights=path)
 
@@ -37,7 +38,8 @@ def read_shape(path: Path, task: str) -> Shape:
     """The shapes of the input and the output. Raises WorkloadError with everything in the file that cannot be used."""
     if not path.is_file():
         raise WorkloadError(f"the model must be a file, {path} is {'a folder' if path.exists() else 'not there'}")
-    graph = _load(path).graph
+    model = _load(path)
+    graph = model.graph
     weights = {item.name for item in graph.initializer}
     inputs = [item for item in graph.input if item.name not in weights]
     problems = []
@@ -51,7 +53,9 @@ def read_shape(path: Path, task: str) -> Shape:
     if problems:
         raise WorkloadError(*(f"{path}: {text}" for text in problems))
     taken, given = _sizes(inputs[0]), _sizes(graph.output[0])
-    return Shape(taken[1], given[1] if len(given) > 1 else None, taken[2:])
+    classes = given[1] if len(given) > 1 else None
+    notes = {item.key: item.value for item in model.metadata_props}
+    return Shape(taken[1], classes, taken[2:], names_said(notes, classes))
 
 
 def _shape_problems(taken_in: Any, given_out: Any, task: str) -> Iterator[str]:

@@ -232,8 +232,13 @@ BAD: list[tuple[Callable[[Path], Path], Callable[[Path], Any], str, str]] = [
         "segmentation",
         r"split must be train, val, test or calibration, got 'vaild'",
     ),
-    (table, _edit("train.csv", "Label", "Mask"), "segmentation", r"must have the column Label for a segmentation"),
-    (classes, _one_malignant, "classification", r"must have cases of every class and label, it has none of malignant"),
+    (table, _edit("train.csv", "Label", "Reader"), "segmentation", r"must have the column Label for a segmentation"),
+    (
+        classes,
+        _one_malignant,
+        "classification",
+        r"malignant must be in cases of at least 3 patients, .*, it has 1 case\(s\) of 1 patient",
+    ),
     (classes, _cut("benign/benign3.jpg"), "classification", r"benign3\.jpg must be"),
 ]
 

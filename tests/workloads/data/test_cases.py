@@ -49,6 +49,45 @@ def test_the_manifest_says_of_which_patient_a_case_is(tmp_path: Path) -> None:
     assert listed[0].where.endswith("manifest.csv line 2")
 
 
+def test_tiles_of_a_slide_stay_together(tmp_path: Path) -> None:
+    """The names that QuPath gives tiles tell their slide, in whatever folder they lie; it is said."""
+    remarks: list[str] = []
+    names = [
+        "a/s 1.svs [x=0,y=0,w=5,h=5].jpg",
+        "b/s 1.svs [d=2.5,x=5,y=0,w=5,h=5].jpg",
+        "b/s 2.svs [x=0,y=0].jpg",
+        "b/x",
+    ]
+    found = items_of(tmp_path, files(*names), [], described="", remarks=remarks)
+    assert [item.group for item in found] == ["s 1.svs", "s 1.svs", "s 2.svs", "b/x"]
+    assert "tiles of one slide, by their names, stay in one split" in remarks[0]
+    items_of(tmp_path, files("a"), [], described="", remarks=remarks)
+    assert "nothing says which cases are of one patient" in remarks[1]
+
+
+def test_val_is_drawn_from_train_where_only_that_is_missing() -> None:
+    """Train and test that were given stay what they are; whole patients of train become val, if that is asked for."""
+    given = [*items(30, "train"), *(replace(item, name=f"t{item.name}", group="t") for item in items(4, "test"))]
+    with pytest.raises(DataError, match="none are in val"):
+        split_items(Path("data"), given)
+    chosen = split_items(Path("data"), given, draw_val=True)
+    assert {item.name for item in chosen if item.split == "test"} == {f"tc{index:02d}" for index in range(4)}
+    val = {item.group for item in chosen if item.split == "val"}
+    assert len(val) == 2 and not val & {item.group for item in chosen if item.split != "val"}
+    with pytest.raises(DataError, match="three patients in train, so that val can be drawn from them, it has 2"):
+        split_items(Path("data"), [*items(4, "train"), *given[-4:]], draw_val=True)
+
+
+def test_calibration_takes_no_class_as_a_whole() -> None:
+    """Classes of which train has one patient stay in it; calibration is taken from the others."""
+    rare = [replace(item, group=item.name, label=f"k{item.name}") for item in items(20, "train")]
+    given = [*rare, *(replace(item, name=f"x{item.name}", group=f"x{item.name}") for item in items(20, "train"))]
+    given += [replace(given[0], name=split, group=split, split=split) for split in ("val", "test")]  # type: ignore[arg-type]
+    chosen = split_items(Path("data"), given)
+    calibration = [item.label for item in chosen if item.split == "calibration"]
+    assert calibration and set(calibration) == {"a"}
+
+
 def test_random_splits_keep_patients_together() -> None:
     """Without splits 70 / 15 / 15 of the patients are drawn, the same each time, and a part of train calibrates."""
     first, second = (split_items(Path("data"), items(40)) for _ in range(2))

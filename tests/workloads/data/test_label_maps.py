@@ -12,7 +12,7 @@ from autoopt.workloads.contract import IGNORED
 from autoopt.workloads.data.cases import Item
 from autoopt.workloads.data.headers import CaseFormat
 from autoopt.workloads.data.image_file import ImageFile, Source
-from autoopt.workloads.data.label_maps import absent_labels, read_label_maps
+from autoopt.workloads.data.label_maps import absent_labels, rare_labels, read_label_maps
 
 PLAIN = CaseFormat(2, (1,), None, 1.0, ((2, 2),), False)
 MULTILABEL = CaseFormat(2, (1,), 2, 1.0, ((2, 2),), False)
@@ -70,6 +70,45 @@ def test_a_map_that_was_not_looked_at_is_checked_when_read() -> None:
     assert list(present) == ["0"]
     with pytest.raises(BadData, match=r"1\.x must hold 0 to 1 as other masks do, it holds 7: name all labels with"):
         maps.read(Source(Path("1.x")))
+
+
+def test_masks_of_two_scales_are_refused() -> None:
+    """0 / 1 in some maps and 0 / 255 in others is no unknown foreground; where a map has all three, 255 is unknown."""
+    with pytest.raises(DataError, match=r"one scale, 1\.x holds 0 and 1, 0\.x holds 0 and 255: divide"):
+        read([[[0, 255]], [[0, 1]], [[0, 0]]])
+    maps, _ = read([[[0, 1]], [[0, 255]], [[1, 255]]])
+    assert maps.read(Source(Path("1.x"))).tolist() == [[0, IGNORED]]
+    unseen, _ = read([[[0, 1]], [[0, 255]]], scanned=1)
+    with pytest.raises(BadData, match=r"1\.x must hold 0 and 1 as other masks do, it holds 0 and 255: divide"):
+        unseen.read(Source(Path("1.x")))
+
+
+def soft_disk(largest: int) -> np.ndarray:
+    """A disk whose edge falls over some pixels, as after interpolation."""
+    y, x = np.mgrid[:64, :64]
+    return np.clip((14 - np.hypot(y - 30, x - 34)) / 4 + 0.5, 0, 1) * largest
+
+
+def test_soft_edges_are_named_as_such() -> None:
+    """A mask that was resized with interpolation is said to be, once; many labels are another thing."""
+    soft = np.rint(soft_disk(255)).astype(np.uint8)
+    with pytest.raises(DataError, match=r"0\.x .* has soft edges: \d+ values .* so have 1 more of the 2 masks"):
+        read([soft, soft])
+    with pytest.raises(
+        DataError, match=r"must hold whole numbers, .* as probabilities or soft edges are: store 1 where"
+    ):
+        read([soft_disk(1)])
+    labels = np.arange(64 * 64).reshape(64, 64) * 120 // (64 * 64)
+    assert len(read([labels])[0].names) == 120
+
+
+def test_rare_labels_are_counted_by_patient() -> None:
+    """A label with fewer patients than splits that need it is named with its cases and patients."""
+    present = {case: frozenset({0} if case < "d" else {1}) for case in "abcdef"}
+    groups = {case: case for case in "abc"} | {"d": "p", "e": "p", "f": "q"}
+    assert [text[:99] for text in rare_labels(("nv", "df"), present, groups, ("train", "val", "test"))] == [
+        "df must be in cases of at least 3 patients, one each for train, val, test, it has 3 case(s) of 2 pa"
+    ]
 
 
 def test_labels_that_a_split_lacks() -> None:

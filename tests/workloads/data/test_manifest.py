@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from autoopt.workloads.data.manifest import Manifest, file_below, lines_of_files, read_manifest, split_named
+from autoopt.workloads.data.columns import split_named
+from autoopt.workloads.data.manifest import Manifest, file_below, lines_of_files, read_manifest
 
 
 def manifest(path: Path, text: str, **more: object) -> tuple[Manifest | None, list[str]]:
@@ -70,7 +71,9 @@ def test_every_file_once(tmp_path: Path) -> None:
     text = "name\nb\na\nb\nx\nspare\n"
     found, problems = manifest(tmp_path / "m.csv", text)
     assert found is not None
-    lines = lines_of_files(found, ["a", "b", "c"], problems, described="images/ without .png", others=["spare", "gone"])
+    lines = lines_of_files(
+        found, {"a": (), "b": (), "c": ()}, problems, described="images/ without .png", others=["spare", "gone"]
+    )
     assert list(lines) == ["b", "a"]
     assert [text.partition("m.csv ")[2] for text in problems] == [
         "line 4: name 'b' is there twice",
@@ -78,7 +81,7 @@ def test_every_file_once(tmp_path: Path) -> None:
         "must list every file, c is missing",
     ]
     empty, problems = manifest(tmp_path / "m.csv", "name\n")
-    assert empty is not None and lines_of_files(empty, ["a"], problems, described="") == {}
+    assert empty is not None and lines_of_files(empty, {"a": ()}, problems, described="") == {}
     assert problems == [f"{tmp_path / 'm.csv'} must list every file, it has no lines"]
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from autoopt.errors import BadData
-from autoopt.workloads.data.pictures import read_index_mask, read_picture, read_picture_header
+from autoopt.workloads.data.pictures import open_picture, read_index_mask, read_picture, read_picture_header
 
 SIZE = (12, 10)
 
@@ -80,6 +80,28 @@ def test_photos_are_turned_upright(tmp_path: Path) -> None:
     photo.save(tmp_path / "photo.jpg", exif=exif)
     assert read_picture_header(tmp_path / "photo.jpg").size == SIZE[::-1]
     assert read_picture(tmp_path / "photo.jpg").shape == (*SIZE[::-1], 3)
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("key", ["Raw profile type exif", "XML:com.adobe.xmp"])
+def test_a_png_turned_by_a_note_is_upright(tmp_path: Path, key: str, late: bool) -> None:
+    """A PNG may keep the orientation of a photo in a text, before its pixels or behind them; the header says so too."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    raw = exif.tobytes()
+    profile = f"\nexif\n{len(raw):8d}\n{raw.hex()}\n"
+    info = PngImagePlugin.PngInfo()
+    info.add_text(key, profile if key.startswith("Raw") else '<x tiff:Orientation="6"/>')
+    path, stored = tmp_path / "a.png", numbers(256, 3).astype(np.uint8)
+    Image.fromarray(stored).save(path, pnginfo=info)
+    if late:
+        data = path.read_bytes()
+        start = data.index(b"tEXt") - 4
+        end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+        place = data.index(b"IEND") - 4
+        path.write_bytes(data[:start] + data[end:place] + data[start:end] + data[place:])
+    upright = open_picture(path)
+    assert upright.shape == SIZE[::-1] and np.array_equal(upright.read(), np.rot90(stored, -1))
 
 
 def test_masks_of_equal_channels_are_grey(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from autoopt.errors import WorkloadError
+from autoopt.errors import DataError, WorkloadError
 from autoopt.testing import workload_problems
 from autoopt.workloads.loading import load_again, load_workload
 from autoopt.workloads.models.onnx_file import matches, read_shape
@@ -55,6 +55,45 @@ def test_what_no_pipeline_can_use(tmp_path: Path, change: dict[str, Any], match:
     """Several inputs are named, and so is an output of another form."""
     with pytest.raises(WorkloadError, match=match):
         read_shape(net(tmp_path / "net.onnx", **change), "segmentation")
+
+
+def classifier(path: Path, count: int, **notes: str) -> Path:
+    """The mean of a grey image as every logit of so many classes, with these notes in the file."""
+    nodes = [
+        helper.make_node("Conv", ["image", "weight"], ["maps"]),
+        helper.make_node("GlobalAveragePool", ["maps"], ["means"]),
+        helper.make_node("Flatten", ["means"], ["logits"]),
+    ]
+    weight = onnx.numpy_helper.from_array(np.ones((count, 1, 1, 1), np.float32), "weight")
+    given = helper.make_tensor_value_info("logits", 1, ("n", count))
+    taken = helper.make_tensor_value_info("image", 1, ("n", 1, 8, 8))
+    graph = helper.make_graph(nodes, "net", [taken], [given], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    helper.set_model_props(model, notes)
+    onnx.save(model, path)
+    return path
+
+
+def test_the_order_of_folders_called_by_numbers(tmp_path: Path) -> None:
+    """The names in the file decide which folder is which answer, else an option; without either it is not guessed."""
+    for index in range(48):
+        folder = tmp_path / "data" / str(index % 12)
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{index}.npy", np.zeros((8, 8, 1), np.float32))
+
+    def answer_of_ten(path: Path, **options: Any) -> int:
+        found = load_workload(f"model:{path}", tmp_path / "data", tmp_path, {"task": "classification", **options})
+        return int(next(case for case in found.splits.train if case.id.startswith("10/")).read().reference)
+
+    text = sorted(str(number) for number in range(12))
+    silent = classifier(tmp_path / "silent.onnx", 12)
+    with pytest.raises(DataError, match="give the one that the model was trained with by --option order=text"):
+        answer_of_ten(silent)
+    assert (answer_of_ten(silent, order="text"), answer_of_ten(silent, order="number")) == (2, 10)
+    assert answer_of_ten(silent, labels=",".join(text)) == 2
+    assert answer_of_ten(classifier(tmp_path / "names.onnx", 12, classes=str(text))) == 2
+    grades = {number: f"grade {number}" for number in range(12)}
+    assert answer_of_ten(classifier(tmp_path / "grades.onnx", 12, names=str(grades))) == 10
 
 
 def test_operators_of_the_model_itself_are_standard(tmp_path: Path) -> None:

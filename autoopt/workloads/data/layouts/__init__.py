@@ -8,6 +8,9 @@ from autoopt.core.tables import Table
 from autoopt.errors import DataError
 from autoopt.workloads.contract import Task
 from autoopt.workloads.data.cases import Found
+from autoopt.workloads.data.columns import is_known
+from autoopt.workloads.data.csv_text import read_rows
+from autoopt.workloads.data.manifest import find_table
 
 LAYOUTS = Table(
     "layout of a data folder",
@@ -33,9 +36,22 @@ def find_items(folder: Path, task: Task) -> Found:
         paths = [path.name for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
         there = ", ".join(paths[:MOST_NAMES]) + (" ..." if len(paths) > MOST_NAMES else "") or "nothing"
         what = f"it fits {' and '.join(fitting)}, leave one of them in it" if fitting else f"it holds {there}"
+        what += "" if fitting else _what_the_table_lacks(folder, task)
         raise DataError(
             f"{folder} must have one layout that a {task} can be read from "
             f"({'; '.join(layout.DESCRIPTION for layout in layouts.values())}): {what}. See docs/workloads.md"
         )
     found: Found = layouts[fitting[0]].read(folder, task)
     return found
+
+
+def _what_the_table_lacks(folder: Path, task: Task) -> str:
+    """What the table of a folder without another layout would have to name itself, as the end of a sentence."""
+    path = find_table(folder)
+    if path is None:
+        return ""
+    needs = f"Label with {'the file of the label map' if task == 'segmentation' else 'the class'}"
+    came = ", ".join(read_rows(path, is_known).columns) or "none"
+    return (
+        f" ({path.name} alone would need the columns Channel_0 with the file of the image and {needs}, it has {came})"
+    )

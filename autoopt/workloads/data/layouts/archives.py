@@ -11,8 +11,9 @@ from autoopt.errors import BadData, DataError
 from autoopt.workloads.contract import Task
 from autoopt.workloads.data.arrays import array_names, read_array, read_header
 from autoopt.workloads.data.cases import Found, Item, items_of, raise_problems
+from autoopt.workloads.data.columns import composed, split_named
 from autoopt.workloads.data.image_file import Source
-from autoopt.workloads.data.manifest import split_named
+from autoopt.workloads.data.manifest import find_table
 
 DESCRIPTION = "npz files with image and label"
 PATTERN = "*.npz"
@@ -38,21 +39,25 @@ def read(folder: Path, task: Task) -> Found:
         for path, there in names.items()
         if not {"image", "label"} <= there
     ]
-    items = find_archives(folder, problems)
+    remarks: list[str] = []
+    items = find_archives(folder, problems, remarks=remarks)
     raise_problems(problems)
     if task == "classification":
         items = [_with_class(item, problems) for item in items]
-    return _found(sorted(items, key=lambda item: item.name), "npz files with image and label", problems)
+    found = _found(sorted(items, key=lambda item: item.name), "npz files with image and label", problems)
+    return replace(found, remarks=tuple(remarks))
 
 
-def find_archives(folder: Path, problems: list[str], *, group: str | None = None) -> list[Item]:
-    """The cases of NAME.npz files, their arrays `image` and `label`, and what manifest.csv says of them.
+def find_archives(
+    folder: Path, problems: list[str], *, group: str | None = None, remarks: list[str] | None = None
+) -> list[Item]:
+    """The cases of NAME.npz files, their arrays `image` and `label`, and what the table of the folder says of them.
 
-    Opens no file. What is wrong joins `problems`; `group` is that of `read_manifest`. In the order of the manifest, if
-    there is one, else of the names.
+    Opens no file. What is wrong joins `problems`; `group` and `remarks` are those of `items_of`. In the order of the
+    table, if there is one, else of the names.
     """
-    files = {path.stem: ([Source(path, "image")], Source(path, "label")) for path in _archives(folder)}
-    return items_of(folder, files, problems, described=DESCRIBED, group=group)
+    files = {composed(path.stem): ([Source(path, "image")], Source(path, "label")) for path in _archives(folder)}
+    return items_of(folder, files, problems, described=DESCRIBED, group=group, remarks=remarks)
 
 
 def _archives(folder: Path) -> list[Path]:
@@ -78,6 +83,11 @@ def _from_one(path: Path, keys: set[str], task: Task) -> Found:
     groups, splits = (read_array(Source(path, key)).tolist() if key in keys else None for key in ("groups", "splits"))
     labels = read_array(Source(path, "labels")) if task == "classification" else None
     problems: list[str] = []
+    if (table := find_table(path.parent)) is not None:
+        raise DataError(
+            f"{path} must be without a table beside it, as it holds all cases, there is {table}: put what it says into "
+            "the arrays `groups` and `splits`, or move it elsewhere"
+        )
     items = []
     for index in range(count):
         name = f"{path.stem}-{index:05d}"

@@ -1,15 +1,21 @@
-"""A folder for each class: CLASS/NAME.*, or train/CLASS/NAME.*, val/CLASS/NAME.* and test/CLASS/NAME.*."""
+"""A folder for each class: CLASS/NAME.*, or train/CLASS/NAME.*, val/CLASS/NAME.* and test/CLASS/NAME.*.
+
+A table beside them says of which patient and split each image is.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from autoopt.workloads.contract import Task
-from autoopt.workloads.data.cases import Found, Item, raise_problems
+from autoopt.workloads.contract import SplitName, Task
+from autoopt.workloads.data.cases import Found, Item, items_of, raise_problems
+from autoopt.workloads.data.columns import CLASSES, SPLIT_NAMES, composed, first_of
 from autoopt.workloads.data.image_file import Source
-from autoopt.workloads.data.layouts import pairs
+from autoopt.workloads.data.layouts.class_folders import class_folders, folders_in, holds_classes, in_splits
 from autoopt.workloads.data.layouts.tables import case_table
-from autoopt.workloads.data.manifest import SPLIT_NAMES
+from autoopt.workloads.data.manifest import stray_tables
 from autoopt.workloads.data.readers import images_in
 
 DESCRIPTION = "a folder per class"
@@ -17,35 +23,58 @@ DESCRIPTION = "a folder per class"
 
 def fits(folder: Path, task: Task) -> bool:
     """Whether there are at least two folders with images, in the folder or in those of its splits, and no table."""
-    if task != "classification" or case_table(folder) is not None:
+    if task != "classification" or case_table(folder, task) is not None:
         return False
-    return sum(bool(images_in(path)) for path in _class_folders(folder)) > 1
+    return holds_classes(folder)
 
 
 def read(folder: Path, task: Task) -> Found:
     """The images with the names of their folders as classes. Raises DataError for a class folder without images."""
-    items: list[Item] = []
-    folders, problems = _class_folders(folder), []
+    folders = class_folders(folder)
+    problems = stray_tables(folder, {*folders, *(folders_in(folder) if in_splits(folder) else ())})
+    files: dict[str, tuple[list[Source], str]] = {}
+    splits: dict[str, SplitName | None] = {}
     for path in folders:
         inside = path.relative_to(folder).parts
         split = SPLIT_NAMES.get(inside[0].lower()) if len(inside) == 2 else None
-        files = images_in(path)
-        if not files:
+        images = images_in(path)
+        if not images:
             problems.append(f"{path} must hold the images of a class, it holds none: fill it, or move it elsewhere")
-        for file in files:
-            name = file.relative_to(folder).as_posix()
-            items.append(Item(name, name, split, (Source(file),), path.name))
+        for file in images:
+            name = composed(file.relative_to(folder).as_posix())
+            files[name] = ([Source(file)], composed(path.name))
+            splits[name] = split
+    remarks: list[str] = []
+    items = items_of(folder, files, problems, described=str(folder), remarks=remarks)
+    problems += [*_other_splits(items, splits), *_other_classes(items)]
     raise_problems(problems)
-    return Found(items, f"classes from the folders {', '.join(sorted({path.name for path in folders}))}")
+    items = [replace(item, split=item.split or splits[item.name]) for item in items]
+    names = ", ".join(sorted({composed(path.name) for path in folders}))
+    return Found(items, f"classes from the folders {names}", from_folders=True, remarks=tuple(remarks))
 
 
-def _class_folders(folder: Path) -> list[Path]:
-    below = _folders_in(folder)
-    if below and all(path.name.lower() in SPLIT_NAMES for path in below):
-        return [inner for path in below for inner in _folders_in(path)]
-    others = (pairs.IMAGES, pairs.MASKS) if pairs.fits(folder, "segmentation") else ()
-    return [path for path in below if path.name not in others]
+def _other_splits(items: Sequence[Item], splits: dict[str, SplitName | None]) -> list[str]:
+    """The cases to which the table gives another split than the folder in which they lie, as sentences."""
+    return [
+        f"{item.where}: {item.name} must be in one split, its folder is of {splits[item.name]} and the table says "
+        f"{item.split}: leave out one of the two"
+        for item in items
+        if None not in (item.split, splits[item.name]) and item.split != splits[item.name]
+    ]
 
 
-def _folders_in(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.is_dir() and path.name[0] not in "._"]
+def _other_classes(items: Sequence[Item]) -> list[str]:
+    """A class of the table whose images lie in the folders of two classes, as a sentence: one of the two is wrong."""
+    column = first_of(CLASSES, items[0].tags) if items else None
+    first: dict[str, Item] = {}
+    for item in items if column else ():
+        said = item.tags[column or ""]
+        before = first.setdefault(said, item)
+        if said and before.label != item.label:
+            text = (
+                f"{item.where}: the class must be one thing, but images that the column {column} calls {said!r} lie in "
+                f"the folders {before.label} and {item.label}: call the column something else if the folders are the "
+                "classes, else move the images into one folder"
+            )
+            return [text]
+    return []

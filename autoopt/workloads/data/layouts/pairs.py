@@ -1,35 +1,47 @@
-"""Images with masks: images/NAME.* and masks/NAME.*, optionally manifest.csv."""
+"""Images with masks: images/NAME.* and masks/NAME.*, optionally a table such as manifest.csv."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from autoopt.errors import DataError
 from autoopt.workloads.contract import Task
 from autoopt.workloads.data.cases import Found, Item, items_of, raise_problems
+from autoopt.workloads.data.columns import composed
 from autoopt.workloads.data.image_file import Source
-from autoopt.workloads.data.layouts.tables import names_files_in
+from autoopt.workloads.data.layouts.class_folders import IMAGES, MASKS
+from autoopt.workloads.data.layouts.tables import case_table, names_files_in
+from autoopt.workloads.data.manifest import stray_tables
 from autoopt.workloads.data.readers import READERS, images_in, name_of, suffix_of
 
-IMAGES, MASKS = "images", "masks"
 DESCRIPTION = f"{IMAGES}/ and {MASKS}/"
+MASK_WORDS = (
+    *("mask", "masks", "seg", "segm", "segmentation", "label", "labels", "labelled", "labeled", "gt", "groundtruth"),
+    *("ground_truth", "annotation", "annotated", "roi", "lesion", "manual"),
+)
+"""What the name of a mask usually has after that of its image, behind one of `SEPARATORS`."""
+SEPARATORS = "_-. "
 
 
 def fits(folder: Path, task: Task) -> bool:
     """Whether there are images/ and masks/, and no table says that their files are something else."""
     both = (folder / IMAGES).is_dir() and (folder / MASKS).is_dir()
-    return both and not names_files_in(folder, (IMAGES, MASKS))
+    if both and task == "classification" and case_table(folder, task) is not None:
+        return False
+    return both and not names_files_in(folder, (IMAGES, MASKS), task)
 
 
 def read(folder: Path, task: Task) -> Found:
     """The pairs in order of their names. Raises DataError with everything that is wrong with names and manifest."""
     if task != "segmentation":
         raise DataError(f"{folder} has {IMAGES}/ and {MASKS}/, which is a segmentation; a {task} needs classes")
-    problems: list[str] = []
-    items = find_pairs(folder, problems)
+    problems: list[str] = stray_tables(folder, (folder / IMAGES, folder / MASKS))
+    remarks: list[str] = []
+    items = find_pairs(folder, problems, remarks=remarks)
     raise_problems(problems)
-    return Found(sorted(items, key=lambda item: item.name), f"pairs of {IMAGES}/ and {MASKS}/")
+    ordered = sorted(items, key=lambda item: item.name)
+    return Found(ordered, f"pairs of {IMAGES}/ and {MASKS}/", remarks=tuple(remarks))
 
 
 def find_pairs(
@@ -39,12 +51,14 @@ def find_pairs(
     suffixes: Collection[str] = (),
     mask_endings: Sequence[str] = ("",),
     group: str | None = None,
+    remarks: list[str] | None = None,
 ) -> list[Item]:
-    """The cases of images/NAME.* with masks/NAME.* and what manifest.csv says of them; what is wrong joins `problems`.
+    """The cases of images/NAME.* with masks/NAME.* and what the table of the folder says of them.
 
-    Only files with one of `suffixes` count, all that can be read without any. The name of a mask may have one of
-    `mask_endings` after that of its image; `group` is that of `read_manifest`. In the order of the manifest, if there
-    is one, else of the names.
+    What is wrong joins `problems`, what was understood without being asked `remarks`. Only files with one of `suffixes`
+    count, all that can be read without any. The name of a mask may have one of `mask_endings` after that of its image,
+    else a usual one (`MASK_WORDS`), else what all masks have in common. Accents may be written in either Unicode form.
+    `group` is that of `read_manifest`. In the order of the table, if there is one, else of the names.
     """
     kinds = ", ".join(suffixes or READERS)
     absent = [part for part in (IMAGES, MASKS) if not (folder / part).is_dir()]
@@ -54,14 +68,73 @@ def find_pairs(
     images, masks = (_by_name(folder / part, suffixes, problems) for part in (IMAGES, MASKS))
     if not images:
         problems.append(f"{folder / IMAGES} must hold images ({kinds}), it holds none")
-    mask_of = {name: next((name + end for end in mask_endings if name + end in masks), None) for name in images}
-    without_image = sorted(set(masks) - {*filter(None, mask_of.values())})
-    without_mask = [name for name, mask in mask_of.items() if mask is None]
+    mask_of = _paired(images, masks, mask_endings)
+    odd = [name for name, mask in mask_of.items() if mask not in {name + end for end in mask_endings}]
+    if remarks is not None and odd:
+        one, other = images[odd[0]], masks[mask_of[odd[0]]]
+        remarks.append(f"{folder}: {len(odd)} masks are paired by a part of their names, {other.name} with {one.name}")
+    without_image = sorted(set(masks) - {*mask_of.values()})
+    without_mask = sorted(set(images) - set(mask_of))
     problems += [f"{masks[mask]} has no image in {IMAGES}/" for mask in without_image]
     problems += [f"{images[name]} has no mask {MASKS}/{name}{mask_endings[0]}.*" for name in without_mask]
-    files = {name: ([Source(images[name])], Source(masks[mask])) for name, mask in mask_of.items() if mask is not None}
-    described = f"{IMAGES}/ without its ending"
-    return items_of(folder, files, problems, described=described, group=group, others={*without_mask, *without_image})
+    files = {name: ([Source(images[name])], Source(masks[mask])) for name, mask in mask_of.items()}
+    return items_of(
+        folder,
+        files,
+        problems,
+        described=f"{IMAGES}/ without its ending",
+        group=group,
+        others={*without_mask, *without_image},
+        remarks=remarks,
+    )
+
+
+def _paired(images: Iterable[str], masks: Iterable[str], endings: Sequence[str]) -> dict[str, str]:
+    """The name of the mask of each image that has one."""
+    masks = {*masks}
+    found: dict[str, str] = {}
+    for name in images:
+        mask = next((name + end for end in endings if name + end in masks), None)
+        mask = _with_usual_ending(name, masks) if mask is None else mask
+        if mask is not None:
+            found[name] = mask
+    return found or _by_what_differs(sorted(images), sorted(masks))
+
+
+def _with_usual_ending(name: str, masks: Collection[str]) -> str | None:
+    """The one mask that is called as the image with one of the usual words behind it, in any case."""
+    possible = [
+        mask
+        for mask in masks
+        if mask.startswith(name) and mask[len(name) :][:1] in SEPARATORS and mask[len(name) + 1 :].lower() in MASK_WORDS
+    ]
+    return possible[0] if len(possible) == 1 else None
+
+
+def _by_what_differs(images: Sequence[str], masks: Sequence[str]) -> dict[str, str]:
+    """Pairs by what is left of names without what all images, and all masks, have before and after it."""
+    inner_images, inner_masks = _inner(images), _inner(masks)
+    return (
+        {inner_images[key]: inner_masks[key] for key in inner_images} if set(inner_images) == set(inner_masks) else {}
+    )
+
+
+def _inner(names: Sequence[str]) -> dict[str, str]:
+    """By the part in which names differ: the name. Common parts end at a separator, so that no number is cut."""
+    if len(names) < 2:
+        return {}
+    before = _common_start(names)
+    before = before[: max(before.rfind(mark) for mark in SEPARATORS) + 1]
+    after = _common_start([name[len(before) :][::-1] for name in names])[::-1]
+    starts = [place for mark in SEPARATORS if (place := after.find(mark)) >= 0]
+    after = after[min(starts) :] if starts else ""
+    return {name[len(before) : len(name) - len(after)]: name for name in names}
+
+
+def _common_start(names: Sequence[str]) -> str:
+    """The letters with which all names begin."""
+    one, other = min(names), max(names)  # whatever these two share, all between them do
+    return one[: next((place for place, letter in enumerate(one) if other[place : place + 1] != letter), len(one))]
 
 
 def _by_name(folder: Path, suffixes: Collection[str], problems: list[str]) -> dict[str, Path]:
@@ -69,8 +142,12 @@ def _by_name(folder: Path, suffixes: Collection[str], problems: list[str]) -> di
     for path in images_in(folder):
         if suffixes and suffix_of(path) not in suffixes:
             continue
-        name = name_of(path)
+        name = composed(name_of(path))
         if name in found:
-            problems.append(f"{folder} must hold one file of each name, it holds {found[name].name} and {path.name}")
+            alike = path.name != found[name].name and composed(path.name) == composed(found[name].name)
+            more = ", whose names differ in the Unicode form of their accents alone" if alike else ""
+            problems.append(
+                f"{folder} must hold one file of each name, it holds {found[name].name} and {path.name}{more}"
+            )
         found.setdefault(name, path)
     return dict(sorted(found.items()))

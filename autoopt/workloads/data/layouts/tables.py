@@ -1,21 +1,34 @@
-"""A table of cases in the column style of GaNDLF: Channel_0, Channel_1, ... and Label or ValueToPredict."""
+"""A table of cases that names images and labels: in the columns of GaNDLF (Channel_0, Label), or other usual ones."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from autoopt.errors import DataError
 from autoopt.workloads.contract import Task
-from autoopt.workloads.data.cases import Found, Item, raise_problems, repeated_images
+from autoopt.workloads.data.cases import Found, Item, group_of, raise_problems, repeated_images
+from autoopt.workloads.data.columns import (
+    CLASSES,
+    MASKS,
+    MULTILABEL,
+    SUBJECTS,
+    channels_of,
+    composed,
+    first_of,
+    is_known,
+    labels_of,
+    ways_to_name,
+)
+from autoopt.workloads.data.csv_text import Rows, read_rows
 from autoopt.workloads.data.image_file import Source
-from autoopt.workloads.data.manifest import MANIFEST, Line, Manifest, file_below, read_manifest
-from autoopt.workloads.data.readers import READERS, suffix_of
+from autoopt.workloads.data.layouts.class_folders import holds_classes
+from autoopt.workloads.data.manifest import Line, Manifest, file_below, find_table, image_column, read_manifest
+from autoopt.workloads.data.readers import READERS, name_of, suffix_of
 
-CHANNEL, LABEL, VALUE, SUBJECT = "Channel_", "Label", "ValueToPredict", "SubjectID"
 YES, NO = ("1", "1.0", "true"), ("0", "0.0", "false")
-DESCRIPTION = f"a CSV with the columns {CHANNEL}0 and {LABEL}"
+DESCRIPTION = "a CSV with the columns Channel_0 and Label"
 
 
 @dataclass(frozen=True)
@@ -25,74 +38,129 @@ class _Columns:
     channels: tuple[str, ...]
     label: str
     multilabel: tuple[str, ...]
+    subject: str | None
 
 
 def fits(folder: Path, task: Task) -> bool:
     """Whether there is such a table."""
-    return case_table(folder) is not None
+    return case_table(folder, task) is not None
 
 
 def read(folder: Path, task: Task) -> Found:
     """The cases in the order of the lines. Raises DataError with everything that is wrong with columns and lines."""
     problems: list[str] = []
-    path = case_table(folder)
-    table = None if path is None else read_manifest(path, problems, columns=(f"{CHANNEL}0",))
+    path = case_table(folder, task)
+    table = None if path is None else read_manifest(path, problems, columns=())
     raise_problems(problems)
     assert table is not None
     columns = _columns(table, task)
-    items = [item for line in table.lines if (item := _item(table, line, columns, task, problems)) is not None]
+    files = _Files(folder)
+    items = [item for line in table.lines if (item := _item(table, line, columns, task, files, problems)) is not None]
     raise_problems([*problems, *repeated_images(items)])
-    names = tuple(name.removeprefix(f"{LABEL}_") for name in columns.multilabel)
-    return Found(_unique(items), f"cases from the table {table.path.name}", names)
+    names = tuple(name[len(MULTILABEL) :] for name in columns.multilabel)
+    remarks = (
+        () if table.group else (f"{table.path}: no column names the patient, each image counts as one of its own",)
+    )
+    return Found(_unique(items), f"cases from the table {table.path.name}", names, remarks=remarks)
 
 
-def case_table(folder: Path) -> Path | None:
-    """The table of cases in a folder. Raises DataError where there are several and none is called manifest.csv."""
-    tables = [path for path in sorted(folder.glob("*.csv")) if _names_channels(path)]
-    chosen = [path for path in tables if path.name == MANIFEST] or tables
-    if len(chosen) > 1:
-        names = ", ".join(path.name for path in tables)
-        raise DataError(f"{folder} must hold one table of cases, it holds {names}: call the one to read {MANIFEST}")
-    return chosen[0] if chosen else None
+def case_table(folder: Path, task: Task) -> Path | None:
+    """The table of a folder if it names both the images and their labels; None for one that describes other files.
+
+    A table with the columns Channel_0, ... always does. Others do where an image and its label are named and no folders
+    of classes, or of images and masks, have them. Raises DataError as `find_table`, and for a table that is no text.
+    """
+    path = find_table(folder)
+    rows = None if path is None else read_rows(path, is_known)
+    if rows is None or channels_of(rows.columns):
+        return path
+    image, label = image_column(rows.columns), _label(rows.columns, task)
+    if image is None or label is None:
+        return None
+    if task == "classification":
+        return None if holds_classes(folder) else path
+    masks = [row[rows.columns.index(label)] for _, row in rows.rows[:1]]
+    return path if masks and file_below(folder, masks[0], "", []) is not None else None
 
 
-def names_files_in(folder: Path, parts: Sequence[str]) -> bool:
+def names_files_in(folder: Path, parts: Sequence[str], task: Task) -> bool:
     """Whether the folder has a table of cases that names files in one of these folders."""
-    table = case_table(folder)
-    text = b"" if table is None else table.read_bytes()
-    return any(f"{part}{slash}".encode() in text for part in parts for slash in "/\\")
+    path = case_table(folder, task)
+    rows = Rows((), ()) if path is None else read_rows(path, is_known)
+    begins = tuple(f"{part}/" for part in parts)
+    return any(cell.replace("\\", "/").removeprefix("./").startswith(begins) for _, row in rows.rows for cell in row)
+
+
+def _label(columns: Sequence[str], task: Task) -> str | None:
+    """The column of the label, or the first of several labels."""
+    found = first_of(CLASSES if task == "classification" else MASKS, columns)
+    return found or next(iter(labels_of(columns) if task == "classification" else ()), None)
 
 
 def _columns(table: Manifest, task: Task) -> _Columns:
-    channels = sorted((name for name in table.columns if _channel_number(name) >= 0), key=_channel_number)
-    multilabel = [name for name in table.columns if name.startswith(f"{LABEL}_")] if task == "classification" else []
-    label = VALUE if task == "classification" and VALUE in table.columns else LABEL
-    if label not in table.columns and not multilabel:
-        raise DataError(f"{table.path} must have the column {label} for a {task}, it has {', '.join(table.columns)}")
-    return _Columns(tuple(channels), label, tuple(multilabel))
+    multilabel = labels_of(table.columns) if task == "classification" else ()
+    label = first_of(CLASSES if task == "classification" else MASKS, table.columns)
+    if label is None and not multilabel:
+        raise DataError(f"{table.path} must have the column Label for a {task}, it has {', '.join(table.columns)}")
+    image = image_column(table.columns)
+    channels = channels_of(table.columns) or ((image,) if image else ())
+    return _Columns(channels, label or "", multilabel, first_of(SUBJECTS, table.columns))
 
 
-def _item(table: Manifest, line: Line, columns: _Columns, task: Task, problems: list[str]) -> Item | None:
+class _Files:
+    """The images below a folder, by what a table may call them; they are listed when first needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[str, set[Path]] | None = None
+
+    def called(self, text: str) -> set[Path]:
+        """The files that have this name, without the folders above them; with or without the ending."""
+        if self._known is None:
+            self._known = {}
+            for path in sorted(self._folder.rglob("*")):
+                if suffix_of(path) and not path.name.startswith("."):
+                    for way in ways_to_name(PurePosixPath(composed(path.name)), composed(name_of(path))):
+                        self._known.setdefault(way, set()).add(path)
+        return self._known.get(text, set())
+
+
+def _item(
+    table: Manifest, line: Line, columns: _Columns, task: Task, files: _Files, problems: list[str]
+) -> Item | None:
     """The case of a line, None where something is wrong with it, which joins `problems`."""
     faults: list[str] = []
-    name = line.values.get(SUBJECT) or line[f"{CHANNEL}0"]
-    group, split = table.group_and_split(line, name, faults)
-    images = [_source(table, line, channel, faults) for channel in columns.channels]
-    target = _source(table, line, columns.label, faults) if task == "segmentation" else _class(line, columns, faults)
+    name = (line.values.get(columns.subject) if columns.subject else "") or line[columns.channels[0]]
+    group, split = table.group_and_split(line, group_of(name), faults)
+    images = [_source(table, line, channel, files, faults) for channel in columns.channels]
+    if task == "segmentation":
+        target: Source | str | tuple[int, ...] | None = _source(table, line, columns.label, files, faults)
+    else:
+        target = _class(line, columns, faults)
     problems += faults
     if faults or target is None:
         return None
     present = tuple(source for source in images if source is not None)
-    tags = table.tags(line, SUBJECT, columns.label, *columns.channels, *columns.multilabel)
-    return Item(name, group, split, present, target, tags, line.where)
+    meant = [name for name in (columns.subject, columns.label, *columns.channels, *columns.multilabel) if name]
+    return Item(name, group, split, present, target, table.tags(line, *meant), line.where)
 
 
-def _source(table: Manifest, line: Line, column: str, problems: list[str]) -> Source | None:
-    """The image file that a column names."""
-    where = f"{line.where}, {column}"
-    path = file_below(table.path.parent, line[column], where, problems)
-    if path is not None and not suffix_of(path):
-        problems.append(f"{where}: {line[column]!r} must have one of the endings {', '.join(READERS)}")
+def _source(table: Manifest, line: Line, column: str, files: _Files, problems: list[str]) -> Source | None:
+    """The image file that a column names, by its path below the table, or by its name where that is the only one."""
+    where, text = f"{line.where}, {column}", line[column]
+    faults: list[str] = []
+    path = file_below(table.path.parent, text, where, faults)
+    if path is None and text and "/" not in text and "\\" not in text:
+        found = sorted(files.called(text))
+        if len(found) > 1:
+            some = ", ".join(file.relative_to(table.path.parent).as_posix() for file in found[:3])
+            problems.append(f"{where}: {text!r} must be one file, it may be {some}: write its path")
+            return None
+        path = found[0] if found else None
+    if path is None:
+        problems += faults
+    elif not suffix_of(path):
+        problems.append(f"{where}: {text!r} must have one of the endings {', '.join(READERS)}")
         return None
     return None if path is None else Source(path)
 
@@ -110,20 +178,6 @@ def _class(line: Line, columns: _Columns, problems: list[str]) -> str | tuple[in
         if value not in YES + NO
     ]
     return tuple(int(value in YES) for value in values)
-
-
-def _names_channels(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            return f"{CHANNEL}0".encode() in stream.readline()
-    except OSError as error:
-        raise DataError(f"{path} must be a table that can be read: {error.strerror}") from error
-
-
-def _channel_number(name: str) -> int:
-    """The number of a column of channels, -1 for any other column."""
-    number = name.removeprefix(CHANNEL)
-    return int(number) if name.startswith(CHANNEL) and number.isdecimal() else -1
 
 
 def _unique(items: Sequence[Item]) -> list[Item]:

@@ -32,7 +32,7 @@ def test_files_of_a_table_are_no_layout_beside_it(tmp_path: Path) -> None:
     folder = folders.pairs(tmp_path)
     lines = [f"images/p{index:02d}.png,masks/p{index:02d}.png" for index in range(12)]
     (folder / "cases.csv").write_text("\n".join(["Channel_0,Label", *lines]))
-    assert tables.names_files_in(folder, ("images",)) and not pairs.fits(folder, "segmentation")
+    assert tables.names_files_in(folder, ("images",), "segmentation") and not pairs.fits(folder, "segmentation")
     assert find_items(folder, "segmentation").description == "cases from the table cases.csv"
     (folder / "cases.csv").write_text("Channel_0,Label\nelsewhere/a.png,elsewhere/b.png\n")
     with pytest.raises(DataError, match="it fits a table and pairs, leave one of them in it"):
@@ -43,16 +43,64 @@ def test_pairs_by_name(tmp_path: Path) -> None:
     """Mask and image are of one name and any format; a mask may have an ending that its image lacks."""
     for name in ("b", "a"):
         folders.picture(tmp_path / "images" / f"{name}.png", 0)
-        folders.mask(tmp_path / "masks" / f"{name}_mask.bmp", 0)
+        folders.mask(tmp_path / "masks" / f"{name}_brainmask.bmp", 0)
     problems: list[str] = []
-    items = pairs.find_pairs(tmp_path, problems, mask_endings=("_mask", ""))
+    items = pairs.find_pairs(tmp_path, problems, mask_endings=("_brainmask", ""))
     assert not problems and [item.name for item in items] == ["a", "b"]
-    assert [source.path.name for source in items[0].sources] == ["a.png", "a_mask.bmp"]
+    assert [source.path.name for source in items[0].sources] == ["a.png", "a_brainmask.bmp"]
     pairs.find_pairs(tmp_path, problems, suffixes=(".png",))
     assert [text.removeprefix(str(tmp_path)) for text in problems] == [
         "/images/a.png has no mask masks/a.*",
         "/images/b.png has no mask masks/b.*",
     ]
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("ISIC_{0:07d}.jpg", "ISIC_{0:07d}_segmentation.png"),
+        ("slide {0}.svs [x=0,y=0,w=512,h=512].jpg", "slide {0}.svs [x=0,y=0,w=512,h=512]-labelled.png"),
+        ("{0}.png", "{0}_Mask.png"),
+        ("{0}_training.png", "{0}_manual1.png"),
+        ("img_{0}0.png", "mask_{0}0.png"),
+        ("case{0}_0000.png", "case{0}.png"),
+        ("La\u0308sion {0}.png", "L\u00e4sion {0}.png"),
+    ],
+)
+def test_masks_by_what_their_names_add(tmp_path: Path, image: str, mask: str) -> None:
+    """A usual ending, a common beginning or ending and the other Unicode form are understood, and said."""
+    for index in range(1, 13):
+        folders.picture(tmp_path / "images" / image.format(index), index)
+        folders.mask(tmp_path / "masks" / mask.format(index), index)
+    found = pairs.read(tmp_path, "segmentation")
+    assert {(item.images[0].path.name, Path(str(item.label)).name) for item in found.items} == {
+        (image.format(index), mask.format(index)) for index in range(1, 13)
+    }
+    assert any("paired by a part of their names" in text for text in found.remarks) == (
+        "sion" not in mask or "ISIC" in mask
+    )
+
+
+def test_masks_of_other_numbers_are_no_pairs(tmp_path: Path) -> None:
+    """A digit that all names share is part of their numbers; two masks for one image are not chosen from."""
+    problems: list[str] = []
+    for index in range(1, 5):
+        folders.picture(tmp_path / "a" / "images" / f"{index}0.png", index)
+        folders.mask(tmp_path / "a" / "masks" / f"{index}.png", index)
+    assert not pairs.find_pairs(tmp_path / "a", problems) and "10.png has no mask" in problems[-4]
+    folders.picture(tmp_path / "b" / "images" / "a.png", 0)
+    for ending in ("mask", "seg"):
+        folders.mask(tmp_path / "b" / "masks" / f"a_{ending}.png", 0)
+    assert not pairs.find_pairs(tmp_path / "b", problems)
+
+
+def test_two_names_that_look_alike(tmp_path: Path) -> None:
+    """Two files whose names differ in the form of an accent are one name, which is said."""
+    for name in ("e\u0301.png", "\u00e9.png"):
+        folders.picture(tmp_path / "images" / name, 0)
+        folders.mask(tmp_path / "masks" / name, 0)
+    with pytest.raises(DataError, match="names differ in the Unicode form of their accents alone"):
+        pairs.read(tmp_path, "segmentation")
 
 
 def test_archives_are_listed_without_being_opened(tmp_path: Path) -> None:
