@@ -5,6 +5,7 @@ Trains on the train and calibration splits, chooses the best epoch on val, and s
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,10 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autoopt.core.scores import Quality
-from autoopt.errors import WorkloadError
 from autoopt.inference.pipeline import predict
 from autoopt.inference.runtimes.shared import trains_bf16
 from autoopt.measure.quality import score
+from autoopt.nets import outputs
 from autoopt.nets.batches import Examples
 from autoopt.nets.trainer import Batch, Round, TimeLimit, Trainer, TrainerProgress, TrainerSettings
 from autoopt.nets.training_step import as_tensors, channels_last
@@ -28,6 +29,8 @@ from autoopt.workloads.contract import Case, SplitName, Workload
 
 if TYPE_CHECKING:
     import torch
+
+_log = logging.getLogger("autoopt")
 
 RECIPE_VERSION = 3
 """Raised when this file trains differently; part of the recipe that the weights carry."""
@@ -98,7 +101,7 @@ def train(
     threads = threads or usable_cores()
     with _torch_state(seed, threads):
         epochs = _Epochs(workload, seed)
-        trainer = Trainer(_network(workload), _settings(workload))
+        trainer = Trainer(_built(workload), _settings(workload))
         limit_s = workload.recipe.max_seconds if max_seconds is None else max_seconds
         limit = TimeLimit(limit_s, started, skips=True)
         score_val = _ValScore(trainer.model, workload)
@@ -141,11 +144,12 @@ def evaluate(model: torch.nn.Module, workload: Workload, split: SplitName) -> Qu
     return score(workload, split, [answer(case) for case in workload.splits[split]])
 
 
-def _network(workload: Workload) -> torch.nn.Module:
-    """The network of the workload, with fresh weights."""
-    if workload.build is None:
-        raise WorkloadError(f"{workload.name} is a finished ONNX file: train the network that it came from")
-    return workload.build()
+def _built(workload: Workload) -> torch.nn.Module:
+    """The network of the workload, with fresh weights; what is to be known of its answers is told."""
+    model = outputs.build(workload)
+    for remark in outputs.remarks(workload):
+        _log.warning(remark)
+    return model
 
 
 def _settings(workload: Workload) -> TrainerSettings:
