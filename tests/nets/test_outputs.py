@@ -169,7 +169,7 @@ def test_a_finished_graph_has_no_network(tmp_path: Path) -> None:
     """It is refused where a network is needed, and nothing is to be said of its answers."""
     made = replace(tiny.workload(), build=None, graph=tmp_path / "net.onnx")
     assert outputs.remarks(made) == ()
-    with pytest.raises(WorkloadError, match="finished graph: there is no network to train or change"):
+    with pytest.raises(WorkloadError, match="finished graph: there is no network to change or train"):
         outputs.build(made)
 
 
