@@ -76,7 +76,7 @@ def full_size(output: Any, image: torch.Tensor, classes: int, *, dense: bool) ->
 def _built(workload: Workload) -> torch.nn.Module:
     if workload.build is None:
         raise WorkloadError(
-            f"{workload.name} is a finished graph: there is no network to change or train; take the one that it came from"
+            f"{workload.name} is a finished graph: there is no network to change or train, take the one it came from"
         )
     try:
         return workload.build()
