@@ -27,7 +27,6 @@ NAMED_ELSEWHERE = {
     "compress/tools.py": "tests/compress/test_quantize.py quantizes by every tool",
     "deploy/readme.py": "tests/deploy/test_writer.py reads what it writes",
     "inference/formats/fused_pipeline.py": "tests/compress/test_fuse_pre_post.py fuses in every format",
-    "inference/formats/openvino.py": "a line of FORMATS: tests/contracts/test_formats.py goes over the table",
     "inference/formats/torch.py": "a line of FORMATS: tests/contracts/test_formats.py goes over the table",
     "inference/runtimes/base.py": "protocols",
     "inference/runtimes/fake.py": "a line of RUNTIMES: tests/contracts/test_runtimes.py goes over the table",

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from autoopt.inference.pipeline import Pipeline
+from autoopt.inference.postprocess import logits_of
 from autoopt.workloads.contract import IGNORED, Workload
 
 Item = tuple[np.ndarray, np.ndarray]
@@ -24,12 +26,16 @@ def held_out(workload: Workload) -> list[Item]:
     return [(images.contiguous().numpy(), references.numpy()[0]) for images, references in pairs]
 
 
-def validation(multilabel: bool) -> Callable[[Any, Iterable[Item]], tuple[float, list[float]]]:
+def validation(pipeline: Pipeline) -> Callable[[Any, Iterable[Item]], tuple[float, list[float]]]:
     """The function that NNCF calls with a compiled model and items: it returns their mean score, and each score."""
+
+    def logits(outputs: np.ndarray) -> np.ndarray:
+        return outputs if pipeline.output == "logits" else logits_of(outputs, pipeline.activation)
 
     def validate(model: Any, items: Iterable[Item]) -> tuple[float, list[float]]:
         call = _call(model)
-        scores = [score(call(tile), reference, multilabel) for tile, reference in items]
+        multilabel = pipeline.activation == "sigmoid"
+        scores = [score(logits(call(tile)), reference, multilabel) for tile, reference in items]
         return float(np.mean(scores)), scores
 
     return validate

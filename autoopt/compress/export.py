@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from autoopt.compress import output_check
 from autoopt.compress.comparison import relative_error
 from autoopt.core.configuration import RuntimeSettings
 from autoopt.core.scratch import scratch_folder
@@ -74,6 +75,7 @@ def load_source(workload: Workload, weights: Path, net: Path | None = None) -> S
                     f"{output_shape(workload)}, it answered with {shape}"
                 )
             answers[name] = answer.float().numpy()
+    output_check.check(workload, answers)
     return Source(workload.pipeline, model, batches=batches, answers=answers)
 
 
@@ -94,6 +96,7 @@ def _finished_source(workload: Workload) -> Source:
                 f"{graph} must answer a batch of shape {workload.pipeline.input_shape} with shape "
                 f"{output_shape(workload)}, it answered with {answer.shape}"
             )
+    output_check.check(workload, answers)
     return replace(source, batches=batches, answers=answers)
 
 

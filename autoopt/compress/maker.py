@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import importlib.metadata
 import inspect
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -35,6 +36,8 @@ from autoopt.inference.runtimes import EXACT
 from autoopt.measure.target import LocalTarget, Target
 from autoopt.measure.undisturbed import Timed, timed_of
 from autoopt.workloads.contract import Workload
+
+_log = logging.getLogger("autoopt")
 
 TRAINING_TIMEOUT_S = 7200.0
 TIMEOUTS_S: Mapping[str, float] = {
@@ -113,9 +116,13 @@ class Maker:
             self._checking = True
 
     def check(self) -> None:
-        """Build the model and load the weights once. Raises WeightsError or WorkloadError when they do not fit."""
+        """Build the model and load the weights once, and tell what is to be known of its answers.
+
+        Raises WeightsError or WorkloadError when they do not fit.
+        """
         self.begin_check()
-        self._receive("check")
+        for remark in self._receive("check")["remarks"]:
+            _log.warning(remark)
 
     def call_time(self) -> Timed | None:
         """About how long a call of the network takes in PyTorch here; None for a finished graph.

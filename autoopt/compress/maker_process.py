@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from autoopt.compress import export, fuse_pre_post, graph_step, net_step, sensitivity
+from autoopt.compress import export, fuse_pre_post, graph_step, net_step, output_check, sensitivity
 from autoopt.core.configuration import digest
 from autoopt.core.process import Handler, serve
 from autoopt.core.store import KIND, Artifact, Store
@@ -27,6 +27,7 @@ from autoopt.inference.formats.base import Source
 from autoopt.inference.pipeline import Pipeline
 from autoopt.measure.measuring import LONG_ENOUGH_S
 from autoopt.measure.undisturbed import taken_from_now
+from autoopt.nets import outputs
 from autoopt.nets.files import FORMAT, read_net, write_net
 from autoopt.workloads.contract import Origin, Workload
 from autoopt.workloads.loading import load_again
@@ -77,8 +78,9 @@ class Jobs:
         return {}
 
     def _check(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        self._source(request, self._workload(request["origin"]))
-        return {}
+        workload = self._workload(request["origin"])
+        source = self._source(request, workload)
+        return {"remarks": [*outputs.remarks(workload), *output_check.remarks(workload, source.answers)]}
 
     def _time(self, request: Mapping[str, Any]) -> dict[str, Any]:
         workload = self._workload(request["origin"])

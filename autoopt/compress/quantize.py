@@ -29,7 +29,7 @@ from autoopt.inference.runtimes import runtime as runtime_module
 from autoopt.workloads.contract import Workload
 
 SWITCH = "scheme"
-VERSION = 3
+VERSION = 4
 DISTRIBUTIONS: tuple[str, ...] = tuple(sorted({item for name in TOOLS for item in tool(name).DISTRIBUTIONS}))
 WEIGHTS_ALONE = ("int8-weights", "int4-weights")
 """Schemes that leave activations in float: they need no calibration."""

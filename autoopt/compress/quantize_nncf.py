@@ -16,7 +16,6 @@ from autoopt.core.parameters import Parameter
 from autoopt.errors import Unsupported
 from autoopt.inference.formats import graph_format
 from autoopt.inference.formats.base import EditableFormat
-from autoopt.inference.formats.names import Node
 from autoopt.workloads.contract import Workload
 
 SCHEMES: Mapping[str, tuple[str, ...]] = {"openvino": ("int8", "int8-weights", "int4-weights"), "onnx": ("int8",)}
@@ -57,7 +56,6 @@ PARAMETERS: Mapping[str, Parameter] = {
     ),
 }
 DISTRIBUTIONS: tuple[str, ...] = ("nncf", "openvino", "onnx")
-ATTENTION = frozenset({"Softmax", "SoftMax", "ScaledDotProductAttention", "Attention"})
 _WEIGHT_TYPES = {"int8-weights": ("i8", "u8"), "int4-weights": ("i4", "u4")}
 """What OpenVINO calls the types of the weights that a scheme asks for."""
 
@@ -86,14 +84,9 @@ def quantize(
         return {"compressed_weights": made, "ignored": ignored}
     controlled = workload if settings.get("accuracy_drop") is not None else None
     items = [changed.feed(graph, tile) for tile in tiles]
-    attention = has_attention(nodes)
+    attention = changed.attends(graph)  # NNCF treats such networks differently from convolutional ones
     changed.save(quantized(graph, settings, items, ignored, attention, controlled), folder)
     return {"ignored": ignored, "attention": attention}
-
-
-def has_attention(nodes: Sequence[Node]) -> bool:
-    """Whether the network attends: a softmax inside it. NNCF treats such nets differently from convolutional ones."""
-    return any(kind in ATTENTION for node in nodes for kind in node.types)
 
 
 def quantized(
@@ -138,7 +131,7 @@ def quantized(
             graph,
             **common,
             validation_dataset=nncf.Dataset(held),
-            validation_fn=accuracy_control.validation(controlled.pipeline.activation == "sigmoid"),
+            validation_fn=accuracy_control.validation(controlled.pipeline),
             max_drop=float(settings["accuracy_drop"] or 0),
             drop_type=nncf.DropType.ABSOLUTE,
             advanced_quantization_parameters=advanced,

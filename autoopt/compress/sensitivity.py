@@ -18,7 +18,7 @@ import numpy as np
 
 from autoopt.compress import quantize
 from autoopt.compress.comparison import noise_to_signal
-from autoopt.compress.quantize_nncf import has_attention, quantized
+from autoopt.compress.quantize_nncf import quantized
 from autoopt.core.configuration import Scalar
 from autoopt.core.quick_timing import least_seconds
 from autoopt.core.store import Artifact
@@ -26,12 +26,12 @@ from autoopt.errors import Unsupported
 from autoopt.inference.formats import format_of, graph_format
 from autoopt.inference.formats.base import Call
 from autoopt.inference.formats.names import WEIGHTED, Node, enlarging
-from autoopt.inference.formats.openvino import layers_of
+from autoopt.inference.formats.openvino import attends, layers_of
 from autoopt.inference.formats.openvino_cost import read_graph
 from autoopt.workloads.contract import Workload
 
 STAGE = "sensitivity"
-VERSION = 1
+VERSION = 2
 DISTRIBUTIONS: tuple[str, ...] = ("nncf", "openvino", "onnx")
 FILE = "ranking.json"
 MOST_GROUPS = 16
@@ -78,7 +78,7 @@ def rank(source: Path, workload: Workload, weight_bits: Scalar) -> list[Rank]:
     if len(found) < 2:
         raise Unsupported("a ranking needs at least two groups of layers with weights, this graph has fewer")
     settings: dict[str, Scalar] = {"preset": "performance", "bias_correction": "fast", "weight_bits": weight_bits}
-    integers = quantized(plain.clone(), settings, tiles, enlarging(nodes), has_attention(nodes))
+    integers = quantized(plain.clone(), settings, tiles, enlarging(nodes), attends(plain))
     wanted = [_answers(plain)(tile) for tile in tiles[:TILES]]
     call = _answers(integers)
     noise = _noise(call, tiles, wanted)

@@ -44,6 +44,9 @@ class Pipeline(PipelineSettings):
     whose probability exceeds `threshold` (several labels at once). `largest_component` and `fill_holes` clean up every
     label but the background.
 
+    `output` says what the network answers with. Where it is probabilities, those of softmax or sigmoid, they are turned
+    back into logits first, so that tiles are joined as those of the same network without its last operation are.
+
     `in_graph` names what the graph does itself: with input a call takes the pixels as they are, uint8
     (1, *tile, channels), and normalises them; with both it also decides, and its output is labels, uint8 (1, *tile).
 
@@ -102,13 +105,16 @@ class Pipeline(PipelineSettings):
         return np.concatenate(list(tiles)), tiling
 
     def finish(self, outputs: np.ndarray | Iterable[np.ndarray], tiling: Tiling) -> np.ndarray:
-        """The answer for one image from the network's outputs for its tiles, each logits (classes[, *tile]) or labels.
+        """The answer for one image from the network's outputs for its tiles, each (classes[, *tile]) or labels.
 
         Segmentation: a uint8 label map of the image's spatial shape, or 0 / 1 (*spatial, classes) with `sigmoid`;
         where tiles overlap from the mean of their logits. Classification: float32 probabilities (classes,), the
-        mean over the tiles. Raises ValueError for outputs of another number or shape, or with NaN or infinity.
+        mean over the tiles. Raises ValueError for outputs of another number or shape, with NaN or infinity, or of
+        probabilities outside 0 to 1.
         """
         checked = checked_outputs(self, outputs, tiling.count)
+        if self.output == "probabilities" and not self.gives_labels:
+            checked = (postprocess.logits_of(output, self.activation) for output in checked)
         if self.task == "classification":
             probabilities = [
                 postprocess.probabilities(np.asarray(output, np.float64), self.activation) for output in checked

@@ -8,7 +8,10 @@ import numpy as np
 
 from autoopt.inference import grid
 from autoopt.inference.intensity import INTENSITIES
-from autoopt.inference.pipeline_settings import ACTIVATIONS, FITS, IN_GRAPH, TASKS, PipelineSettings
+from autoopt.inference.pipeline_settings import ACTIVATIONS, FITS, IN_GRAPH, OUTPUTS, TASKS, PipelineSettings
+
+PROBABILITY_SLACK = 0.01
+"""How far a probability may lie outside 0 to 1: a quantized graph rounds them."""
 
 
 def setting_problems(settings: PipelineSettings) -> Iterator[str]:
@@ -19,6 +22,7 @@ def setting_problems(settings: PipelineSettings) -> Iterator[str]:
         "fit": FITS,
         "activation": ACTIVATIONS,
         "in_graph": IN_GRAPH,
+        "output": OUTPUTS,
     }
     for name, allowed in choices.items():
         if getattr(settings, name) not in allowed:
@@ -67,9 +71,21 @@ def checked_outputs(
             raise ValueError(f"the network must return labels in uint8, it returned {output.dtype}")
         if not settings.gives_labels and not np.isfinite(output).all():
             raise ValueError("the network must return finite numbers, it returned NaN or infinity")
+        if (problem := probability_problem(settings, output)) is not None:
+            raise ValueError(f"the network {problem}")
         yield output
     if came < count:
         raise ValueError(f"{whole} only {came} tiles")
+
+
+def probability_problem(settings: PipelineSettings, outputs: np.ndarray) -> str | None:
+    """What is wrong with outputs that the pipeline takes for probabilities, as the end of a sentence, or None."""
+    if settings.output != "probabilities" or settings.gives_labels:
+        return None
+    low, high = float(outputs.min()), float(outputs.max())
+    if low >= -PROBABILITY_SLACK and high <= 1 + PROBABILITY_SLACK:
+        return None
+    return f"must return probabilities from 0 to 1, it returned {low:.4g} to {high:.4g}"
 
 
 Rule = tuple[bool, str, object]

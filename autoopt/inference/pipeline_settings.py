@@ -12,6 +12,7 @@ READABLE = (1, 2)
 TASKS = ("segmentation", "classification")
 FITS = ("tile", "resize", "center")
 ACTIVATIONS = ("softmax", "sigmoid")
+OUTPUTS = ("logits", "probabilities")
 IN_GRAPH = ("none", "input", "both")
 """What the graph does of the pipeline itself, each value including the one before it."""
 
@@ -40,6 +41,7 @@ class PipelineSettings:
     fill_holes: bool = False
     largest_component: bool = False
     in_graph: Literal["none", "input", "both"] = "none"
+    output: Literal["logits", "probabilities"] = "logits"
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -80,8 +82,11 @@ class PipelineSettings:
     def to_json(self) -> dict[str, Any]:
         """The settings as plain JSON, with the schema."""
         plain = {name: list(item) if isinstance(item, tuple) else item for name, item in asdict(self).items()}
-        if not self.takes_pixels:  # left out, so that what was made before there was such a field keeps its digest
+        # Left out, so that what was made before there were such fields keeps its digest.
+        if not self.takes_pixels:
             del plain["in_graph"]
+        if self.output == "logits":
+            del plain["output"]
         return {"schema": SCHEMA, **plain}
 
     @classmethod

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+LEAST_DOUBT = 2.0**-24
+"""The smallest distance from 1 of a probability in float32."""
+
 
 def probabilities(logits: np.ndarray, activation: str) -> np.ndarray:
     """Probabilities (classes,) of logits (classes,): softmax, or the sigmoid of each."""
@@ -11,6 +14,17 @@ def probabilities(logits: np.ndarray, activation: str) -> np.ndarray:
         return np.asarray(1 / (1 + np.exp(-logits)))
     shifted = np.exp(logits - logits.max())
     return np.asarray(shifted / shifted.sum())
+
+
+def logits_of(values: np.ndarray, activation: str) -> np.ndarray:
+    """Logits that `probabilities` turns into these probabilities (classes, ...), whatever their last axes.
+
+    Zero and one are taken for the nearest number that float32 tells apart from them: their logits are infinite.
+    """
+    if activation == "sigmoid":
+        inside = np.clip(values, LEAST_DOUBT, 1 - LEAST_DOUBT)
+        return np.asarray(np.log(inside) - np.log1p(-inside))
+    return np.asarray(np.log(np.maximum(values, np.finfo(np.float32).tiny)))
 
 
 def decide(

@@ -26,6 +26,7 @@ from autoopt.core.process import Handler, serve
 from autoopt.core.short_file import read_short
 from autoopt.errors import BadData, Numeric, TrialError
 from autoopt.inference.pipeline import Pipeline, predict
+from autoopt.inference.pipeline_checks import probability_problem
 from autoopt.inference.runtimes import runtime
 from autoopt.inference.runtimes.base import Session
 from autoopt.measure.files import array_name, case_affine, case_ids, case_image
@@ -122,7 +123,7 @@ class Worker:
 
 
 def check_outputs(pipeline: Pipeline, batch: np.ndarray, outputs: np.ndarray) -> None:
-    """Raise Numeric unless `outputs` are finite logits, or labels, of the shape the pipeline expects for `batch`."""
+    """Raise Numeric unless `outputs` are what the pipeline expects for `batch`: of its shape and type, and finite."""
     expected = (len(batch), *pipeline.output_shape[1:])
     if outputs.shape != expected:
         raise Numeric(f"the model must return shape {expected}, it returned {outputs.shape}", stage="measure")
@@ -132,6 +133,8 @@ def check_outputs(pipeline: Pipeline, batch: np.ndarray, outputs: np.ndarray) ->
         count = int(outputs.size - np.isfinite(outputs).sum())
         message = f"the model must return finite numbers, {count} of {outputs.size} are NaN or infinite"
         raise Numeric(message, stage="measure")
+    if (problem := probability_problem(pipeline, outputs)) is not None:
+        raise Numeric(f"the model {problem}", stage="measure")
 
 
 def first_tile(pipeline: Pipeline, cases: Path) -> np.ndarray:

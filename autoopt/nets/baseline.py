@@ -6,6 +6,7 @@ epoch a checkpoint is written, from which the same command goes on after an inte
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import time
@@ -23,6 +24,7 @@ from autoopt.errors import Interrupted, Numeric, UsageError, WeightsError, Workl
 from autoopt.inference.pipeline import predict
 from autoopt.inference.runtimes.shared import trains_bf16
 from autoopt.measure.quality import score
+from autoopt.nets import outputs
 from autoopt.nets.checkpoint import Checkpoint
 from autoopt.nets.epochs import Epochs
 from autoopt.nets.trainer import TimeLimit, Trainer, TrainerProgress, TrainerSettings
@@ -33,6 +35,8 @@ from autoopt.workloads.identity import code_identity
 
 if TYPE_CHECKING:
     import torch
+
+_log = logging.getLogger("autoopt")
 
 RECIPE_VERSION = 4
 """Raised when this file trains differently; part of the recipe that the weights carry."""
@@ -137,7 +141,7 @@ class _Training:
         settings = _settings(workload)
         self._workload, self._folder, self._recipe = workload, folder, recipe
         self._epochs = Epochs(workload, recipe["seed"])
-        self._trainer = Trainer(_network(workload), settings)
+        self._trainer = Trainer(_built(workload), settings)
         self._looks = _Looks(self._trainer.model, workload, self._epochs)
         self._limit_s, self._began, self._stored = max_seconds, time.monotonic(), 0
         made_by = _made_by(self._trainer.model, workload, recipe)
@@ -246,11 +250,12 @@ def evaluate(model: torch.nn.Module, workload: Workload, split: SplitName) -> Qu
     return score(workload, split, [answer(case) for case in workload.splits[split]])
 
 
-def _network(workload: Workload) -> torch.nn.Module:
-    """The network of the workload, with fresh weights."""
-    if workload.build is None:
-        raise WorkloadError(f"{workload.name} is a finished ONNX file: train the network that it came from")
-    return workload.build()
+def _built(workload: Workload) -> torch.nn.Module:
+    """The network of the workload, with fresh weights; what is to be known of its answers is told."""
+    model = outputs.build(workload)
+    for remark in outputs.remarks(workload):
+        _log.warning(remark)
+    return model
 
 
 def _settings(workload: Workload) -> TrainerSettings:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoopt.errors import WeightsError, WorkloadError
-from autoopt.nets import low_rank, resolution
+from autoopt.errors import WeightsError
+from autoopt.nets import low_rank, outputs, resolution
 from autoopt.nets.surgery import resize, sizes
 from autoopt.nets.weights import load_weights
 from autoopt.workloads.contract import Workload
@@ -66,12 +66,7 @@ def read_net(workload: Workload, weights: Path, folder: Path | None = None) -> t
 
     Raises WeightsError when the files do not fit the network, WorkloadError when it cannot be built.
     """
-    if workload.build is None:
-        raise WorkloadError(f"{workload.name} is a finished graph: there is no network to change")
-    try:
-        model = workload.build()
-    except Exception as error:  # the user's own code: name it, keep its traceback as the cause
-        raise WorkloadError(f"the model of {workload.name} cannot be built: {type(error).__name__}: {error}") from error
+    model = outputs.build(workload)
     if folder is None:
         load_weights(model, weights)
     else:

@@ -123,8 +123,10 @@ def _model_problems(workload: Workload) -> Iterator[str]:
         return  # the export of a finished graph is checked when it is made
     import torch
 
+    from autoopt.nets.outputs import build
+
     pipeline = workload.pipeline
-    model = workload.build().eval()
+    model = build(workload).eval()
 
     with torch.no_grad():
         output = model(torch.zeros(pipeline.input_shape)).numpy()

@@ -70,6 +70,8 @@ def _setting_problems(workload: Workload) -> Iterator[str]:
         yield f"at least two labels are needed, got {list(workload.labels)}"
     if (workload.build is None) == (workload.graph is None):
         yield "either `build` or `graph` must say what the model is, and not both"
+    if workload.build is not None and workload.pipeline.output != "logits":
+        yield "the network must answer with logits, as it is trained on them: leave softmax or sigmoid to the pipeline"
     if workload.pipeline.classes != len(workload.labels):
         yield f"the pipeline has {workload.pipeline.classes} classes, the labels are {', '.join(workload.labels)}"
     if workload.latency == "tile" or workload.pipeline.takes_pixels:

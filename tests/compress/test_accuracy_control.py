@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoopt.compress import quantize
-from autoopt.compress.accuracy_control import held_out, score
+from autoopt.compress.accuracy_control import held_out, score, validation
 from autoopt.core.configuration import Scalar
 from autoopt.core.store import Artifact, Store
 from autoopt.inference.formats import caller
@@ -98,3 +99,19 @@ def test_scores_run_from_the_worst_to_the_right_answer(seed: int, classes: int) 
     assert score(4 - right, multilabel, multilabel=True) == 0.0
     label = np.asarray(int(reference[0, 0]))
     assert score(right[:, :, 0, 0], label, multilabel=False) > 0.9 > score(-right[:, :, 0, 0], label, multilabel=False)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_probabilities_are_judged_as_their_logits(activation: str) -> None:
+    """A graph with softmax or sigmoid at its end has the scores that it has without."""
+    random = np.random.default_rng(0)
+    logits = random.normal(scale=2, size=(1, 2, 4, 4)).astype(np.float32)
+    values = np.exp(logits)
+    probabilities = values / (1 + values if activation == "sigmoid" else values.sum(axis=1, keepdims=True))
+    shape = (4, 4, 2) if activation == "sigmoid" else (4, 4)
+    items, plain = [(logits, random.integers(0, 2, shape))], replace(tiny.PIPELINE, activation=activation)
+    scores = [
+        validation(pipeline)(lambda tile, given=given: [given], items)[0]
+        for pipeline, given in ((plain, logits), (replace(plain, output="probabilities"), probabilities))
+    ]
+    assert scores[0] == pytest.approx(scores[1])

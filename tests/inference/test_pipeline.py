@@ -44,6 +44,33 @@ def test_classification_gives_probabilities() -> None:
     assert answer.dtype == np.float32
 
 
+@pytest.mark.parametrize("fit", ["tile", "resize", "center"])
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("task", ["segmentation", "classification"])
+def test_probabilities_give_the_answer_of_their_logits(task: str, activation: str, fit: str) -> None:
+    """A network with softmax or sigmoid at its end answers as it does without, also where tiles are joined."""
+    plain = replace(PLAIN, task=task, activation=activation, fit=fit, threshold=0.6)
+    image = np.random.default_rng(0).normal(scale=4, size=(13, 17, 3))
+
+    def logits(batch: np.ndarray) -> np.ndarray:
+        return batch if task == "segmentation" else batch.mean(axis=(2, 3))
+
+    def probabilities(batch: np.ndarray) -> np.ndarray:
+        values = np.exp(logits(batch))
+        return values / (1 + values if activation == "sigmoid" else values.sum(axis=1, keepdims=True))
+
+    answer = predict(replace(plain, output="probabilities"), probabilities, image)
+
+    np.testing.assert_allclose(answer, predict(plain, logits, image), atol=1e-6)
+
+
+def test_a_certain_network_gives_its_own_probabilities() -> None:
+    """Zero and one have no finite logit and stay what they are."""
+    pipeline = replace(FLAT, task="classification", classes=3, output="probabilities")
+    answer = predict(pipeline, lambda batch: np.array([[0.0, 1.0, 0.0]], np.float32), np.zeros((8, 6, 3), np.uint8))
+    np.testing.assert_allclose(answer, [0, 1, 0], atol=1e-30)
+
+
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 30), st.integers(1, 30), st.just(3))), st.floats(0, 0.9))
 def test_a_graph_that_normalises_gives_the_same_answer(image: np.ndarray, overlap: float) -> None:
     """Where the graph takes pixels, images of any size have the answer that they have without, to the last bit."""

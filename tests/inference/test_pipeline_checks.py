@@ -89,3 +89,14 @@ def test_bad_outputs_are_named() -> None:
         FLAT.finish(np.zeros((1, 2, 8, 5)), geometry)
     with pytest.raises(ValueError, match="finite numbers"):
         FLAT.finish(np.full((1, 2, 8, 6), np.inf), geometry)
+
+
+def test_probabilities_lie_between_zero_and_one() -> None:
+    """Logits where probabilities must be never become an answer; what a quantizer rounds past one does."""
+    pipeline = replace(FLAT, output="probabilities")
+    _, geometry = pipeline.prepare(np.zeros((8, 6, 3)))
+    with pytest.raises(ValueError, match="must return probabilities from 0 to 1, it returned -3 to 0"):
+        pipeline.finish(np.linspace(-3, 0, 96).reshape(1, 2, 8, 6), geometry)
+    pipeline.finish(np.linspace(0, 1.004, 96).reshape(1, 2, 8, 6), geometry)
+    with pytest.raises(ValueError, match="output must be one of logits, probabilities, got 'labels'"):
+        replace(FLAT, output="labels")

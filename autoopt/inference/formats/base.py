@@ -116,6 +116,10 @@ class EditableFormat(GraphFormat, Protocol):
         """`layers` of such an object."""
         ...
 
+    def attends(self, graph: Any) -> bool:
+        """Whether the network of such an object attends, as transformers do; see `attention.attends`."""
+        ...
+
     def feed(self, graph: Any, batch: np.ndarray) -> Any:
         """One batch as the format's library takes it for input."""
         ...

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoopt.errors import Unsupported
-from autoopt.inference.formats import openvino_cost
+from autoopt.inference.formats import attention, openvino_cost
 from autoopt.inference.formats.base import Call, Source
 from autoopt.inference.formats.fused_pipeline import PREFIX, decided, normalised
 from autoopt.inference.formats.names import (
@@ -92,6 +92,12 @@ def layers_of(graph: onnx.ModelProto) -> list[Node]:
         for node in graph.graph.node
         if node.op_type not in PLUMBING
     ]
+
+
+def attends(graph: onnx.ModelProto) -> bool:
+    """See `EditableFormat.attends`."""
+    operations = (attention.Operation(node.op_type, tuple(node.input), tuple(node.output)) for node in graph.graph.node)
+    return attention.attends(operations, (item.name for item in graph.graph.initializer))
 
 
 def counts(folder: Path) -> dict[str, int]:

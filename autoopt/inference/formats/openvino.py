@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoopt.inference.formats import openvino_cost
+from autoopt.inference.formats import attention, openvino_cost
 from autoopt.inference.formats.base import Call, Source
 from autoopt.inference.formats.fused_pipeline import PREFIX, decided, normalised
 from autoopt.inference.formats.names import (
@@ -110,6 +110,16 @@ def layers_of(graph: openvino.Model) -> list[Node]:
                 aliases.insert(0, f"{module}/{types[0]}")
         nodes.append(Node(tuple(names), tuple(dict.fromkeys(aliases)), types))
     return nodes
+
+
+def attends(graph: openvino.Model) -> bool:
+    """See `EditableFormat.attends`."""
+    operations = []
+    for op in graph.get_ordered_ops():
+        reads = tuple(value.get_node().get_name() for value in op.input_values())
+        if reads or op.get_type_name() == "Constant":
+            operations.append(attention.Operation(op.get_type_name(), reads, (op.get_name(),)))
+    return attention.attends(operations)
 
 
 def counts(folder: Path) -> dict[str, int]:

@@ -66,6 +66,14 @@ OPTIONS: Mapping[str, Parameter] = {
     "latency": Parameter("choice", "call", "what is timed: a network call or a whole case", allowed=("call", "case")),
 }
 """The options that every kind of model has."""
+OUTPUT = Parameter(
+    "choice",
+    None,
+    "what the model answers with; null: as its last operation says, which is logits where none does",
+    allowed=("logits", "probabilities", "labels"),
+    nullable=True,
+)
+"""The option of the kinds of models that may answer with other things than logits."""
 METRICS: Mapping[str, tuple[str, ...]] = {
     "segmentation": ("dice_foreground", "iou_foreground"),
     "classification": ("accuracy", "macro_f1", "auroc", "mcc", "ece"),
@@ -79,12 +87,15 @@ class Shape:
     """What a model says of its input and output: channels, classes, sizes of a call; None where it does not say.
 
     `labels` are the names of its answers, in order; empty where it does not say them.
+    `output` is what it answers with, as in a `Pipeline`. `remark` is what users should be told of that, a sentence.
     """
 
     channels: int | None = None
     classes: int | None = None
     tile: tuple[int | None, ...] | None = None
     labels: tuple[str, ...] = ()
+    output: str = "logits"
+    remark: str | None = None
 
 
 def task_of(options: Mapping[str, Scalar]) -> Task:
@@ -142,6 +153,7 @@ def pipeline_of(dataset: Dataset, shape: Shape, options: Mapping[str, Scalar], s
             orientation=cast("str | None", options.get("orientation")),
             spacing_mm=None if spacing is None else tuple(float(item) for item in str(spacing).split("x")),
             activation=cast(Any, activation),
+            output=cast(Any, shape.output),
         )
     except ValueError as error:
         raise WorkloadError(f"the options of {source} do not work: {error}") from error

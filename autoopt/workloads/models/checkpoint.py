@@ -7,21 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from autoopt.core.configuration import Scalar
 from autoopt.core.parameters import Parameter
 from autoopt.errors import WorkloadError
+from autoopt.inference.postprocess import LEAST_DOUBT
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.loading import find_function
 from autoopt.workloads.models.assemble import OPTIONS as COMMON_OPTIONS
-from autoopt.workloads.models.assemble import Shape, dataset_of, pipeline_of, workload_of
+from autoopt.workloads.models.assemble import OUTPUT, Shape, dataset_of, pipeline_of, workload_of
 
 if TYPE_CHECKING:
     import torch
 
 OPTIONS: Mapping[str, Parameter] = {
     **COMMON_OPTIONS,
+    "output": OUTPUT,
     "channels": Parameter(
         "integer", None, "channels that the network takes; null: those of the images", low=1, nullable=True
     ),
@@ -40,6 +42,12 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
     dataset = dataset_of(data, options)
     shape = Shape(channels=cast("int | None", options.get("channels")))
     pipeline = pipeline_of(dataset, shape, options, model)
+    output = options.get("output")
+    if output == "labels":
+        raise WorkloadError(
+            f"{model} must build a network that answers with logits or probabilities, --option output=labels says "
+            "labels: leave the operation that decides out of it"
+        )
 
     def build() -> torch.nn.Module:
         import torch
@@ -47,7 +55,36 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
         net = function()
         if not isinstance(net, torch.nn.Module):
             raise WorkloadError(f"{model} must return a torch.nn.Module, it returned {type(net).__name__}")
-        return net
+        return with_logits(net, pipeline.activation) if output == "probabilities" else net
 
     build.__wrapped__ = function  # type: ignore[attr-defined]  # so that its file is part of what artifacts are made of
     return workload_of(dataset, pipeline, options, model.rpartition(":")[2], build=build)
+
+
+def with_logits(net: torch.nn.Module, activation: str) -> torch.nn.Module:
+    """The network, changed in place to answer with the logits of its probabilities: what trainings and pipelines take.
+
+    It answers in training as it does when it is used. See `inference.postprocess.logits_of`.
+    """
+    import torch
+
+    whole = type(net)
+
+    def forward(self: Any, image: torch.Tensor) -> torch.Tensor:
+        before, self.training = self.training, False  # some have their softmax only then
+        try:
+            values: Any = whole.forward(self, image)
+        finally:
+            self.training = before
+        if not isinstance(values, torch.Tensor):
+            raise WorkloadError(
+                f"the network must answer with one tensor where --option output=probabilities is given, it gives a "
+                f"{type(values).__name__}"
+            )
+        values = values.float()
+        if activation == "sigmoid":
+            return torch.logit(values.clamp(LEAST_DOUBT, 1 - LEAST_DOUBT))
+        return torch.log(values.clamp(min=torch.finfo(torch.float32).tiny))
+
+    net.__class__ = type(whole.__name__, (whole,), {"forward": forward, "__module__": whole.__module__})
+    return net

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,15 @@ from autoopt.errors import WorkloadError
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.models.answer_names import names_said
 from autoopt.workloads.models.assemble import OPTIONS as COMMON_OPTIONS
-from autoopt.workloads.models.assemble import Shape, dataset_of, pipeline_of, task_of, workload_of
+from autoopt.workloads.models.assemble import OUTPUT, Shape, dataset_of, pipeline_of, task_of, workload_of
+from autoopt.workloads.models.onnx_output import LABELS, LOGITS, meaning_of
 
-OPTIONS: Mapping[str, Parameter] = COMMON_OPTIONS
+OPTIONS: Mapping[str, Parameter] = {**COMMON_OPTIONS, "output": OUTPUT}
 SUFFIX = ".onnx"
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 MOST_NAMES = 5
+
+_log = logging.getLogger("autoopt")
 
 
 def matches(model: str) -> bool:
@@ -28,14 +33,19 @@ def matches(model: str) -> bool:
 def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
     """The model in the file on the cases in `data`. Raises WorkloadError or DataError with what does not fit."""
     path = Path(model)
-    shape = read_shape(path, task_of(options))
+    shape = read_shape(path, task_of(options), options.get("output"))
     dataset = dataset_of(data, options, shape.labels)
     pipeline = pipeline_of(dataset, shape, options, path.name)
+    if shape.remark is not None:
+        _log.warning(shape.remark)
     return workload_of(dataset, pipeline, options, path.stem, build=None, graph=path, weights=path)
 
 
-def read_shape(path: Path, task: str) -> Shape:
-    """The shapes of the input and the output. Raises WorkloadError with everything in the file that cannot be used."""
+def read_shape(path: Path, task: str, output: Scalar = None) -> Shape:
+    """The shapes of the input and the output, and what it answers with: `output`, or what its last operation says.
+
+    Raises WorkloadError with everything in the file that cannot be used.
+    """
     if not path.is_file():
         raise WorkloadError(f"the model must be a file, {path} is {'a folder' if path.exists() else 'not there'}")
     model = _load(path)
@@ -49,13 +59,27 @@ def read_shape(path: Path, task: str) -> Shape:
             problems.append(f"{path} must have one {kind}, it has {len(items)}: {names}")
     if problems:
         raise WorkloadError(*problems)
+    said = meaning_of(model)
+    if output == LABELS or (said.kind == LABELS and output is None):
+        why = f"its last operation is {said.operation}" if said.kind == LABELS else "--option output=labels says so"
+        raise WorkloadError(
+            f"{path} must answer with logits or probabilities, it answers with labels ({why}): "
+            "write the file once more without the operation that decides"
+        )
     problems = list(_shape_problems(inputs[0], graph.output[0], task))
     if problems:
         raise WorkloadError(*(f"{path}: {text}" for text in problems))
     taken, given = _sizes(inputs[0]), _sizes(graph.output[0])
     classes = given[1] if len(given) > 1 else None
     notes = {item.key: item.value for item in model.metadata_props}
-    return Shape(taken[1], classes, taken[2:], names_said(notes, classes))
+    shape = Shape(taken[1], classes, taken[2:], names_said(notes, classes), str(output or said.kind))
+    if output is not None or said.kind == LOGITS:
+        return shape
+    remark = (
+        f"{path.name} ends with {said.operation}, so its outputs are taken for probabilities; "
+        "--option output=logits if they are none"
+    )
+    return replace(shape, remark=remark)
 
 
 def _shape_problems(taken_in: Any, given_out: Any, task: str) -> Iterator[str]:

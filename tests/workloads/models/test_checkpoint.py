@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from autoopt.errors import WorkloadError
+from autoopt.inference.postprocess import logits_of
 from autoopt.nets.weights import load_weights
 from autoopt.testing import workload_problems
 from autoopt.workloads.loading import load_workload
-from autoopt.workloads.models.checkpoint import matches
+from autoopt.workloads.models.checkpoint import matches, with_logits
 from tests.workloads.models.bundles import TASK, squares
 
 
@@ -72,3 +73,36 @@ def test_a_checkpoint_with_a_builder(tmp_path: Path) -> None:
     assert wrong.build is not None
     with pytest.raises(WorkloadError, match=r"must return a torch\.nn\.Module, it returned int"):
         wrong.build()
+
+
+@pytest.mark.parametrize(("last", "activation"), [("Softmax(1)", "softmax"), ("Sigmoid()", "sigmoid")])
+def test_probabilities_of_a_builder_become_logits(tmp_path: Path, last: str, activation: str) -> None:
+    """With the option a network that ends with softmax or sigmoid answers with logits, also in training; weights keep
+    their names."""
+    (tmp_path / "nets.py").write_text(
+        "from torch import nn\n\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        f"        self.conv, self.last = nn.Conv2d(1, 2, 1), nn.{last}\n\n    def forward(self, image):\n"
+        "        logits = self.conv(image)\n        return logits if self.training else self.last(logits)\n"
+    )
+    source, data = f"model:{tmp_path / 'nets.py'}:Net", squares(tmp_path / "squares")
+    workload = load_workload(source, data, tmp_path, {**TASK, "output": "probabilities"})
+    assert workload.build is not None and workload.pipeline.output == "logits"
+    net, image = workload.build(), torch.randn(2, 1, 8, 8)
+    assert set(net.state_dict()) == {"conv.weight", "conv.bias"}
+    for training in (False, True):
+        net.train(training)
+        probabilities = net.last(net.conv(image)).detach().numpy()
+        expected = logits_of(probabilities, "softmax")
+        np.testing.assert_allclose(net(image).detach().numpy(), expected, atol=1e-5)
+    other = with_logits(torch.nn.Sequential(torch.nn.Sigmoid()), activation)
+    values = torch.tensor([[0.0], [0.3], [1.0]])
+    given = torch.sigmoid(values).numpy()
+    np.testing.assert_allclose(other(values).numpy(), logits_of(given, activation), atol=1e-5)
+
+
+def test_labels_of_a_builder_are_refused(tmp_path: Path) -> None:
+    """A network that decides by itself cannot be trained, nor its tiles joined."""
+    (tmp_path / "nets.py").write_text("from torch import nn\n\ndef build():\n    return nn.Conv2d(1, 2, 1)\n")
+    source, data = f"model:{tmp_path / 'nets.py'}:build", squares(tmp_path / "squares")
+    with pytest.raises(WorkloadError, match="must build a network that answers with logits or probabilities"):
+        load_workload(source, data, tmp_path, {**TASK, "output": "labels"})

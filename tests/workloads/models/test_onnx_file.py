@@ -162,16 +162,24 @@ class Bright(torch.nn.Module):  # type: ignore[misc,name-defined]
         return self.head(batch)
 
 
-def onnx_file(path: Path, shape: tuple[int | str, ...] = (1, 1, "h", "w"), kind: int = 1, domain: str = "") -> Path:
-    """The bright network as an ONNX file with this input shape."""
+def onnx_file(
+    path: Path,
+    shape: tuple[int | str, ...] = (1, 1, "h", "w"),
+    kind: int = 1,
+    domain: str = "",
+    last: str | None = None,
+) -> Path:
+    """The bright network as an ONNX file with this input shape, and a last operation."""
     weight = onnx.numpy_helper.from_array(np.array([[[[-1.0]]], [[[1.0]]]], np.float32), "weight")
     bias = onnx.numpy_helper.from_array(np.array([0.5, -0.5], np.float32), "bias")
     node = onnx.helper.make_node("Conv", ["image", "weight", "bias"], ["logits"], domain=domain)
+    after = [] if last is None else [onnx.helper.make_node(last, ["logits"], ["answer"], axis=1)]
+    answer, classes = ("answer" if after else "logits"), (1 if last == "ArgMax" else 2)
     graph = onnx.helper.make_graph(
-        [node],
+        [node, *after],
         "bright",
         [onnx.helper.make_tensor_value_info("image", kind, shape)],
-        [onnx.helper.make_tensor_value_info("logits", kind, (shape[0], 2, *shape[2:]))],
+        [onnx.helper.make_tensor_value_info(answer, 7 if last == "ArgMax" else kind, (shape[0], classes, *shape[2:]))],
         [weight, bias],
     )
     opsets = [onnx.helper.make_opsetid("", 20), *([onnx.helper.make_opsetid(domain, 1)] if domain else [])]
@@ -214,6 +222,31 @@ def test_onnx_files_that_do_not_fit(tmp_path: Path, squares: Path, change: dict[
     options = {**TASK, **{key: change[key] for key in ("task", "tile", "labels") if key in change}}
     with pytest.raises(WorkloadError, match=match):
         load_workload(f"model:{path}", squares, tmp_path, options)
+
+
+def test_a_softmax_in_the_file_is_told_once(tmp_path: Path, squares: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Outputs after a softmax are probabilities, said in a sentence; an option says otherwise, and then nothing is."""
+    source = f"model:{onnx_file(tmp_path / 'soft.onnx', last='Softmax')}"
+    workload = load_workload(source, squares, tmp_path, TASK)
+    assert workload.pipeline.output == "probabilities"
+    (said,) = (item.getMessage() for item in caplog.records)
+    assert said.startswith("soft.onnx ends with Softmax, so its outputs are taken for probabilities; --option output=")
+    caplog.clear()
+    for said in ("logits", "probabilities"):
+        assert load_workload(source, squares, tmp_path, {**TASK, "output": said}).pipeline.output == said
+    assert (
+        load_workload(f"model:{onnx_file(tmp_path / 'net.onnx')}", squares, tmp_path, TASK).pipeline.output == "logits"
+    )
+    assert caplog.records == []
+
+
+def test_labels_are_refused(tmp_path: Path, squares: Path) -> None:
+    """A file that decides by itself is refused with its last operation; so are labels by the option."""
+    decided, plain = onnx_file(tmp_path / "decided.onnx", last="ArgMax"), onnx_file(tmp_path / "net.onnx")
+    with pytest.raises(WorkloadError, match=r"answers with labels \(its last operation is ArgMax\): write the file"):
+        load_workload(f"model:{decided}", squares, tmp_path, TASK)
+    with pytest.raises(WorkloadError, match=r"answers with labels \(--option output=labels says so\)"):
+        load_workload(f"model:{plain}", squares, tmp_path, {**TASK, "output": "labels"})
 
 
 def test_a_file_that_is_no_onnx_model(tmp_path: Path, squares: Path) -> None:

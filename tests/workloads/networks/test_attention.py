@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoopt.compress.quantize_nncf import has_attention
 from autoopt.inference.formats import onnx as onnx_format
 from autoopt.workloads.networks import attention
 
@@ -51,7 +50,7 @@ def test_linear_unet_takes_every_size(linear: torch.nn.Module, size: int) -> Non
 
 
 def test_the_quantizer_knows_transformers(tmp_path: Path, linear: torch.nn.Module) -> None:
-    """A softmax inside the exported graph marks a transformer; linear attention and convolutions have none."""
+    """A softmax whose weights enter a product marks a transformer; linear attention has none."""
     found = {}
     for name, net, shape in (
         ("vit", attention.vit(3, 2, (32, 32)), (1, 3, 32, 32)),
@@ -61,7 +60,7 @@ def test_the_quantizer_knows_transformers(tmp_path: Path, linear: torch.nn.Modul
         onnx_format.name_nodes(program.model)
         (tmp_path / name).mkdir()
         program.save(tmp_path / name / onnx_format.FILE)
-        found[name] = has_attention(onnx_format.layers(tmp_path / name))
+        found[name] = onnx_format.attends(onnx_format.read(tmp_path / name))
     assert found == {"vit": True, "linear": False}
 
 
