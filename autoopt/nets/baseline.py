@@ -20,7 +20,7 @@ import numpy as np
 
 from autoopt.core.configuration import digest
 from autoopt.core.scores import Quality
-from autoopt.errors import Interrupted, Numeric, UsageError, WeightsError, WorkloadError
+from autoopt.errors import Interrupted, Numeric, UsageError, WeightsError
 from autoopt.inference.pipeline import predict
 from autoopt.inference.runtimes.shared import trains_bf16
 from autoopt.measure.quality import score
