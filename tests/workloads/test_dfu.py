@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from autoopt.errors import BadData, DataError
-from autoopt.nets.baseline import shrink_factors
+from autoopt.nets.epochs import shrink_factors
 from autoopt.workloads import dfu
 from autoopt.workloads.checks import check_workload
 from autoopt.workloads.contract import SPLITS
