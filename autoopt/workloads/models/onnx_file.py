@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +21,6 @@ SUFFIX = ".onnx"
 STANDARD_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 MOST_NAMES = 5
 
-_log = logging.getLogger("autoopt")
-
 
 def matches(model: str) -> bool:
     """Whether `model` is meant to be an ONNX file."""
@@ -36,9 +33,8 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
     shape = read_shape(path, task_of(options), options.get("output"))
     dataset = dataset_of(data, options, shape.labels)
     pipeline = pipeline_of(dataset, shape, options, path.name)
-    if shape.remark is not None:
-        _log.warning(shape.remark)
-    return workload_of(dataset, pipeline, options, path.stem, build=None, graph=path, weights=path)
+    made = workload_of(dataset, pipeline, options, path.stem, build=None, graph=path, weights=path)
+    return made if shape.remark is None else replace(made, remarks=(*made.remarks, shape.remark))
 
 
 def read_shape(path: Path, task: str, output: Scalar = None) -> Shape:

@@ -229,15 +229,13 @@ def test_a_softmax_in_the_file_is_told_once(tmp_path: Path, squares: Path, caplo
     source = f"model:{onnx_file(tmp_path / 'soft.onnx', last='Softmax')}"
     workload = load_workload(source, squares, tmp_path, TASK)
     assert workload.pipeline.output == "probabilities"
-    (said,) = (item.getMessage() for item in caplog.records)
-    assert said.startswith("soft.onnx ends with Softmax, so its outputs are taken for probabilities; --option output=")
-    caplog.clear()
+    text = "soft.onnx ends with Softmax, so its outputs are taken for probabilities; --option output=logits if they are none"
+    assert [item.getMessage() for item in caplog.records].count(text) == 1 and workload.remarks[-1] == text
     for said in ("logits", "probabilities"):
-        assert load_workload(source, squares, tmp_path, {**TASK, "output": said}).pipeline.output == said
-    assert (
-        load_workload(f"model:{onnx_file(tmp_path / 'net.onnx')}", squares, tmp_path, TASK).pipeline.output == "logits"
-    )
-    assert caplog.records == []
+        told = load_workload(source, squares, tmp_path, {**TASK, "output": said})
+        assert told.pipeline.output == said and text not in told.remarks
+    plain = load_workload(f"model:{onnx_file(tmp_path / 'net.onnx')}", squares, tmp_path, TASK)
+    assert plain.pipeline.output == "logits" and text not in plain.remarks
 
 
 def test_labels_are_refused(tmp_path: Path, squares: Path) -> None:
