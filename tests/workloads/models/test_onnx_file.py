@@ -229,7 +229,8 @@ def test_a_softmax_in_the_file_is_told_once(tmp_path: Path, squares: Path, caplo
     source = f"model:{onnx_file(tmp_path / 'soft.onnx', last='Softmax')}"
     workload = load_workload(source, squares, tmp_path, TASK)
     assert workload.pipeline.output == "probabilities"
-    text = "soft.onnx ends with Softmax, so its outputs are taken for probabilities; --option output=logits if they are none"
+    text = "soft.onnx ends with Softmax, so its outputs are taken for probabilities; "
+    text += "--option output=logits if they are none"
     assert [item.getMessage() for item in caplog.records].count(text) == 1 and workload.remarks[-1] == text
     for said in ("logits", "probabilities"):
         told = load_workload(source, squares, tmp_path, {**TASK, "output": said})
