@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from autoopt.compress.maker import Maker
-from autoopt.compress.maker_process import Jobs, _call_s
+from autoopt.compress.maker_process import Jobs, _call_time
 from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.store import Store
@@ -165,9 +165,16 @@ def test_another_recipe_trains_another_network(home: Path, workload: Workload, w
 
 def test_a_call_is_timed_where_there_is_a_network(maker: Maker, workload: Workload) -> None:
     """What trainings will cost follows from a call of the network; a finished graph has none to train."""
-    seconds = maker.call_s()
-    assert seconds is not None and seconds > 0
-    assert _call_s(Source(workload.pipeline), workload) is None
+    timed = maker.call_time()
+    assert timed is not None and timed.wall_s > 0 and timed.cpu_s is not None
+    assert _call_time(Source(workload.pipeline), workload) == {"seconds": None}
+
+
+def test_what_is_made_says_what_others_took_of_the_cores(maker: Maker) -> None:
+    """The seconds of an artifact are those of a busy host where others computed: the share stands beside them."""
+    report = maker.export("onnx").report
+    assert report["seconds"] > 0
+    assert report["taken"] is None or 0 <= report["taken"] <= 1
 
 
 def test_a_failure_is_remembered(maker: Maker) -> None:
