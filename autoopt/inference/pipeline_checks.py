@@ -8,7 +8,17 @@ import numpy as np
 
 from autoopt.inference import grid
 from autoopt.inference.intensity import INTENSITIES
-from autoopt.inference.pipeline_settings import ACTIVATIONS, FITS, IN_GRAPH, TASKS, PipelineSettings
+from autoopt.inference.pipeline_settings import (
+    ACTIVATIONS,
+    FITS,
+    IN_GRAPH,
+    PADDINGS,
+    RESTORES,
+    SPACING_GRIDS,
+    TASKS,
+    WINDOWS,
+    PipelineSettings,
+)
 
 
 def setting_problems(settings: PipelineSettings) -> Iterator[str]:
@@ -19,6 +29,11 @@ def setting_problems(settings: PipelineSettings) -> Iterator[str]:
         "fit": FITS,
         "activation": ACTIVATIONS,
         "in_graph": IN_GRAPH,
+        "spacing_grid": SPACING_GRIDS,
+        "interpolation": grid.KERNELS,
+        "windows": WINDOWS,
+        "padding": PADDINGS,
+        "restore": RESTORES,
     }
     for name, allowed in choices.items():
         if getattr(settings, name) not in allowed:
@@ -123,6 +138,21 @@ def _space_rules(settings: PipelineSettings) -> list[Rule]:
             spacing is None or (volume and len(spacing) == len(settings.tile) and min(spacing) > 0),
             "spacing_mm must have one size above 0 per axis of the tile, for 3D images",
             spacing,
+        ),
+        (
+            settings.spacing_grid == "extent" or not settings.sliced,
+            "spacing_grid must be extent for stacks",
+            settings.spacing_grid,
+        ),
+        (
+            not settings.transposed or (settings.dimensions == 2 and not settings.sliced),
+            "transposed may be true only for 2D images",
+            f"{settings.dimensions}D",
+        ),
+        (
+            1 <= settings.connectivity <= settings.dimensions,
+            "connectivity must be from 1 (faces) to the number of spatial axes (corners)",
+            settings.connectivity,
         ),
     ]
 

@@ -45,6 +45,7 @@ class Dataset:
 
     `layout` is one sentence that says how the folder was read. `value_range` is what pixels are divided by unless
     something else is said: 255 for 8-bit pictures, 65535 for 16 bits, 1 else. `sizes` are spatial sizes of some cases.
+    `pictures`: whether the images are pictures (PNG, JPEG, ...), None where only some are.
     """
 
     splits: Splits
@@ -57,6 +58,7 @@ class Dataset:
     value_range: float
     sizes: tuple[tuple[int, ...], ...]
     has_affine: bool
+    pictures: bool | None
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ def read_dataset(
         value_range=form.value_range,
         sizes=form.sizes,
         has_affine=form.has_affine,
+        pictures=form.pictures,
     )
 
 
