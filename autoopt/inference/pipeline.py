@@ -51,7 +51,7 @@ class Pipeline(PipelineSettings):
     - `fit` makes calls of size `tile`: tile is a sliding window whose neighbours share at least the fraction `overlap`
       of their size, resize the whole image in one call, center its middle. `windows` even spreads the fewest windows
       evenly, stride puts them at fixed distances, the last at the edge. An image smaller than a window is mirrored at
-      its edges, or with `padding` zero surrounded by zeros, after its normalisation.
+      its edges, or with `padding` zero put among zeros, after its normalisation.
 
     With `sliced` the first axis of an image is a stack of 2D images. After the network its logits are put back on the
     image's own grid; or with `restore` the probabilities, or the labels (each voxel takes the nearest). `activation`

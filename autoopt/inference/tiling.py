@@ -55,7 +55,7 @@ def cut_tiles(stack: np.ndarray, frame: Frame, settings: PipelineSettings) -> tu
         if settings.takes_pixels and settings.padding == "zero":
             raise ValueError(
                 f"an image must be at least {_by(settings.tile)}, because the graph takes pixels (in_graph) and "
-                f"what is smaller is surrounded by zeros after it was normalised, one is {_by(spatial)}"
+                f"what is smaller is put among zeros after it was normalised, one is {_by(spatial)}"
             )
         stack = _padded(stack, [*[(0, 0)] * lead, *pads, *[(0, 0)] * (stack.ndim - lead - len(pads))], settings.padding)
     padded = tuple(size + margin for size, margin in zip(spatial, margins, strict=True))

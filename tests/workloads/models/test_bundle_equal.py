@@ -267,3 +267,10 @@ def test_a_picture_lies_as_monai_loads_it(tmp_path: Path, reverse: dict[str, Any
     answer = pipeline.finish(marked, tiling)
     half = answer[:, :11] if pipeline.transposed else answer[:6]
     assert answer.shape == (13, 22) and half.mean() > 0.9 and answer.mean() < 0.6
+
+
+def test_many_values_far_from_zero_are_normalised_as_by_monai(tmp_path: Path) -> None:
+    """Mean and deviation of a large image of several channels are not lost in the sums."""
+    content = {"preprocessing": steps({**ZSCORE, "channel_wise": True})}
+    ours, theirs = both(tmp_path, content, noise((500, 400, 3)) + 3000)
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
