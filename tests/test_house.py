@@ -45,8 +45,8 @@ NAMED_ELSEWHERE = {
     "testing/workload.py": "tests/test_testing.py and every built-in workload use it",
     "tracking/server.py": "tests/tracking/test_tracker.py reaches databases and servers by it",
     "workloads/demo/brain_phantom.py": "tests/workloads/demo/test_brain_demo.py looks at what it draws",
-    "workloads/models/bundle_step.py": "tests/workloads/models/test_monai_bundle.py loads bundles of every kind",
-    "workloads/models/bundle_transforms.py": "tests/workloads/models/test_monai_bundle.py loads bundles of every kind",
+    "workloads/models/bundle_answers.py": "tests/workloads/models/test_bundle_equal.py compares with MONAI's own",
+    "workloads/models/bundle_transforms.py": "tests/workloads/models/test_bundle_equal.py compares with MONAI's own",
 }
 """Modules that no test imports by name, and what tests them."""
 PRIVATE_WORDS = [

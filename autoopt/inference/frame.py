@@ -9,6 +9,8 @@ import numpy as np
 from autoopt.inference import grid
 from autoopt.inference.pipeline_settings import PipelineSettings
 
+TRANSPOSED = grid.Turn((1, 0), (False, False))
+"""How a picture of rows and columns becomes one of columns and rows."""
 BACKGROUND_LOGIT = -20.0
 """The logit of every class but the background outside a cropped centre, where the network saw nothing."""
 
@@ -19,12 +21,20 @@ class Frame:
 
     `turn` is how its axes are turned (None: not at all), `turned` its spatial shape after that, `sizes` its shape after
     resampling, `start` where a cropped centre begins in it (None: nothing is cropped). A stack's axis stays first.
+    `steps` are the distances of the voxels of the new grid in old ones, where both begin with the same voxel; None
+    where both have the same field of view.
     """
 
     turn: grid.Turn | None
     turned: tuple[int, ...]
     sizes: tuple[int, ...]
     start: tuple[int, ...] | None
+    steps: tuple[float, ...] | None = None
+
+    @property
+    def back(self) -> tuple[float, ...] | None:
+        """The steps from the network's grid to the image's."""
+        return None if self.steps is None else tuple(1 / step for step in self.steps)
 
 
 def frame_of(settings: PipelineSettings, spatial: tuple[int, ...], affine: np.ndarray | None) -> Frame:
@@ -33,18 +43,31 @@ def frame_of(settings: PipelineSettings, spatial: tuple[int, ...], affine: np.nd
         raise ValueError(
             "the image must come with its affine (voxel to mm), because this pipeline orients or resamples it"
         )
-    turn = None if settings.orientation is None or affine is None else grid.turn_to(settings.orientation, affine)
+    turn = TRANSPOSED if settings.transposed else None
+    if settings.orientation is not None and affine is not None:
+        turn = grid.turn_to(settings.orientation, affine)
     turned = spatial if turn is None else tuple(spatial[axis] for axis in turn.axes)
     stack, plane = turned[: int(settings.sliced)], turned[int(settings.sliced) :]
-    if settings.spacing_mm is not None and affine is not None:
+    steps = None
+    if settings.spacing_mm is not None and affine is not None and settings.spacing_grid == "first_voxel":
+        of_turned = affine if turn is None else grid.turned_affine(turn, affine, spatial)
+        before = plane
+        plane, steps = grid.first_voxel_grid(before, of_turned, settings.spacing_mm)
+        if settings.interpolation == "corners" and min(*before, *plane) == 1 and set(steps) != {1.0}:
+            raise ValueError(
+                "an image must have at least two voxels along each axis, before and after it is resampled, because "
+                f"this pipeline aligns corners, got {before} and {plane}"
+            )
+    elif settings.spacing_mm is not None and affine is not None:
         spacing = grid.spacing_of(affine)
         spacing = spacing if turn is None else tuple(spacing[axis] for axis in turn.axes)
         plane = grid.resampled_sizes(plane, spacing[int(settings.sliced) :], settings.spacing_mm)
-    plane = settings.tile if settings.fit == "resize" else plane
+    if settings.fit == "resize":
+        plane, steps = settings.tile, None
     start = None
     if settings.fit == "center":
         start = tuple((size - tile) // 2 for size, tile in zip(plane, settings.tile, strict=True))
-    return Frame(turn, turned, (*stack, *plane), start)
+    return Frame(turn, turned, (*stack, *plane), start, steps)
 
 
 def turned(values: np.ndarray, frame: Frame) -> np.ndarray:
@@ -65,18 +88,37 @@ def cropped(values: np.ndarray, frame: Frame, settings: PipelineSettings, fill: 
 
 def labels_on_grid(labels: np.ndarray, frame: Frame, settings: PipelineSettings, outside: int) -> np.ndarray:
     """A label map (*spatial, ...) on the network's grid; `outside` is the label beyond the edge of the image."""
-    return cropped(grid.resample_labels(turned(labels, frame), frame.sizes), frame, settings, fill=outside)
+    resampled = grid.resample_labels(turned(labels, frame), frame.sizes, frame.steps)
+    return cropped(resampled, frame, settings, fill=outside)
 
 
-def logits_on_image(logits: np.ndarray, frame: Frame, settings: PipelineSettings) -> np.ndarray:
-    """Logits (classes, *grid) on the image's own grid, (classes, *spatial); outside a cropped centre is background."""
+def on_grid(values: np.ndarray, frame: Frame, settings: PipelineSettings) -> np.ndarray:
+    """Values (*turned, channels) on the network's grid, float32."""
+    return grid.resample(values, frame.sizes, kernel=settings.interpolation, steps=frame.steps)
+
+
+def uncropped(logits: np.ndarray, frame: Frame, settings: PipelineSettings) -> np.ndarray:
+    """Logits (classes, *grid) of the whole network's grid; outside a cropped centre is background."""
     if frame.start is not None:
         whole = np.full((settings.classes, *frame.sizes), BACKGROUND_LOGIT, np.float32)
         if settings.activation == "softmax":
             whole[0] = 0.0
         grid.uncrop(whole, logits, frame.start, 1 + int(settings.sliced))
         logits = whole
-    logits = grid.resample(logits, frame.turned, first_axis=1)
-    if frame.turn is not None:
-        logits = np.moveaxis(frame.turn.undo(np.moveaxis(logits, 0, -1)), -1, 0)
     return logits
+
+
+def values_on_image(values: np.ndarray, frame: Frame, settings: PipelineSettings) -> np.ndarray:
+    """Logits or probabilities (classes, *grid) on the image's own grid, (classes, *spatial)."""
+    values = grid.resample(values, frame.turned, 1, settings.interpolation, frame.back)
+    if frame.turn is not None:
+        values = np.moveaxis(frame.turn.undo(np.moveaxis(values, 0, -1)), -1, 0)
+    return values
+
+
+def labels_on_image(labels: np.ndarray, frame: Frame, settings: PipelineSettings) -> np.ndarray:
+    """A label map (*grid, ...) on the image's own grid, (*spatial, ...), each voxel with the nearest label."""
+    if labels.shape[: len(frame.turned)] != frame.turned or frame.steps is not None:
+        # MONAI and PyTorch resize labels by the lower edges of voxels, also where values are resized by their centres.
+        labels = grid.resample_labels(labels, frame.turned, frame.back, floor=settings.interpolation != "smooth")
+    return labels if frame.turn is None else np.ascontiguousarray(frame.turn.undo(labels))

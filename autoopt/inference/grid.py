@@ -15,6 +15,20 @@ _CODES = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I"
 """Letter to the world axis that it names, and the direction along that axis: +1 or -1."""
 
 
+KERNELS = ("smooth", "linear", "corners", "area")
+"""How values are interpolated.
+
+- smooth: linear; where the grid gets coarser the triangle is widened, so that nothing aliases.
+- linear: between the two neighbours, whatever the sizes; PyTorch's linear modes, with their corners not aligned.
+- corners: the same, with the centres of the first and last voxels of both grids in the same places.
+- area: the mean of all voxels that a new one touches; PyTorch's mode area.
+"""
+SAME_SPACING = 1e-3
+"""Spacings that differ by less, in mm, are one spacing for `first_voxel_grid`."""
+LARGEST_SHEAR = 1e-4
+"""The cosine between two axes up to which they are perpendicular."""
+
+
 @dataclass(frozen=True)
 class Turn:
     """A reordering of an array's spatial axes: they are permuted to `axes`, then the `flipped` ones are reversed."""
@@ -72,30 +86,91 @@ def turn_to(orientation: str, affine: np.ndarray) -> Turn:
     return Turn(tuple(axes), tuple(flipped))
 
 
+def turned_affine(turn: Turn, affine: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """The affine of a volume of `sizes` after its axes were turned; every voxel stays where it is in the world."""
+    back = np.eye(4)  # from a voxel of the turned array to one of the array; as one matrix, to round as MONAI does
+    back[:3, :3] = 0
+    for place, (axis, flipped) in enumerate(zip(turn.axes, turn.flipped, strict=True)):
+        back[axis, place] = -1 if flipped else 1
+        back[axis, 3] = sizes[axis] - 1 if flipped else 0
+    result: np.ndarray = np.asarray(affine, np.float64) @ back
+    return result
+
+
+def first_voxel_grid(
+    sizes: Sequence[int], affine: np.ndarray, wanted: Sequence[float]
+) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Sizes and steps of the grid with spacing `wanted` whose first voxel has the centre of the image's first voxel.
+
+    A step is the distance of the new voxels in old ones. The rule of MONAI's `Spacing`, with its rounding and its
+    tolerance: an axis within a thousandth of a millimetre keeps its spacing. Raises ValueError unless the axes are
+    perpendicular: there the grid would not follow them.
+    """
+    matrix = np.asarray(affine, np.float64)[:3, :3]
+    have = np.linalg.norm(matrix, axis=0)
+    directions = matrix / have
+    if np.abs(directions.T @ directions - np.eye(3)).max() > LARGEST_SHEAR:
+        raise ValueError(
+            "the axes of an image must be perpendicular, because this pipeline resamples from its first voxel, "
+            f"got the affine {np.asarray(affine).tolist()}"
+        )
+    want = np.where(np.abs(have - np.asarray(wanted)) <= SAME_SPACING, have, wanted)
+    # In MONAI's steps: where a size lies half way between two, the last bit of the affine decides.
+    upper = np.linalg.cholesky(matrix.T @ matrix).T
+    whole = np.eye(4)
+    whole[:3, :3] = matrix @ np.linalg.inv(upper) @ np.diag(want)
+    corners = np.stack([*np.meshgrid(*[(0.0, size - 1.0) for size in sizes], indexing="ij")]).reshape(3, -1)
+    placed = np.linalg.solve(whole, np.asarray(affine, np.float64)) @ np.concatenate([corners, np.ones((1, 8))])
+    new = tuple(int(size) for size in np.round(np.ptp(placed[:3], axis=1) + 1.0))
+    steps = want / have
+    if new == tuple(sizes) and np.allclose(steps, 1.0, atol=SAME_SPACING):
+        return new, (1.0, 1.0, 1.0)
+    return new, tuple(float(step) for step in steps)
+
+
 def resampled_sizes(sizes: Sequence[int], spacing: Sequence[float], wanted: Sequence[float]) -> tuple[int, ...]:
     """The sizes of the grid with spacing `wanted` that covers the same field of view; spacings in mm."""
     return tuple(max(1, round(size * have / want)) for size, have, want in zip(sizes, spacing, wanted, strict=True))
 
 
-def resample(values: np.ndarray, sizes: Sequence[int], first_axis: int = 0) -> np.ndarray:
-    """`values` resampled to `sizes` over the same field of view, one axis after the other from `first_axis`; float32.
+def resample(
+    values: np.ndarray,
+    sizes: Sequence[int],
+    first_axis: int = 0,
+    kernel: str = "smooth",
+    steps: Sequence[float] | None = None,
+) -> np.ndarray:
+    """`values` resampled to `sizes`, one axis after the other from `first_axis`; float32. `kernel` is one of `KERNELS`.
 
-    Linear interpolation. Where the grid gets coarser the triangular kernel is widened, so that nothing aliases.
+    The field of view stays the same, unless `steps` are given: then voxel i takes the place i * step of each axis.
     """
     for offset, size in enumerate(sizes):
         axis = first_axis + offset
-        if values.shape[axis] != size:
-            weights = _weights(values.shape[axis], int(size))
+        step = None if steps is None else float(steps[offset])
+        if values.shape[axis] != size or step not in (None, 1.0):
+            weights = _weights(values.shape[axis], int(size), kernel, step)
             values = np.moveaxis(np.tensordot(weights, values, axes=(1, axis)), 0, axis)
     return np.asarray(values, np.float32)
 
 
-def resample_labels(labels: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
-    """A label map (*spatial, ...) resampled to `sizes`: each voxel takes the label that is nearest to its centre."""
-    picks = [
-        np.minimum(((np.arange(size) + 0.5) * have / size).astype(np.int64), have - 1)
-        for size, have in zip(sizes, labels.shape, strict=False)
-    ]
+def resample_labels(
+    labels: np.ndarray, sizes: Sequence[int], steps: Sequence[float] | None = None, *, floor: bool = False
+) -> np.ndarray:
+    """A label map (*spatial, ...) resampled to `sizes`: each voxel takes the label that is nearest to its centre.
+
+    With `steps` voxel i lies at the place i * step of each axis. `floor` takes the label at the voxel's lower edge
+    instead of its centre, as the mode nearest of PyTorch's `interpolate` does.
+    """
+    picks = []
+    for axis, (size, have) in enumerate(zip(sizes, labels.shape, strict=False)):
+        index = np.arange(size)
+        if steps is not None:
+            place = np.rint(index * steps[axis])
+        elif floor:
+            place = index.astype(np.float32) * (np.float32(have) / np.float32(size))
+        else:
+            place = (index + 0.5) * have / size
+        picks.append(np.minimum(place.astype(np.int64), have - 1))
     return labels[np.ix_(*picks)]
 
 
@@ -131,13 +206,23 @@ def _overlap(
 
 
 @lru_cache(maxsize=32)
-def _weights(have: int, want: int) -> np.ndarray:
-    """The weights (want, have) of a linear resampling over the same field of view; each row sums to 1."""
-    scale = have / want
-    centres = (np.arange(want)[:, np.newaxis] + 0.5) * scale - 0.5
-    # Clamped centres repeat the edge; a triangle at least as wide as the step of the coarser grid averages.
-    distance = np.abs(np.clip(centres, 0, have - 1) - np.arange(have)[np.newaxis])
-    weights = np.maximum(0.0, 1 - distance / max(1.0, scale))
+def _weights(have: int, want: int, kernel: str, step: float | None) -> np.ndarray:
+    """The weights (want, have) of a resampling along one axis; each row sums to 1."""
+    index, old = np.arange(want)[:, np.newaxis], np.arange(have)[np.newaxis]
+    scale = have / want if step is None else step
+    if kernel == "area":
+        first, last = np.floor(index * have / want), np.ceil((index + 1) * have / want)
+        weights = ((old >= first) & (old < last)).astype(np.float64)
+    else:
+        if step is not None:
+            centres = index * step
+        elif kernel == "corners":
+            centres = index * ((have - 1) / max(1, want - 1))
+        else:
+            centres = (index + 0.5) * scale - 0.5
+        # Clamped centres repeat the edge; a triangle at least as wide as the step of the coarser grid averages.
+        distance = np.abs(np.clip(centres, 0, have - 1) - old)
+        weights = np.maximum(0.0, 1 - distance / (max(1.0, scale) if kernel == "smooth" else 1.0))
     result: np.ndarray = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     result.flags.writeable = False
     return result

@@ -15,8 +15,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from autoopt.inference import grid, intensity, postprocess
-from autoopt.inference.frame import Frame, cropped, frame_of, labels_on_grid, logits_on_image, turned
+from autoopt.inference import intensity, postprocess
+from autoopt.inference.frame import (
+    Frame,
+    cropped,
+    frame_of,
+    labels_on_grid,
+    labels_on_image,
+    on_grid,
+    turned,
+    uncropped,
+    values_on_image,
+)
 from autoopt.inference.pipeline_checks import checked_image, checked_outputs, setting_problems
 from autoopt.inference.pipeline_settings import PipelineSettings
 from autoopt.inference.tiling import Tiling, cut_tiles, stitched
@@ -31,18 +41,23 @@ class Pipeline(PipelineSettings):
 
     Before the network, in this order:
 
-    - `orientation` (such as RAS) turns the axes of a 3D image, `spacing_mm` resamples it; both need its affine.
+    - `transposed` swaps the axes of a 2D image: the network sees columns and rows. `orientation` (such as RAS) turns
+      the axes of a 3D image, `spacing_mm` resamples it; both need its affine. With `spacing_grid` extent the field of
+      view stays the same, with first_voxel the centre of the first voxel does. `interpolation`: see `grid.KERNELS`.
     - `clip` limits the values. Then `intensity` scales each channel by the image itself: percentile clips to two
       `percentiles` and scales to 0..1, zscore subtracts the mean and divides by the standard deviation, fixed does
       nothing.
     - Every channel is normalised with fixed numbers: (value / `scale` - `mean`) / `std`.
     - `fit` makes calls of size `tile`: tile is a sliding window whose neighbours share at least the fraction `overlap`
-      of their size, resize the whole image in one call, center its middle.
+      of their size, resize the whole image in one call, center its middle. `windows` even spreads the fewest windows
+      evenly, stride puts them at fixed distances, the last at the edge. An image smaller than a window is mirrored at
+      its edges, or with `padding` zero put among zeros, after its normalisation.
 
-    With `sliced` the first axis of an image is a stack of 2D images. After the network the logits are put back on the
-    image's own grid. `activation` decides: with softmax the class with the largest logit, with sigmoid every class
-    whose probability exceeds `threshold` (several labels at once). `largest_component` and `fill_holes` clean up every
-    label but the background.
+    With `sliced` the first axis of an image is a stack of 2D images. After the network its logits are put back on the
+    image's own grid; or with `restore` the probabilities, or the labels (each voxel takes the nearest). `activation`
+    decides: with softmax the class with the largest logit, with sigmoid every class whose probability reaches
+    `threshold` (several labels at once). Last `largest_component` and `fill_holes` clean up every label but the
+    background; voxels that touch by a face are connected, with `connectivity` 2 and 3 also by an edge and a corner.
 
     `output` says what the network answers with. Where it is probabilities, those of softmax or sigmoid, they are turned
     back into logits first, so that tiles are joined as those of the same network without its last operation are.
@@ -71,7 +86,7 @@ class Pipeline(PipelineSettings):
         if self.takes_pixels:
             values = intensity.as_pixels(values)
         else:
-            values = intensity.scaled(grid.resample(values.astype(np.float32), frame.sizes), self)
+            values = intensity.scaled(on_grid(values.astype(np.float32), frame, self), self)
         return cropped(values, frame, self), frame
 
     def standardise_labels(self, labels: np.ndarray, affine: np.ndarray | None, outside: int) -> np.ndarray:
@@ -126,15 +141,21 @@ class Pipeline(PipelineSettings):
             pass
         if self.gives_labels:
             labels = np.stack(items) if self.sliced else np.ascontiguousarray(items[0])
-            return postprocess.clean_map(labels, self.classes, fill=self.fill_holes, largest=self.largest_component)
-        logits = np.stack(items, axis=1) if self.sliced else items[0]
-        return postprocess.decide(
-            logits_on_image(logits, tiling.frame, self),
-            self.activation,
-            self.threshold,
-            fill=self.fill_holes,
-            largest=self.largest_component,
-        )
+            return self._cleaned(labels_on_image(labels, tiling.frame, self))
+        values = uncropped(np.stack(items, axis=1) if self.sliced else items[0], tiling.frame, self)
+        if self.restore == "labels":
+            labels = postprocess.decide(values, self.activation, self.threshold)
+            return self._cleaned(labels_on_image(labels, tiling.frame, self))
+        sure = self.restore == "probabilities"
+        if sure:
+            values = postprocess.probabilities(values, self.activation)
+        values = values_on_image(values, tiling.frame, self)
+        return self._cleaned(postprocess.decide(values, self.activation, self.threshold, sure=sure))
+
+    def _cleaned(self, labels: np.ndarray) -> np.ndarray:
+        if not (self.fill_holes or self.largest_component):
+            return labels
+        return postprocess.cleaned(labels, self)
 
 
 def predict(pipeline: Pipeline, run: Run, image: np.ndarray, affine: np.ndarray | None = None) -> np.ndarray:

@@ -8,7 +8,18 @@ import numpy as np
 
 from autoopt.inference import grid
 from autoopt.inference.intensity import INTENSITIES
-from autoopt.inference.pipeline_settings import ACTIVATIONS, FITS, IN_GRAPH, OUTPUTS, TASKS, PipelineSettings
+from autoopt.inference.pipeline_settings import (
+    ACTIVATIONS,
+    FITS,
+    IN_GRAPH,
+    OUTPUTS,
+    PADDINGS,
+    RESTORES,
+    SPACING_GRIDS,
+    TASKS,
+    WINDOWS,
+    PipelineSettings,
+)
 
 PROBABILITY_SLACK = 0.01
 """How far a probability may lie outside 0 to 1: a quantized graph rounds them."""
@@ -23,6 +34,11 @@ def setting_problems(settings: PipelineSettings) -> Iterator[str]:
         "activation": ACTIVATIONS,
         "in_graph": IN_GRAPH,
         "output": OUTPUTS,
+        "spacing_grid": SPACING_GRIDS,
+        "interpolation": grid.KERNELS,
+        "windows": WINDOWS,
+        "padding": PADDINGS,
+        "restore": RESTORES,
     }
     for name, allowed in choices.items():
         if getattr(settings, name) not in allowed:
@@ -139,6 +155,21 @@ def _space_rules(settings: PipelineSettings) -> list[Rule]:
             spacing is None or (volume and len(spacing) == len(settings.tile) and min(spacing) > 0),
             "spacing_mm must have one size above 0 per axis of the tile, for 3D images",
             spacing,
+        ),
+        (
+            settings.spacing_grid == "extent" or not settings.sliced,
+            "spacing_grid must be extent for stacks",
+            settings.spacing_grid,
+        ),
+        (
+            not settings.transposed or (settings.dimensions == 2 and not settings.sliced),
+            "transposed may be true only for 2D images",
+            f"{settings.dimensions}D",
+        ),
+        (
+            1 <= settings.connectivity <= settings.dimensions,
+            "connectivity must be from 1 (faces) to the number of spatial axes (corners)",
+            settings.connectivity,
         ),
     ]
 

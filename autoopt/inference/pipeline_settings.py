@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self
 
 SCHEMA = 2
@@ -13,8 +13,24 @@ TASKS = ("segmentation", "classification")
 FITS = ("tile", "resize", "center")
 ACTIVATIONS = ("softmax", "sigmoid")
 OUTPUTS = ("logits", "probabilities")
+SPACING_GRIDS = ("extent", "first_voxel")
+WINDOWS = ("even", "stride")
+PADDINGS = ("mirror", "zero")
+RESTORES = ("logits", "probabilities", "labels")
 IN_GRAPH = ("none", "input", "both")
 """What the graph does of the pipeline itself, each value including the one before it."""
+ADDED = (
+    "in_graph",
+    "output",
+    "transposed",
+    "spacing_grid",
+    "interpolation",
+    "windows",
+    "padding",
+    "restore",
+    "connectivity",
+)
+"""Fields that are younger than the schema: they are written only where they differ from their default."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +58,13 @@ class PipelineSettings:
     largest_component: bool = False
     in_graph: Literal["none", "input", "both"] = "none"
     output: Literal["logits", "probabilities"] = "logits"
+    transposed: bool = False
+    spacing_grid: Literal["extent", "first_voxel"] = "extent"
+    interpolation: Literal["smooth", "linear", "corners", "area"] = "smooth"
+    windows: Literal["even", "stride"] = "even"
+    padding: Literal["mirror", "zero"] = "mirror"
+    restore: Literal["logits", "probabilities", "labels"] = "logits"
+    connectivity: int = 1
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -82,11 +105,9 @@ class PipelineSettings:
     def to_json(self) -> dict[str, Any]:
         """The settings as plain JSON, with the schema."""
         plain = {name: list(item) if isinstance(item, tuple) else item for name, item in asdict(self).items()}
-        # Left out, so that what was made before there were such fields keeps its digest.
-        if not self.takes_pixels:
-            del plain["in_graph"]
-        if self.output == "logits":
-            del plain["output"]
+        for name in ADDED:  # left out, so that what was made before there was such a field keeps its digest
+            if getattr(self, name) == _DEFAULTS[name]:
+                del plain[name]
         return {"schema": SCHEMA, **plain}
 
     @classmethod
@@ -94,6 +115,9 @@ class PipelineSettings:
         """What `to_json` wrote. Raises ValueError for a schema that this version cannot read, TypeError for others."""
         if value.get("schema") not in READABLE:
             raise ValueError(f"a pipeline of schema {SCHEMA} is needed, this one has {value.get('schema')!r}")
-        fields: dict[str, Any] = {name: item for name, item in value.items() if name != "schema"}
-        fields.update({name: tuple(item) for name, item in fields.items() if isinstance(item, list)})
-        return cls(**fields)
+        given: dict[str, Any] = {name: item for name, item in value.items() if name != "schema"}
+        given.update({name: tuple(item) for name, item in given.items() if isinstance(item, list)})
+        return cls(**given)
+
+
+_DEFAULTS = {field.name: field.default for field in fields(PipelineSettings)}

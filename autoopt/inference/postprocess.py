@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from autoopt.inference.pipeline_settings import PipelineSettings
+
 LEAST_DOUBT = 2.0**-24
 """The smallest distance from 1 of a probability in float32."""
 
 
 def probabilities(logits: np.ndarray, activation: str) -> np.ndarray:
-    """Probabilities (classes,) of logits (classes,): softmax, or the sigmoid of each."""
+    """Probabilities (classes, ...) of logits (classes, ...): softmax, or the sigmoid of each."""
     if activation == "sigmoid":
         return np.asarray(1 / (1 + np.exp(-logits)))
-    shifted = np.exp(logits - logits.max())
-    return np.asarray(shifted / shifted.sum())
+    shifted = np.exp(logits - logits.max(axis=0))
+    return np.asarray(shifted / shifted.sum(axis=0))
 
 
 def logits_of(values: np.ndarray, activation: str) -> np.ndarray:
@@ -27,19 +29,28 @@ def logits_of(values: np.ndarray, activation: str) -> np.ndarray:
     return np.asarray(np.log(np.maximum(values, np.finfo(np.float32).tiny)))
 
 
-def decide(
-    logits: np.ndarray, activation: str, threshold: float, *, fill: bool = False, largest: bool = False
-) -> np.ndarray:
-    """The label map of logits (classes, *spatial), cleaned; see `clean_label`.
+def decide(values: np.ndarray, activation: str, threshold: float, *, sure: bool = False) -> np.ndarray:
+    """The label map of logits (classes, *spatial), or with `sure` of probabilities.
 
-    With softmax uint8 (*spatial): the class with the largest logit. With sigmoid uint8 0 / 1 (*spatial, classes): every
-    class whose probability exceeds `threshold`; there is no background then, so every label is cleaned.
+    With softmax uint8 (*spatial): the class with the largest one. With sigmoid uint8 0 / 1 (*spatial, classes): every
+    class whose probability reaches `threshold`.
     """
     if activation == "sigmoid":
-        chosen = (logits > np.float32(np.log(threshold / (1 - threshold)))).astype(np.uint8)
-        layers = [clean_label(layer, 1, fill=fill, largest=largest) for layer in chosen]
+        least = np.float32(threshold if sure else np.log(threshold / (1 - threshold)))
+        return np.ascontiguousarray(np.moveaxis((values >= least).astype(np.uint8), 0, -1))
+    return largest_of(values)
+
+
+def cleaned(labels: np.ndarray, settings: PipelineSettings) -> np.ndarray:
+    """What `decide` gave, every label but the background cleaned as the settings say; see `clean_label`.
+
+    With sigmoid there is no background, so every label is cleaned.
+    """
+    fill, largest, by = settings.fill_holes, settings.largest_component, settings.connectivity
+    if settings.activation == "sigmoid":
+        layers = [clean_label(layer, 1, fill=fill, largest=largest, by=by) for layer in np.moveaxis(labels, -1, 0)]
         return np.ascontiguousarray(np.stack(layers, axis=-1))
-    return clean_map(largest_of(logits), len(logits), fill=fill, largest=largest)
+    return clean_map(labels, settings.classes, fill=fill, largest=largest, by=by)
 
 
 def largest_of(logits: np.ndarray) -> np.ndarray:
@@ -53,30 +64,32 @@ def largest_of(logits: np.ndarray) -> np.ndarray:
     return labels
 
 
-def clean_map(labels: np.ndarray, classes: int, *, fill: bool, largest: bool) -> np.ndarray:
+def clean_map(labels: np.ndarray, classes: int, *, fill: bool, largest: bool, by: int = 1) -> np.ndarray:
     """The label map with each of its `classes` but the background (0) cleaned; see `clean_label`."""
     for label in range(1, classes):
-        labels = clean_label(labels, label, fill=fill, largest=largest)
+        labels = clean_label(labels, label, fill=fill, largest=largest, by=by)
     return labels
 
 
-def clean_label(labels: np.ndarray, label: int, *, fill: bool, largest: bool) -> np.ndarray:
+def clean_label(labels: np.ndarray, label: int, *, fill: bool, largest: bool, by: int = 1) -> np.ndarray:
     """The label map with one label cleaned: `largest` keeps its largest connected component, `fill` fills its holes.
 
-    The other components become background; of a hole only its background is filled, so other labels in it stay.
+    The other components become background; of a hole only its background is filled, so other labels in it stay. `by`
+    says what is connected, also for the outside of holes: 1 by faces, 2 by edges too, 3 by corners too.
     """
     if not (fill or largest):
         return labels
     from scipy import ndimage
 
     mask: np.ndarray = labels == label
+    touching = ndimage.generate_binary_structure(labels.ndim, by)
     if largest and mask.any():
-        parts, _ = ndimage.label(mask)
+        parts, _ = ndimage.label(mask, touching)
         sizes = np.bincount(parts.ravel())
         sizes[0] = 0  # the voxels that have another label
         kept = parts == sizes.argmax()
         labels = np.where(mask & ~kept, 0, labels)
         mask = kept
     if fill:
-        labels = np.where(ndimage.binary_fill_holes(mask) & (labels == 0), label, labels)
+        labels = np.where(ndimage.binary_fill_holes(mask, touching) & (labels == 0), label, labels)
     return np.asarray(labels, np.uint8)

@@ -52,9 +52,14 @@ def cut_tiles(stack: np.ndarray, frame: Frame, settings: PipelineSettings) -> tu
     before = tuple(margin // 2 for margin in margins)
     if any(margins):
         pads = [(low, margin - low) for low, margin in zip(before, margins, strict=True)]
-        stack = _padded(stack, [*[(0, 0)] * lead, *pads, *[(0, 0)] * (stack.ndim - lead - len(pads))])
+        if settings.takes_pixels and settings.padding == "zero":
+            raise ValueError(
+                f"an image must be at least {_by(settings.tile)}, because the graph takes pixels (in_graph) and "
+                f"what is smaller is put among zeros after it was normalised, one is {_by(spatial)}"
+            )
+        stack = _padded(stack, [*[(0, 0)] * lead, *pads, *[(0, 0)] * (stack.ndim - lead - len(pads))], settings.padding)
     padded = tuple(size + margin for size, margin in zip(spatial, margins, strict=True))
-    starts = [_starts(size, tile, settings.overlap) for size, tile in zip(padded, settings.tile, strict=True)]
+    starts = [_starts(size, tile, settings) for size, tile in zip(padded, settings.tile, strict=True)]
     if settings.gives_labels and any(_overlap(row, tile) for row, tile in zip(starts, settings.tile, strict=True)):
         raise ValueError(
             f"an image must be covered by tiles of {_by(settings.tile)} that do not overlap, because the graph decides "
@@ -97,10 +102,12 @@ def _joined(outputs: Iterable[np.ndarray], tiling: Tiling, settings: PipelineSet
     return total
 
 
-def _starts(size: int, tile: int, overlap: float) -> list[int]:
-    """Evenly spread starts of the fewest tiles that cover `size` and overlap by at least the fraction."""
-    stride = max(1, int(tile * (1 - overlap)))
+def _starts(size: int, tile: int, settings: PipelineSettings) -> list[int]:
+    """The starts of the fewest tiles that cover `size` and overlap by at least the fraction, as `windows` puts them."""
+    stride = max(1, int(tile * (1 - settings.overlap)))
     count = 1 + -(-(size - tile) // stride)
+    if settings.windows == "stride":
+        return [min(index * stride, size - tile) for index in range(count)]
     return [0] if count == 1 else [round(index * (size - tile) / (count - 1)) for index in range(count)]
 
 
@@ -109,7 +116,9 @@ def _overlap(starts: list[int], tile: int) -> bool:
     return any(second - first < tile for first, second in itertools.pairwise(starts))
 
 
-def _padded(values: np.ndarray, pads: list[tuple[int, int]]) -> np.ndarray:
+def _padded(values: np.ndarray, pads: list[tuple[int, int]], padding: str) -> np.ndarray:
+    if padding == "zero":
+        return np.pad(values, pads)
     # Reflection invents no new values, but mirrors at most size - 1 pixels: what is smaller repeats its edge.
     mirrors = all(max(pad) < size for pad, size in zip(pads, values.shape, strict=True))
     return np.pad(values, pads, mode="reflect" if mirrors else "edge")

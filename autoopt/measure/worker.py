@@ -100,7 +100,9 @@ class Worker:
         """An image of one tile from its pixels to its answer: what the graph leaves to the pipeline is timed, too."""
         image = first_tile(replace(self._pipeline, in_graph="input"), self._cases)[0]
         image = image[np.newaxis] if self._pipeline.sliced else image
-        return lambda: predict(self._pipeline, self._session.run, image)
+        # The tile is as the network sees it, so its axes are not turned again.
+        pipeline = replace(self._pipeline, transposed=False)
+        return lambda: predict(pipeline, self._session.run, image)
 
     def _case_call(self) -> Callable[[], object]:
         """A whole case through the pipeline: the one of median size stands for all."""

@@ -37,6 +37,7 @@ class Examples:
             clip=None,
             orientation=None,
             spacing_mm=None,
+            transposed=False,
             fit="tile",
             sliced=False,
         )

@@ -9,7 +9,7 @@ import pytest
 
 from autoopt.inference.pipeline import predict
 from autoopt.workloads.contract import IGNORED
-from tests.inference.pipelines import BRAIN, logits_of
+from tests.inference.pipelines import BRAIN, PIXELS, fused, identity, logits_of
 from tests.inference.test_grid import affine_of
 
 
@@ -60,3 +60,31 @@ def test_resizing_gives_the_answer_at_full_size() -> None:
     assert tiles.shape == (1, 1, 16, 16)
     answer = predict(pipeline, logits_of, image)
     assert np.mean((answer == 1) == (image[..., 0] > 0)) > 0.95
+
+
+def test_axes_that_are_not_perpendicular_are_refused() -> None:
+    """A grid that begins with the first voxel follows the axes of the image, which a sheared image does not have."""
+    affine = np.eye(4)
+    affine[0, 1] = 0.01
+    pipeline = replace(BRAIN, spacing_grid="first_voxel")
+    with pytest.raises(ValueError, match="axes of an image must be perpendicular"):
+        pipeline.prepare(np.zeros((8, 8, 8)), affine)
+
+
+def test_a_single_voxel_has_no_corners_to_align() -> None:
+    """Where corners are aligned, an axis of one voxel is refused: MONAI's values are other ones there."""
+    pipeline = replace(BRAIN, spacing_grid="first_voxel", interpolation="corners")
+    with pytest.raises(ValueError, match="at least two voxels along each axis"):
+        pipeline.prepare(np.zeros((8, 8, 1)), np.eye(4))
+
+
+def test_a_transposed_picture_in_the_graph() -> None:
+    """Where the graph decides, its labels come back to rows and columns as logits do."""
+    pipeline = replace(PIXELS, overlap=0.0, transposed=True)
+    image = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
+    inside = replace(pipeline, in_graph="both")
+    expected = predict(pipeline, identity, image)
+    np.testing.assert_array_equal(predict(inside, fused(inside), image), expected)
+    np.testing.assert_array_equal(
+        expected.T, predict(replace(pipeline, transposed=False), identity, image.swapaxes(0, 1))
+    )

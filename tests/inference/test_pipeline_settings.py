@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from autoopt.inference.pipeline import Pipeline
+from autoopt.inference.pipeline_settings import ADDED
 from tests.inference.pipelines import FLAT
 
 
@@ -17,9 +18,11 @@ def test_survives_json() -> None:
     assert FLAT.input_shape == (1, 3, 8, 6)
 
 
-def test_what_is_not_in_the_graph_leaves_no_trace() -> None:
-    """A pipeline that keeps everything outside the graph has the text, and so the digests, that it always had."""
-    assert not {"in_graph", "output"} & set(FLAT.to_json())
+def test_younger_fields_leave_no_trace() -> None:
+    """A pipeline that uses no younger field has the text, and so the digests, that it always had."""
+    assert not set(ADDED) & set(FLAT.to_json())
+    other = replace(FLAT, transposed=True, windows="stride", padding="zero", restore="labels", connectivity=2)
+    assert Pipeline.from_json(json.loads(json.dumps(other.to_json()))) == other
     inside = replace(FLAT, in_graph="input")
     assert Pipeline.from_json(json.loads(json.dumps(inside.to_json()))) == inside
     assert (inside.input_shape, inside.output_shape) == ((1, 8, 6, 3), (1, 2, 8, 6))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from autoopt.inference.postprocess import decide, largest_of
+from autoopt.inference.postprocess import clean_label, clean_map, decide, largest_of
 
 FEW_LEVELS = st.sampled_from((-1.0, 0.0, 2.5))
 
@@ -25,5 +25,17 @@ def test_holes_and_islands() -> None:
     logits[1, 3:6, 3:6] = -1.0  # a hole
     logits[2, 4, 4] = 2.0  # with another label in it
     logits[1, 1, 10] = 1.0  # an island
-    labels = decide(logits, "softmax", 0.5, fill=True, largest=True)
+    labels = clean_map(decide(logits, "softmax", 0.5), len(logits), fill=True, largest=True)
     assert (labels[1:8, 1:8] == 1).sum() == 48 and labels[4, 4] == 2 and labels[1, 10] == 0
+
+
+def test_connected_by_faces_or_by_corners() -> None:
+    """By faces a square that touches by its corner is an island, and a ring that is open at a corner has a hole."""
+    touching = np.zeros((6, 6), np.uint8)
+    touching[:3, :3] = touching[3:5, 3:5] = 1
+    assert clean_label(touching, 1, fill=False, largest=True).sum() == 9
+    assert clean_label(touching, 1, fill=False, largest=True, by=2).sum() == 13
+    ring = np.ones((3, 3), np.uint8)
+    ring[1, 1] = ring[0, 0] = 0
+    assert clean_label(ring, 1, fill=True, largest=False)[1, 1] == 1
+    assert clean_label(ring, 1, fill=True, largest=False, by=2)[1, 1] == 0

@@ -49,3 +49,17 @@ def test_a_graph_that_decides_refuses_tiles_that_overlap(size: tuple[int, int], 
     """Labels have no mean: where the logits of two tiles would be averaged, the image is refused."""
     with pytest.raises(ValueError, match=rf"tiles of 8x6 that do not overlap.*one of {size[0]}x{size[1]} is not"):
         replace(PIXELS, overlap=overlap, in_graph="both").prepare(np.zeros((*size, 3), np.uint8))
+
+
+def test_windows_at_fixed_distances_and_zeros_around_small_images() -> None:
+    """With stride the last window is moved back to the edge; with zero what is beyond the edge is zero."""
+    pipeline = Pipeline(
+        "segmentation", 2, 1, (4,), 0.25, 1.0, (0.0,), (1.0,), windows="stride", padding="zero", restore="labels"
+    )
+    assert pipeline.prepare(np.zeros((12, 1)))[1].corners == ((0,), (3,), (6,), (8,))
+    assert replace(pipeline, windows="even").prepare(np.zeros((12, 1)))[1].corners == ((0,), (3,), (5,), (8,))
+    tiles, _ = pipeline.prepare(np.full((2, 1), 7.0))
+    assert tiles.tolist() == [[[0.0, 7.0, 7.0, 0.0]]]
+    small = replace(PIXELS, padding="zero", in_graph="input")
+    with pytest.raises(ValueError, match="an image must be at least 8x6, because the graph takes pixels"):
+        small.prepare(np.zeros((4, 6, 3), np.uint8))

@@ -57,6 +57,7 @@ class Dataset:
     `layout` is one sentence that says how the folder was read. `value_range` is what pixels are divided by unless
     something else is said: 255 for 8-bit pictures, 65535 for 16 bits, 1 else. `sizes` are spatial sizes of some cases.
     `remarks` are sentences on what was understood without being asked, and on what is not known.
+    `pictures`: whether the images are pictures (PNG, JPEG, ...), None where only some are.
     """
 
     splits: Splits
@@ -69,6 +70,7 @@ class Dataset:
     value_range: float
     sizes: tuple[tuple[int, ...], ...]
     has_affine: bool
+    pictures: bool | None
     remarks: tuple[str, ...] = ()
 
 
@@ -117,6 +119,7 @@ def read_dataset(
         sizes=form.sizes,
         has_affine=form.has_affine,
         remarks=_remarks(folder, found, answers, present),
+        pictures=form.pictures,
     )
 
 

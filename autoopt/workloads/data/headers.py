@@ -39,7 +39,8 @@ class CaseFormat:
 
     `channels` has the number of channels of each image file of a case. `map_labels` is the number of labels in the last
     axis of multilabel maps, None for plain label maps. `value_range` is what pixels are divided by unless something
-    else is said. `sizes` are up to `MOST_SIZES` different spatial sizes.
+    else is said. `sizes` are up to `MOST_SIZES` different spatial sizes. `pictures`: whether the image files are
+    pictures, None where only some are.
     """
 
     dimensions: int
@@ -48,6 +49,7 @@ class CaseFormat:
     value_range: float
     sizes: tuple[tuple[int, ...], ...]
     has_affine: bool
+    pictures: bool | None
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def read_headers(items: Sequence[Item], opener: Opener = open_image) -> CaseForm
     channels, problems = _common_channels(cases, dimensions[0])
     raise_problems(problems)
     sizes = list(dict.fromkeys(case.images[0].shape[: dimensions[0]] for case in cases))
+    pictures = {head.file.is_picture for case in cases for head in case.images}
     return CaseFormat(
         dimensions=dimensions[0],
         channels=channels,
@@ -84,6 +87,7 @@ def read_headers(items: Sequence[Item], opener: Opener = open_image) -> CaseForm
         value_range=cases[0].images[0].file.value_range,
         sizes=tuple(sorted(sizes[:MOST_SIZES])),
         has_affine=all(any(head.file.affine is not None for head in case.images) for case in cases),
+        pictures=pictures.pop() if len(pictures) == 1 else None,
     )
 
 

@@ -2,8 +2,7 @@
 
 Each transform has a function in `bundle_transforms` that reads its arguments. A transform without a function, an
 argument that the function does not read, and a value that means something else are problems, all reported at once.
-Known differences that are accepted: resampling is anti-aliased here and keeps the field of view, windows are spread
-evenly, an image smaller than a window is mirrored at its edges, components are connected by faces.
+What is accepted gives MONAI's numbers (tests/workloads/models/test_bundle_equal.py).
 """
 
 from __future__ import annotations
@@ -13,43 +12,58 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from autoopt.errors import WorkloadError
+from autoopt.workloads.models.bundle_answers import ANSWERS, restored
 from autoopt.workloads.models.bundle_config import SEPARATOR, SPECIAL, TARGET, Config, shown
 from autoopt.workloads.models.bundle_step import Settings, Step
-from autoopt.workloads.models.bundle_transforms import FUNCTIONS
+from autoopt.workloads.models.bundle_transforms import TRANSFORMS
 
-HARMLESS = {*SPECIAL, "keys", "allow_missing_keys", "lazy", "dtype", "align_corners", "padding_mode", "_disabled_"}
+FUNCTIONS = {**TRANSFORMS, **ANSWERS}
+HARMLESS = {*SPECIAL, "keys", "allow_missing_keys", "_disabled_"}
 """Arguments without an effect on the result here."""
+COMPOSE = {*SPECIAL, "transforms", "map_items", "unpack_items", "log_stats", "_disabled_"}
+"""What a Compose may have."""
+PLACES = {
+    "preprocessing": ("preprocessing", "dataset::transform"),
+    "inferer": ("inferer", "evaluator::inferer"),
+    "postprocessing": ("postprocessing", "evaluator::postprocessing"),
+}
+"""Where a bundle may say each part, also below `validate`; the first that exists is read."""
 IGNORED = {
-    "LoadImage",
-    "EnsureChannelFirst",
     "AddChannel",
     "AsChannelFirst",
-    "EnsureType",
-    "CastToType",
-    "ToTensor",
     "ToDevice",
     "Identity",
     "DeleteItems",
     "SelectItems",
-    "Invert",
     "SaveImage",
 }
 """Transforms that the reader of the data or the pipeline does in any case, or that only concern files."""
 
 
 def read_settings(
-    config: Config, *, channels: int, classes: int, dimensions: int, dropped: Collection[str] = ()
+    config: Config,
+    *,
+    channels: int,
+    classes: int,
+    dimensions: int,
+    dropped: Collection[str] = (),
+    task: str = "segmentation",
+    pictures: bool | None = False,
+    multilabel: bool = False,
 ) -> Settings:
     """What the bundle's preprocessing, inferer and postprocessing mean here, for images of that many axes.
 
-    `dropped` names transforms (`CropForeground`) and arguments (`SlidingWindowInferer.mode`) that may be left out.
+    `pictures` says whether the images are PNG, JPEG and the like, None where only some are. `dropped` names transforms
+    (`CropForeground`) and arguments (`SlidingWindowInferer.mode`) that may be left out.
     Raises WorkloadError with everything that has no equal.
     """
     dropped = {re.sub(r"^(\w+)d(?=\.|$)", r"\1", name) for name in dropped}
-    settings = Settings(gain=[1.0] * channels, offset=[0.0] * channels)
+    settings = Settings(
+        task=task, pictures=pictures, multilabel=multilabel, gain=[1.0] * channels, offset=[0.0] * channels
+    )
     problems: list[str] = []
-    for part in ("preprocessing", "inferer", "postprocessing"):
-        where = config.find(part, f"validate{SEPARATOR}{part}")
+    for part, places in PLACES.items():
+        where = config.find(*places, *(f"validate{SEPARATOR}{place}" for place in places))
         if where is None:
             continue
         try:
@@ -75,14 +89,19 @@ def _end(settings: Settings) -> list[str]:
     if settings.argmax:
         if "threshold" in fields:
             problems.append("AsDiscreted has an argmax and a threshold, only one can decide")
+        if restored(settings) == "probabilities" and fields.get("activation") == "sigmoid":
+            problems.append("Invertd between a sigmoid and an argmax has no equal here")
         fields["activation"] = "softmax"  # the largest logit has the largest probability, whatever the activation
     elif "threshold" in fields and fields.get("activation") != "sigmoid":
         problems.append("AsDiscreted.threshold must come after a sigmoid")
     if any(factor <= 0 for factor in settings.gain):
         return [*problems, "the intensities must be scaled by a number above 0"]
+    fields["restore"] = restored(settings)
     fields["scale"] = 1.0
     fields["std"] = tuple(1 / factor for factor in settings.gain)
     fields["mean"] = tuple(-shift / factor for shift, factor in zip(settings.offset, settings.gain, strict=True))
+    if settings.tile is not None and not any(settings.tile):
+        settings.tile = None  # a window as large as the image
     if fields.get("fit") == "resize" and settings.tile not in (None, fields["size"]):
         problems.append(f"a sliding window of {settings.tile} over images resized to {fields['size']} has no equal")
     settings.tile = fields.pop("size", settings.tile)
@@ -93,6 +112,9 @@ def _components(config: Config, where: str) -> list[tuple[str, Mapping[str, Any]
     """The transforms at a key with their keys, those of a Compose or a list one by one; disabled ones are left out."""
     where, found = config.follow(where)
     if isinstance(found, Mapping) and (_name(found) == "Compose" or (TARGET not in found and "transforms" in found)):
+        for argument in found:
+            if argument not in COMPOSE and found[argument] not in (None, False):
+                raise WorkloadError(f"{shown(where)}: a Compose with {argument}={found[argument]} has no equal here")
         return _components(config, f"{where}{SEPARATOR}transforms")
     if isinstance(found, list):
         return [item for index in range(len(found)) for item in _components(config, f"{where}{SEPARATOR}{index}")]
@@ -146,6 +168,11 @@ def _read_step(step: Step, dropped: Collection[str]) -> list[str]:
         return list(error.problems)
     except (ValueError, TypeError) as error:
         return [f"{shown(step.where)}: {target} cannot be followed: {error}"]
+    if "dtype" not in step.used:
+        step.floats()
+    if step.given.get("lazy") not in (None, False):
+        step.refuse("lazy", step.given["lazy"], "has no equal here, it must be false")
+    step.used.add("lazy")
     for argument in step.given:
         if argument not in step.used | HARMLESS:
             step.refuse(argument, step.given[argument], "has no equal here")

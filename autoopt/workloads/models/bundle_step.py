@@ -2,28 +2,59 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from autoopt.workloads.models.bundle_config import SEPARATOR, Config
 
-PER_KEY = {"mode", "argmax", "threshold", "to_onehot", "rounding", "sigmoid", "softmax", "other"}
+PER_KEY = {
+    "mode",
+    "padding_mode",
+    "align_corners",
+    "dtype",
+    "nearest_interp",
+    "argmax",
+    "threshold",
+    "to_onehot",
+    "rounding",
+    "sigmoid",
+    "softmax",
+    "other",
+}
 """Arguments of which a transform of several keys may have one per key."""
+FLOATS = re.compile(r"\$?((np|numpy|torch)\.)?(float|float32|float64|double)|None")
+"""How a configuration writes the types of numbers that lose nothing here; the text is looked at and never run."""
 
 
 @dataclass
 class Settings:
     """What a bundle says: fields of the pipeline, and the size of a network call in `tile`.
 
-    Intensities become `gain * value + offset` per channel, after `clip` and `intensity`.
+    Intensities become `gain * value + offset` per channel, after `clip` and `intensity`. `task`, `pictures` and
+    `multilabel` are what the bundle is used for. `done` has what happens to the prediction, in order; `onehot` says
+    that it has one channel per label, `untracked` that the image has lost its affine.
     """
+
+    task: str = "segmentation"
+    pictures: bool | None = False
+    multilabel: bool = False
 
     fields: dict[str, Any] = field(default_factory=dict)
     tile: tuple[int | None, ...] | None = None
     gain: list[float] = field(default_factory=list)
     offset: list[float] = field(default_factory=list)
     argmax: bool = False
+    onehot: bool = False
+    untracked: bool = False
+    done: list[str] = field(default_factory=list)
+
+    @property
+    def resampled(self) -> bool:
+        """Whether the network's grid has other voxels than the image, so far."""
+        return "spacing_mm" in self.fields or "size" in self.fields
 
     def apply(self, gain: list[float], offset: list[float]) -> None:
         """Add a gain and an offset, applied after those that are there."""
@@ -58,6 +89,19 @@ class Step:
             return value[keys.index(self.key)]
         return value
 
+    def text(self, argument: str, default: str) -> str:
+        """The argument as it is written; an expression is not run."""
+        self.used.add(argument)
+        written = self.given.get(argument, default)
+        if isinstance(written, str) and written.startswith("$"):
+            return written
+        return str(self.get(argument, default))
+
+    def floats(self) -> None:
+        """Refuse a `dtype` that numbers lose something in."""
+        if "dtype" in self.given and not FLOATS.fullmatch(text := self.text("dtype", "float32")):
+            self.refuse("dtype", text, "has no equal here, it must be float32 or float64")
+
     def only(self, argument: str, allowed: Collection[Any], default: Any) -> None:
         """Refuse the argument unless it has one of the values."""
         value = self.get(argument, default)
@@ -74,4 +118,6 @@ class Step:
         values = list(value) if isinstance(value, list | tuple) else [value] * count
         if len(values) != count or any(isinstance(item, bool) or not isinstance(item, int | float) for item in values):
             raise ValueError(f"{argument} must be one number or {count}, it is {value}")
+        if not all(math.isfinite(item) for item in values):
+            raise ValueError(f"{argument} must be finite, it is {value}")
         return [float(item) for item in values]

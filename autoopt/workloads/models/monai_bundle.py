@@ -48,6 +48,8 @@ WEIGHTS = ("model.pt", "model.safetensors")
 CHANNELS = ("in_channels", "n_input_channels", "img_channels")
 CLASSES = ("out_channels", "num_classes")
 """What MONAI's networks call their numbers of input and output channels."""
+SMALLEST_STEP = 1e-7
+"""By how much a logit must differ for its probability to be another number in float32."""
 INTENSITY = ("intensity", "scale", "mean", "std")
 """If one of these options is given, nothing that the bundle says of intensities counts."""
 
@@ -73,7 +75,14 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
         classes=len(dataset.labels),
         dimensions=dataset.dimensions,
         dropped=split_names(str(options.get("ignore") or "")),
+        task=str(options["task"]),
+        pictures=dataset.pictures,
+        multilabel=dataset.multilabel,
     )
+    if settings.fields.get("transposed"):  # sizes as the network sees them
+        dataset = replace(dataset, sizes=tuple(size[::-1] for size in dataset.sizes))
+    if dataset.has_affine:  # else it is refused for that
+        _check_whole(settings, options, str(config.path))
     threshold = _single_threshold(settings, classes, dataset)
     shape = Shape(channels, 2 if threshold is not None else classes, None if "tile" in options else settings.tile)
     pipeline = _pipeline(dataset, shape, settings, options, str(config.path))
@@ -90,7 +99,8 @@ def build_binary(folder: str, trust: bool, threshold: float, *, digest: str) -> 
 
     net = build_network(folder, trust)
     kind: Any = type(net)
-    line = math.log(threshold / (1 - threshold))
+    # MONAI decides by "reaches"; of two equal logits the background would be taken.
+    line = math.log(threshold / (1 - threshold)) - SMALLEST_STEP
 
     class Binary(kind):  # type: ignore[misc]  # a subclass, not a wrapper: weights keep their names
         def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -155,8 +165,23 @@ def _single_threshold(settings: Settings, classes: int | None, dataset: Dataset)
         return None
     if settings.fields.get("activation") != "sigmoid":
         raise WorkloadError("a network with one output must be followed by a sigmoid (Activationsd), this one is not")
+    threshold = float(settings.fields.pop("threshold", 0.5))
+    if settings.fields.get("restore") == "probabilities" and threshold != 0.5:
+        raise WorkloadError(
+            f"a threshold of {threshold} after probabilities are resampled (Invertd) has no equal here, it must be 0.5"
+        )
     settings.fields["activation"] = "softmax"
-    return float(settings.fields.pop("threshold", 0.5))
+    return threshold
+
+
+def _check_whole(settings: Settings, options: Mapping[str, Scalar], source: str) -> None:
+    """Raise WorkloadError where a call takes a whole image of which nobody knows how large it is on the new grid."""
+    known = "tile" in options or (settings.tile is not None and None not in settings.tile)
+    if not known and {"orientation", "spacing_mm"} & set(settings.fields):
+        raise WorkloadError(
+            f"{source}: the network takes whole images, and their size is not known before they are turned and "
+            "resampled (Orientationd, Spacingd): give the size of a call, --option tile=96x96x96"
+        )
 
 
 def _pipeline(

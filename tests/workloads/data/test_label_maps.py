@@ -14,8 +14,8 @@ from autoopt.workloads.data.headers import CaseFormat
 from autoopt.workloads.data.image_file import ImageFile, Source
 from autoopt.workloads.data.label_maps import absent_labels, rare_labels, read_label_maps
 
-PLAIN = CaseFormat(2, (1,), None, 1.0, ((2, 2),), False)
-MULTILABEL = CaseFormat(2, (1,), 2, 1.0, ((2, 2),), False)
+PLAIN = CaseFormat(2, (1,), None, 1.0, ((2, 2),), False, False)
+MULTILABEL = CaseFormat(2, (1,), 2, 1.0, ((2, 2),), False, False)
 
 
 def read(maps: list[object], form: CaseFormat = PLAIN, wanted: tuple[str, ...] | None = None, scanned: int = 200):  # type: ignore[no-untyped-def]

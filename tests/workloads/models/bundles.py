@@ -13,6 +13,7 @@ from autoopt.workloads.contract import Workload
 from autoopt.workloads.loading import load_workload
 from autoopt.workloads.models.bundle_config import build_network, read_config
 from autoopt.workloads.models.bundle_settings import read_settings
+from autoopt.workloads.models.bundle_step import Settings
 
 NETWORK = {
     "_target_": "monai.networks.nets.BasicUNet",
@@ -39,10 +40,17 @@ def steps(*items: dict[str, Any]) -> dict[str, Any]:
     return {"_target_": "Compose", "transforms": [{"keys": "image", **item} for item in items]}
 
 
+def settings_of(
+    folder: Path, content: dict[str, Any], *, channels: int = 1, dimensions: int = 2, classes: int = 2, **use: Any
+) -> Settings:
+    """What the configuration means for images of this kind."""
+    config = read_config(write(folder, **content))
+    return read_settings(config, channels=channels, classes=classes, dimensions=dimensions, **use)
+
+
 def fields_of(folder: Path, channels: Any = 1, dimensions: Any = 2, drop: Any = (), **content: Any) -> Any:
     """The fields of a pipeline of two labels that the configuration means."""
-    config = read_config(write(folder, **content))
-    return read_settings(config, channels=channels, classes=2, dimensions=dimensions, dropped=drop).fields
+    return settings_of(folder, content, channels=channels, dimensions=dimensions, dropped=drop).fields
 
 
 def squares(folder: Path) -> Path:

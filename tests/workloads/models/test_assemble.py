@@ -31,6 +31,7 @@ def dataset(**changes: Any) -> Dataset:
         "value_range": 255.0,
         "sizes": ((32, 32), (48, 32)),
         "has_affine": False,
+        "pictures": True,
         **changes,
     }
     return Dataset(**fields)

@@ -15,9 +15,27 @@ import torch
 from autoopt.errors import WorkloadError
 from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.loading import load_workload
-from tests.workloads.models.bundles import RANGE, TASK, bundle, fields_of, squares, steps
+from tests.workloads.models.bundles import RANGE, TASK, bundle, fields_of, settings_of, squares, steps
 
 transforms = pytest.importorskip("monai.transforms")
+
+SPACED = {"_target_": "Spacingd", "pixdim": [1, 1, 2]}
+TURNED = {"_target_": "Orientationd", "axcodes": "RAS"}
+RESIZED = {"_target_": "Resized", "spatial_size": [4, 4, 4]}
+PERCENTILES = {
+    "_target_": "ScaleIntensityRangePercentilesd",
+    "lower": 1,
+    "upper": 99,
+    "b_min": 0,
+    "b_max": 1,
+    "clip": True,
+}
+ARGMAX = {"_target_": "AsDiscreted", "argmax": True}
+THRESHOLD = {"_target_": "AsDiscreted", "threshold": 0.5}
+SIGMOID = {"_target_": "Activationsd", "sigmoid": True}
+INVERT = {"_target_": "Invertd", "transform": "@preprocessing"}
+LARGEST = {"_target_": "KeepLargestConnectedComponentd"}
+FILL = {"_target_": "FillHolesd"}
 
 
 @pytest.fixture(name="squares")
@@ -106,8 +124,8 @@ def test_geometry_and_answers_are_read(tmp_path: Path) -> None:
                     "device": "$torch.device('cuda')",
                 },
                 {"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.4},
-                {"_target_": "FillHolesd", "keys": "pred"},
                 {"_target_": "KeepLargestConnectedComponentd", "keys": "pred", "applied_labels": [1]},
+                {"_target_": "FillHolesd", "keys": "pred"},
                 {"_target_": "SaveImaged", "keys": "pred", "output_dir": "$@bundle_root + '/eval'"},
             ],
         },
@@ -120,6 +138,12 @@ def test_geometry_and_answers_are_read(tmp_path: Path) -> None:
         "threshold": 0.4,
         "fill_holes": True,
         "largest_component": True,
+        "connectivity": 3,
+        "spacing_grid": "first_voxel",
+        "interpolation": "linear",
+        "restore": "labels",
+        "windows": "stride",
+        "padding": "zero",
     }
     assert {name: fields[name] for name in wanted} == wanted
     assert "clip" not in fields and fields["mean"] == (0.0,) and fields["std"] == (1.0,)
@@ -163,6 +187,95 @@ def test_everything_without_an_equal_is_named_at_once_and_may_be_dropped(tmp_pat
         "Lambda",
     )
     assert fields_of(tmp_path, drop=drop, **content)["intensity"] == "zscore"
+
+
+@pytest.mark.parametrize(
+    ("before", "match"),
+    [
+        ([SPACED, TURNED], "Orientationd with order=late must come before"),
+        ([SPACED, RESIZED], "must be the only transform that resamples"),
+        ([{**SPACED, "scale_extent": True}], "scale_extent=True has no equal"),
+        ([{**SPACED, "diagonal": True}], "diagonal=True"),
+        ([{**SPACED, "mode": "nearest"}], "mode=nearest"),
+        ([{**SPACED, "padding_mode": "zeros"}], "padding_mode=zeros"),
+        ([{**SPACED, "pixdim": [1, 1, -1]}], "pixdim must be numbers above 0"),
+        ([{**SPACED, "dtype": "$torch.float16"}], "dtype=.*float16"),
+        ([{**SPACED, "min_pixdim": [1, 1, 1]}], "min_pixdim="),
+        ([{**SPACED, "lazy": True}], "lazy=True"),
+        ([{"_target_": "EnsureTyped", "track_meta": False}, SPACED], "before the affine is dropped"),
+        ([{**RESIZED, "spatial_size": [4, 4, -1]}], "spatial_size must be numbers above 0"),
+        ([{**RESIZED, "anti_aliasing": True}], "anti_aliasing=True"),
+        ([{**RESIZED, "size_mode": "longest"}], "size_mode=longest"),
+        ([{**RANGE, "b_min": 1.0, "b_max": 1.0, "clip": True}], "b_max must be above b_min"),
+        ([{**RANGE, "b_min": None}], "b_min and b_max must be given"),
+        ([{"_target_": "NormalizeIntensityd", "subtrahend": 0.5, "divisor": 0.0}], "divisor must be above 0"),
+        ([PERCENTILES, {"_target_": "ScaleIntensityd"}], "normalised by themselves already"),
+        ([{**PERCENTILES, "clip": False}], "clip=False"),
+        ([{"_target_": "CastToTyped", "dtype": "uint8"}], "dtype=uint8"),
+        ([{"_target_": "LoadImaged", "dtype": None}], "dtype=None"),
+        ([{"_target_": "LoadImaged", "reader": "WSIReader"}], "reader=WSIReader"),
+        ([{"_target_": "LoadImaged", "reverse_indexing": False}], "only with the PILReader"),
+        ([{"_target_": "EnsureChannelFirstd", "channel_dim": 0}], "channel_dim=0"),
+    ],
+)
+def test_what_would_give_other_images_is_refused(tmp_path: Path, before: list[dict[str, Any]], match: str) -> None:
+    """Orders, modes, types and readers that would silently give other numbers are named instead."""
+    with pytest.raises(WorkloadError, match=match):
+        fields_of(tmp_path, dimensions=3, preprocessing=steps(*before))
+
+
+@pytest.mark.parametrize(
+    ("post", "use", "match"),
+    [
+        ([ARGMAX, {**INVERT, "nearest_interp": False}], {}, "nearest_interp=False must be true after the decision"),
+        ([INVERT, INVERT], {}, "Invertd cannot be followed: must come only once"),
+        ([ARGMAX, LARGEST, INVERT], {}, "order=early must come after Invertd"),
+        ([INVERT, LARGEST, ARGMAX], {}, "order=early must come after the decision"),
+        ([INVERT, ARGMAX, FILL, LARGEST], {}, "must come before FillHolesd"),
+        ([INVERT, ARGMAX, {**LARGEST, "connectivity": 1}, FILL], {}, "must be the same for all clean-ups"),
+        ([INVERT, ARGMAX, FILL], {"classes": 3}, "holes that other labels are in"),
+        ([{**ARGMAX, "dim": 1}], {}, "dim=1"),
+        ([ARGMAX, {"_target_": "AsDiscreted", "threshold": 0.5}], {}, "must decide only once"),
+        ([SIGMOID, {**SIGMOID, "sigmoid": False, "softmax": True}], {}, "must come once, and before the decision"),
+        ([SIGMOID, {**INVERT, "nearest_interp": False}, ARGMAX], {}, "between a sigmoid and an argmax"),
+        ([SIGMOID, ARGMAX], {"task": "classification"}, "must not follow a sigmoid"),
+        ([SIGMOID, INVERT, THRESHOLD, LARGEST], {"multilabel": True}, "leaves out the first label"),
+        ([SIGMOID, {"_target_": "AsDiscreted", "threshold": True}], {}, "threshold must be one number"),
+    ],
+)
+def test_what_would_give_other_answers_is_refused(
+    tmp_path: Path, post: list[dict[str, Any]], use: dict[str, Any], match: str
+) -> None:
+    """Decisions, clean-ups and their order, of which ours would give other labels, are named instead."""
+    done = {"transforms": [{"keys": "pred", **item} for item in post]}
+    with pytest.raises(WorkloadError, match=match):
+        settings_of(tmp_path, {"preprocessing": steps(SPACED), "postprocessing": done}, dimensions=3, **use)
+
+
+@pytest.mark.parametrize(
+    ("window", "match"),
+    [
+        ({"padding_mode": "replicate"}, "padding_mode=replicate"),
+        ({"cval": -1.0}, "cval=-1.0"),
+        ({"overlap": [0.25, 0.5]}, r"overlap=\[0.25, 0.5\] must be the same for all axes"),
+    ],
+)
+def test_windows_that_would_differ_are_refused(tmp_path: Path, window: dict[str, Any], match: str) -> None:
+    """What surrounds small images and how windows overlap is followed or named, wherever the inferer stands."""
+    inferer = {"_target_": "SlidingWindowInferer", "roi_size": [16, 16], **window}
+    with pytest.raises(WorkloadError, match=match):
+        fields_of(tmp_path, evaluator={"inferer": inferer})
+
+
+def test_pictures_and_arrays_do_not_mix(tmp_path: Path) -> None:
+    """MONAI swaps the axes of pictures and not of arrays, so a folder of both is refused."""
+    content = {"preprocessing": steps({"_target_": "LoadImaged"})}
+    assert settings_of(tmp_path, content, pictures=True).fields["transposed"] is True
+    assert "transposed" not in settings_of(tmp_path, content, pictures=False).fields
+    with pytest.raises(WorkloadError, match="must be pictures"):
+        settings_of(tmp_path, content, pictures=None)
+    with pytest.raises(WorkloadError, match="a Compose with lazy=True has no equal"):
+        settings_of(tmp_path, {"preprocessing": {**content["preprocessing"], "lazy": True}})
 
 
 @pytest.mark.parametrize(
