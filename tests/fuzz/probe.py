@@ -25,7 +25,7 @@ SPARE_BYTES = 200_000_000
 """The memory that an input may take beyond the size of its files."""
 PROCESSOR_S = 2
 """The seconds of processor time that an input may take: on a busy host they are the seconds of an idle one."""
-TIMEOUT_S = 60.0
+TIMEOUT_S = 20.0
 """After this an input hangs, however busy the host is."""
 ROOM_BYTES = 6_000_000_000
 """Of a target with threads, whose stacks fill an address space: a limit that protects the host."""

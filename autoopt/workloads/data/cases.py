@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 from autoopt.core.configuration import digest
+from autoopt.core.plain_text import parse_json
 from autoopt.core.store import file_digest
 from autoopt.errors import DataError
 from autoopt.workloads.checks import first_problems
@@ -78,7 +78,7 @@ def items_of(
     joins `problems`. `group` is that of `read_manifest`, `described` and `others` those of `lines_of_files`.
     """
     path = folder / MANIFEST
-    if not path.is_file():
+    if not path.exists():
         return [Item(name, name, None, tuple(images), label) for name, (images, label) in files.items()]
     manifest = read_manifest(path, problems, group=group)
     if manifest is None:
@@ -148,7 +148,7 @@ def data_digest(folder: Path, items: Sequence[Item]) -> str:
     stated = folder / DEMO
     if stated.is_file():
         try:
-            return str(json.loads(stated.read_text())["digest"])
+            return str(parse_json(stated.read_text())["digest"])
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{stated} must be JSON with the digest of generated data: delete {folder}") from error
     digest_of = cache(_content_digest)  # many cases may lie in one file

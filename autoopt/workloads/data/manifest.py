@@ -8,16 +8,22 @@ tags of the case.
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from autoopt.core.plain_text import short
 from autoopt.workloads.contract import SplitName
 
 MANIFEST = "manifest.csv"
 NAME, SPLIT = "name", "split"
 GROUPS = ("patient", "patientid", "group", "groupid", "subject", "subjectid", "case", "caseid")
 """Columns that name the patient, the first of them that is there counts; without `_` and in lower case."""
+MOST_BYTES = 64_000_000
+MOST_COLUMNS = 1000
+MOST_FIELDS = 1_500_000
+"""Of all lines together: about 200 MB. A line takes as much memory as `LINE_FIELDS` fields beside its own."""
+LINE_FIELDS = 4
 SPLIT_NAMES: Mapping[str, SplitName] = {
     "train": "train",
     "training": "train",
@@ -73,11 +79,12 @@ def read_manifest(
     one with the split must be there; a column of exactly that name counts before all others.
     """
     try:
+        _check_file(path)
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream)
             there = tuple(reader.fieldnames or ())
-            values = [{key: value or "" for key, value in line.items() if key} for line in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            values = [{key: value or "" for key, value in line.items() if key} for line in _few(reader, len(there))]
+    except (OSError, ValueError, csv.Error) as error:
         problems.append(f"{path} must be CSV text in UTF-8: {error}")
         return None
     groups = group if group in there else group_column(there)
@@ -95,6 +102,24 @@ def read_manifest(
     return Manifest(path, there, lines, groups, split)
 
 
+def _check_file(path: Path) -> None:
+    """Raise ValueError for a pipe, a device and a file that is larger than any table of cases."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no file")
+    if path.exists() and path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"it has more than {MOST_BYTES / 1e6:g} MB")
+
+
+def _few(lines: Iterable[dict[str, str]], columns: int) -> Iterator[dict[str, str]]:
+    """The lines of a table. Raises ValueError for more columns, or fields in all, than fit into memory."""
+    if columns > MOST_COLUMNS:
+        raise ValueError(f"it must have at most {MOST_COLUMNS} columns, it has {columns}")
+    for number, line in enumerate(lines, start=1):
+        if number * (columns + LINE_FIELDS) > MOST_FIELDS:
+            raise ValueError(f"its lines and columns must come to at most {MOST_FIELDS} fields")
+        yield line
+
+
 def lines_of_files(
     manifest: Manifest, files: Collection[str], problems: list[str], *, described: str, others: Collection[str] = ()
 ) -> dict[str, Line]:
@@ -107,9 +132,9 @@ def lines_of_files(
     for line in manifest.lines:
         name = line[NAME]
         if name in found:
-            problems.append(f"{line.where}: name {name!r} is there twice")
+            problems.append(f"{line.where}: name {short(name)} is there twice")
         elif name not in files and name not in others:
-            problems.append(f"{line.where}: name must be that of a file in {described}, there is no {name!r}")
+            problems.append(f"{line.where}: name must be that of a file in {described}, there is no {short(name)}")
         found.setdefault(name, line)
     if not manifest.lines:
         problems.append(f"{manifest.path} must list every file, it has no lines")
@@ -124,7 +149,7 @@ def file_below(folder: Path, text: str, where: str, problems: list[str]) -> Path
     """The file or folder that a table names by its path below the table's folder; None where it is wrong: said."""
     pure = PurePosixPath(text.strip().replace("\\", "/"))
     if not pure.parts or pure.is_absolute() or ".." in pure.parts or ":" in pure.parts[0]:
-        problems.append(f"{where}: a file must be named by its path below the folder of the table, got {text!r}")
+        problems.append(f"{where}: a file must be named by its path below the folder of the table, got {short(text)}")
         return None
     path = folder / pure
     try:
@@ -132,7 +157,7 @@ def file_below(folder: Path, text: str, where: str, problems: list[str]) -> Path
     except (OSError, ValueError):  # too long for a name, or with a null character
         there = False
     if not there:
-        problems.append(f"{where}: there is no file {text!r}")
+        problems.append(f"{where}: there is no file {short(text)}")
     return path if there else None
 
 
@@ -151,5 +176,5 @@ def split_named(text: str, where: str, problems: list[str]) -> SplitName | None:
     """The split that a text names, None for an empty one; another text joins `problems`."""
     split = SPLIT_NAMES.get(text.strip().lower())
     if split is None and text.strip():
-        problems.append(f"{where}: split must be train, val, test or calibration, got {text!r}")
+        problems.append(f"{where}: split must be train, val, test or calibration, got {short(text)}")
     return split

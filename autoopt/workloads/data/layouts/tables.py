@@ -14,6 +14,9 @@ from autoopt.workloads.data.manifest import MANIFEST, Line, Manifest, file_below
 from autoopt.workloads.data.readers import READERS, suffix_of
 
 CHANNEL, LABEL, VALUE, SUBJECT = "Channel_", "Label", "ValueToPredict", "SubjectID"
+LONGEST_HEAD = 1_000_000
+"""Of the first line of a table, in bytes."""
+MOST_DIGITS = 6
 YES, NO = ("1", "1.0", "true"), ("0", "0.0", "false")
 DESCRIPTION = f"a CSV with the columns {CHANNEL}0 and {LABEL}"
 
@@ -48,7 +51,7 @@ def read(folder: Path, task: Task) -> Found:
 
 def case_table(folder: Path) -> Path | None:
     """The table of cases in a folder. Raises DataError where there are several and none is called manifest.csv."""
-    tables = [path for path in sorted(folder.glob("*.csv")) if _names_channels(path)]
+    tables = [path for path in sorted(folder.glob("*.csv")) if path.is_file() and _names_channels(path)]
     chosen = [path for path in tables if path.name == MANIFEST] or tables
     if len(chosen) > 1:
         names = ", ".join(path.name for path in tables)
@@ -115,7 +118,7 @@ def _class(line: Line, columns: _Columns, problems: list[str]) -> str | tuple[in
 def _names_channels(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
-            return f"{CHANNEL}0".encode() in stream.readline()
+            return f"{CHANNEL}0".encode() in stream.readline(LONGEST_HEAD)
     except OSError as error:
         raise DataError(f"{path} must be a table that can be read: {error.strerror}") from error
 
@@ -123,7 +126,8 @@ def _names_channels(path: Path) -> bool:
 def _channel_number(name: str) -> int:
     """The number of a column of channels, -1 for any other column."""
     number = name.removeprefix(CHANNEL)
-    return int(number) if name.startswith(CHANNEL) and number.isdecimal() else -1
+    known = name.startswith(CHANNEL) and number.isdecimal() and len(number) <= MOST_DIGITS
+    return int(number) if known else -1
 
 
 def _unique(items: Sequence[Item]) -> list[Item]:
