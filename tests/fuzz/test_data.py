@@ -236,7 +236,7 @@ def test_a_picture_by_another_name_is_read_or_refused(probe: Probes, made: dict[
     tried(probe("data"), made, "pictures", written(as_picture(kind, (10, 12))))
 
 
-@examples(90)
+@examples(50)
 @given(data=st.data())
 def test_damaged_data_are_read_or_refused(probe: Probes, made: dict[str, Path], data: st.DataObject) -> None:
     """A file of any kind with any bytes changed is read, or refused as data."""
@@ -247,7 +247,7 @@ def test_damaged_data_are_read_or_refused(probe: Probes, made: dict[str, Path], 
     tried(probe("data"), made, name, written(gzip.compress(new) if unpacked else new))
 
 
-@examples(40)
+@examples(25)
 @given(data=st.data())
 def test_odd_tables_are_read_or_refused(probe: Probes, made: dict[str, Path], data: st.DataObject) -> None:
     """A table with odd fields in any place is read, or refused as data."""

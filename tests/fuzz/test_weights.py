@@ -150,7 +150,7 @@ def test_weights_that_cannot_be_used_are_refused(probe: Probes, name: str) -> No
     assert not Path("/tmp/was-run").exists()
 
 
-@examples(50)
+@examples(30)
 @given(data=st.data())
 def test_damaged_weights_are_loaded_or_refused(probe: Probes, data: st.DataObject) -> None:
     """Weights of either format with any bytes changed are loaded, or refused."""
@@ -189,7 +189,7 @@ def test_foreign_files_among_weights_are_passed_over(probe: Probes, name: str) -
     assert outcome.kind == ACCEPTED, outcome
 
 
-@examples(60)
+@examples(30)
 @given(data=st.data())
 def test_odd_headers_among_weights_are_passed_over(probe: Probes, data: st.DataObject) -> None:
     """A header of ours with odd values in any place hinders no search."""
