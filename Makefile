@@ -1,6 +1,7 @@
 # make demo    search on the embedded demo data        make check   ruff, formatting, types
 # make test    the whole test suite                    make fmt     format the code
 # make wheel   build dist/*.whl                        make clean   remove the environment and what was built
+# make fuzz    read damaged and lying files of every kind, FUZZ times as many as in the tests, and count them
 # make mutants change what decides a search, one line at a time, and list the changes that no test notices (hours)
 # Each sets up .venv first when it is missing or pyproject.toml or constraints.txt changed.
 
@@ -9,6 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BUDGET ?= 50
+FUZZ ?= 20
 # The tests mostly wait for processes that they start: two at a time take half as long. Measurements wait for each other.
 WORKERS ?= 2
 # torch is installed first and pinned: left to another package's range, pip fetches gigabytes of CUDA. A machine whose
@@ -22,10 +24,10 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
     && echo $$name && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt wheel clean mutants setup
+.PHONY: help demo test check fmt wheel clean mutants fuzz setup
 
 help:
-	@sed -n '1,5s/^# //p' Makefile
+	@sed -n '1,6s/^# //p' Makefile
 
 demo: $(READY)
 	$(BIN)/autoopt search --workload histo --budget $(BUDGET)
@@ -51,6 +53,10 @@ wheel: $(READY)
 mutants: $(READY)
 	$(BIN)/mutmut run --max-children $(WORKERS) >mutants.log 2>&1 || { tail -c 2000 mutants.log; exit 1; }
 	$(BIN)/mutmut results
+
+# One process: it prints how many inputs of each kind it tried.
+fuzz: $(READY)
+	FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/fuzz --timeout=0 $(ARGS)
 
 setup: $(READY)
 

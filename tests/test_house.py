@@ -30,7 +30,6 @@ NAMED_ELSEWHERE = {
     "inference/formats/torch.py": "a line of FORMATS: tests/contracts/test_formats.py goes over the table",
     "inference/runtimes/base.py": "protocols",
     "inference/runtimes/fake.py": "a line of RUNTIMES: tests/contracts/test_runtimes.py goes over the table",
-    "inference/runtimes/openvino.py": "a line of RUNTIMES: tests/contracts/test_runtimes.py goes over the table",
     "inference/runtimes/torch.py": "a line of RUNTIMES: tests/contracts/test_runtimes.py goes over the table",
     "measure/noise.py": "tests/test_doctor.py keeps and reads the noise of a host",
     "measure/profiler.py": "a child process: tests/measure/test_profiling.py runs it",

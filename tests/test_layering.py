@@ -56,6 +56,7 @@ HEAVY = frozenset(
     }
 )
 ALLOWED: dict[str, frozenset[str]] = {
+    "core.plain_text": frozenset({"yaml"}),
     "core.stats": frozenset({"scipy"}),
     "inference.postprocess": frozenset({"scipy"}),
     "inference.formats": frozenset({"torch", "onnx", "openvino", "onnxruntime"}),

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from autoopt.core.configuration import Scalar
+from autoopt.core.plain_text import short
 
 Kind = Literal["choice", "integer", "number", "flag", "text", "numbers"]
 """`numbers` is a text: numbers with commas between them."""
+LARGEST_WHOLE = 2**53
+"""Up to here every whole number is a float too."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,13 @@ class Parameter:
         if good and self.kind in ("integer", "number"):
             assert isinstance(value, int | float)
             good = self._bounded(value)
-        return None if good else f"must be {self.describe()}, got {value!r}"
+        return None if good else f"must be {self.describe()}, got {short(value)}"
 
     def _bounded(self, value: float) -> bool:
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
-        return low <= value <= high and abs(value) != math.inf
+        largest = LARGEST_WHOLE if self.kind == "integer" else sys.float_info.max
+        return low <= value <= high and abs(value) <= largest
 
     def read(self, value: Scalar) -> Scalar:
         """`value` itself, or what a text from a command line means here. Raises ValueError as the end of a sentence."""

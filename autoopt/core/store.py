@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -17,11 +16,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from autoopt.core.configuration import canonical_json, digest
 from autoopt.core.host_problem import FULL
+from autoopt.core.plain_text import parse_json, read_bounded, short
 from autoopt.core.scratch import hidden_file, hidden_folder, remove_left_behind
 from autoopt.errors import StorageError
 
@@ -29,6 +29,10 @@ SCHEMA = 1
 KIND = "model"
 """The kind of all artifacts that the maker process makes."""
 MANIFEST = "artifact.json"
+MOST_MANIFEST_BYTES = 4_000_000
+MOST_FILE_BYTES = 2**50
+LONGEST_NAME = 1000
+"""Of the path of a file in an artifact, in characters."""
 IN_USE_S = 24 * 3600.0
 """What was used so recently is not removed: another process may be at work with it."""
 LEFT_BEHIND_S = 24 * 3600.0
@@ -162,16 +166,39 @@ class Store:
     def _read(self, kind: str, key: str) -> Artifact | None:
         path = self.root / kind / key
         try:
-            manifest = json.loads((path / MANIFEST).read_bytes())
+            manifest = parse_json(read_bounded(path / MANIFEST, MOST_MANIFEST_BYTES))
             schema, files = manifest["schema"], manifest["files"]
             artifact = Artifact(kind, key, path, files, manifest["made_by"], manifest["report"])
-        except FileNotFoundError:
+            own = (manifest["kind"], manifest["key"]) == (kind, key)
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise StorageError(f"{path / MANIFEST} was damaged: delete {path} and run the command again") from error
         if schema != SCHEMA:
-            raise StorageError(f"{path} has artifact schema {schema}, this version reads {SCHEMA}: delete it")
+            raise StorageError(f"{path} has artifact schema {short(schema)}, this version reads {SCHEMA}: delete it")
+        if not own or not _is_whole(artifact):
+            raise StorageError(f"{path / MANIFEST} was damaged: delete {path} and run the command again")
         return artifact
+
+
+def _is_whole(artifact: Artifact) -> bool:
+    """Whether all fields of a manifest have the right kinds, and its files lie in its folder."""
+    kinds = (artifact.files, artifact.made_by, artifact.report)
+    if not all(isinstance(item, Mapping) for item in kinds) or not all(map(_is_inside, artifact.files)):
+        return False
+    return all(
+        isinstance(item, Mapping)
+        and isinstance(item.get("sha256"), str)
+        and isinstance(item.get("bytes"), int)
+        and 0 <= item["bytes"] < MOST_FILE_BYTES
+        for item in artifact.files.values()
+    )
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a path leads to a file below the folder that it is relative to."""
+    pure = PurePosixPath(name)
+    return 0 < len(name) <= LONGEST_NAME and name.isprintable() and not pure.is_absolute() and ".." not in pure.parts
 
 
 def file_digest(path: Path) -> str:

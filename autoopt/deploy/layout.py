@@ -11,11 +11,11 @@ The digests find damaged and mixed-up files. They are no signature: whoever can 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from autoopt.core.plain_text import parse_json, read_bounded, short
 from autoopt.core.store import file_digest
 from autoopt.errors import BundleError
 from autoopt.inference.pipeline import Pipeline
@@ -28,6 +28,12 @@ FACTS = ("workload", "demo")
 """The facts every bundle must have: the name of the workload, and whether its data is synthetic."""
 OWN_KEYS = ("schema", "format", "runtime", "pipeline", "labels", "files")
 """The keys of bundle.json that the writer sets; facts may not use them."""
+MOST_CARD_BYTES = 2_000_000
+MOST_SEAL_BYTES = 1000
+MOST_NAME = 1000
+"""Of the path of a file in a bundle, in characters."""
+MOST_VERSION, MOST_REASON = 40, 1000
+"""What a message quotes of a card, in characters."""
 AGAIN = "pull the bundle again"
 
 
@@ -40,28 +46,39 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise BundleError(f"a bundle must be a folder, {folder} is {'a file' if folder.exists() else 'not there'}")
     for name in (CARD, SEAL):
         check_regular_file(folder, name)
-    data = (folder / CARD).read_bytes()
-    sealed = (folder / SEAL).read_bytes().split()
+    try:
+        data = read_bounded(folder / CARD, MOST_CARD_BYTES)
+        sealed = read_bounded(folder / SEAL, MOST_SEAL_BYTES).split()
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{folder / CARD} and {SEAL} must be files of a bundle: {error}: {AGAIN}") from error
     if not sealed or sealed[0] != hashlib.sha256(data).hexdigest().encode():
         raise BundleError(f"{folder / CARD} was altered since it was written: {AGAIN}")
     try:
-        card = json.loads(data)
+        card = parse_json(data)
         form, schema = card["format"], card["schema"]
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{folder / CARD} must be the card of a bundle, it is not: {AGAIN}") from error
     if form != FORMAT:
         raise BundleError(
-            f"{folder / CARD} must have format {FORMAT!r}, it has {form!r}: choose the folder of a bundle"
+            f"{folder / CARD} must have format {FORMAT!r}, it has {short(form)}: choose the folder of a bundle"
         )
     if schema != SCHEMA:
-        raise BundleError(f"{folder} has bundle schema {schema!r}, this version reads {SCHEMA}: {_other_version(card)}")
-    pipeline_of(folder, card)
-    settings, files = card.get("runtime"), card.get("files")
+        raise BundleError(
+            f"{folder} has bundle schema {short(schema)}, this version reads {SCHEMA}: {_other_version(card)}"
+        )
+    pipeline = pipeline_of(folder, card)
+    settings, files, labels = card.get("runtime"), card.get("files"), card.get("labels")
     listed = isinstance(files, dict) and all(isinstance(item, dict) for item in files.values())
-    labelled = isinstance(card.get("labels"), list)
-    if not isinstance(settings, dict) or settings.get("name") not in RUNTIMES or not listed or not labelled:
+    runtime = settings.get("name") if isinstance(settings, dict) else None
+    labelled = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+    if not isinstance(runtime, str) or runtime not in RUNTIMES or not listed or not labelled:
         raise BundleError(
             f"{folder / CARD} must name a runtime ({', '.join(RUNTIMES)}), the labels and the files: {AGAIN}"
+        )
+    if len(card["labels"]) != pipeline.classes:
+        raise BundleError(
+            f"{folder / CARD} must have a label for each of the {pipeline.classes} classes, it has "
+            f"{len(card['labels'])}: {AGAIN}"
         )
     return dict(card)
 
@@ -70,9 +87,9 @@ def pipeline_of(folder: Path, card: Mapping[str, Any]) -> Pipeline:
     """The pipeline in `card`. Raises BundleError naming what this version cannot use."""
     try:
         return Pipeline.from_json(card["pipeline"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise BundleError(
-            f"the pipeline in {folder / CARD} cannot be used ({error}): {_other_version(card)}"
+            f"the pipeline in {folder / CARD} cannot be used ({str(error)[:MOST_REASON]}): {_other_version(card)}"
         ) from error
 
 
@@ -86,6 +103,7 @@ def verify_files(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
         path = folder / name
         if path.stat().st_size != expected.get("bytes") or file_digest(path) != expected.get("sha256"):
             raise BundleError(f"{path} was altered since the bundle was written: {AGAIN}")
+    check_no_link(folder / MODEL)
     # Some runtimes read files that lie beside the graph, so a file without a digest must not be there.
     for name in sorted(file_names(folder / MODEL, folder) - set(files)):
         raise BundleError(f"{folder / name} is not a file of this bundle: remove it")
@@ -99,21 +117,43 @@ def file_names(inside: Path, folder: Path) -> set[str]:
 
 def check_regular_file(folder: Path, name: str) -> None:
     """Raise BundleError unless `name` is a plain file inside `folder`, with no link on the way to it."""
-    pure = PurePosixPath(name)
-    if not name or pure.is_absolute() or ".." in pure.parts or "\\" in name or ":" in name or "\0" in name:
-        raise BundleError(f"a bundle's files must lie inside it, {folder / CARD} names {name!r}: do not use it")
+    pure = PurePosixPath(name[:MOST_NAME])
+    if (
+        not name
+        or len(name) > MOST_NAME
+        or not name.isprintable()
+        or pure.is_absolute()
+        or ".." in pure.parts
+        or "\\" in name
+        or ":" in name
+        or "\0" in name
+    ):
+        raise BundleError(f"a bundle's files must lie inside it, {folder / CARD} names {short(name)}: do not use it")
     path = folder
     for part in pure.parts:
         path = path / part
-        if path.is_symlink():
-            raise BundleError(f"{path} is a link, a bundle must hold plain files: do not use it")
-    if not path.is_file():
+        check_no_link(path)
+    try:
+        there = path.is_file()
+    except OSError:  # too long for a name
+        there = False
+    if not there:
         raise BundleError(f"{path} is missing: {AGAIN}")
+
+
+def check_no_link(path: Path) -> None:
+    """Raise BundleError where a part of a bundle is a link."""
+    try:
+        linked = path.is_symlink()
+    except OSError:  # too long for a name
+        linked = False
+    if linked:
+        raise BundleError(f"{path} is a link, a bundle must hold plain files: do not use it")
 
 
 def _other_version(card: Mapping[str, Any]) -> str:
     """What to do with a bundle that this version of autoopt cannot read."""
     versions = card.get("versions")
     version = versions.get("autoopt") if isinstance(versions, dict) else None
-    writer = f"autoopt {version}, which wrote it" if version else "the version that wrote it"
+    writer = f"autoopt {str(version)[:MOST_VERSION]}, which wrote it" if version else "the version that wrote it"
     return f"pull it again with this version, or load it with {writer}"

@@ -9,25 +9,34 @@ from typing import Any, Self
 
 import numpy as np
 
-from autoopt.deploy.layout import MODEL, pipeline_of, read_card, verify_files
+from autoopt.core.plain_text import short
+from autoopt.deploy.layout import CARD, MODEL, pipeline_of, read_card, verify_files
 from autoopt.errors import BundleError, TrialError
 from autoopt.inference.pipeline import Pipeline, predict
-from autoopt.inference.runtimes import runtime
-from autoopt.inference.runtimes.base import Session
+from autoopt.inference.runtimes import has_network, runtime
+from autoopt.inference.runtimes.base import Runtime, Session
+
+MOST_THREADS = 1024
+"""More threads, or calls side by side, than any host has use for."""
+MOST_PROBLEMS = 10
 
 
-def load(folder: str | Path) -> Predictor:
+def load(folder: str | Path, *, stand_ins: bool = False) -> Predictor:
     """The model of the bundle in `folder`, ready to predict; every file is verified first, nothing is unpickled.
 
-    Needs numpy and the bundle's runtime. Raises BundleError naming the file that is missing, altered or not where it
-    belongs, or the package that is not installed.
+    Needs numpy and the bundle's runtime. A bundle of the runtime that only tests use is refused without `stand_ins`.
+    Raises BundleError naming the file that is missing, altered or not where it belongs, the setting that cannot work,
+    or the package that is not installed.
     """
     folder = Path(folder)
     card = read_card(folder)
-    verify_files(folder, card["files"])
     settings = dict(card["runtime"])
     name = str(settings.pop("name"))
+    if not stand_ins and not has_network(name):
+        raise BundleError(f"{folder} must be of a runtime that executes a network; {name} is for tests: do not use it")
     executes = runtime(name)
+    _check_settings(folder, settings, executes)
+    verify_files(folder, card["files"])
     try:
         session = executes.open(folder / MODEL, settings)
     except (ImportError, TrialError) as error:
@@ -83,6 +92,20 @@ class Predictor:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+def _check_settings(folder: Path, settings: Mapping[str, Any], executes: Runtime) -> None:
+    """Raise BundleError for a value that a setting cannot have, and for more threads than any host has."""
+    problems: list[str] = []
+    for key, parameter in executes.PARAMETERS.items():
+        value = settings.get(key, parameter.default)
+        plain = value is None or isinstance(value, str | int | float)
+        problem = parameter.problem(value) if plain else f"must be {parameter.describe()}, got {short(value)}"
+        if problem is None and parameter.kind == "integer" and value is not None and value > MOST_THREADS:
+            problem = f"must be at most {MOST_THREADS}, got {value}"
+        problems += [f"{folder / CARD}: runtime.{key} {problem}"] if problem else []
+    if problems:
+        raise BundleError(*problems[:MOST_PROBLEMS], f"{folder} cannot be used: pull the bundle again")
 
 
 def _is_import_error(error: BaseException | None) -> bool:

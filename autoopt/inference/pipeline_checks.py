@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import cast
 
 import numpy as np
 
+from autoopt.core.plain_text import short
 from autoopt.inference import grid
 from autoopt.inference.intensity import INTENSITIES
 from autoopt.inference.pipeline_settings import (
@@ -24,9 +28,18 @@ from autoopt.inference.pipeline_settings import (
 PROBABILITY_SLACK = 0.01
 """How far a probability may lie outside 0 to 1: a quantized graph rounds them."""
 
+LARGEST = sys.float_info.max
+MOST_AXES = 3
+MOST_VALUES = 2**31
+"""Of the input of one call: 8 GB of float32."""
+
 
 def setting_problems(settings: PipelineSettings) -> Iterator[str]:
     """Everything about the settings that cannot work, a clause each; nothing when they can."""
+    wrong = list(_type_problems(settings))
+    if wrong:
+        yield from wrong
+        return
     choices = {
         "task": TASKS,
         "intensity": tuple(INTENSITIES),
@@ -42,9 +55,9 @@ def setting_problems(settings: PipelineSettings) -> Iterator[str]:
     }
     for name, allowed in choices.items():
         if getattr(settings, name) not in allowed:
-            yield f"{name} must be one of {', '.join(allowed)}, got {getattr(settings, name)!r}"
+            yield f"{name} must be one of {', '.join(allowed)}, got {short(getattr(settings, name))}"
     rules = [*_size_rules(settings), *_value_rules(settings), *_space_rules(settings)]
-    yield from (f"{text}, got {got}" for holds, text, got in rules if not holds)
+    yield from (f"{text}, got {got if isinstance(got, str) else short(got)}" for holds, text, got in rules if not holds)
     yield from _in_graph_problems(settings)
 
 
@@ -102,6 +115,46 @@ def probability_problem(settings: PipelineSettings, outputs: np.ndarray) -> str 
     if low >= -PROBABILITY_SLACK and high <= 1 + PROBABILITY_SLACK:
         return None
     return f"must return probabilities from 0 to 1, it returned {low:.4g} to {high:.4g}"
+
+
+def _type_problems(settings: PipelineSettings) -> Iterator[str]:
+    """Settings that are no numbers, words or truths where they must be: bundles come from anywhere."""
+    axes = f"1 to {MOST_AXES} sizes"
+    tile, numbers, spacing = settings.tile, (settings.overlap, settings.scale, settings.threshold), settings.spacing_mm
+    rules = [
+        (_whole(settings.classes), "classes must be a whole number", settings.classes),
+        (_whole(settings.channels), "channels must be a whole number", settings.channels),
+        (_listed(tile, _whole) and len(tile) <= MOST_AXES, f"tile must be {axes}, whole numbers", tile),
+        (all(map(_finite, numbers)), "overlap, scale and threshold must be finite numbers", numbers),
+        (_listed(settings.mean, _finite), "mean must be finite numbers", settings.mean),
+        (_listed(settings.std, _finite), "std must be finite numbers", settings.std),
+        (_listed(settings.percentiles, _finite, 2), "percentiles must be two finite numbers", settings.percentiles),
+        (settings.clip is None or _listed(settings.clip, _finite, 2), "clip must be two finite numbers", settings.clip),
+        (spacing is None or _listed(spacing, _finite), "spacing_mm must be finite numbers", spacing),
+        (
+            settings.orientation is None or isinstance(settings.orientation, str),
+            "orientation must be a text",
+            settings.orientation,
+        ),
+    ]
+    truths = {name: getattr(settings, name) for name in ("sliced", "fill_holes", "largest_component")}
+    rules += [(isinstance(value, bool), f"{name} must be true or false", value) for name, value in truths.items()]
+    yield from (f"{text}, got {short(got)}" for holds, text, got in rules if not holds)
+    if all(holds for holds, _, _ in rules) and math.prod(tile) * settings.channels > MOST_VALUES:
+        sizes = short((tile, settings.channels))
+        yield f"a call must have at most {MOST_VALUES:g} values, got tile and channels {sizes}"
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _finite(value: object) -> bool:
+    return (_whole(value) or isinstance(value, float | np.floating)) and bool(abs(cast(float, value)) <= LARGEST)
+
+
+def _listed(values: object, holds: Callable[[object], bool], count: int | None = None) -> bool:
+    return isinstance(values, tuple) and count in (None, len(values)) and all(map(holds, values))
 
 
 Rule = tuple[bool, str, object]

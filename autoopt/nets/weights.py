@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import io
+import math
 import struct
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoopt.core.configuration import canonical_json
+from autoopt.core.plain_text import parse_json
 from autoopt.core.store import file_digest, write_atomic
 from autoopt.errors import WeightsError
 from autoopt.workloads.contract import Workload
@@ -25,6 +28,7 @@ the digest needs."""
 LONGEST_HEADER_BYTES = 100_000_000
 """The limit of the safetensors format."""
 MOST_NAMES = 3
+LONGEST_NAME, MOST_REASON = 200, 300
 INTERRUPTED = "interrupted"
 """The entry of a recipe that says that the weights are the best before an interrupt, not the end of a training."""
 
@@ -109,13 +113,16 @@ def read_info(path: Path) -> WeightsInfo | None:
     try:
         with path.open("rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(min(length, LONGEST_HEADER_BYTES)))
-            fields = json.loads(header["__metadata__"][HEADER_KEY])
-    except (OSError, struct.error, ValueError, KeyError, TypeError):
+            header = parse_json(stream.read(min(length, LONGEST_HEADER_BYTES)))
+            fields = parse_json(header["__metadata__"][HEADER_KEY])
+        if fields.pop("schema", None) != SCHEMA:
+            return None
+        info = WeightsInfo(**fields)
+        scores = [*info.val.values(), *info.test.values()]
+    except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError):
         return None
-    if not isinstance(fields, dict) or fields.pop("schema", None) != SCHEMA:
-        return None
-    return WeightsInfo(**fields)
+    plain = all(isinstance(score, int | float) and math.isfinite(score) for score in scores)
+    return info if plain and isinstance(info.workload, str) and isinstance(info.data_digest, str) else None
 
 
 def weights_digest(path: Path) -> str:
@@ -140,9 +147,15 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
         for name, value in wanted.items()
         if name in found and found[name].shape != value.shape
     ]
+    unreadable = [name for name, value in wanted.items() if name in found and not _fits_kind(found[name], value)]
     faults = [
         f"{len(names)} {what}: {_first(names)}"
-        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
+        for what, names in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape", misshapen),
+            ("of another kind", unreadable),
+        )
         if names
     ]
     if faults:
@@ -154,27 +167,49 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
-    import pickle
-
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
+        # Older files are one pickle, whose texts say how long they are: from memory no more is read than there is.
+        source = path if _is_unpacked_zip(path) else io.BytesIO(path.read_bytes())
+        found = torch.load(source, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # both libraries raise many kinds for broken files: name the file
+        reason = str(error).partition("\n")[0][:MOST_REASON] or type(error).__name__
         raise WeightsError(
             f"the weights {path} must be a safetensors file or a PyTorch state dict, they cannot be read: {reason}"
         ) from error
     for key in ("state_dict", "model"):  # of Lightning and others; of MONAI
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise WeightsError(f"the weights {path} must hold a state dict of tensors, they hold a {type(found).__name__}")
-    return found
+    named = isinstance(found, dict) and all(isinstance(name, str) for name in found)
+    if not named or not all(isinstance(value, torch.Tensor) for value in found.values()):
+        raise WeightsError(
+            f"the weights {path} must hold a state dict of tensors by name, they hold another {type(found).__name__}"
+        )
+    return dict(found)
+
+
+def _is_unpacked_zip(path: Path) -> bool:
+    """Whether a file of PyTorch is a zip file. Raises ValueError where its tensors are packed: it could fill memory."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+            raise ValueError("its tensors are packed, PyTorch stores them as they are")
+    return True
+
+
+def _fits_kind(value: torch.Tensor, wanted: torch.Tensor) -> bool:
+    """Whether a tensor holds its numbers one by one, and as many parts to each as the one whose place it takes."""
+    import torch
+
+    dense = value.layout is torch.strided and not value.is_quantized and value.device.type == "cpu"
+    return dense and value.is_complex() == wanted.is_complex()
 
 
 def _is_halved(value: torch.Tensor) -> bool:
@@ -183,4 +218,4 @@ def _is_halved(value: torch.Tensor) -> bool:
 
 def _first(names: Sequence[str]) -> str:
     more = len(names) - MOST_NAMES
-    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(name[:LONGEST_NAME] for name in names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

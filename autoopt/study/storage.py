@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _RECORD, _CARD, _LEASE, _LATER = "autoopt:record", "autoopt:card", "autoopt:lease", "autoopt:later:"
 
 
+MOST_REASON = 300
 Check = Callable[[], None]
 """Raises BusyError when the study is not this search's to write any more."""
 
@@ -59,7 +60,8 @@ class StoredStudy:
 
     def records(self) -> list[TrialRecord]:
         """All records, each with what was added later. Raises StorageError for those of another version."""
-        return _read_records(self._stored)
+        with _undamaged(self.card.name):
+            return _read_records(self._stored)
 
     def add(
         self,
@@ -156,7 +158,7 @@ def open_storage(url: str, card: StudyCard, space: Space) -> Iterator[StoredStud
 
 @contextmanager
 def _opened(url: str, card: StudyCard, space: Space) -> Iterator[StoredStudy]:
-    with _storage_errors(url):
+    with _undamaged(url), _storage_errors(url):
         storage = _storage(url)
         stored = _connect(storage, card)
     known = stored.user_attrs.get(_CARD)
@@ -190,7 +192,7 @@ def read_study(url: str, name: str | None, workload: str | None = None) -> Study
     file = url.removeprefix("sqlite:///")
     if file != url and not Path(file).exists():  # connecting would create it
         raise NoStudy(f"no study is stored in {file}: run autoopt search first")
-    with _storage_errors(url):
+    with _undamaged(url), _storage_errors(url):
         storage = _storage(url)
         summaries = optuna.get_all_study_summaries(storage=storage, include_best_trial=False)
         written = {summary.study_name: summary.user_attrs for summary in summaries if _CARD in summary.user_attrs}
@@ -204,7 +206,9 @@ def read_study(url: str, name: str | None, workload: str | None = None) -> Study
             raise NoStudy(f"{wanted} is not in {without_secrets(url)} (there: {there}): run autoopt search first")
         last = max(fitting, key=lambda key: _searched_at(key, written[key], storage))
         stored = optuna.load_study(study_name=last, storage=storage)
-        return StudyResult(fitting[last], tuple(_read_records(stored)))
+        result = StudyResult(fitting[last], tuple(_read_records(stored)))
+        _ = result.front  # every command asks for it: a record whose numbers are none is found here
+        return result
 
 
 def all_studies(url: str) -> list[StudyResult]:
@@ -218,7 +222,7 @@ def all_studies(url: str) -> list[StudyResult]:
     file = url.removeprefix("sqlite:///")
     if file != url and not Path(file).exists():
         return []
-    with _storage_errors(url):
+    with _undamaged(url), _storage_errors(url):
         storage = _storage(url)
         found = []
         for name in optuna.get_all_study_names(storage=storage):
@@ -243,7 +247,7 @@ def check_storage(url: str) -> None:
     file = url.removeprefix("sqlite:///")
     if file != url and not Path(file).exists():
         return
-    with _storage_errors(url):
+    with _undamaged(url), _storage_errors(url):
         _storage(url)
 
 
@@ -348,6 +352,27 @@ def _difference(known: StudyCard, card: StudyCard) -> str:
         f"study {card.name} was made with another {' and another '.join(changed)}: a study never mixes them. "
         "Use another --study, or leave --study out"
     )
+
+
+@contextmanager
+def _undamaged(where: str) -> Iterator[None]:
+    """Turn what a value in the wrong place of a storage leads to, while it is read, into one StorageError."""
+    try:
+        yield
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        AssertionError,
+        RecursionError,
+    ) as error:
+        reason = f"{type(error).__name__}: {without_secrets(str(error))[:MOST_REASON]}"
+        raise StorageError(
+            f"the study storage {without_secrets(where)} is damaged ({reason}): put a copy from before in its place, "
+            "or begin another with --storage"
+        ) from error
 
 
 @contextmanager

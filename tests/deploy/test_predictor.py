@@ -31,7 +31,7 @@ import sys
 for name in sys.argv[3:]:
     sys.modules[name] = None  # an import of it raises ImportError
 import numpy, autoopt
-with autoopt.load(sys.argv[1]) as predictor:
+with autoopt.load(sys.argv[1], stand_ins=True) as predictor:
     numpy.save(sys.argv[2], predictor.predict(numpy.load(sys.argv[2])))
 """
 
@@ -82,7 +82,7 @@ def test_predicting_needs_neither_the_study_nor_the_search(tmp_path: Path) -> No
 def test_a_bundle_of_an_earlier_version_is_read(name: str, library: str) -> None:
     """A bundle with schema 1, as it was first written, gives the answer that it gave then."""
     pytest.importorskip(library)
-    with np.load(GOLDEN / f"{name}.npz") as stored, load(GOLDEN / name) as predictor:
+    with np.load(GOLDEN / f"{name}.npz") as stored, load(GOLDEN / name, stand_ins=True) as predictor:
         assert np.array_equal(predictor.predict(stored["image"]), stored["answer"])
         assert predictor.labels == LABELS
         assert predictor.info["numbers"]["latency_p25_ms"] == 10.0
@@ -95,7 +95,7 @@ def test_a_missing_runtime_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
 
     with pytest.raises(BundleError, match="pip install onnxruntime"):
-        load(folder)
+        load(folder, stand_ins=True)
 
 
 def test_a_graph_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
@@ -107,12 +107,12 @@ def test_a_graph_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
 
     artifact = Store(tmp_path / "store").put("model", "key", {}, build)
     with pytest.raises(BundleError, match="deploy cannot be opened on this machine: "):
-        load(write(tmp_path / "deploy", artifact))
+        load(write(tmp_path / "deploy", artifact), stand_ins=True)
 
 
 def test_a_bundle_says_what_it_is(written: Path) -> None:
     """Numbers, labels and settings are in the card; the README tells how to use it and labels demo data."""
-    with load(str(written)) as predictor:
+    with load(str(written), stand_ins=True) as predictor:
         assert predictor.labels == LABELS
         assert predictor.info["numbers"] == FACTS["numbers"]
         assert predictor.info["runtime"] == FAKE

@@ -23,7 +23,7 @@ def test_pull_writes_a_bundle_that_runs(tmp_path: Path, store: Store) -> None:
     """The bundle predicts and names its study, trial, numbers, host and digests, but no path of this machine."""
     choice = choose(STUDY)
     folder = pull(STUDY, choice, store, tmp_path / "deploy")
-    with load(folder) as predictor:
+    with load(folder, stand_ins=True) as predictor:
         image = np.random.default_rng(0).normal(size=(20, 20, 3)).astype(np.float32)
         assert np.array_equal(predictor.predict(image), image[..., 0] > 0)
         info = predictor.info

@@ -46,7 +46,7 @@ def test_an_empty_folder_is_used(tmp_path: Path, artifact: Artifact) -> None:
     (tmp_path / "empty").mkdir()
 
     for folder in (tmp_path / "empty", tmp_path / "a" / "b"):
-        load(write(folder, artifact)).close()
+        load(write(folder, artifact), stand_ins=True).close()
         assert folder.stat().st_mode & 0o777 == 0o755
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
+from autoopt.inference.formats.loops import check_count
 from autoopt.inference.formats.names import is_counted
 from autoopt.inference.formats.openvino import FILE
 from autoopt.inference.runtimes.layers import Layer, over_calls, precision_of
@@ -122,7 +123,9 @@ class Session:
         import openvino
 
         core = openvino.Core()
-        return core.compile_model(core.read_model(self._path), "CPU", {**self._properties, **extra})
+        model = core.read_model(self._path)
+        _check_loops(model)
+        return core.compile_model(model, "CPU", {**self._properties, **extra})
 
     def _types(self) -> dict[str, str]:
         """The operation of every node of the artifact, by name."""
@@ -130,6 +133,16 @@ class Session:
 
         model = openvino.Core().read_model(self._path)
         return {node.get_friendly_name(): node.get_type_name() for node in model.get_ordered_ops()}
+
+
+def _check_loops(model: Any, outer: int = 1) -> None:
+    """Raise Unsupported for a loop that may never end."""
+    for node in model.get_ops():
+        if node.get_type_name() == "Loop":
+            count = node.input_value(0).get_node()
+            numbers = [int(item) for item in count.get_vector()] if count.get_type_name() == "Constant" else []
+            known = numbers[0] if len(numbers) == 1 and numbers[0] >= 0 else None
+            _check_loops(node.get_function(), check_count(known, outer))
 
 
 def _executed(compiled: Any, batch: np.ndarray, calls: int) -> list[list[Any]]:

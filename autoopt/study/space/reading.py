@@ -15,7 +15,6 @@ A setting that the file leaves out has its default.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from autoopt.compress import STEPS, net_steps, step
 from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
+from autoopt.core.plain_text import LONGEST_SHOWN, close_match, parse_yaml, read_bounded, short
 from autoopt.core.records import RENAMED_SECTIONS, RENAMED_SETTINGS
 from autoopt.errors import SpaceError, TrialError
 from autoopt.inference.runtimes import RUNTIMES, can_run, runtime
@@ -38,6 +38,8 @@ from autoopt.workloads.contract import Workload
 
 SCHEMA = 1
 AUTO = "auto"
+MOST_BYTES = 1_000_000
+MOST_PROBLEMS = 50
 _ABOUT = ("schema", "description")
 
 
@@ -60,7 +62,9 @@ def load_space(source: str | Path, host: Host, workload: Workload | None = None)
     reader = _Reader(str(path), host, workload)
     dimensions = tuple(reader.dimensions(document))
     if reader.problems:
-        raise SpaceError(*reader.problems)
+        more = len(reader.problems) - MOST_PROBLEMS
+        rest = [f"{path}: and {more} more problems"] if more > 0 else []
+        raise SpaceError(*reader.problems[:MOST_PROBLEMS], *rest)
     pipeline = None if workload is None else workload.pipeline
     return Space(path.stem, dimensions, host, _description(document), pipeline, reader.without, reader.image)
 
@@ -85,7 +89,7 @@ class _Reader:
             if key not in allowed:
                 self._problem(str(key), f"is not a section, allowed are {_listed(allowed)}", key, allowed)
         if document.get("schema", SCHEMA) != SCHEMA:
-            self._problem("schema", f"must be {SCHEMA}, got {document['schema']!r}: this version reads no other")
+            self._problem("schema", f"must be {SCHEMA}, got {short(document['schema'])}: this version reads no other")
         yield from self._pipeline(document.get(PIPELINE))
         for name in STEPS:
             yield from self._step(name, document.get(name))
@@ -184,9 +188,8 @@ class _Reader:
         return path
 
     def _problem(self, path: str, text: str, got: Any = None, known: Iterable[str] = ()) -> None:
-        close = difflib.get_close_matches(str(got), list(known), n=1)
-        path = self._as_written(path)
-        self.problems.append(f"{self._file}: {path}: {text}{f' (did you mean {close[0]}?)' if close else ''}")
+        path = self._as_written(path)[:LONGEST_SHOWN]
+        self.problems.append(f"{self._file}: {path}: {text}{close_match(str(got), known)}")
 
 
 def thread_choices(cores: int) -> list[Scalar]:
@@ -204,8 +207,7 @@ def _locate(source: str | Path) -> Path:
         return path
     if path.exists():
         raise SpaceError(f"{path}: a space must be a YAML file, this is a folder")
-    close = difflib.get_close_matches(str(source), list(shipped), n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
+    hint = close_match(str(source), shipped)
     names = _listed(sorted(shipped))
     raise SpaceError(f"there is no space {source}{hint}: give a YAML file or one of the shipped spaces, {names}")
 
@@ -221,21 +223,22 @@ def _parse(path: Path, name: str) -> Any:
     import yaml
 
     try:
-        text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        repeated = list(_repeated(root, ""))
-        if repeated:
-            again = "must be given once, it is there again"
-            raise SpaceError(*(f"{name}: {where}: {again} in line {line}" for where, line in repeated))
-        return yaml.safe_load(text)
+        document, root = parse_yaml(read_bounded(path, MOST_BYTES).decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SpaceError(f"{name}: the space file must be readable text: {reason}") from error
+    except ValueError as error:
+        raise SpaceError(f"{name}: the space file cannot be used: {error}") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise SpaceError(f"{name}: {where}the file must be YAML: {problem}") from error
+    repeated = list(_repeated(root, ""))
+    if repeated:
+        again = "must be given once, it is there again"
+        raise SpaceError(*(f"{name}: {where}: {again} in line {line}" for where, line in repeated[:MOST_PROBLEMS]))
+    return document
 
 
 def _repeated(node: Any, path: str) -> Iterator[tuple[str, int]]:
@@ -271,4 +274,4 @@ def _kind(value: Any) -> str:
         return "nothing"
     if isinstance(value, list):
         return "a list"
-    return "a mapping" if isinstance(value, Mapping) else repr(value)
+    return "a mapping" if isinstance(value, Mapping) else short(value)

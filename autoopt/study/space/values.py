@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -10,8 +9,10 @@ from typing import Any
 
 from autoopt.core.configuration import Scalar, canonical_json
 from autoopt.core.parameters import Parameter
+from autoopt.core.plain_text import close_match, short
 from autoopt.study.space.dimension import Dimension
 
+MOST_STEPS = 10**9
 _RANGE_KEYS = ("low", "high", "step", "log")
 
 Problem = tuple[str, str]
@@ -41,7 +42,10 @@ def _list_problems(name: str, parameter: Parameter, values: list[Any]) -> Iterat
             continue
         spelled = canonical_json(value)
         if spelled in seen:
-            yield f"{name}[{index}]", f"must differ from the other choices, {value!r} is already at [{seen[spelled]}]"
+            yield (
+                f"{name}[{index}]",
+                f"must differ from the other choices, {short(value)} is already at [{seen[spelled]}]",
+            )
         seen.setdefault(spelled, index)
 
 
@@ -57,8 +61,7 @@ def _value_problem(parameter: Parameter, value: Any) -> str | None:
     if isinstance(value, str) and parameter.kind in ("integer", "number"):
         number = _number(value)
         return text if number is None else f"{text} (a text; write it as {number:g})"
-    close = difflib.get_close_matches(str(value), [str(item) for item in parameter.allowed], n=1)
-    return f"{text} (did you mean {close[0]}?)" if close else text
+    return text + close_match(str(value), [str(item) for item in parameter.allowed])
 
 
 def _range_problems(name: str, parameter: Parameter, given: Mapping[Any, Any]) -> Iterator[Problem]:
@@ -67,8 +70,7 @@ def _range_problems(name: str, parameter: Parameter, given: Mapping[Any, Any]) -
         return
     for key in given:
         if key not in _RANGE_KEYS:
-            close = difflib.get_close_matches(str(key), _RANGE_KEYS, n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
+            hint = close_match(str(key), _RANGE_KEYS)
             yield f"{name}.{key}", f"is not part of a range, allowed are {', '.join(_RANGE_KEYS)}{hint}"
     bad = False
     for key in ("low", "high"):
@@ -78,13 +80,13 @@ def _range_problems(name: str, parameter: Parameter, given: Mapping[Any, Any]) -
             yield f"{name}.{key}", text
     log, step = given.get("log", False), given.get("step")
     if not isinstance(log, bool):
-        yield f"{name}.log", f"must be true or false, got {log!r}"
+        yield f"{name}.log", f"must be true or false, got {short(log)}"
         bad = True
     if step is not None and (isinstance(step, bool) or not isinstance(step, int | float) or not 0 < step < math.inf):
-        yield f"{name}.step", f"must be a number above 0, got {step!r}"
+        yield f"{name}.step", f"must be a number above 0, got {short(step)}"
         bad = True
     elif step is not None and parameter.kind == "integer" and not isinstance(step, int):
-        yield f"{name}.step", f"must be a whole number above 0, got {step!r}"
+        yield f"{name}.step", f"must be a whole number above 0, got {short(step)}"
         bad = True
     if not bad:
         yield from _shape_problems(name, given["low"], given["high"], step, log)
@@ -100,7 +102,9 @@ def _shape_problems(name: str, low: float, high: float, step: float | None, log:
         yield f"{name}.step", "must be left out in a range with log: leave out one of the two"
     elif step is not None:
         width, exact = Decimal(str(high)) - Decimal(str(low)), Decimal(str(step))
-        if width % exact:
+        if width / exact > MOST_STEPS:
+            yield f"{name}.step", f"must divide the range into at most {MOST_STEPS:g} steps, got {step!r}"
+        elif width % exact:
             reached = Decimal(str(low)) + (width // exact) * exact
             fitting = [value for value in (reached, reached + exact) if value > Decimal(str(low))]
             words = " or ".join(str(value) for value in fitting)

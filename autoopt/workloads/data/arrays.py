@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import zipfile
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ from autoopt.workloads.data.image_file import REAL, ImageFile, Source, reading, 
 
 LOCAL_HEADER_BYTES = 30
 """Of a member of a zip file; then come its name and an extra field, whose lengths are its last two numbers."""
+
+MOST_PACKED = 1100
+"""No method of zip files that numpy writes packs more bytes into one."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,15 @@ def _members_of(path: Path, _changed_ns: int, _bytes: int) -> tuple[dict[str, zi
                 with archive.open(info) as stream:
                     name = info.filename.removesuffix(".npy")
                     infos[name], headers[name] = info, _header(stream)
+                _check_member(info, headers[name])
     return infos, headers
+
+
+def _check_member(info: zipfile.ZipInfo, header: ArrayHeader) -> None:
+    """Raise ValueError where a member cannot hold the array that its header describes, or the file not the member."""
+    wanted = header.data_offset + math.prod(header.shape) * header.dtype.itemsize
+    if wanted != info.file_size or info.file_size > info.compress_size * MOST_PACKED + LOCAL_HEADER_BYTES:
+        raise ValueError(f"{info.filename} must hold an array of shape {str(header.shape)[:100]}, it does not")
 
 
 def _member(path: Path, key: str, changed_ns: int, keep: bool) -> np.ndarray:
@@ -152,7 +164,12 @@ def _mapped(path: Path, header: ArrayHeader, start: int = 0) -> np.ndarray:
 def _header(stream: IO[bytes]) -> ArrayHeader:
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(stream)
+    try:
+        shape, fortran, dtype = read(stream)
+    except (MemoryError, RecursionError) as error:  # what Python's parser raises for brackets within brackets
+        raise ValueError("its header is nested too deeply") from error
+    if any(size < 0 for size in shape):
+        raise ValueError(f"its sizes must not be negative, they are {shape}")
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are not unpickled")
     return ArrayHeader(shape, dtype, fortran, stream.tell())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from autoopt.core.configuration import digest
+from autoopt.core.plain_text import parse_json
 from autoopt.core.store import file_digest
 from autoopt.errors import DataError
 from autoopt.workloads.checks import first_problems
@@ -236,7 +236,7 @@ def data_digest(folder: Path, items: Sequence[Item]) -> str:
     stated = folder / DEMO
     if stated.is_file():
         try:
-            return str(json.loads(stated.read_text())["digest"])
+            return str(parse_json(stated.read_text())["digest"])
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{stated} must be JSON with the digest of generated data: delete {folder}") from error
     digest_of = cache(_content_digest)  # many cases may lie in one file

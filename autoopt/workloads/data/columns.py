@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from autoopt.core.plain_text import short
 from autoopt.workloads.contract import SplitName
 
 NAME, SPLIT = "name", "split"
@@ -94,7 +95,7 @@ def split_named(text: str, where: str, problems: list[str]) -> SplitName | None:
     """The split that a text names, None for an empty one; another text joins `problems`."""
     split = SPLIT_NAMES.get(text.strip().lower())
     if split is None and text.strip():
-        problems.append(f"{where}: split must be train, val, test or calibration, got {text!r}")
+        problems.append(f"{where}: split must be train, val, test or calibration, got {short(text)}")
     return split
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,11 @@ MARKS = {
 }
 """The bytes that a text may begin with, and the encoding that they stand for; those of UTF-32 begin as UTF-16's."""
 LOOKED_AT = 64
+MOST_BYTES = 64_000_000
+MOST_COLUMNS = 1000
+MOST_FIELDS = 1_500_000
+"""Of all lines together: about 200 MB. A line takes as much memory as `LINE_FIELDS` fields beside its own."""
+LINE_FIELDS = 4
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,8 @@ def read_rows(path: Path, known: Callable[[str], bool] = lambda column: False) -
         delimiter = max(DELIMITERS, key=lambda mark: _fit(next(_reader(text, mark), []), known))
         reader = _reader(text, delimiter)
         header = [cell.strip() for cell in next(reader, [])]
-        read = [(reader.line_num + lines_before, [cell.strip() for cell in row]) for row in reader]
+        lines = _few(path, reader, len(header))
+        read = [(reader.line_num + lines_before, [cell.strip() for cell in row]) for row in lines]
     except csv.Error as error:
         raise DataError(f"{path} must be CSV text in UTF-8 or UTF-16: {error}") from error
     repeated = sorted({name for name in header if name and header.count(name) > 1})
@@ -70,6 +76,18 @@ def read_rows(path: Path, known: Callable[[str], bool] = lambda column: False) -
     return Rows(tuple(header[place] for place in kept), tuple(rows))
 
 
+def _few(path: Path, lines: Iterable[list[str]], columns: int) -> Iterator[list[str]]:
+    """The lines of a table. Raises DataError for more columns, or fields in all, than fit into memory."""
+    if columns > MOST_COLUMNS:
+        raise DataError(f"{path} must have at most {MOST_COLUMNS} columns, it has {columns}")
+    fields = 0
+    for line in lines:
+        fields += max(columns, len(line)) + LINE_FIELDS
+        if fields > MOST_FIELDS:
+            raise DataError(f"{path}: its lines and columns must come to at most {MOST_FIELDS} fields")
+        yield line
+
+
 def _reader(text: str, delimiter: str):  # type: ignore[no-untyped-def]  # the csv module does not name its readers' type
     return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
 
@@ -82,6 +100,7 @@ def _fit(header: list[str], known: Callable[[str], bool]) -> tuple[int, int]:
 def _decoded(path: Path) -> str:
     """The text of a file. Accents are one character each (NFC), as names of files are compared."""
     try:
+        _check_file(path)
         data = path.read_bytes()
         return composed(data.decode(_encoding(data)))
     except OSError as error:
@@ -90,6 +109,14 @@ def _decoded(path: Path) -> str:
         raise DataError(
             f"{path} must be CSV text in UTF-8 or UTF-16, it is not ({error.reason}): save it as CSV in UTF-8"
         ) from error
+
+
+def _check_file(path: Path) -> None:
+    """Raise DataError for a pipe, a device and a file that is larger than any table of cases."""
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} must be a table in a file, it is a pipe, a device or a folder")
+    if path.exists() and path.stat().st_size > MOST_BYTES:
+        raise DataError(f"{path} must be a table of at most {MOST_BYTES / 1e6:g} MB")
 
 
 def _encoding(data: bytes) -> str:

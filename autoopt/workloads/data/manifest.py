@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from autoopt.core.plain_text import short
 from autoopt.errors import DataError
 from autoopt.workloads.contract import SplitName
 from autoopt.workloads.data.columns import (
@@ -77,7 +78,7 @@ def find_tables(folder: Path) -> list[Path]:
     return [
         path
         for path in sorted(folder.iterdir())
-        if path.suffix.lower() in TABLES + SHEETS and not path.name.startswith((".", "~$")) and path.is_file()
+        if path.suffix.lower() in TABLES + SHEETS and not path.name.startswith((".", "~$")) and not path.is_dir()
     ]
 
 
@@ -170,11 +171,13 @@ def lines_of_files(
         text = line[column]
         if len(names) > 1:
             some = ", ".join(sorted(names)[:3])
-            problems.append(f"{line.where}: {column} {text!r} must name one file, it may be {some}: write its path")
+            problems.append(
+                f"{line.where}: {column} {short(text)} must name one file, it may be {some}: write its path"
+            )
         elif not names and text not in extra:
-            problems.append(f"{line.where}: {column} must be that of a file in {described}, there is no {text!r}")
+            problems.append(f"{line.where}: {column} must be that of a file in {described}, there is no {short(text)}")
         elif names and (name := min(names)) in found:
-            problems.append(f"{line.where}: {column} {text!r} is there twice")
+            problems.append(f"{line.where}: {column} {short(text)} is there twice")
         elif names:
             found[name] = line
     problems += [f"{manifest.path} must list every file, {name} is missing" for name in sorted(set(files) - {*found})]
@@ -201,11 +204,11 @@ def file_below(folder: Path, text: str, where: str, problems: list[str]) -> Path
     """The file or folder that a table names by its path below the table's folder; None where it is wrong: said."""
     pure = PurePosixPath(text.strip().replace("\\", "/"))
     if not pure.parts or pure.is_absolute() or ".." in pure.parts or ":" in pure.parts[0]:
-        problems.append(f"{where}: a file must be named by its path below the folder of the table, got {text!r}")
+        problems.append(f"{where}: a file must be named by its path below the folder of the table, got {short(text)}")
         return None
     path = next(_existing(folder, pure.parts), None)
     if path is None:
-        problems.append(f"{where}: there is no file {text!r}")
+        problems.append(f"{where}: there is no file {short(text)}")
     return path
 
 

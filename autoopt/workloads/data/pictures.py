@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 GREY_MODES = ("1", "L", "LA", "La")
 MOST_GREY = 65535
+MOST_PIXELS_UNSEEN = 20_000_000
+"""Up to so many pixels a picture is decoded whatever its header says: that takes about 200 MB."""
+MOST_PACKED = 8 * 1100
+"""Pixels in one byte of a file: eight of one bit each, packed as tightly as PNG and TIFF can."""
 LOSSY = ("JPEG", "MPO")
 """Formats that change the values of pixels; a phone's photo is an MPO with a preview as a second page."""
 EXIF_ORIENTATION = 0x0112
@@ -82,6 +86,8 @@ def read_picture_header(path: Path) -> PictureHeader:
                 turned = image.getexif().get(EXIF_ORIENTATION) in EXIF_TRANSPOSED
     except Exception as error:  # Pillow's readers raise many kinds for broken files: name the file
         raise BadData(f"{path} must be a picture that can be read: {_reason(error, path)}") from error
+    if width * height > MOST_PIXELS_UNSEEN and width * height > path.stat().st_size * MOST_PACKED:
+        raise BadData(f"{path} must hold its {width}x{height} pixels, it is too small for them: it is broken")
     if mode == "F":
         raise BadData(f"{path} must hold whole numbers, its pixels are floating-point: store it as .npy or NIfTI")
     if pages > 1:

@@ -69,6 +69,8 @@ def open_image(source: Source) -> ImageFile:
     suffix = suffix_of(source.path)
     if not suffix:
         raise BadData(f"{source.path} must have one of the endings {', '.join(READERS)}")
+    if not source.path.is_dir() and source.path.exists() and not source.path.is_file():
+        raise BadData(f"{source.path} must be a file, it is a pipe or a device")
     reader = READERS.load(suffix)
     places = {"key": source.key, "index": source.index}
     try:

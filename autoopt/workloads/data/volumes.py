@@ -6,6 +6,7 @@ that has neither is taken to be stored in RAS order with the voxel size that its
 
 from __future__ import annotations
 
+import gzip
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ AFFINE_TOLERANCE = 1e-3
 SMALLEST_VOLUME = 1e-6
 """The least volume that the unit vectors of the three axes must span: below it two of them are the same."""
 MOST_VALUES = 8
+MOST_BYTES_UNSEEN = 50_000_000
+"""A volume of so many bytes is read whatever its header says."""
+PIECE_BYTES = 1 << 20
 WHOLE = "a whole NIfTI file that can be read"
 
 
@@ -121,6 +125,7 @@ def check_same_grid(
 
 def _voxels(path: Path, image: Any, header: VolumeHeader) -> np.ndarray:
     with reading(path, WHOLE):
+        _check_held(path, image)
         values = np.asarray(image.dataobj).reshape(header.shape)
     if values.dtype.kind not in REAL:
         raise BadData(f"{path} must hold one real number per voxel, its voxels are {values.dtype}")
@@ -153,6 +158,19 @@ def _opened(path: Path) -> tuple[Any, VolumeHeader]:
     if not np.isfinite(affine).all() or lengths.min() <= 0 or _volume(affine[:3, :3] / lengths) < SMALLEST_VOLUME:
         raise BadData(f"{path} must have an affine that maps its voxels to a volume in mm, it is {_rows(affine)}")
     return image, VolumeHeader(single, affine)
+
+
+def _check_held(path: Path, image: Any) -> None:
+    """Raise ValueError where a packed file holds fewer bytes than its header says: room for all would be made first."""
+    wanted = int(image.dataobj.offset) + math.prod(image.shape) * image.header.get_data_dtype().itemsize
+    if path.suffix != ".gz" or wanted < MOST_BYTES_UNSEEN:
+        return
+    held = 0
+    with gzip.open(path) as stream:
+        while held < wanted and (piece := stream.read(PIECE_BYTES)):
+            held += len(piece)
+    if held < wanted:
+        raise ValueError(f"it must hold {wanted} bytes by its header, it holds {held}")
 
 
 def _affine(image: Any) -> np.ndarray:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
 import re
 import sys
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoopt.core.plain_text import parse_json, parse_yaml, read_bounded
 from autoopt.errors import WorkloadError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ NETWORKS = ("network_def", "network")
 SPECIAL = (TARGET, "_desc_")
 """Keys of a component that are not arguments; all other keys that begin with _ are refused."""
 PACKAGES = ("monai.networks.nets", "monai.networks.blocks", "monai.networks.layers", "torch.nn")
-LARGEST_BYTES = 16_000_000
+LARGEST_BYTES = 4_000_000
 MOST_ITEMS = 20_000
 """With references a small file can describe a tree of any size."""
 DEEPEST = 40
@@ -69,11 +69,15 @@ class Config:
             key = self._target_of(key, value)
         raise WorkloadError(f"{self.path}: the references at {shown(key)} lead in a circle or too far")
 
-    def plain(self, key: str, depth: int = 0) -> Any:
-        """Everything at the key, all references followed."""
+    def count(self, key: str, depth: int) -> None:
+        """Count one more value that was followed. Raises WorkloadError for too many, and one too deep."""
         self._visited[0] += 1
         if depth > DEEPEST or self._visited[0] > MOST_ITEMS:
-            raise WorkloadError(f"{self.path}: what {shown(key)} refers to is too deep or too large")
+            raise WorkloadError(f"{self.path}: what {shown(key)[:SHOWN]} refers to is too deep or too large")
+
+    def plain(self, key: str, depth: int = 0) -> Any:
+        """Everything at the key, all references followed."""
+        self.count(key, depth)
         key, value = self.follow(key)
         if isinstance(value, Mapping):
             return {name: self.plain(f"{key}{SEPARATOR}{name}", depth + 1) for name in value if name not in SPECIAL[1:]}
@@ -270,11 +274,9 @@ def _read(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise ValueError(f"it has more than {LARGEST_BYTES // 1_000_000} MB")
-        text = path.read_text(encoding="utf-8")
-        found = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        text = read_bounded(path, LARGEST_BYTES).decode("utf-8")
+        found = parse_json(text) if path.suffix == ".json" else parse_yaml(text)[0]
+    except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:300]
         raise WorkloadError(f"{path} must be a configuration in JSON or YAML, it cannot be read: {reason}") from error
     if not isinstance(found, dict):

@@ -108,16 +108,19 @@ def _end(settings: Settings) -> list[str]:
     return problems
 
 
-def _components(config: Config, where: str) -> list[tuple[str, Mapping[str, Any]]]:
+def _components(config: Config, where: str, depth: int = 0) -> list[tuple[str, Mapping[str, Any]]]:
     """The transforms at a key with their keys, those of a Compose or a list one by one; disabled ones are left out."""
+    config.count(where, depth)
     where, found = config.follow(where)
     if isinstance(found, Mapping) and (_name(found) == "Compose" or (TARGET not in found and "transforms" in found)):
         for argument in found:
             if argument not in COMPOSE and found[argument] not in (None, False):
                 raise WorkloadError(f"{shown(where)}: a Compose with {argument}={found[argument]} has no equal here")
-        return _components(config, f"{where}{SEPARATOR}transforms")
+        return _components(config, f"{where}{SEPARATOR}transforms", depth + 1)
     if isinstance(found, list):
-        return [item for index in range(len(found)) for item in _components(config, f"{where}{SEPARATOR}{index}")]
+        return [
+            item for index in range(len(found)) for item in _components(config, f"{where}{SEPARATOR}{index}", depth + 1)
+        ]
     if not isinstance(found, Mapping) or not isinstance(found.get(TARGET), str):
         raise WorkloadError(
             f"{shown(where)} must be a transform with {TARGET}, or a list of them, it is {str(found)[:80]}"

@@ -77,6 +77,8 @@ def _from_one(path: Path, keys: set[str], task: Task) -> Found:
         if key in keys
     }
     count = lengths["images"]
+    if 0 in read_header(Source(path, "images")).shape:
+        raise DataError(f"{path} must hold images, its images are empty")
     if len(set(lengths.values())) > 1:
         came = ", ".join(f"{length} {key}" for key, length in lengths.items())
         raise DataError(f"{path} must hold as many labels, groups and splits as images, it holds {came}")
