@@ -42,7 +42,6 @@ NAMED_ELSEWHERE = {
     "testing/sink.py": "tests/test_extension.py and tests/study/test_loop.py use it",
     "testing/step.py": "tests/contracts/test_steps.py is it",
     "testing/workload.py": "tests/test_testing.py and every built-in workload use it",
-    "tracking/server.py": "tests/tracking/test_tracker.py reaches databases and servers by it",
     "workloads/demo/brain_phantom.py": "tests/workloads/demo/test_brain_demo.py looks at what it draws",
     "workloads/models/bundle_answers.py": "tests/workloads/models/test_bundle_equal.py compares with MONAI's own",
     "workloads/models/bundle_transforms.py": "tests/workloads/models/test_bundle_equal.py compares with MONAI's own",

@@ -33,6 +33,7 @@ ALLOWED = {
     ("compress/matrix.py", "TECHNIQUES"): "a technique names its quantization tool",
     ("doctor.py", "LIBRARIES"): PACKAGES,
     ("measure/host.py", "DISTRIBUTIONS"): PACKAGES,
+    ("nets/baseline.py", "LIBRARIES"): PACKAGES,
     ("testing/example.py", "HEAVY"): PACKAGES,
     ("workloads/loading.py", "MODELS"): TABLE,
 }

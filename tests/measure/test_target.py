@@ -201,7 +201,7 @@ ASKING = {
     "autoopt.measure.lock.host_lock": {"measure/target.py", "study/only_writer.py"},  # the latter for the storage file
     "autoopt.measure.energy": {"measure/target.py"},
     "autoopt.measure.host_load.snapshot": {"measure/peaks_process.py"},
-    "autoopt.measure.host_load": {"measure/target.py"},
+    "autoopt.measure.host_load": {"measure/target.py", "measure/undisturbed.py"},  # the latter where artifacts are made
     "autoopt.measure.target.LocalTarget": {
         "cli.py",  # what a listing, a matrix or a check of this host says
         "terminal.py",

@@ -10,6 +10,7 @@ import pytest
 from autoopt import terminal
 from autoopt.core.card import StudyCard
 from autoopt.errors import DataError, UsageError, WeightsError
+from autoopt.measure.undisturbed import Timed
 from autoopt.nets.weights import WeightsInfo, save_weights
 from autoopt.report.tables import front_json, front_markdown
 from autoopt.study.plan import plan_search
@@ -82,7 +83,7 @@ def test_weights_that_were_trained_in_part_are_remarked_on(tmp_path: Path, capsy
     assert card.weights_remark == remark and StudyCard.from_json(card.to_json()).weights_remark == remark
 
     terminal.front(StudyResult(card, ()))
-    terminal.plan(plan_search(prepare(request), call_s=lambda prepared: 1.0))
+    terminal.plan(plan_search(prepare(request), time_call=lambda prepared: Timed(1.0)))
     assert capsys.readouterr().out.count(remark) == 2
     assert front_json(StudyResult(card, ()))["weights_remark"] == remark
     assert remark in front_markdown(StudyResult(card, ()))

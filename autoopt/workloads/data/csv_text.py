@@ -94,7 +94,7 @@ def _reader(text: str, delimiter: str):  # type: ignore[no-untyped-def]  # the c
 
 def _fit(header: list[str], known: Callable[[str], bool]) -> tuple[int, int]:
     """How well a header was taken apart: known columns, then columns."""
-    return sum(known(cell.strip()) for cell in header), len(header)
+    return sum(known(cell.strip()) for cell in header[:MOST_COLUMNS]), len(header)
 
 
 def _decoded(path: Path) -> str:
