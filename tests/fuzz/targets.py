@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,10 +157,14 @@ def read_study_file(path: Path) -> None:
 
 
 def warm_study() -> None:
-    """Import Optuna and its storage."""
-    import sqlalchemy  # noqa: F401
+    """Import Optuna and let it open a storage once: no input is charged for what comes first in a process."""
+    import optuna
+    import scipy.stats  # noqa: F401
 
-    import autoopt.study.storage  # noqa: F401
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(StorageError):
+        path = Path(folder) / "study.db"
+        optuna.create_study(storage=f"sqlite:///{path}")
+        read_study_file(path)
 
 
 def read_mlflow(path: Path, study: str) -> None:
