@@ -173,11 +173,11 @@ class _Training:
             for path, names in self._checkpoint.others().items():
                 on_remark(f"{path} has an interrupted training of other {', '.join(names)}: it is not continued")
             return 0.0
-        standing, facts = found
-        self._stored = standing.rounds
+        state, facts = found
+        self._stored = state.rounds
         self._epochs.restore(facts["epochs"])
         self._looks.restore(facts["looks"])
-        torch.set_rng_state(standing.tensors[RANDOM])
+        torch.set_rng_state(state.tensors[RANDOM])
         on_remark(f"the training that was interrupted goes on after {self._place}")
         return float(facts["seconds"])
 
@@ -218,11 +218,11 @@ class _Training:
         """Write the checkpoint."""
         import torch
 
-        standing, seconds = self._trainer.standing(), time.monotonic() - self._began
-        tensors = {**standing.tensors, RANDOM: torch.get_rng_state()}
+        state, seconds = self._trainer.state(), time.monotonic() - self._began
+        tensors = {**state.tensors, RANDOM: torch.get_rng_state()}
         facts = {"epochs": self._epochs.facts(), "looks": self._looks.facts(), "seconds": seconds}
-        self._checkpoint.write(replace(standing, tensors=tensors), facts)
-        self._stored = standing.rounds
+        self._checkpoint.write(replace(state, tensors=tensors), facts)
+        self._stored = state.rounds
 
     def _save(
         self, recipe: Mapping[str, Any], val: Mapping[str, float], test: Mapping[str, float], *, half: bool = False

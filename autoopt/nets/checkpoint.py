@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from autoopt.core.configuration import digest
 from autoopt.core.store import LEFT_BEHIND_S, write_atomic
 from autoopt.errors import WeightsError
-from autoopt.nets.trainer import Standing
+from autoopt.nets.trainer import TrainerState
 from autoopt.nets.weights import HEADER_KEY, LONGEST_HEADER_BYTES
 
 if TYPE_CHECKING:
@@ -36,26 +36,26 @@ class Checkpoint:
         self._made_by: dict[str, Any] = json.loads(json.dumps(made_by))  # as it will be read again
         self.path = folder / f"{name}-{digest(self._made_by)[:12]}{SUFFIX}"
 
-    def write(self, standing: Standing, facts: Mapping[str, Any]) -> None:
-        """Replace the file in one step by `standing` and `facts`, which are plain JSON. Raises StorageError."""
+    def write(self, state: TrainerState, facts: Mapping[str, Any]) -> None:
+        """Replace the file in one step by `state` and `facts`, which are plain JSON. Raises StorageError."""
         from safetensors.torch import save
 
         # A copy of each: some networks have one weight under two names, which the format refuses to share.
-        tensors = {name: value.detach().cpu().clone().contiguous() for name, value in standing.tensors.items()}
+        tensors = {name: value.detach().cpu().clone().contiguous() for name, value in state.tensors.items()}
         told = {
             "schema": SCHEMA,
             "name": self._name,
             "made_by": self._made_by,
-            "rounds": standing.rounds,
-            "steps": standing.steps,
-            "best": standing.best,
+            "rounds": state.rounds,
+            "steps": state.steps,
+            "best": state.best,
             "facts": facts,
         }
         header = {**told, "sha256": _digest(told, tensors)}
         self._folder.mkdir(parents=True, exist_ok=True)
         write_atomic(self.path, save(tensors, {HEADER_KEY: json.dumps(header, sort_keys=True)}))
 
-    def read(self) -> tuple[Standing, dict[str, Any]] | None:
+    def read(self) -> tuple[TrainerState, dict[str, Any]] | None:
         """What `write` wrote last, None where there is nothing. Raises WeightsError for a damaged file."""
         from safetensors import SafetensorError
         from safetensors.torch import load
@@ -72,7 +72,7 @@ class Checkpoint:
             raise WeightsError(f"the checkpoint {self.path} was altered")
         if told.get("schema") != SCHEMA or told.get("made_by") != self._made_by:
             return None
-        return Standing(told["rounds"], told["steps"], told["best"], tensors), told["facts"]
+        return TrainerState(told["rounds"], told["steps"], told["best"], tensors), told["facts"]
 
     def others(self) -> dict[Path, list[str]]:
         """The checkpoints of other trainings of this workload, each with the names of what is different in `made_by`.

@@ -2,7 +2,7 @@
 
 It has the optimiser, the learning-rate schedule, the time limit, the looks at the hold-out and the best weights; what
 differs between the two, the batches and the score, is given to it. Between two rounds it can be taken down as a
-`Standing`, from which another process goes on to the same weights.
+`TrainerState`, from which another process goes on to the same weights.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SLACK = 0.1
 """How far, as a share of all work, a training may be behind its time limit at the start: loading has no steps."""
 
 MODEL, BEST, OPTIMIZER = "model.", "best.", "optimizer."
-"""What the names of the tensors of a `Standing` begin with."""
+"""What the names of the tensors of a `TrainerState` begin with."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class TrainerProgress:
 
 
 @dataclass(frozen=True)
-class Standing:
+class TrainerState:
     """A training between two rounds: with the batches and scores to come, all that its rest depends on.
 
     `rounds` and `steps` are done; `best` is the best score so far, None before the first. `tensors` are those of the
@@ -162,7 +162,7 @@ class Trainer:
 
         `batches` gives the batches of a round, of which those are drawn that time allows. `score` says how good the
         model is on the hold-out, more being better, or None where looking would take too long; it is told whether the
-        look is the last. `between` is called after every round that had a step, when `standing` may be asked. Raises
+        look is the last. `between` is called after every round that had a step, when `state` may be asked. Raises
         Numeric when the loss is not finite.
         """
         if self._optimizer is None:
@@ -205,7 +205,7 @@ class Trainer:
         self.model.load_state_dict(weights)
         return score
 
-    def standing(self) -> Standing:
+    def state(self) -> TrainerState:
         """Where the training stands; the tensors are those of the training itself, no copies."""
         tensors = {f"{MODEL}{name}": value for name, value in self.model.state_dict().items()}
         if self._kept is not None:
@@ -214,27 +214,27 @@ class Trainer:
             for number, item in enumerate(self._trained()):
                 state = self._optimizer.state.get(item, {})
                 tensors |= {f"{OPTIMIZER}{number}.{name}": value for name, value in state.items()}
-        return Standing(self.rounds_done, self.steps_done, self.best, tensors)
+        return TrainerState(self.rounds_done, self.steps_done, self.best, tensors)
 
-    def restore(self, standing: Standing) -> None:
-        """Go on from `standing` at the next `run`. Raises ValueError when its tensors are not those of this network."""
+    def restore(self, state: TrainerState) -> None:
+        """Go on from `state` at the next `run`. Raises ValueError when its tensors are not those of this network."""
         import torch
 
-        model, best = _named(MODEL, standing.tensors), _named(BEST, standing.tensors)
+        model, best = _named(MODEL, state.tensors), _named(BEST, state.tensors)
         shapes = _shapes(self.model.state_dict())
-        if _shapes(model) != shapes or (standing.best is not None and _shapes(best) != shapes):
+        if _shapes(model) != shapes or (state.best is not None and _shapes(best) != shapes):
             raise ValueError("it has other tensors than the network")
         optimizer = self._new_optimizer()
         for number, item in enumerate(self._trained()):
-            for name, value in _named(f"{OPTIMIZER}{number}.", standing.tensors).items():
+            for name, value in _named(f"{OPTIMIZER}{number}.", state.tensors).items():
                 if value.shape not in (item.shape, ()):
                     raise ValueError(f"the optimiser's {name} of tensor {number} has the shape {tuple(value.shape)}")
                 # In the layout of the weights: sums of other layouts may differ in the last bit.
                 same = value.shape == item.shape
                 optimizer.state[item][name] = torch.zeros_like(item, dtype=value.dtype).copy_(value) if same else value
         self.model.load_state_dict(model)
-        self._kept = None if standing.best is None else (standing.best, best)
-        self._optimizer, self.rounds_done, self.steps_done = optimizer, standing.rounds, standing.steps
+        self._kept = None if state.best is None else (state.best, best)
+        self._optimizer, self.rounds_done, self.steps_done = optimizer, state.rounds, state.steps
 
     def _trained(self) -> list[torch.nn.Parameter]:
         return [item for item in self.model.parameters() if item.requires_grad]

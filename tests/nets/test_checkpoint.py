@@ -12,15 +12,15 @@ torch = pytest.importorskip("torch")
 
 from autoopt.errors import WeightsError  # noqa: E402
 from autoopt.nets.checkpoint import Checkpoint  # noqa: E402
-from autoopt.nets.trainer import Standing  # noqa: E402
+from autoopt.nets.trainer import TrainerState  # noqa: E402
 
 MADE_BY = {"seed": 0, "recipe": {"tile": (8, 8), "rate": 1e-3}}
 FACTS = {"random": {"state": 2**127 + 1}, "seconds": 0.1}
 
 
-def standing() -> Standing:
+def state() -> TrainerState:
     shared = torch.arange(6.0).reshape(2, 3).t()
-    return Standing(
+    return TrainerState(
         3, 40, 1.0, {"model.a": shared, "model.b": shared, "best.a": torch.tensor(7), "r": torch.tensor([True])}
     )
 
@@ -29,12 +29,12 @@ def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
     """Tensors of every kind, also shared ones, and plain facts come back as they were, and the last write counts."""
     checkpoint = Checkpoint(tmp_path / "weights", "tiny", MADE_BY)
     assert checkpoint.read() is None
-    checkpoint.write(Standing(1, 2, None, {}), {})
-    checkpoint.write(standing(), FACTS)
+    checkpoint.write(TrainerState(1, 2, None, {}), {})
+    checkpoint.write(state(), FACTS)
 
     found = Checkpoint(tmp_path / "weights", "tiny", MADE_BY).read()
     assert found is not None
-    read, written = found[0], standing()
+    read, written = found[0], state()
     assert (read.rounds, read.steps, read.best, found[1]) == (3, 40, 1.0, FACTS) and isinstance(read.best, float)
     assert read.tensors.keys() == written.tensors.keys()
     for name, value in written.tensors.items():
@@ -53,7 +53,7 @@ def damaged(data: bytes) -> list[bytes]:
 def test_a_damaged_file_is_one_sentence(tmp_path: Path, kind: int) -> None:
     """A file that was cut, altered or replaced is never half read: the error names it."""
     checkpoint = Checkpoint(tmp_path, "tiny", MADE_BY)
-    checkpoint.write(standing(), FACTS)
+    checkpoint.write(state(), FACTS)
     checkpoint.path.write_bytes(damaged(checkpoint.path.read_bytes())[kind])
     with pytest.raises(WeightsError, match=f"the checkpoint {checkpoint.path} (cannot be read|was altered)"):
         checkpoint.read()
@@ -62,8 +62,8 @@ def test_a_damaged_file_is_one_sentence(tmp_path: Path, kind: int) -> None:
 def test_another_training_is_told_apart(tmp_path: Path) -> None:
     """Each training has a file of its own, says in what others of its workload differ, and does not read them."""
     one, other = (Checkpoint(tmp_path, "tiny", {**MADE_BY, "seed": seed}) for seed in (0, 1))
-    one.write(standing(), FACTS)
-    Checkpoint(tmp_path, "tiny-2", MADE_BY).write(standing(), FACTS)
+    one.write(state(), FACTS)
+    Checkpoint(tmp_path, "tiny-2", MADE_BY).write(state(), FACTS)
     (tmp_path / "tiny-junk.checkpoint").write_bytes(b"junk")
     assert other.read() is None and other.others() == {one.path: ["seed"]}
     one.path.rename(other.path)
@@ -73,7 +73,7 @@ def test_another_training_is_told_apart(tmp_path: Path) -> None:
 def test_what_a_kill_left_goes_with_it(tmp_path: Path) -> None:
     """Removing a checkpoint removes old half-written ones too, and nothing that a process may be writing now."""
     checkpoint = Checkpoint(tmp_path, "tiny", MADE_BY)
-    checkpoint.write(standing(), FACTS)
+    checkpoint.write(state(), FACTS)
     old, new = (tmp_path / f".{checkpoint.path.name}-{name}" for name in ("old", "new"))
     for path in (old, new):
         path.write_bytes(b"half")

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 
 from autoopt.errors import Numeric  # noqa: E402
 from autoopt.nets.files import read_net  # noqa: E402
-from autoopt.nets.trainer import Batch, Round, Standing, TimeLimit, Trainer, TrainerProgress, TrainerSettings  # noqa: E402
+from autoopt.nets.trainer import Batch, Round, TimeLimit, Trainer, TrainerProgress, TrainerSettings, TrainerState  # noqa: E402
 from autoopt.nets.training_step import channels_last, distance, loss_of, rate_at  # noqa: E402
 from tests import tiny  # noqa: E402
 
@@ -184,7 +184,7 @@ def test_a_standing_of_another_network_is_refused(model: torch.nn.Module) -> Non
     """What does not fit changes nothing: tensors that are missing, of another shape, or of another optimiser."""
     trainer = Trainer(model, settings())
     trainer.run([Round(2)], endless, Scores(1.0), FOREVER)
-    right = trainer.standing()
+    right = trainer.state()
     shorter = {name: value for name, value in right.tensors.items() if name != "model.head.bias"}
     for tensors in (
         shorter,
@@ -192,5 +192,5 @@ def test_a_standing_of_another_network_is_refused(model: torch.nn.Module) -> Non
     ):
         fresh = Trainer(tiny.build(), settings())
         with pytest.raises(ValueError, match=r"other tensors than the network|has the shape"):
-            fresh.restore(Standing(1, 2, 1.0, tensors))
+            fresh.restore(TrainerState(1, 2, 1.0, tensors))
         assert (fresh.rounds_done, fresh.best) == (0, None)
