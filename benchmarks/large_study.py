@@ -1,8 +1,9 @@
 """A study of 1000 trials: what one more proposal, one more record, the front and their memory cost.
 
-    python -m benchmarks.large_study [--trials 1000] [--space cpu-full] [--json FILE]
+    python -m benchmarks.large_study [--trials 1000] [--space FILE] [--json FILE]
 
-The trials are invented, their storage is a real SQLite file. Exits 1 when a goal is missed.
+The trials are invented, their storage is a real SQLite file, and the space has more points than there are trials: else
+nothing would be left to propose. Exits 1 when a goal is missed.
 """
 
 from __future__ import annotations
@@ -97,6 +98,8 @@ def run(trials: int, space_name: str, folder: Path) -> dict[str, float]:
     began = time.perf_counter()
     front_json(read_study(url, "large"))
     front_s = time.perf_counter() - began
+    if len(told) < trials:
+        raise SystemExit(f"the space has only {len(told)} points: {trials} trials need a larger one")
     half = len(held) // 2
     return {
         "trials": float(len(told)),
@@ -111,7 +114,7 @@ def main() -> int:
     """Run it, print the figures beside the goals."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=1000)
-    parser.add_argument("--space", default="cpu-full")
+    parser.add_argument("--space", default=str(Path(__file__).with_name("large_space.yaml")))
     parser.add_argument("--json", type=Path)
     options: Any = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -73,9 +74,14 @@ class Measurement:
 
         Measured alone it is the raw percentile of all calls.
         """
-        if self.relative is None or self.reference_latency_s is None:
+        if not self.reference_s or self.reference_latency_s is None:
             return self.raw_p25_s
-        return self.relative.ratio * self.reference_latency_s
+        return self._ratio * self.reference_latency_s
+
+    @cached_property
+    def _ratio(self) -> float:
+        """As `relative.ratio`, without its error, which takes a hundred times longer."""
+        return math.exp(float(np.mean(stats.log_ratios(self.turns_s, self.reference_s, q=self.quantile))))
 
     @cached_property
     def raw_p25_s(self) -> float:

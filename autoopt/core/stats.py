@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -106,20 +106,35 @@ def paired_ratio(
     turn of the reference beside it (Efron and Tibshirani 1993), so that what slows both down cancels. The
     processes are averaged in logarithms. Raises ValueError for unequal or empty rounds.
     """
+    values = log_ratios(processes, references, q=q)
+    generator = np.random.default_rng(seed)
+    variances = []
+    for rounds, others in zip(processes, references, strict=True):
+        weights = generator.multinomial(len(rounds), [1 / len(rounds)] * len(rounds), size=resamples)
+        logs = np.log(_weighted_quantile(rounds, weights, q)) - np.log(_weighted_quantile(others, weights, q))
+        # One round tells nothing of how rounds differ: its error is left to the noise between processes.
+        variances.append(float(np.var(logs)) * len(rounds) / (len(rounds) - 1) if len(rounds) > 1 else 0.0)
+    return LogRatio(float(np.mean(values)), math.sqrt(sum(variances)) / len(values), values)
+
+
+def log_ratios(
+    processes: Sequence[Sequence[Sequence[float]]],
+    references: Sequence[Sequence[Sequence[float]]],
+    *,
+    q: float = 0.25,
+) -> tuple[float, ...]:
+    """The logarithm of the ratio of each process, as `paired_ratio` averages them. Raises ValueError as it does."""
     if not processes or len(processes) != len(references):
         raise ValueError(f"a paired ratio needs processes beside theirs, got {len(processes)} and {len(references)}")
-    generator = np.random.default_rng(seed)
-    values, variances = [], []
+    values = []
     for rounds, others in zip(processes, references, strict=True):
         if not rounds or len(rounds) != len(others):
             raise ValueError(f"a paired ratio needs a turn beside each turn, got {len(rounds)} and {len(others)}")
-        weights = generator.multinomial(len(rounds), [1 / len(rounds)] * len(rounds), size=resamples)
-        weights = np.vstack([np.ones((1, len(rounds)), dtype=weights.dtype), weights])
-        logs = np.log(_weighted_quantile(rounds, weights, q)) - np.log(_weighted_quantile(others, weights, q))
-        values.append(float(logs[0]))
-        # One round tells nothing of how rounds differ: its error is left to the noise between processes.
-        variances.append(float(np.var(logs[1:])) * len(rounds) / (len(rounds) - 1) if len(rounds) > 1 else 0.0)
-    return LogRatio(float(np.mean(values)), math.sqrt(sum(variances)) / len(values), tuple(values))
+        mine, theirs = (
+            np.quantile(np.concatenate([np.asarray(calls) for calls in turns]), q) for turns in (rounds, others)
+        )
+        values.append(float(np.log(mine) - np.log(theirs)))
+    return tuple(values)
 
 
 def _weighted_quantile(rounds: Sequence[Sequence[float]], weights: np.ndarray, q: float) -> np.ndarray:
@@ -157,15 +172,20 @@ def process_noise(
 class Drop:
     """What was lost against a reference, paired by group: the mean, its interval and its one-sided upper bound.
 
-    `p_value` is that of the Wilcoxon signed-rank test over the groups, 1 where no group differs.
+    `differences` are those of the groups, with at least two of them.
     """
 
     value: float
     low: float
     high: float
     upper: float
-    p_value: float
     groups: int
+    differences: tuple[float, ...] = ()
+
+    @cached_property
+    def p_value(self) -> float:
+        """That of the Wilcoxon signed-rank test over the groups, 1 where none differs or there is but one."""
+        return signed_rank_p_value(self.differences)
 
     @property
     def tied(self) -> bool:
@@ -185,22 +205,30 @@ def paired_drop(before: ArrayLike, after: ArrayLike, *, resamples: int = 4000, s
         raise ValueError(f"a drop needs one number per group, got the shape {differences.shape}")
     mean, count = float(differences.mean()), len(differences)
     if not np.any(differences):
-        return Drop(0.0, 0.0, 0.0, 0.0, 1.0, count)
+        return Drop(0.0, 0.0, 0.0, 0.0, count)
     if count == 1:
-        return Drop(mean, -math.inf, math.inf, math.inf, 1.0, 1)
-    drawn = np.random.default_rng(seed).integers(count, size=(resamples, count))
-    means = differences[drawn].mean(axis=1)
+        return Drop(mean, -math.inf, math.inf, math.inf, 1)
+    means = _shares_drawn(count, resamples, seed) @ differences
     low, upper, high = np.quantile(means, [0.5 - CONFIDENCE / 2, CONFIDENCE, 0.5 + CONFIDENCE / 2])
     error = float(differences.std(ddof=1)) / math.sqrt(count)
-    two_sided, one_sided = student_quantile([0.5 + CONFIDENCE / 2, CONFIDENCE], count - 1) * error
+    two_sided, one_sided = (_student(p, count - 1) * error for p in (0.5 + CONFIDENCE / 2, CONFIDENCE))
     return Drop(
         mean,
-        min(float(low), mean - float(two_sided)),
-        max(float(high), mean + float(two_sided)),
-        max(float(upper), mean + float(one_sided)),
-        signed_rank_p_value(differences),
+        min(float(low), mean - two_sided),
+        max(float(high), mean + two_sided),
+        max(float(upper), mean + one_sided),
         count,
+        tuple(differences.tolist()),
     )
+
+
+@lru_cache(maxsize=8)  # all trials of a study have the same groups
+def _shares_drawn(count: int, resamples: int, seed: int) -> np.ndarray:
+    """The share of each of `count` groups in each resample, drawn with replacement: (resamples, count)."""
+    drawn = np.random.default_rng(seed).integers(count, size=(resamples, count))
+    shares = np.zeros((resamples, count))
+    np.add.at(shares, (np.arange(resamples)[:, None], drawn), 1 / count)
+    return shares
 
 
 def mean_interval(values: ArrayLike) -> tuple[float, float] | None:
@@ -209,13 +237,13 @@ def mean_interval(values: ArrayLike) -> tuple[float, float] | None:
     if len(array) < 2:
         return None
     mean, error = float(array.mean()), float(array.std(ddof=1)) / math.sqrt(len(array))
-    reach = _student_reach(len(array) - 1) * error
+    reach = _student(0.5 + CONFIDENCE / 2, len(array) - 1) * error
     return mean - reach, mean + reach
 
 
 @lru_cache(maxsize=4096)
-def _student_reach(degrees: int) -> float:
-    return float(student_quantile([0.5 + CONFIDENCE / 2], degrees)[0])
+def _student(probability: float, degrees: int) -> float:
+    return float(student_quantile(probability, degrees))
 
 
 def quantile_interval(values: ArrayLike, q: float) -> tuple[float, float] | None:
@@ -234,9 +262,10 @@ def quantile_interval(values: ArrayLike, q: float) -> tuple[float, float] | None
 @lru_cache(maxsize=4096)  # the same number of calls is timed again and again
 def _places_around(count: int, q: float) -> tuple[int, int]:
     """The places, in order of size from 0, of the values that the `q`-quantile is between."""
-    from scipy.stats import binom
+    from scipy.special import bdtr  # scipy.stats says the same, but takes a second to import
 
-    low, high = (int(binom.ppf(p, count, q)) for p in (0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2))
+    below = bdtr(np.arange(count + 1), count, q)  # the chance that at most so many of the values lie below
+    low, high = (int(np.argmax(below >= p)) for p in (0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2))
     return max(0, low - 1), min(high, count - 1)
 
 
@@ -252,9 +281,9 @@ def normal_quantile(probability: float) -> float:
 
 def student_quantile(probabilities: ArrayLike, degrees: int) -> np.ndarray:
     """Quantiles of Student's t distribution."""
-    from scipy.stats import t
+    from scipy.special import stdtrit  # scipy.stats says the same, but takes a second to import
 
-    return np.asarray(t.ppf(np.asarray(probabilities), degrees))
+    return np.asarray(stdtrit(degrees, np.asarray(probabilities)))
 
 
 def signed_rank_p_value(differences: ArrayLike) -> float:

@@ -22,6 +22,8 @@ RANDOM_DRAWS = 2000
 STARTUP_TRIALS = 10
 CANDIDATES = 1500
 """Points that the model of a space looks at, each time."""
+FRESH = 150
+"""Of these, in a large space, at least so many that were never looked at before: to draw all anew takes a second."""
 ENUMERATED = 20_000
 """Raw points that may be looked at to find all canonical ones."""
 
@@ -98,6 +100,7 @@ class ModelSampler:
         self._space, self._rng = space, np.random.default_rng(seed)
         self._told: list[tuple[Raw, list[float], dict[str, float]]] = []
         self._failed: list[Raw] = []
+        self._drawn: dict[str, _Point] = {}
 
     def tell(self, raw: Raw, values: Sequence[float] | None, excess: Mapping[str, float]) -> None:
         """Learn from a point."""
@@ -112,7 +115,7 @@ class ModelSampler:
         """The unseen point that is worth most by the model."""
         if len(self._told) < STARTUP_TRIALS:
             return None
-        every = self._drawn() if self._whole is None else self._whole
+        every = self._some_of(seen) if self._whole is None else self._whole
         found = [point for point in every if point.configuration.digest not in seen]
         if not found:
             return None
@@ -131,14 +134,15 @@ class ModelSampler:
             return None
         return [_Point(raw, configuration, configuration.flat()) for raw, configuration in self._space.points()]
 
-    def _drawn(self) -> list[_Point]:
-        """Some points of a large space."""
-        drawn: dict[str, _Point] = {}
-        for _ in range(CANDIDATES):
+    def _some_of(self, seen: Container[str]) -> list[_Point]:
+        """Unseen points of a large space: some that are new, and of those that were drawn before the latest."""
+        kept = {digest: point for digest, point in self._drawn.items() if digest not in seen}
+        for _ in range(max(FRESH, CANDIDATES - len(kept))):
             raw = self._space.random(self._rng)
             configuration = self._space.canonical(raw)
-            drawn.setdefault(configuration.digest, _Point(raw, configuration, configuration.flat()))
-        return list(drawn.values())
+            kept.setdefault(configuration.digest, _Point(raw, configuration, configuration.flat()))
+        self._drawn = dict(list(kept.items())[-CANDIDATES:])
+        return list(self._drawn.values())
 
 
 @dataclass(frozen=True)

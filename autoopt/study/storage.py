@@ -194,8 +194,8 @@ def read_study(url: str, name: str | None, workload: str | None = None) -> Study
         raise NoStudy(f"no study is stored in {file}: run autoopt search first")
     with _undamaged(url), _storage_errors(url):
         storage = _storage(url)
-        summaries = optuna.get_all_study_summaries(storage=storage, include_best_trial=False)
-        written = {summary.study_name: summary.user_attrs for summary in summaries if _CARD in summary.user_attrs}
+        studies = storage.get_all_studies()  # Optuna's summaries would read the trials of all of them
+        written = {item.study_name: item.user_attrs for item in studies if _CARD in item.user_attrs}
         cards, unreadable = _cards({key: item for key, item in written.items() if name in (None, key)})
         fitting = {key: card for key, card in cards.items() if workload in (None, card.workload)}
         if not fitting:

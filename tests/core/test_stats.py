@@ -146,7 +146,7 @@ def test_bounds_enclose_the_mean_and_shift_with_it(differences: list[float], shi
 
 def test_nothing_lost_is_no_drop() -> None:
     """Equal values are tied with a bound of zero, whatever their number; no values are an error."""
-    assert stats.paired_drop([0.5], [0.5]) == stats.Drop(0.0, 0.0, 0.0, 0.0, 1.0, 1)
+    assert stats.paired_drop([0.5], [0.5]) == stats.Drop(0.0, 0.0, 0.0, 0.0, 1)
     with pytest.raises(ValueError, match="one number per group"):
         stats.paired_drop([], [])
     with pytest.raises(ValueError, match="needs processes"):
