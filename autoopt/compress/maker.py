@@ -31,6 +31,7 @@ from autoopt.core.process import USUAL_TIMEOUT_S, Child, thread_limits
 from autoopt.core.store import KIND, MANIFEST, Artifact, Store, file_digest
 from autoopt.errors import TrialError, Unsupported, WorkloadError
 from autoopt.inference.formats import format_of, graph_format
+from autoopt.inference.formats.names import Node
 from autoopt.inference.pipeline import Pipeline
 from autoopt.inference.runtimes import EXACT
 from autoopt.measure.target import LocalTarget, Target
@@ -207,6 +208,11 @@ class Maker:
         }
         request = {"source": source.key, "pipeline": pipeline.to_json()}
         return self._find(name, made_by) or self._make(name, made_by, "step", request)
+
+    def layers(self, source: Artifact) -> list[Node]:
+        """The layers of a graph, in its order, as selectors name them. Raises TrialError."""
+        self._send("check", "layers", {"source": source.key})
+        return [Node(*map(tuple, item)) for item in self._receive("check")["layers"]]
 
     def ranking(self, source: Artifact, weight_bits: Scalar, pipeline: Pipeline | None = None) -> list[Rank]:
         """The groups of layers of a float graph, those first that are worth keeping in float. Raises TrialError."""

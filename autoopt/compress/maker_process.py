@@ -22,7 +22,7 @@ from autoopt.core.configuration import digest
 from autoopt.core.process import Handler, serve
 from autoopt.core.store import KIND, Artifact, Store
 from autoopt.errors import Unsupported
-from autoopt.inference.formats import cost, graph_format
+from autoopt.inference.formats import cost, format_of, graph_format
 from autoopt.inference.formats.base import Source
 from autoopt.inference.pipeline import Pipeline
 from autoopt.measure.measuring import LONG_ENOUGH_S
@@ -64,6 +64,7 @@ class Jobs:
             "warm": self._warm,
             "check": self._check,
             "time": self._time,
+            "layers": _layers,
             "net": partial(self._made, self._net),
             "export": partial(self._made, self._export),
             "rank": partial(self._made, _rank),
@@ -135,6 +136,13 @@ class Jobs:
             torch.set_num_threads(int(request["threads"]))
             self._sources[key] = export.load_source(workload, Path(request["weights"]))
         return self._sources[key]
+
+
+def _layers(request: Mapping[str, Any]) -> dict[str, Any]:
+    source = Store(Path(request["store"])).get(KIND, request["source"])
+    assert source is not None
+    nodes = graph_format(format_of(source.path)).layers(source.path)
+    return {"layers": [[node.names, node.aliases, node.types] for node in nodes]}
 
 
 def _call_time(source: Source, workload: Workload) -> dict[str, Any]:

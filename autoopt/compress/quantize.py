@@ -72,7 +72,7 @@ _COMMON: Mapping[str, Parameter] = {
     "ignored_layers": Parameter(
         "text",
         None,
-        "layers that stay in float: name:NODE, pattern:REGEX, type:OPERATION, comma-separated",
+        "layers that stay in float: name:NODE, pattern:REGEX, type:OPERATION, end:first, end:last, comma-separated",
         nullable=True,
     ),
 }

@@ -31,6 +31,13 @@ PARAMETERS: Mapping[str, Parameter] = {
         high=8,
         nullable=True,
     ),
+    "blocks": Parameter(
+        "choice",
+        "means",
+        "what the network sees of a block: its mean, or each of its pixels as a channel; its answer comes back by "
+        "interpolation, or for each pixel of the block",
+        ("means", "channels"),
+    ),
     "steps": Parameter(
         "integer",
         120,
@@ -44,7 +51,10 @@ PARAMETERS: Mapping[str, Parameter] = {
 
 def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], host: Host) -> dict[str, Scalar] | None:
     """`settings` with defaults filled in; None where the resolution stays."""
-    return training_settings.canonical(PARAMETERS, SWITCH, settings, runtime, host)
+    known = training_settings.canonical(PARAMETERS, SWITCH, settings, runtime, host)
+    if known is not None and known["blocks"] == PARAMETERS["blocks"].default:
+        del known["blocks"]  # as before there was such a setting: one configuration, one name
+    return known
 
 
 def parts(settings: Mapping[str, Scalar]) -> list[dict[str, Scalar]]:
@@ -65,11 +75,16 @@ def change(
     The report has the tables of positions that were reduced and what `Before.train` reports. Raises Unsupported where
     the network does not take tiles of that size, Numeric when the result is not finite.
     """
-    from autoopt.nets import resolution
+    from autoopt.nets import block_channels, resolution
 
     before = training_settings.Before(model, workload)
     factor, tile = int(settings["factor"] or 1), workload.pipeline.tile
-    resolution.reduce_resolution(model, factor, workload.pipeline.output_shape[2:])
+    answered = workload.pipeline.output_shape[2:]
+    if settings.get("blocks") == resolution.CHANNELS:
+        block_channels.widen(model, block_channels.ends_of(model, before.batch, output=bool(answered)), factor)
+        resolution.take_blocks(model, factor, output=bool(answered))
+    else:
+        resolution.reduce_resolution(model, factor, answered)
     tables = []
     if _refusal(model, before.batch) is not None:
         tables = resolution.shrink_tables(model, tile, factor)

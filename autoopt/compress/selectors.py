@@ -1,4 +1,8 @@
-"""Selectors of layers: from `name:NODE`, `pattern:REGEX`, `type:OPERATION`, comma-separated, to exact node names."""
+"""Selectors of layers, comma-separated, to exact node names.
+
+`name:NODE`, `pattern:REGEX`, `type:OPERATION`; `end:first` and `end:last` are the layers with weights that see the
+input and give the output of any network.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,10 @@ from collections.abc import Mapping, Sequence
 
 from autoopt.core.configuration import Scalar
 from autoopt.errors import Unsupported
-from autoopt.inference.formats.names import Node, enlarging
+from autoopt.inference.formats.names import WEIGHTED, Node, enlarging
 
-KINDS = ("name", "pattern", "type")
+KINDS = ("name", "pattern", "type", "end")
+ENDS = {"first": 0, "last": -1}
 SHOWN = 5
 
 
@@ -24,13 +29,14 @@ def select(text: str | None, nodes: Sequence[Node]) -> list[str]:
     """The sorted names of all graph nodes that `text` selects.
 
     A name is a node (`a.conv/Conv`) or a module (`a.conv`); a pattern must match a whole name; a type may be
-    written as in ONNX or as in OpenVINO. Raises Unsupported for a selector that selects nothing.
+    written as in ONNX or as in OpenVINO. The nodes are in the order of the graph. Raises Unsupported for a selector
+    that selects nothing.
     """
     chosen: set[str] = set()
     for selector in (canonical(text) or "").split(","):
         if selector:
             kind, _, value = selector.partition(":")
-            hits = [node for node in nodes if _matches(kind, value, node)]
+            hits = _end(value, nodes) if kind == "end" else [node for node in nodes if _matches(kind, value, node)]
             if not hits:
                 raise Unsupported(f"{selector!r} selects no layer of this graph: {_hint(kind, value, nodes)}")
             chosen.update(name for node in hits for name in node.names)
@@ -49,6 +55,14 @@ def ignored_nodes(settings: Mapping[str, Scalar], nodes: Sequence[Node]) -> list
 def _prefixed(part: str) -> str:
     kind, colon, value = part.partition(":")
     return f"{kind.strip()}:{value.strip()}" if colon and kind.strip() in KINDS else f"name:{part}"
+
+
+def _end(value: str, nodes: Sequence[Node]) -> list[Node]:
+    """The first or the last layer with weights, in the order of the graph."""
+    if value not in ENDS:
+        raise Unsupported(f"'end:{value}' must be end:{' or end:'.join(ENDS)}")
+    weighted = [node for node in nodes if node.types[0] in WEIGHTED]
+    return [weighted[ENDS[value]]] if weighted else []
 
 
 def _matches(kind: str, value: str, node: Node) -> bool:

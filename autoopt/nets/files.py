@@ -55,6 +55,7 @@ def write_net(model: torch.nn.Module, folder: Path) -> None:
     structure = {
         "schema": SCHEMA,
         "coarse": resolution.factor_of(model),
+        "blocks": resolution.blocks_of(model),
         "factored": low_rank.specs(model),
         "sizes": sizes(model),
     }
@@ -86,7 +87,10 @@ def _restore(model: torch.nn.Module, folder: Path, answered: Sequence[int]) -> N
     if not isinstance(structure, dict) or structure.get("schema") != SCHEMA:
         raise WeightsError(f"{folder / STRUCTURE} must have the schema {SCHEMA}")
     if structure.get("coarse", 1) > 1:
-        resolution.reduce_resolution(model, structure["coarse"], answered)
+        if structure.get("blocks", resolution.MEANS) == resolution.CHANNELS:
+            resolution.take_blocks(model, structure["coarse"], output=bool(answered))
+        else:
+            resolution.reduce_resolution(model, structure["coarse"], answered)
     unknown = [name for name in structure["factored"] if name not in dict(model.named_modules())]
     if unknown:
         raise WeightsError(f"the stored network must be one of this workload, {', '.join(unknown[:5])} is not in it")

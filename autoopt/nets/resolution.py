@@ -1,4 +1,4 @@
-"""A network that computes at a reduced resolution: its input is averaged in blocks, its answer enlarged again."""
+"""A network that computes at a reduced resolution: its input is taken in blocks, its answer enlarged again."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from autoopt.inference.formats.names import SHARES
+from autoopt.nets.block_channels import gathered, spread
 from autoopt.nets.surgery import set_weight
 
 if TYPE_CHECKING:
     import torch
 
-_FACTOR = "resolution_factor"
+MEANS, CHANNELS = "means", "channels"
+"""What a block of pixels becomes: its mean, or a channel for each of them."""
+_FACTOR, _BLOCKS = "resolution_factor", "resolution_blocks"
 
 
 def reduce_resolution(model: torch.nn.Module, factor: int, tile: Sequence[int]) -> None:
@@ -69,6 +72,27 @@ def enlarged(image: torch.Tensor, along: Sequence[torch.Tensor]) -> torch.Tensor
         rows = image if len(after) == 1 else image.flatten(axis + 1)
         image = (rows_of @ rows).reshape(*image.shape[:axis], len(rows_of), *after)
     return image @ last
+
+
+def take_blocks(model: torch.nn.Module, factor: int, *, output: bool) -> None:
+    """Let `model`, whose ends were widened (block_channels.py), take blocks of pixels as channels.
+
+    With `output` it answers so too: with as many classes as ever, at the sizes of its input (n, channels, *sizes). The
+    module is changed in place and gets another class, as in `reduce_resolution`.
+    """
+    whole = type(model)
+
+    def forward(self: Any, batch: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = whole.forward(self, gathered(batch, factor))
+        return spread(answer, factor) if output else answer
+
+    name = f"InBlocks{whole.__name__}"
+    model.__class__ = type(name, (whole,), {"forward": forward, _FACTOR: factor, _BLOCKS: CHANNELS})
+
+
+def blocks_of(model: torch.nn.Module) -> str:
+    """What blocks of pixels become in a network at a reduced resolution: `MEANS` or `CHANNELS`."""
+    return str(getattr(type(model), _BLOCKS, MEANS))
 
 
 def factor_of(model: torch.nn.Module) -> int:

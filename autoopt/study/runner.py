@@ -17,6 +17,7 @@ from autoopt.core.process import Child
 from autoopt.core.records import TrialRecord
 from autoopt.core.scores import Quality
 from autoopt.core.store import Artifact
+from autoopt.errors import SpaceError
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.timing import MeasuringPlan
 from autoopt.study.garbage import clean
@@ -25,6 +26,7 @@ from autoopt.study.proposals import Proposal
 from autoopt.study.result import StudyResult
 from autoopt.study.space import seeds
 from autoopt.study.stopping import clear, enough
+from autoopt.study.trial import graph_check
 from autoopt.study.trial.bench import Bench, open_bench
 from autoopt.study.trial.confirm import head_to_head, on_test
 from autoopt.study.trial.evaluate import StopRule, evaluate
@@ -145,9 +147,14 @@ class LocalRunner:
         self._bench = self._held.enter_context(opening)
 
     def check(self) -> None:
-        """See `Runner`; the first seed is exported while the caller goes on."""
+        """See `Runner`; the first seed is exported while the caller goes on.
+
+        Raises SpaceError for what no trial could do with the exported graphs.
+        """
         bench, prepared = self._open()
         bench.maker.check()
+        if found := graph_check.problems(prepared.space, bench.maker):
+            raise SpaceError(*found)
         bench.begin(seeds(prepared.space)[0].configuration)
 
     def run(self, proposal: Proposal, study: StudyResult) -> TrialRecord:

@@ -31,10 +31,12 @@ FIRST, HEAD = list(NODES[0].names), list(NODES[2].names)
         ("type:Conv", [*FIRST, *HEAD]),
         ("type:convolution", [*FIRST, *HEAD]),
         ("type:ConvolutionBackpropData, head", ["up/ConvTranspose", *HEAD]),
+        ("end:first, end:last", [*FIRST, *HEAD]),
+        ("end:last", HEAD),
     ],
 )
-def test_selects_by_name_module_pattern_and_type(text: str | None, expected: list[str]) -> None:
-    """A layer is found by node, module, pattern or type in either vocabulary, its bias included."""
+def test_selects_by_name_module_pattern_type_and_end(text: str | None, expected: list[str]) -> None:
+    """A layer is found by node, module, pattern, type in either vocabulary or its place, its bias included."""
     assert select(text, NODES) == sorted(expected)
 
 
@@ -48,6 +50,7 @@ def test_selects_by_name_module_pattern_and_type(text: str | None, expected: lis
         ("type:Dense", r"'type:Dense' selects no layer.*types Conv, ConvTranspose, Relu"),
         ("pattern:conv", r"'pattern:conv' selects no layer"),
         ("pattern:(", r"must be a regular expression"),
+        ("end:middle", r"'end:middle' must be end:first or end:last"),
     ],
 )
 def test_a_selector_without_a_layer_is_refused(text: str, message: str) -> None:

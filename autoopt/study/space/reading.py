@@ -15,7 +15,8 @@ A setting that the file leaves out has its default.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ from autoopt.study.space.settings import runtime_choice, runtime_settings
 from autoopt.study.space.values import dimension_of
 from autoopt.workloads.contract import Workload
 
+_log = logging.getLogger("autoopt")
+
 SCHEMA = 1
 AUTO = "auto"
 MOST_BYTES = 1_000_000
@@ -48,17 +51,32 @@ def shipped_spaces() -> dict[str, str]:
     return {path.stem: _description(_parse(path, path.name)) for path in sorted(_shipped())}
 
 
-def load_space(source: str | Path, host: Host, workload: Workload | None = None) -> Space:
+def load_space(
+    source: str | Path,
+    host: Host,
+    workload: Workload | None = None,
+    *,
+    on_remark: Callable[[str], None] = _log.warning,
+) -> Space:
     """The space in the file `source`, or the shipped one of that name, expanded for `host` and `workload`.
 
-    Runtimes that cannot execute the workload's finished graph are left out. Raises SpaceError with everything that is
-    wrong with the file.
+    Runtimes that cannot execute the workload's finished graph are left out, and from a shipped space the steps that
+    change a network where there is none, which `on_remark` is told. Raises SpaceError with everything that is wrong
+    with the file.
     """
     path = _locate(source)
     document = _parse(path, str(path))
     if not isinstance(document, Mapping):
         got = _kind(document)
         raise SpaceError(f"{path}: a space must be a mapping of sections ({_listed(_sections())}), got {got}")
+    if workload is not None and workload.build is None and path in _shipped():
+        without = [name for name in net_steps() if document.get(name) is not None]
+        document = {key: item for key, item in document.items() if key not in without}
+        if without:
+            on_remark(
+                f"{workload.name} is a finished graph, which cannot be trained: {_listed(without)} of the space "
+                f"{path.stem} are left out"
+            )
     reader = _Reader(str(path), host, workload)
     dimensions = tuple(reader.dimensions(document))
     if reader.problems:

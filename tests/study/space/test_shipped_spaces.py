@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from autoopt.compress import STEPS, step
 from autoopt.core.host import Host
+from autoopt.errors import SpaceError
 from autoopt.inference.runtimes import runtime
 from autoopt.study.short_names import describe
 from autoopt.study.space import load_space, seeds, shipped_spaces
+from autoopt.workloads.loading import BUILT_IN
+from tests import tiny
 
 AVX2 = Host("a cpu", "x86_64", 2, 8_000_000_000, ("avx2",), "Linux", {})
 AMX = Host("another", "x86_64", 4, 8_000_000_000, ("amx_bf16", "amx_fp16", "avx2", "avx512_bf16"), "Linux", {})
@@ -23,7 +29,7 @@ def test_all_are_there() -> None:
 
 
 @pytest.mark.parametrize("host", [AVX2, AMX, ARM], ids=["avx2", "amx", "arm"])
-@pytest.mark.parametrize("name", ["default", "histo", "quick", "cpu-full"])
+@pytest.mark.parametrize("name", ["default", "int8", "quick", "cpu-full"])
 def test_canonical_forms_are_fixed_points(name: str, host: Host) -> None:
     """What a real runtime or step calls canonical stays as it is when asked again, and every point is found again."""
     space = load_space(name, host)
@@ -41,13 +47,37 @@ def test_canonical_forms_are_fixed_points(name: str, host: Host) -> None:
 
 
 def test_sizes() -> None:
-    """On a small host the quick space is a dozen points, the default some hundred, the one for histo more."""
-    sizes = {name: load_space(name, AVX2).count() for name in ("quick", "default", "histo")}
+    """On a small host the quick space is a dozen points, all others some hundred."""
+    sizes = {name: load_space(name, AVX2).count() for name in shipped_spaces()}
     assert all(count.exact for count in sizes.values())
-    assert sizes["quick"].n <= 16 < 200 < sizes["default"].n < sizes["histo"].n < 1000
+    assert sizes.pop("quick").n <= 16
+    assert all(200 < count.n < 3000 for count in sizes.values())
 
 
-@pytest.mark.parametrize("name", ["histo", "cpu-full"])
+FIVE = ("quantize.scheme", "quantize.ignored_layers", "prune.ratio", "runtime.precision", "runtime.threads")
+
+
+@pytest.mark.parametrize("name", ["default", *sorted(BUILT_IN)])
+def test_what_is_searched_when_nothing_is_said(name: str) -> None:
+    """The default of every workload varies scheme, ignored layers, pruning ratio, precision and thread count."""
+    space = load_space(name, AVX2)
+    assert [key for key in FIVE if (dimension := space.dimension(key)) is None or dimension.fixed] == []
+
+
+def test_a_finished_graph_is_not_trained(tmp_path: Path) -> None:
+    """Shipped spaces leave out for it what trains, which is told in a sentence; a file of one's own is refused."""
+    workload = replace(tiny.workload(), build=None, graph=tmp_path / "net.onnx")
+    remarks: list[str] = []
+    space = load_space("default", AVX2, workload, on_remark=remarks.append)
+    assert {item.section for item in space.dimensions} == {"quantize", "runtime"}
+    assert len(remarks) == 1 and "resolution, prune, factorize of the space default are left out" in remarks[0]
+    own = tmp_path / "own.yaml"
+    own.write_text("prune: {ratio: 0.5}\nruntime: {name: openvino}\n")
+    with pytest.raises(SpaceError, match=r"prune: must be left out: .* finished graph"):
+        load_space(own, AVX2, workload)
+
+
+@pytest.mark.parametrize("name", ["default", "int8", "cpu-full"])
 def test_names_tell_points_apart(name: str) -> None:
     """No two points of a space have the same short name in a table."""
     names = [describe(configuration) for _, configuration in load_space(name, AVX2).points()]
