@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from autoopt.core.configuration import Scalar
 from autoopt.core.parameters import Parameter
-from autoopt.core.store import file_digest
 from autoopt.errors import WorkloadError
 from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.data.dataset import Dataset
+from autoopt.workloads.identity import Place
 from autoopt.workloads.models.assemble import OPTIONS as COMMON_OPTIONS
 from autoopt.workloads.models.assemble import Shape, check_affine, dataset_of, pipeline_of, split_names, workload_of
 from autoopt.workloads.models.bundle_config import (
@@ -29,6 +29,7 @@ from autoopt.workloads.models.bundle_config import (
     Config,
     build_network,
     check_network,
+    code_digest,
     find_network,
     read_config,
     shown,
@@ -86,10 +87,10 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
     threshold = _single_threshold(settings, classes, dataset)
     shape = Shape(channels, 2 if threshold is not None else classes, None if "tile" in options else settings.tile)
     pipeline = _pipeline(dataset, shape, settings, options, str(config.path))
-    # The digest tells builders apart: the same folder with another configuration is another model.
-    maker = partial(build, str(folder), trusted, digest=file_digest(config.path))
+    place, told = Place(folder), code_digest(config)
+    maker = partial(build, place, trusted, digest=told)
     if threshold is not None:
-        maker = partial(build_binary, str(folder), trusted, threshold, digest=file_digest(config.path))
+        maker = partial(build_binary, place, trusted, threshold, digest=told)
     return workload_of(dataset, pipeline, options, folder.name, build=maker, weights=_weights(folder))
 
 
@@ -113,7 +114,7 @@ def build_binary(folder: str, trust: bool, threshold: float, *, digest: str) -> 
 
 
 def build(folder: str, trust: bool, *, digest: str) -> torch.nn.Module:
-    """The bundle's network with fresh weights; `digest`, of its configuration, only tells models apart."""
+    """The bundle's network with fresh weights; `digest`, of what builds it, only tells models apart."""
     return build_network(folder, trust)
 
 
