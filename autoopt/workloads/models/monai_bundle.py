@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoopt.core.configuration import Scalar
 from autoopt.core.parameters import Parameter
+from autoopt.core.plain_text import short
 from autoopt.errors import WorkloadError
 from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.contract import Workload
@@ -49,6 +50,8 @@ WEIGHTS = ("model.pt", "model.safetensors")
 CHANNELS = ("in_channels", "n_input_channels", "img_channels")
 CLASSES = ("out_channels", "num_classes")
 """What MONAI's networks call their numbers of input and output channels."""
+MOST_WIDTH = 65_536
+"""Of channels of an image, and of classes: more are a mistake, and would fill memory before any file is read."""
 SMALLEST_STEP = 1e-7
 """By how much a logit must differ for its probability to be another number in float32."""
 INTENSITY = ("intensity", "scale", "mean", "std")
@@ -133,13 +136,22 @@ def _definition(config: Config) -> Mapping[str, Any]:
 
 
 def _widths(config: Config, definition: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """Input channels and output classes: the network's own arguments, else what the metadata say, else None."""
+    """Input channels and output classes: the network's own arguments, else what the metadata say, else None.
+
+    Raises WorkloadError for widths that nothing has.
+    """
     formats = config.metadata.get("network_data_format")
     found = []
     for names, side, name in ((CHANNELS, "inputs", "image"), (CLASSES, "outputs", "pred")):
         said = _inside(formats, side, name, "num_channels")
         values = [*(definition.get(argument) for argument in names), said]
-        found.append(next((value for value in values if isinstance(value, int) and value > 0), None))
+        width = next((value for value in values if isinstance(value, int) and value > 0), None)
+        if width is not None and width > MOST_WIDTH:
+            raise WorkloadError(
+                f"{config.path}: the {side} of the network must have at most {MOST_WIDTH} channels, it says "
+                f"{short(width)}: correct it"
+            )
+        found.append(width)
     return found[0], found[1]
 
 

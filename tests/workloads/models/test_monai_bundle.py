@@ -76,6 +76,14 @@ def test_a_bundle_that_was_moved_is_the_same_model(tmp_path: Path, squares: Path
     assert identity(first) != identity(moved)
 
 
+@pytest.mark.parametrize(("argument", "side"), [("in_channels", "inputs"), ("out_channels", "outputs")])
+def test_a_network_wider_than_any_is_refused(tmp_path: Path, squares: Path, argument: str, side: str) -> None:
+    """A width that would fill memory is refused by name, before anything of that size is made."""
+    folder = write(tmp_path / "bundle", network_def={**NETWORK, argument: 10**9})
+    with pytest.raises(WorkloadError, match=f"the {side} of the network must have at most 65536 channels, it says"):
+        load_workload(f"model:{folder}", squares, tmp_path, TASK)
+
+
 def test_a_single_sigmoid_gets_a_background(tmp_path: Path, squares: Path) -> None:
     """A network with one output, a sigmoid and a threshold marks what exceeds it, under the names of its weights."""
     folder = write(
