@@ -90,7 +90,8 @@ def gc(
     home: Home = HOME,
     max_size: Annotated[str, typer.Option(metavar="SIZE", help="Keep this much, such as 5GB.")] = "0GB",
 ) -> None:
-    """Remove artifacts that no study needs (its front and references stay), and what killed processes left."""
+    """Remove artifacts that no study needs (its front and references stay), and what killed processes and interrupted
+    trainings left."""
     from autoopt import api, terminal
 
     terminal.collected(api.gc(storage=storage, home=home, most_bytes=size_bytes(max_size, "--max-size")))

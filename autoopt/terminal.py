@@ -91,8 +91,9 @@ def collected(found: Collected) -> None:
     """Print what a collection removed and what is left."""
     console_of().print(
         f"removed {len(found.artifacts)} artifacts ({found.freed_bytes / 1e6:.0f} MB) that no study needs and "
-        f"{len(found.left_behind)} temporary folders and files of processes that run no more; "
-        f"{found.kept_bytes / 1e6:.0f} MB of artifacts are kept",
+        f"{len(found.left_behind)} temporary folders and files of processes that run no more, "
+        f"{len(found.trainings)} checkpoints and weights ({found.training_bytes / 1e6:.0f} MB) of interrupted "
+        f"trainings; {found.kept_bytes / 1e6:.0f} MB of artifacts are kept",
         markup=False,
     )
 

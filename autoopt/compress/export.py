@@ -86,10 +86,11 @@ def _finished_source(workload: Workload) -> Source:
     name, source = finished_format(graph), Source(workload.pipeline, graph=graph)
     if name is None:
         raise WorkloadError(f"{graph} must be a graph of a format that can be read: {', '.join(FORMATS)}")
+    batches = _batches(workload)
     with scratch_folder() as temporary:
         graph_format(name).write(source, EXACT, temporary)  # refuses a shape before the graph is asked for it
-    call, batches = graph_format(name).call(graph), _batches(workload)
-    answers = {key: call(batch) for key, batch in batches.items()}
+        written, call = graph_format(name).call(temporary), graph_format(name).call(graph)
+        answers = {key: _before_decision(call(batch), written, batch) for key, batch in batches.items()}
     for answer in answers.values():
         if answer.shape != output_shape(workload):
             raise WorkloadError(
@@ -98,6 +99,20 @@ def _finished_source(workload: Workload) -> Source:
             )
     output_check.check(workload, answers)
     return replace(source, batches=batches, answers=answers)
+
+
+def _before_decision(answer: np.ndarray, written: Call, batch: np.ndarray) -> np.ndarray:
+    """The answer of a finished graph; of one that decides what it decides on, where that gives the same labels."""
+    values = written(batch)
+    if values.size == answer.size:
+        return answer
+    labels = values.argmax(axis=1)
+    if labels.size != answer.size or not np.array_equal(labels.ravel(), answer.ravel()):
+        raise WorkloadError(
+            "the graph ends with the operation that decides, and without it the largest of its values are not the "
+            "labels that it gives: write the file once more without that operation"
+        )
+    return values
 
 
 def _batches(workload: Workload) -> dict[str, np.ndarray]:

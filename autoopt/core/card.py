@@ -19,8 +19,8 @@ class StudyCard:
     `space` is the canonical JSON of the space, `objectives` their names in order, `limits` the
     constraints by name (`drop` as a fraction, `latency_s`), which may change between commands.
     `labels` and `pipeline` are what a bundle needs of the workload, `origin` where workload, data and
-    weights were loaded from (`source`, `data`, `weights`), so that one trial can be run again, and what was
-    `left_out` of the training of the weights. `latency` says what is
+    weights were loaded from (`source`, `data`, `weights`, and `home`), so that one trial can be run again, and what
+    was `left_out` of the training of the weights. `latency` says what is
     timed: one network call, or a whole case. `id` is drawn when the study is stored first, empty before: a study of the
     same name that is made after this one was lost has another one. `calibration` is what `doctor --noise` found of the
     host: `sigma`, and `peaks` by number of threads.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -16,15 +17,20 @@ from autoopt.inference.pipeline import Pipeline, predict
 from autoopt.inference.runtimes import has_network, runtime
 from autoopt.inference.runtimes.base import Runtime, Session
 
+_log = logging.getLogger("autoopt")
+
 MOST_THREADS = 1024
 """More threads, or calls side by side, than any host has use for."""
 MOST_PROBLEMS = 10
+MOST_REMARK = 500
+"""Of the remark on the weights, in characters."""
 
 
 def load(folder: str | Path, *, stand_ins: bool = False) -> Predictor:
     """The model of the bundle in `folder`, ready to predict; every file is verified first, nothing is unpickled.
 
     Needs numpy and the bundle's runtime. A bundle of the runtime that only tests use is refused without `stand_ins`.
+    What the bundle says is wrong with its weights is logged as a warning.
     Raises BundleError naming the file that is missing, altered or not where it belongs, the setting that cannot work,
     or the package that is not installed.
     """
@@ -45,6 +51,9 @@ def load(folder: str | Path, *, stand_ins: bool = False) -> Predictor:
             needs = f"{folder} needs {name}, which cannot be imported ({error})"
             raise BundleError(f"{needs}: pip install {package}") from error
         raise BundleError(f"{folder} cannot be opened on this machine: {error}") from error
+    remark = " ".join(str(card.get("weights_remark") or "").split())  # older bundles have none
+    if remark:
+        _log.warning("%s: %s", folder, remark[:MOST_REMARK])
     return Predictor(card, pipeline_of(folder, card), session)
 
 

@@ -44,6 +44,7 @@ def facts(result: StudyResult, choice: Choice) -> dict[str, Any]:
     return {
         "workload": card.workload,
         "demo": card.demo,
+        "weights_remark": card.weights_remark,
         "study": card.name,
         "trial": record.number,
         "configuration": record.configuration.sections(),

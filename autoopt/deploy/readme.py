@@ -10,14 +10,17 @@ from autoopt.inference.runtimes import runtime
 
 
 def readme(card: Mapping[str, Any]) -> str:
-    """The text for a bundle with this bundle.json; its first line says so when the data is synthetic."""
+    """The text for a bundle with this bundle.json; its first lines say so when the data is synthetic or the weights
+    were not trained to the end."""
     name = str(card["runtime"]["name"])
     pipeline = Pipeline.from_json(card["pipeline"])
     packages = ["numpy", *(["scipy"] if pipeline.needs_scipy else []), runtime(name).DISTRIBUTION or name]
     call = "predict(image, affine)" if pipeline.needs_affine else "predict(image)        "
     demo = "DEMO: made from synthetic data. Not for patients.\n" if card["demo"] else ""
+    remark = str(card.get("weights_remark") or "")  # bundles from before it was written lack it
+    told = f"{remark}\n" if remark else ""
     return (
-        f"{demo}A {card['pipeline']['task']} model of the workload {card['workload']}, made by autoopt.\n"
+        f"{demo}{told}A {card['pipeline']['task']} model of the workload {card['workload']}, made by autoopt.\n"
         f"1. pip install autoopt, or only {' and '.join(packages)} beside its source\n"
         "2. predictor = autoopt.load('this folder')     # every file is verified first\n"
         f"3. answer = predictor.{call}   # image: {_image_text(pipeline)}\n"

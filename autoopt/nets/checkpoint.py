@@ -81,7 +81,7 @@ class Checkpoint:
         """
         found: dict[Path, list[str]] = {}
         for path in sorted(self._folder.glob(f"*{SUFFIX}")):
-            told = _told(path)
+            told = header_of(path)
             if path == self.path or told.get("name") != self._name or not isinstance(told.get("made_by"), dict):
                 continue
             theirs = told["made_by"]
@@ -98,8 +98,8 @@ class Checkpoint:
                     left.unlink()
 
 
-def _told(path: Path) -> dict[str, Any]:
-    """What the header of a checkpoint says; empty for a file that is none."""
+def header_of(path: Path) -> dict[str, Any]:
+    """What the header of a checkpoint says: `name`, `made_by`, ...; empty for a file that is none."""
     try:
         with path.open("rb") as stream:
             start = stream.read(8)

@@ -122,7 +122,8 @@ def read_info(path: Path) -> WeightsInfo | None:
     except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError):
         return None
     plain = all(isinstance(score, int | float) and math.isfinite(score) for score in scores)
-    return info if plain and isinstance(info.workload, str) and isinstance(info.data_digest, str) else None
+    named = isinstance(info.workload, str) and isinstance(info.data_digest, str)
+    return info if plain and named and isinstance(info.recipe, dict) else None
 
 
 def weights_digest(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Making room in a home folder: artifacts that no study needs, and what killed processes left."""
+"""Making room in a home folder: artifacts that no study needs, and what killed processes and trainings left."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from autoopt.core.scratch import remove_left_behind
 from autoopt.core.store import Artifact, Store
+from autoopt.nets.leftovers import remove_leftovers
 from autoopt.study.only_writer import only_writer
 from autoopt.study.result import StudyResult
 from autoopt.study.storage import all_studies
@@ -17,24 +18,33 @@ from autoopt.study.storage import all_studies
 
 @dataclass(frozen=True)
 class Collected:
-    """What a collection removed: artifacts, and temporary folders and files; `kept_bytes` are left in the store."""
+    """What a collection removed: artifacts, temporary folders and files, and what interrupted trainings left.
+
+    `trainings` are checkpoints and weights with their bytes; `kept_bytes` are left in the store.
+    """
 
     artifacts: tuple[Artifact, ...]
     left_behind: tuple[Path, ...]
     kept_bytes: int
+    trainings: tuple[tuple[Path, int], ...] = ()
 
     @property
     def freed_bytes(self) -> int:
         """The bytes of the artifacts."""
         return sum(artifact.size_bytes for artifact in self.artifacts)
 
+    @property
+    def training_bytes(self) -> int:
+        """The bytes of what interrupted trainings left."""
+        return sum(size for _, size in self.trainings)
+
 
 def collect(home: Path, storage_url: str, *, most_bytes: int = 0) -> Collected:
     """Remove the artifacts that no study needs, longest unused first, until the store holds at most `most_bytes`.
 
     A study needs its front, its references, what these were made from, and what is still to be scored on test; the rest
-    is made again when it is asked for. Raises BusyError while one of the studies is searched, StorageError when the
-    storage cannot be read.
+    is made again when it is asked for. What interrupted trainings left goes as `nets.leftovers` says. Raises BusyError
+    while one of the studies is searched, StorageError when the storage cannot be read.
     """
     store = Store(home / "store")
     with ExitStack() as held:
@@ -43,7 +53,8 @@ def collect(home: Path, storage_url: str, *, most_bytes: int = 0) -> Collected:
             held.enter_context(only_writer(storage_url, study.card.name))
         keep = _with_parents(store, {key for study in studies for key in needed(study)})
         removed = store.collect(keep, most_bytes, in_use_s=0.0)
-        return Collected(tuple(removed), tuple(clean(home)), store.size_bytes())
+        trainings = remove_leftovers(home / "weights", {study.card.weights_digest for study in studies})
+        return Collected(tuple(removed), tuple(clean(home)), store.size_bytes(), tuple(trainings))
 
 
 def needed(study: StudyResult) -> Iterator[str]:

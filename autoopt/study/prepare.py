@@ -185,6 +185,7 @@ def _card(request: SearchRequest, workload: Workload, weights: Path, space: Spac
             "source": workload.origin.source if workload.origin else request.workload,
             "data": None if request.data is None else str(request.data.resolve()),
             "weights": str(weights.resolve()),
+            "home": str(request.home.resolve()),
             "left_out": remark_on(weights),
             "options": dict(request.options),
         },

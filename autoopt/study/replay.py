@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +19,10 @@ from autoopt.study.storage import read_study
 from autoopt.study.trial.bench import open_bench
 from autoopt.study.trial.evaluate import evaluate
 from autoopt.workloads.contract import Latency
+from autoopt.workloads.loading import MODEL
+
+FUNCTION = re.compile(r":[^:/]+$")
+"""The end of a source that names a function in a file or module."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +83,13 @@ def replay_trial(
 
 def prepare_as_before(card: StudyCard, home: Path) -> Prepared:
     """The workload, weights and space of a stored study, loaded again. Raises UsageError when they changed."""
-    data, weights = card.origin.get("data"), card.origin.get("weights")
+    data, weights = (_today(card.origin.get(name), card, home) for name in ("data", "weights"))
     prepared = prepare(
         SearchRequest(
-            workload=str(card.origin.get("source") or card.workload),
+            workload=_source_today(card, home),
             options=card.origin.get("options") or {},
-            data=None if data is None else Path(str(data)),
-            weights=None if weights is None or card.demo else Path(str(weights)),
+            data=data,
+            weights=None if card.demo else weights,
             home=home,
         )
     )
@@ -93,6 +99,31 @@ def prepare_as_before(card: StudyCard, home: Path) -> Prepared:
         raise UsageError(f"the data {data or 'of the demo'} changed since study {card.name} was made")
     # What is timed (a call or a case) depends on the space of the study, which was not loaded.
     return replace(prepared, card=card, workload=replace(prepared.workload, latency=cast(Latency, card.latency)))
+
+
+def _today(path: object, card: StudyCard, home: Path) -> Path | None:
+    """Where a file or folder of a study is today: its home folder may have been moved or copied, alone or with them.
+
+    What was in the home folder is in the one of today, and what is not there any more is looked for where it was as
+    seen from the home folder.
+    """
+    if path is None:
+        return None
+    found, then = Path(str(path)), str(card.origin.get("home") or "")
+    if not then or not found.is_absolute():
+        return found
+    moved = Path(os.path.normpath(home.resolve() / os.path.relpath(found, then)))
+    return moved if moved.exists() and (found.is_relative_to(then) or not found.exists()) else found
+
+
+def _source_today(card: StudyCard, home: Path) -> str:
+    """The source of the study's workload, its file or folder where it is today."""
+    source = str(card.origin.get("source") or card.workload)
+    kind = MODEL if source.startswith(MODEL) else ""
+    path, colon, function = source.removeprefix(kind), "", ""
+    if not Path(path).exists() and FUNCTION.search(path):
+        path, colon, function = path.rpartition(":")
+    return f"{kind}{_today(path, card, home)}{colon}{function}"
 
 
 def _notes(card: StudyCard, prepared: Prepared, before: TrialRecord, after: TrialRecord) -> tuple[str, ...]:

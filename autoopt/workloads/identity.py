@@ -18,6 +18,15 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 ATTRIBUTE = "plain_name"
 
 
+class Place(str):
+    """A path that is no part of an identity: a digest beside it tells its files, which may be moved, from others."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Place()"
+
+
 def plain_name(name: str) -> Callable[[Function], Function]:
     """A decorator that gives a function of ours its name in stored results, such as "histo-1".
 

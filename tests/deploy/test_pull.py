@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,20 @@ def test_pull_writes_a_bundle_that_runs(tmp_path: Path, store: Store) -> None:
     assert info["doubts"] == ["few samples"]
     assert info["choice"]["explanation"] == choice.explanation
     assert "/home/me" not in (folder / CARD_FILE).read_text()
+
+
+@pytest.mark.parametrize("left_out", ["", "they were trained for 3 of 40 steps, the time was up"])
+def test_weights_that_were_trained_in_part_are_told(
+    tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture, left_out: str
+) -> None:
+    """bundle.json, README.txt and whoever loads the bundle say what was left out of the training, if anything was."""
+    study = replace(STUDY, card=replace(STUDY.card, origin={**STUDY.card.origin, "left_out": left_out}))
+    folder = pull(study, choose(study), store, tmp_path / "deploy")
+    with load(folder, stand_ins=True) as predictor:
+        remark = predictor.info["weights_remark"]
+    assert bool(remark) == bool(left_out) and left_out in remark
+    assert (left_out in (folder / "README.txt").read_text()) and "None" not in (folder / "README.txt").read_text()
+    assert [item.getMessage() for item in caplog.records] == ([f"{folder}: {remark}"] if left_out else [])
 
 
 def test_the_card_has_the_keys_of_the_golden_bundle() -> None:

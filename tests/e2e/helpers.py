@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from autoopt.core.process import QUIET
 from tests import tiny
 
 SPACE = """
@@ -30,6 +31,8 @@ def project(folder: Path, space: str = SPACE, workload: str = tiny.SOURCE) -> li
 def start(*arguments: str, cwd: Path | None = None, quick: bool = False) -> subprocess.Popen[str]:
     """The command, started in a process group of its own; `quick` where the times it measures do not matter."""
     root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), root])
+    loud = {name: text for name, text in os.environ.items() if name not in QUIET}  # as users have it
     return subprocess.Popen(
         [sys.executable, "-m", "tests.e2e.quick" if quick else "autoopt", *arguments],
         stdout=subprocess.PIPE,
@@ -37,7 +40,7 @@ def start(*arguments: str, cwd: Path | None = None, quick: bool = False) -> subp
         text=True,
         cwd=cwd,
         start_new_session=True,
-        env={**os.environ, "PYTHONPATH": root, "COLUMNS": "200"},
+        env={**loud, "PYTHONPATH": path, "COLUMNS": "200"},
     )
 
 

@@ -1,9 +1,12 @@
-"""A damaged study.db or artifact.json is read, or refused as a storage, in little time and memory."""
+"""A damaged study.db, mlflow.db or artifact.json is read, or refused as a storage, in little time and memory."""
 
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,11 +20,12 @@ from autoopt.study.space import load_space
 from autoopt.study.study import open_study
 from autoopt.tracking.tracker import Tracker
 from tests.fuzz.probe import ACCEPTED, REFUSED, Probe
-from tests.fuzz.strategies import altered, damaged, examples, nested
+from tests.fuzz.strategies import ODD, altered, damaged, examples, nested
 from tests.fuzz.targets import HOST
 from tests.study.test_storage import SPACE, card, spend
 
 Probes = Callable[[str], Probe]
+ATTRIBUTES = ("study_user_attributes", "trial_user_attributes", "study_system_attributes", "trial_system_attributes")
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +52,38 @@ def mlflow_file(tmp_path_factory: pytest.TempPathFactory, study_file: Path) -> P
         tracker.trial(record, found)
     tracker.close("finished")
     return home / "mlflow.db"
+
+
+def altered_rows(file: Path, draw: Callable[[Any], Any]) -> None:
+    """Change the JSON in one row of a database of Optuna."""
+    with closing(sqlite3.connect(file)) as database, database:
+        table = draw(st.sampled_from(ATTRIBUTES))
+        column = f"{table.removesuffix('s')}_id"
+        rows = database.execute(f"SELECT {column}, value_json FROM {table} ORDER BY 1").fetchall()
+        if not rows:
+            return
+        row, text = rows[draw(st.integers(0, len(rows) - 1))]
+        value = json.loads(text)
+        new = draw(altered(value)) if isinstance(value, dict | list) else draw(st.sampled_from(ODD))
+        written = draw(st.sampled_from([json.dumps(new), text[: len(text) // 2], nested(100_000), ""]))
+        database.execute(f"UPDATE {table} SET value_json = ? WHERE {column} = ?", (written, row))
+
+
+def altered_cell(file: Path, draw: Callable[[Any], Any]) -> None:
+    """Put an odd value in one cell of any table of a database."""
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA ignore_check_constraints = 1")
+        names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
+        filled = [name for name in names if database.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone()]
+        table = draw(st.sampled_from(filled))
+        columns = [row[1] for row in database.execute(f'PRAGMA table_info("{table}")')]
+        column = draw(st.sampled_from(columns))
+        odd = draw(st.sampled_from([None, "", "x", -1, 2**62, 1.5, b"\xff\xfe", "9" * 400, "x" * 100_000, "\x00"]))
+        try:
+            with database:
+                database.execute(f'UPDATE "{table}" SET "{column}" = ?', (odd,))
+        except sqlite3.Error:
+            return  # the database itself does not take it
 
 
 def tried(probe: Probe, path: Path, **arguments: Any) -> str:
@@ -77,6 +113,29 @@ def test_a_flipped_bit_in_a_study_is_refused_or_harmless(probe: Probes, study_fi
         path = Path(folder) / "study.db"
         path.write_bytes(data.draw(damaged(study_file.read_bytes())))
         tried(probe("study"), path)
+
+
+@examples(15)
+@given(data=st.data())
+def test_odd_values_in_a_study_are_refused_or_harmless(probe: Probes, study_file: Path, data: st.DataObject) -> None:
+    """A study.db with odd JSON in a row, or an odd value in a cell, is read, or refused as a storage."""
+    with TemporaryDirectory() as folder:
+        path = Path(shutil.copy(study_file, folder))
+        data.draw(st.sampled_from([altered_rows, altered_rows, altered_cell]))(path, data.draw)
+        tried(probe("study"), path)
+
+
+@examples(6)
+@given(data=st.data())
+def test_a_damaged_mlflow_is_refused_or_harmless(probe: Probes, mlflow_file: Path, data: st.DataObject) -> None:
+    """An mlflow.db with any bytes changed, or an odd value in a cell, is used, or refused as a tracking database."""
+    with TemporaryDirectory() as folder:
+        path = Path(shutil.copytree(mlflow_file.parent, Path(folder) / "home")) / "mlflow.db"
+        if data.draw(st.booleans()):
+            path.write_bytes(data.draw(damaged(path.read_bytes())))
+        else:
+            altered_cell(path, data.draw)
+        tried(probe("mlflow"), path, study="s")
 
 
 def made_store(root: Path) -> Path:

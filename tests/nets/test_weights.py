@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import struct
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from autoopt.errors import WeightsError
 from autoopt.nets.weights import (
+    HEADER_KEY,
     INTERRUPTED,
     WeightsInfo,
     find_weights,
@@ -48,6 +51,17 @@ def test_round_trip(tmp_path: Path) -> None:
     assert same(model, other)
     assert read_info(path) == INFO
     assert path.name == f"tiny-{weights_digest(path)[:12]}.safetensors"
+
+
+@pytest.mark.parametrize("change", [{"recipe": None}, {"recipe": [1]}, {"val": None}, {"workload": 1}])
+def test_a_header_with_fields_of_another_kind_is_not_ours(tmp_path: Path, change: dict[str, Any]) -> None:
+    """Weights whose header is damaged are passed over, and hinder no search."""
+    path = tmp_path / "weights" / "odd.safetensors"
+    path.parent.mkdir()
+    odd = json.dumps({"schema": 1, **asdict(INFO), **change})
+    header = json.dumps({"__metadata__": {HEADER_KEY: odd}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    assert read_info(path) is None and find_weights(tiny.workload(), tmp_path) is None
 
 
 def test_equal_weights_make_equal_files(tmp_path: Path) -> None:

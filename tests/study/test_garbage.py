@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autoopt import api
-from autoopt.core.store import KIND, Store
+from autoopt.core.store import KIND, Store, file_digest
 from autoopt.errors import BusyError
 from autoopt.study.garbage import needed
 from autoopt.study.request import default_storage
@@ -53,6 +54,25 @@ def test_no_more_is_removed_than_asked_for(tmp_path: Path) -> None:
     assert api.gc(home=home, most_bytes=10**6).artifacts == ()
     (home / "study.db").unlink()
     assert api.gc(home=home).kept_bytes == 0
+
+
+def test_the_weights_of_a_study_are_kept(tmp_path: Path) -> None:
+    """What an old interrupted training left is removed, but not the weights that a study was made with."""
+    pytest.importorskip("torch")
+    from tests.nets.test_leftovers import INTERRUPTED, checkpoint, weights
+
+    home = tmp_path / "home"
+    home.mkdir()
+    forgotten = checkpoint(home / "weights", 40)
+    weights(home / "weights", 90, 0.9)
+    needed, other = (weights(home / "weights", 90, score, **{INTERRUPTED: True}) for score in (0.6, 0.5))
+    space = space_of(home)
+    card = replace(card_of(space), weights_digest=file_digest(needed))
+    with open_study(default_storage(home), card, space):
+        pass
+    found = api.gc(home=home)
+    assert {path for path, _ in found.trainings} == {forgotten, other} and found.training_bytes > 0
+    assert needed.exists() and not other.exists()
 
 
 def test_nothing_is_removed_under_a_running_search(tmp_path: Path) -> None:

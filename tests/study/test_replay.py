@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +66,30 @@ def test_a_study_is_prepared_as_it_was(tmp_path: Path) -> None:
     assert prepared.card == card
     assert prepared.weights == tmp_path / "w.safetensors"
     assert (prepared.workload.name, prepared.workload.latency) == ("tiny", "case")
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_study_whose_home_was_moved_is_prepared_there(tmp_path: Path, inside: bool) -> None:
+    """What lay in the home folder, or beside it and is gone, is found where the home folder is today."""
+    project = tmp_path / "first"
+    home = project if inside else project / "mlruns"
+    source = project / "net.py"
+    home.mkdir(parents=True)
+    source.write_text(f"from tests.tiny import workload  # {inside}\n")
+    weights = tiny.weights(project / "w.safetensors")
+    request = SearchRequest(f"{source}:workload", data=project, weights=weights, space="quick", home=home)
+    card = prepare(request).card
+    copy = tmp_path / "copy"
+    shutil.copytree(project, copy)
+    if inside:  # what is in the home folder is the copy's also while the original is there
+        weights.write_bytes(b"")
+    else:
+        project.rename(tmp_path / "renamed")
+    prepared = prepare_as_before(card, copy / home.relative_to(project))
+    assert prepared.weights == copy / weights.name
+    origin = prepared.workload.origin
+    assert origin is not None and origin.data == str(copy)
+    assert origin.source == f"{copy / source.name}:workload"
 
 
 def test_what_changed_since_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from autoopt.errors import Unsupported
 from autoopt.inference.formats import attention, openvino_cost
 from autoopt.inference.formats.base import Call, Source
+from autoopt.inference.formats.decision import undecided
 from autoopt.inference.formats.fused_pipeline import PREFIX, decided, normalised
 from autoopt.inference.formats.names import (
     ENLARGE,
@@ -184,11 +185,15 @@ def _write_finished(source: Source, folder: Path) -> int:
 
 
 def _fixed(source: Source) -> onnx.ModelProto:
-    """The finished graph with the shapes of one call of the pipeline instead of free ones. Raises Unsupported."""
+    """The finished graph with the shapes of one call of the pipeline, and without an ArgMax at its end.
+
+    Raises Unsupported.
+    """
     import onnx
     from onnx.tools.update_model_dims import update_inputs_outputs_dims
 
     model, pipeline = onnx.load(str(source.graph)), source.pipeline
+    model = undecided(model) or model
     try:
         return update_inputs_outputs_dims(
             model,

@@ -151,8 +151,8 @@ def rare_labels(
         if patients < len(splits):
             problems.append(
                 f"{names[number]} must be in cases of at least {len(splits)} patients, one each for "
-                f"{', '.join(splits)}, it has {len(cases)} case(s) of {patients} patient(s): add cases of it, join it "
-                "with another class, or leave it out"
+                f"{', '.join(splits)}, it has {len(cases)} case(s) of {patients} patient(s): add cases of it from "
+                "other patients, join it with another class, or leave it out"
             )
     return problems
 

@@ -16,7 +16,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoopt.core.configuration import digest
 from autoopt.core.plain_text import parse_json, parse_yaml, read_bounded
+from autoopt.core.store import file_digest
 from autoopt.errors import WorkloadError
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 FILES = ("inference.json", "inference.yaml", "inference.yml", "train.json", "train.yaml", "train.yml")
 """Names in configs/, of which the first that exists is read."""
 METADATA = "metadata.json"
+CODE = (".py", ".json", ".yaml", ".yml")
+"""Endings of the files that a trusted bundle may build its network from."""
 SEPARATOR = "::"
 TARGET = "_target_"
 NETWORKS = ("network_def", "network")
@@ -148,6 +152,14 @@ def read_config(folder: Path, *, trusted: bool = False) -> Config:
         )
     metadata = folder / "configs" / METADATA
     return Config(folder, path, _read(path), _read(metadata) if metadata.is_file() else {}, trusted)
+
+
+def code_digest(config: Config) -> str:
+    """The digest of what decides the network: its configuration, of a trusted bundle all configurations and scripts."""
+    paths = [config.path]
+    if config.trusted:
+        paths = sorted(path for path in config.folder.rglob("*") if path.suffix in CODE and path.is_file())
+    return digest([[str(path.relative_to(config.folder)), file_digest(path)] for path in paths])
 
 
 def shown(key: str) -> str:

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from autoopt.core.configuration import Scalar
 from autoopt.core.parameters import Parameter
-from autoopt.core.store import file_digest
+from autoopt.core.plain_text import short
 from autoopt.errors import WorkloadError
 from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.data.dataset import Dataset
+from autoopt.workloads.identity import Place
 from autoopt.workloads.models.assemble import OPTIONS as COMMON_OPTIONS
 from autoopt.workloads.models.assemble import Shape, check_affine, dataset_of, pipeline_of, split_names, workload_of
 from autoopt.workloads.models.bundle_config import (
@@ -29,6 +30,7 @@ from autoopt.workloads.models.bundle_config import (
     Config,
     build_network,
     check_network,
+    code_digest,
     find_network,
     read_config,
     shown,
@@ -48,6 +50,8 @@ WEIGHTS = ("model.pt", "model.safetensors")
 CHANNELS = ("in_channels", "n_input_channels", "img_channels")
 CLASSES = ("out_channels", "num_classes")
 """What MONAI's networks call their numbers of input and output channels."""
+MOST_WIDTH = 65_536
+"""Of channels of an image, and of classes: more are a mistake, and would fill memory before any file is read."""
 SMALLEST_STEP = 1e-7
 """By how much a logit must differ for its probability to be another number in float32."""
 INTENSITY = ("intensity", "scale", "mean", "std")
@@ -86,10 +90,10 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
     threshold = _single_threshold(settings, classes, dataset)
     shape = Shape(channels, 2 if threshold is not None else classes, None if "tile" in options else settings.tile)
     pipeline = _pipeline(dataset, shape, settings, options, str(config.path))
-    # The digest tells builders apart: the same folder with another configuration is another model.
-    maker = partial(build, str(folder), trusted, digest=file_digest(config.path))
+    place, told = Place(folder), code_digest(config)
+    maker = partial(build, place, trusted, digest=told)
     if threshold is not None:
-        maker = partial(build_binary, str(folder), trusted, threshold, digest=file_digest(config.path))
+        maker = partial(build_binary, place, trusted, threshold, digest=told)
     return workload_of(dataset, pipeline, options, folder.name, build=maker, weights=_weights(folder))
 
 
@@ -113,7 +117,7 @@ def build_binary(folder: str, trust: bool, threshold: float, *, digest: str) -> 
 
 
 def build(folder: str, trust: bool, *, digest: str) -> torch.nn.Module:
-    """The bundle's network with fresh weights; `digest`, of its configuration, only tells models apart."""
+    """The bundle's network with fresh weights; `digest`, of what builds it, only tells models apart."""
     return build_network(folder, trust)
 
 
@@ -132,13 +136,22 @@ def _definition(config: Config) -> Mapping[str, Any]:
 
 
 def _widths(config: Config, definition: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """Input channels and output classes: the network's own arguments, else what the metadata say, else None."""
+    """Input channels and output classes: the network's own arguments, else what the metadata say, else None.
+
+    Raises WorkloadError for widths that nothing has.
+    """
     formats = config.metadata.get("network_data_format")
     found = []
     for names, side, name in ((CHANNELS, "inputs", "image"), (CLASSES, "outputs", "pred")):
         said = _inside(formats, side, name, "num_channels")
         values = [*(definition.get(argument) for argument in names), said]
-        found.append(next((value for value in values if isinstance(value, int) and value > 0), None))
+        width = next((value for value in values if isinstance(value, int) and value > 0), None)
+        if width is not None and width > MOST_WIDTH:
+            raise WorkloadError(
+                f"{config.path}: the {side} of the network must have at most {MOST_WIDTH} channels, it says "
+                f"{short(width)}: correct it"
+            )
+        found.append(width)
     return found[0], found[1]
 
 

@@ -10,11 +10,12 @@ from typing import Any
 from autoopt.core.configuration import Scalar
 from autoopt.core.parameters import Parameter
 from autoopt.errors import WorkloadError
+from autoopt.inference.formats.decision import DECIDES, undecided
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.models.answer_names import names_said
 from autoopt.workloads.models.assemble import OPTIONS as COMMON_OPTIONS
 from autoopt.workloads.models.assemble import OUTPUT, Shape, dataset_of, pipeline_of, task_of, workload_of
-from autoopt.workloads.models.onnx_output import LABELS, LOGITS, meaning_of
+from autoopt.workloads.models.onnx_output import LABELS, LOGITS, Meaning, meaning_of
 
 OPTIONS: Mapping[str, Parameter] = {**COMMON_OPTIONS, "output": OUTPUT}
 SUFFIX = ".onnx"
@@ -40,6 +41,7 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
 def read_shape(path: Path, task: str, output: Scalar = None) -> Shape:
     """The shapes of the input and the output, and what it answers with: `output`, or what its last operation says.
 
+    Of a file that ends with ArgMax, these are those of what it is taken of.
     Raises WorkloadError with everything in the file that cannot be used.
     """
     if not path.is_file():
@@ -56,26 +58,45 @@ def read_shape(path: Path, task: str, output: Scalar = None) -> Shape:
     if problems:
         raise WorkloadError(*problems)
     said = meaning_of(model)
-    if output == LABELS or (said.kind == LABELS and output is None):
-        why = f"its last operation is {said.operation}" if said.kind == LABELS else "--option output=labels says so"
-        raise WorkloadError(
-            f"{path} must answer with logits or probabilities, it answers with labels ({why}): "
-            "write the file once more without the operation that decides"
-        )
+    decides = said.kind == LABELS
+    if decides or output == LABELS:
+        model = _undecided(model, path, said)
+        graph, said = model.graph, meaning_of(model)
     problems = list(_shape_problems(inputs[0], graph.output[0], task))
     if problems:
         raise WorkloadError(*(f"{path}: {text}" for text in problems))
     taken, given = _sizes(inputs[0]), _sizes(graph.output[0])
     classes = given[1] if len(given) > 1 else None
     notes = {item.key: item.value for item in model.metadata_props}
-    shape = Shape(taken[1], classes, taken[2:], names_said(notes, classes), str(output or said.kind))
-    if output is not None or said.kind == LOGITS:
+    means = said.kind if output in (None, LABELS) else str(output)
+    shape = Shape(taken[1], classes, taken[2:], names_said(notes, classes), means)
+    if output is not None or (said.kind == LOGITS and not decides):
         return shape
-    remark = (
-        f"{path.name} ends with {said.operation}, so its outputs are taken for probabilities; "
-        "--option output=logits if they are none"
-    )
+    if decides:
+        remark = f"{path.name} ends with {DECIDES}, which is taken off: the pipeline decides, on {said.kind}"
+    else:
+        remark = (
+            f"{path.name} ends with {said.operation}, so its outputs are taken for probabilities; "
+            "--option output=logits if they are none"
+        )
     return replace(shape, remark=remark)
+
+
+def _undecided(model: Any, path: Path, said: Meaning) -> Any:
+    """The model without the operation that decides. Raises WorkloadError where there is none that can be taken off."""
+    if said.kind != LABELS:
+        raise WorkloadError(
+            f"{path} must end with {DECIDES} where --option output=labels is given, it answers with {said.kind}: "
+            "leave the option out"
+        )
+    found = undecided(model)
+    if found is None:
+        raise WorkloadError(
+            f"{path} must answer with logits or probabilities, or end with {DECIDES} over its classes (axis 1), it "
+            f"answers with labels (its last operation is {said.operation}): write the file once more without the "
+            "operation that decides"
+        )
+    return found
 
 
 def _shape_problems(taken_in: Any, given_out: Any, task: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from autoopt.errors import WorkloadError
 from autoopt.inference.pipeline import predict
 from autoopt.nets.weights import load_weights
 from autoopt.testing import workload_problems
+from autoopt.workloads.identity import code_identity
 from autoopt.workloads.loading import load_workload
 from tests.workloads.models.bundles import NETWORK, RANGE, TASK, bundle, load, squares, steps, write
 
@@ -52,6 +54,34 @@ def test_a_bundle_is_a_workload(tmp_path: Path, squares: Path) -> None:
     with torch.no_grad():
         theirs = inferers.SlidingWindowInferer([16, 16], overlap=0.5)(scaled, net).argmax(1)[0].numpy()
     np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_bundle_that_was_moved_is_the_same_model(tmp_path: Path, squares: Path) -> None:
+    """Artifacts are made by what a bundle says, not by where it lies; of a trusted one its scripts count too."""
+
+    def identity(folder: Path, **options: Any) -> Any:
+        build = load_workload(f"model:{folder}", squares, tmp_path, {**TASK, **options}).build
+        assert build is not None
+        return code_identity(build)
+
+    first, moved = bundle(tmp_path / "first"), tmp_path / "moved"
+    shutil.copytree(first, moved)
+    assert identity(first) == identity(moved)
+    before = identity(first, trust=True)
+    (moved / "scripts").mkdir()
+    (moved / "scripts" / "net.py").write_text("")
+    assert before == identity(first, trust=True) != identity(moved, trust=True)
+    with (moved / "configs" / "inference.json").open("a") as stream:
+        stream.write("\n")
+    assert identity(first) != identity(moved)
+
+
+@pytest.mark.parametrize(("argument", "side"), [("in_channels", "inputs"), ("out_channels", "outputs")])
+def test_a_network_wider_than_any_is_refused(tmp_path: Path, squares: Path, argument: str, side: str) -> None:
+    """A width that would fill memory is refused by name, before anything of that size is made."""
+    folder = write(tmp_path / "bundle", network_def={**NETWORK, argument: 10**9})
+    with pytest.raises(WorkloadError, match=f"the {side} of the network must have at most 65536 channels, it says"):
+        load_workload(f"model:{folder}", squares, tmp_path, TASK)
 
 
 def test_a_single_sigmoid_gets_a_background(tmp_path: Path, squares: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from autoopt.compress.export import load_source
 from autoopt.errors import DataError, WorkloadError
 from autoopt.testing import workload_problems
 from autoopt.workloads.loading import load_again, load_workload
@@ -239,13 +241,48 @@ def test_a_softmax_in_the_file_is_told_once(tmp_path: Path, squares: Path, caplo
     assert plain.pipeline.output == "logits" and text not in plain.remarks
 
 
-def test_labels_are_refused(tmp_path: Path, squares: Path) -> None:
-    """A file that decides by itself is refused with its last operation; so are labels by the option."""
+def test_a_file_that_decides_is_taken_without_its_decision(
+    tmp_path: Path, squares: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An ArgMax at the end is taken off and that is said; the same values are decided on as in the file without it."""
     decided, plain = onnx_file(tmp_path / "decided.onnx", last="ArgMax"), onnx_file(tmp_path / "net.onnx")
-    with pytest.raises(WorkloadError, match=r"answers with labels \(its last operation is ArgMax\): write the file"):
-        load_workload(f"model:{decided}", squares, tmp_path, TASK)
-    with pytest.raises(WorkloadError, match=r"answers with labels \(--option output=labels says so\)"):
+    first, second = (load_workload(f"model:{path}", squares, tmp_path, TASK) for path in (decided, plain))
+    assert first.pipeline == second.pipeline and first.remarks[-1].startswith("decided.onnx ends with ArgMax, which is")
+    answers = [load_source(item, path).answers for item, path in ((first, decided), (second, plain))]
+    for name, values in answers[0].items():
+        np.testing.assert_array_equal(values, answers[1][name])
+    told = load_workload(f"model:{decided}", squares, tmp_path, {**TASK, "output": "labels"})
+    assert told.pipeline == first.pipeline and first.remarks[-1] not in told.remarks
+    said = load_workload(f"model:{decided}", squares, tmp_path, {**TASK, "output": "probabilities"})
+    assert said.pipeline.output == "probabilities"
+
+
+def test_labels_that_cannot_be_undone_are_refused(tmp_path: Path, squares: Path) -> None:
+    """A file that decides otherwise is refused with its last operation, and so is the option where nothing decides."""
+    hard, plain = onnx_file(tmp_path / "hard.onnx", last="Hardmax"), onnx_file(tmp_path / "net.onnx")
+    with pytest.raises(WorkloadError, match=r"answers with labels \(its last operation is Hardmax\): write the file"):
+        load_workload(f"model:{hard}", squares, tmp_path, TASK)
+    with pytest.raises(WorkloadError, match="it answers with logits: leave the option out"):
         load_workload(f"model:{plain}", squares, tmp_path, {**TASK, "output": "labels"})
+
+
+def test_labels_that_are_others_than_those_of_the_values_are_refused(tmp_path: Path, squares: Path) -> None:
+    """A file that joins labels after it has decided is not taken for one that only decides."""
+    path = tmp_path / "joined.onnx"
+    plain = load_workload(f"model:{onnx_file(tmp_path / 'net.onnx')}", squares, tmp_path, TASK)
+    nodes = [
+        helper.make_node("Concat", ["image"] * 2 + ["higher"], ["logits"], axis=1),
+        helper.make_node("ArgMax", ["logits"], ["labels"], axis=1),
+        helper.make_node("Cast", ["labels"], ["answer"], to=onnx.TensorProto.BOOL),
+    ]
+    nodes.insert(0, helper.make_node("Abs", ["image"], ["higher"]))  # the third class where the image is negative
+    values = [("image", 1, (1, 1, "h", "w")), ("answer", onnx.TensorProto.BOOL, (1, 1, "h", "w"))]
+    inputs, outputs = ([helper.make_tensor_value_info(*value)] for value in values)
+    graph = helper.make_graph(nodes, "net", inputs, outputs)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    pipeline = replace(plain.pipeline, classes=3)
+    with pytest.raises(WorkloadError, match="the largest of its values are not the labels that it gives"):
+        load_source(replace(plain, graph=path, labels=("a", "b", "c"), pipeline=pipeline), path)
 
 
 def test_a_file_that_is_no_onnx_model(tmp_path: Path, squares: Path) -> None:
