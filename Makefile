@@ -11,7 +11,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BUDGET ?= 50
 FUZZ ?= 20
-# The tests mostly wait for processes that they start: two at a time take half as long. Measurements wait for each other.
+# The tests mostly wait for processes that they start: two at a time take half as long. Each has a temporary folder, and
+# so a lock of measurements, of its own.
 WORKERS ?= 2
 # torch is installed first and pinned: left to another package's range, pip fetches gigabytes of CUDA. A machine whose
 # index has no CPU build of it gets the plain build of the same version. TORCH=... installs something else.

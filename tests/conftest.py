@@ -1,8 +1,10 @@
-"""What every test gets: a host that is not this one, quiet libraries, and no deadline for a property."""
+"""What every test gets: a host that is not this one, quiet libraries, its own temporary folder, patience."""
 
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -21,3 +23,12 @@ settings.load_profile("autoopt")
 def host() -> Host:
     """A two-core x86-64 host with AVX2 and nothing newer."""
     return Host("a cpu", "x86_64", 2, 8_000_000_000, ("avx2",), "Linux", {"python": "3.11"})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary_folder_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The lock of measurements lies in it: tests of two processes wait for each other only where they mean to."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("temporary")))
+        patch.setattr(tempfile, "tempdir", None)
+        yield

@@ -12,7 +12,7 @@ import importlib.metadata
 import inspect
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from autoopt.inference.runtimes import EXACT
 from autoopt.measure.target import LocalTarget, Target
 from autoopt.measure.undisturbed import Timed, timed_of
 from autoopt.workloads.contract import Workload
+from autoopt.workloads.loading import imports_of
 
 _log = logging.getLogger("autoopt")
 
@@ -88,7 +89,7 @@ class Maker:
         self._data_digest = workload.data_digest
         self._recipe = workload.recipe.identity()
         self._weights_digest = file_digest(weights)
-        self._child = child or warm_child(builder)
+        self._child = child or warm_child(builder, imports_of(workload.origin.source))
         self._warming = True
         self._checking = False
         self._begun: str | None = None
@@ -347,10 +348,10 @@ class Maker:
         return self._child.receive(stage=stage, timeout_s=timeout_s, memory_bytes=most)
 
 
-def warm_child(builder: Host) -> Child:
-    """A maker process that imports its libraries while the parent reads data: for a `Maker`, or to be closed."""
+def warm_child(builder: Host, imports: Sequence[str] = ()) -> Child:
+    """A maker process that imports torch and `imports` while the parent reads data: for a `Maker`, or to be closed."""
     child = Child("autoopt.compress.maker_process", environment=thread_limits(builder.cores))
-    child.send("warm", stage="check")
+    child.send("warm", {"imports": list(imports)}, stage="check")
     return child
 
 

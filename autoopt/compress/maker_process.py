@@ -32,8 +32,8 @@ from autoopt.nets.files import FORMAT, read_net, write_net
 from autoopt.workloads.contract import Origin, Workload
 from autoopt.workloads.loading import load_again
 
-WARM = ("torch", "torch.export", "monai.networks.nets")
-"""What a maker process imports before it knows its workload."""
+WARM = ("torch", "torch.export")
+"""What a maker process imports before it knows its workload, besides what it is told to."""
 TIMED_CALLS = 4
 """Of which the fastest counts: the first one allocates."""
 
@@ -73,7 +73,7 @@ class Jobs:
         }
 
     def _warm(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        for name in WARM:
+        for name in (*WARM, *request["imports"]):
             with contextlib.suppress(ImportError):  # whoever needs it says so
                 importlib.import_module(name)
         return {}

@@ -29,6 +29,7 @@ from autoopt.study.storage import artifacts_in_use, check_storage, read_study
 from autoopt.study.study import Study, open_study
 from autoopt.study.trial.confirm import AT_ONCE
 from autoopt.study.trial.evaluate import evaluate
+from autoopt.workloads.loading import imports_of
 
 Clock = Callable[[], float]
 """Seconds since some moment; never goes back."""
@@ -123,7 +124,9 @@ def search(
     """
     began = clock()
     with ExitStack() as held:
-        runner = held.enter_context(runner or LocalRunner(LocalTarget().host, evaluate, plan))
+        if runner is None:
+            runner = LocalRunner(LocalTarget().host, evaluate, plan, imports_of(request.workload))
+        held.enter_context(runner)
         prepared = prepare(request, target)
         lock = f"study-{digest([prepared.storage_url, prepared.card.name])[:16]}"
         held.enter_context(prepared.target.exclusive(lock, wait_s=0))

@@ -110,11 +110,18 @@ class LocalRunner:
     """Runs trials: artifacts are made in a process of this host, and measured on the target of the prepared request.
 
     `builder` is what this host is; `evaluate` is the trial, one page; `plan` says how long each trial is measured, None
-    for the usual. See `Runner`.
+    for the usual. What the network needs besides torch may be given as `imports`: they take seconds. See `Runner`.
     """
 
-    def __init__(self, builder: Host, evaluate: Evaluate = evaluate, plan: MeasuringPlan | None = None) -> None:
+    def __init__(
+        self,
+        builder: Host,
+        evaluate: Evaluate = evaluate,
+        plan: MeasuringPlan | None = None,
+        imports: Sequence[str] = (),
+    ) -> None:
         self._builder = builder
+        self._imports = tuple(imports)
         self._evaluate = evaluate
         self._plan = plan or MeasuringPlan()
         self._held = ExitStack()
@@ -125,7 +132,7 @@ class LocalRunner:
 
     def __enter__(self) -> Self:
         # It imports torch, which takes seconds, while demo data are drawn and files are checked.
-        self._child = self._held.enter_context(warm_child(self._builder))
+        self._child = self._held.enter_context(warm_child(self._builder, self._imports))
         return self
 
     def __exit__(self, *exc_info: object) -> None:

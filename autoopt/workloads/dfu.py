@@ -82,6 +82,7 @@ NETS = {
     "vit": _Net(vit, 160, 5e-4, coarse=False),  # its position embedding fits one size only
     "small_cnn": _Net(classifiers.small_cnn, 60, 3e-3),
 }
+IMPORTS = ("monai.networks.nets",)
 NET = "densenet121"
 OPTIONS: Mapping[str, Parameter] = {"net": Parameter("choice", NET, "the network", allowed=tuple(NETS))}
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "gland segmentation of H&E tiles: 2D U-Net, 224x224x3, two labels"
 DEMO_WEIGHTS = Path(__file__).parent / "weights" / "histo-demo.safetensors"
+IMPORTS = ("monai.networks.nets",)
 NET = "unet"
 OPTIONS: Mapping[str, Parameter] = {
     "net": Parameter("choice", NET, "the network: a U-Net, or one with linear attention", allowed=(NET, "linear_unet")),

@@ -32,7 +32,7 @@ BUILT_IN = Table(
 )
 """The built-in workloads, name to module. Such a module has `SUMMARY`, `OPTIONS` (name to Parameter),
 `workload(data: Path, **options)`, `write_demo(folder: Path)`, `demo_options()` (the options that the shipped baseline
-was trained with) and `DEMO_WEIGHTS: Path`."""
+was trained with) and `DEMO_WEIGHTS: Path`, and may have `IMPORTS`, see `imports_of`."""
 
 MODELS = Table(
     "kind of model",
@@ -43,7 +43,8 @@ MODELS = Table(
     },
 )
 """The kinds of models that `--model` takes, asked in this order. Such a module has `matches(model: str) -> bool`,
-`OPTIONS` (name to Parameter) and `workload(model: str, data: Path, options)`."""
+`OPTIONS` (name to Parameter) and `workload(model: str, data: Path, options)`, and may have `IMPORTS`, see
+`imports_of`."""
 MODEL = "model:"
 """The source of a workload begins with this when it is somebody's model."""
 
@@ -81,6 +82,20 @@ def load_workload(
         on_remark(remark)
     origin = Origin(resolved, None if data is None else str(data.resolve()), str(home.resolve()), options)
     return replace(workload, origin=origin)
+
+
+def imports_of(source: str) -> tuple[str, ...]:
+    """The slow modules, besides torch, that building the network of `source` imports, where that is known beforehand.
+
+    A process that will build it can begin with them, while another one still reads the data. Empty for what does not
+    say so: then they are imported when the network is built.
+    """
+    if source in BUILT_IN:
+        return tuple(getattr(BUILT_IN.load(source), "IMPORTS", ()))
+    if source.startswith(MODEL):
+        kind = _kind_of(source.removeprefix(MODEL))
+        return () if kind is None else tuple(getattr(kind, "IMPORTS", ()))
+    return ()
 
 
 def load_again(origin: Origin) -> Workload:
@@ -132,17 +147,21 @@ def _load_built_in(name: str, data: Path | None, home: Path, options: Mapping[st
 def _load_model(model: str, data: Path | None, options: Mapping[str, Scalar]) -> tuple[str, Workload]:
     if data is None:
         raise WorkloadError(f"the model {model} needs cases: give --data DIR")
-    for kind in MODELS:
-        module = MODELS.load(kind)
-        if module.matches(model):
-            where, colon, function = model.rpartition(":")
-            path = Path(where) if colon else Path(model)
-            resolved = f"{path.resolve()}{colon}{function if colon else ''}" if path.exists() else model
-            return f"{MODEL}{resolved}", module.workload(resolved, data, read_options(model, module.OPTIONS, options))
+    kind = _kind_of(model)
+    if kind is not None:
+        where, colon, function = model.rpartition(":")
+        path = Path(where) if colon else Path(model)
+        resolved = f"{path.resolve()}{colon}{function if colon else ''}" if path.exists() else model
+        return f"{MODEL}{resolved}", kind.workload(resolved, data, read_options(model, kind.OPTIONS, options))
     raise WorkloadError(
         f"the model must be an ONNX file, the folder of a MONAI bundle, or file.py:function that builds a network; "
         f"{model} is {'none of them' if Path(model).exists() else 'not there'}"
     )
+
+
+def _kind_of(model: str) -> Any:
+    """The first module of `MODELS` that reads `model`; None where none does."""
+    return next((module for module in map(MODELS.load, MODELS) if module.matches(model)), None)
 
 
 def _load_own(source: str, data: Path | None, options: Mapping[str, Scalar]) -> tuple[str, Workload]:

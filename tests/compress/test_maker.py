@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -244,3 +245,15 @@ def test_the_child_loads_a_workload_once(home: Path, workload: Workload, weights
     jobs = Jobs()
     origin = {"source": workload.origin.source, "data": None, "home": workload.origin.home}
     assert jobs._workload(origin) is jobs._workload(dict(origin))
+
+
+def test_it_begins_with_the_imports_of_the_network() -> None:
+    """While the parent reads data the child imports what the network will need; what is not there is left for later."""
+    name = "tests.extension.toy_metric"
+    before = sys.modules.pop(name, None)
+    try:
+        assert Jobs().handlers()["warm"]({"imports": ["no.such.module", name]}) == {}
+        assert name in sys.modules
+    finally:
+        if before is not None:
+            sys.modules[name] = before

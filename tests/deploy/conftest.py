@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,17 @@ def artifact(tmp_path: Path) -> Artifact:
     return bundles.put_fake(Store(tmp_path / "store"))
 
 
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle that `written` copies: nobody may change it."""
+    folder = tmp_path_factory.mktemp("bundle")
+    return bundles.write(folder / "deploy", bundles.put_fake(Store(folder / "store")))
+
+
 @pytest.fixture
-def written(tmp_path: Path, artifact: Artifact) -> Path:
-    return bundles.write(tmp_path / "deploy", artifact)
+def written(tmp_path: Path, bundle: Path) -> Path:
+    """A bundle of the fake model that a test may spoil."""
+    return Path(shutil.copytree(bundle, tmp_path / "deploy"))
 
 
 @pytest.fixture

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from autoopt.core.process import QUIET
+from autoopt.tracking.server import connect
 from tests import tiny
 
 SPACE = """
@@ -20,12 +23,28 @@ runtime:
 """
 
 
-def project(folder: Path, space: str = SPACE, workload: str = tiny.SOURCE) -> list[str]:
-    """Weights and a space in `folder`; the arguments that use them, the home folder included."""
+def project(folder: Path, space: str = SPACE, workload: str = tiny.SOURCE, *, database: bool = True) -> list[str]:
+    """Weights, a space and a home folder in `folder`; the arguments that use them.
+
+    The home folder has an empty database of MLflow: to make one takes it as long as ten trials. Not so where no
+    `database` is wanted.
+    """
     weights = tiny.weights(folder / "tiny.safetensors")
     path = folder / "space.yaml"
     path.write_text(space)
-    return ["--workload", workload, "--weights", str(weights), "--space", str(path), "--home", str(folder / "mlruns")]
+    home = folder / "mlruns"
+    if database and not home.exists():
+        home.mkdir()
+        (home / "mlflow.db").write_bytes(_empty_database())
+    return ["--workload", workload, "--weights", str(weights), "--space", str(path), "--home", str(home)]
+
+
+@cache
+def _empty_database() -> bytes:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "mlflow.db"
+        connect(f"sqlite:///{path}")
+        return path.read_bytes()
 
 
 def start(*arguments: str, cwd: Path | None = None, quick: bool = False) -> subprocess.Popen[str]:

@@ -1,4 +1,4 @@
-"""kill -9 of a search, of a process that measures, and of both, at twenty moments: the same command goes on."""
+"""kill -9 of a search, of a process that measures, and of both, at eight moments: the same command goes on."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from autoopt.study.storage import read_study
 from tests import tiny
 from tests.e2e.helpers import project
 
-BUDGET = 24
+BUDGET = 12
 SPACE = """
 description: the fake runtime, for tests
 runtime:
   name: fake
   threads: 1
   latency_ms: [10, 11, 12, 13]
-  error: [0.0, 0.004, 0.008, 0.05, 0.1, 0.2]
+  error: [0.0, 0.004, 0.2]
 """
 COMMAND = """
 from autoopt import cli
@@ -45,11 +45,11 @@ from autoopt.measure.timing import MeasuringPlan
 cli.main(MeasuringPlan(processes=1, most_processes=1, noise_processes=1, warmup_max_s=0.2, rounds=2, most_rounds=2))
 """
 """The command as a user gives it, but for how long it measures."""
-MOMENTS = (*["starting parent"] * 2, *["parent"] * 2, *["worker"] * 13, *["both"] * 3)
+MOMENTS = ("starting parent", "parent", *["worker"] * 4, *["both"] * 2)
 """What is killed; a search goes on when a worker is killed, and is started again when it is itself."""
 STARTING_S, MEASURING_S = 4.0, 0.7
 """The longest time from the start, or from the first worker that is seen, to the kill."""
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are told apart by what Linux says of them")
 
@@ -59,7 +59,7 @@ class Search:
 
     def __init__(self, folder: Path) -> None:
         self._log = folder / "log.txt"
-        arguments = [*project(folder, SPACE), "--budget", str(BUDGET), "--max-drop", "1"]
+        arguments = [*project(folder, SPACE, database=False), "--budget", str(BUDGET), "--max-drop", "1"]
         self._command = [sys.executable, "-c", COMMAND, "search", *arguments]
         # A temporary folder, and so a measuring lock, of its own: it waits for no other search on this host.
         temporary, root = folder / "tmp", Path(__file__).resolve().parents[2]
@@ -192,9 +192,9 @@ def test_a_worker_that_is_killed_between_two_answers_is_not_replaced(subject: Su
             worker.turn(plan)
 
 
-@pytest.mark.timeout(900)  # seven searches start: a busy host takes minutes
-def test_twenty_kills_lose_and_repeat_nothing(tmp_path: Path) -> None:
-    """Twenty kills later every point was tried once, what was stored stayed, and nothing runs or seems to."""
+@pytest.mark.timeout(900)  # five searches start: a busy host takes minutes
+def test_kills_lose_and_repeat_nothing(tmp_path: Path) -> None:
+    """Eight kills later every point was tried once, what was stored stayed, and nothing runs or seems to."""
     chance, choices = random.Random(0), random.Random(0)
     search, known = Search(tmp_path), []
     for victim in chance.sample(MOMENTS, len(MOMENTS)):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autoopt.errors import DataError, WorkloadError
-from autoopt.workloads.loading import load_again, load_workload
+from autoopt.workloads.loading import imports_of, load_again, load_workload
 
 USER_FILE = """
 from __future__ import annotations
@@ -143,3 +143,15 @@ def test_a_model_is_found_or_explained(tmp_path: Path) -> None:
         load_workload("model:net.onnx", None, tmp_path)
     with pytest.raises(WorkloadError, match=r"must be an ONNX file, .* net\.tflite is not there"):
         load_workload("model:net.tflite", tmp_path, tmp_path)
+
+
+def test_what_a_network_imports_is_known_beforehand(tmp_path: Path) -> None:
+    """MONAI takes seconds to import, so it is named for what builds its networks, and for nothing else."""
+    monai = ("monai.networks.nets",)
+    assert {source: imports_of(source) for source in ("histo", "dfu", f"model:{tmp_path}")} == {
+        "histo": monai,
+        "dfu": monai,
+        f"model:{tmp_path}": monai,
+    }
+    for source in ("brain", "cardiac", "model:net.onnx", "model:nets.py:build", "model:net.tflite", "mine.py:workload"):
+        assert imports_of(source) == ()

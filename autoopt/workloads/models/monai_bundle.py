@@ -46,6 +46,7 @@ OPTIONS: Mapping[str, Parameter] = {
     "trust": Parameter("flag", False, "run any code that the bundle's configuration names"),
     "ignore": Parameter("text", None, "transforms, or TRANSFORM.ARGUMENT, that may be left out", nullable=True),
 }
+IMPORTS = ("monai.networks.nets",)
 WEIGHTS = ("model.pt", "model.safetensors")
 CHANNELS = ("in_channels", "n_input_channels", "img_channels")
 CLASSES = ("out_channels", "num_classes")
