@@ -57,14 +57,22 @@ def test_a_fault_of_ours_keeps_its_traceback() -> None:
     assert "Traceback" in run("raise KeyError('x')").stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_interrupt_says_what_is_kept(number: int, code: int) -> None:
-    """Ctrl-C and SIGTERM end a command in order, with one line and the exit code of the signal."""
+    """Ctrl-C, SIGTERM and a lost terminal end a command in order, with one line and the exit code of the signal."""
     done = run("print('ready', flush=True); time.sleep(60)", send=number)
     assert done.returncode == code
     assert done.stderr == (
         "autoopt: interrupted: all finished trials are stored; the same command continues with the next one\n"
     )
+
+
+def test_a_command_below_nohup_outlives_its_terminal() -> None:
+    """Where whoever starts a command lets SIGHUP be ignored, as nohup does, it goes on."""
+    program = PROGRAM.format(body="os.kill(os.getpid(), signal.SIGHUP); print('done')")
+    below = ["sh", "-c", 'trap "" HUP; exec "$0" "$@"', sys.executable, "-c", program]
+    done = subprocess.run(below, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
 @pytest.mark.parametrize("around", ["command()", "import typer; sys.argv[1:] = []; typer.run(command)"])

@@ -10,15 +10,29 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from autoopt.errors import AutooptError
 from benchmarks.torture.commands import prepared
+from benchmarks.torture.disk import disk
+from benchmarks.torture.homes import homes
 from benchmarks.torture.kills import kills
-from benchmarks.torture.table import Kind, Tried, as_json, markdown, violated
+from benchmarks.torture.limits import limits
+from benchmarks.torture.locked import locked
+from benchmarks.torture.searching import DidNotHold
+from benchmarks.torture.table import Kind, Setting, Tried, as_json, markdown, violated
+from benchmarks.torture.terminal import terminal
+from benchmarks.torture.two_hosts import two_hosts
 
 KINDS: Mapping[str, Kind] = {
     "kills": kills,
+    "disk": disk,
+    "limits": limits,
+    "locked": locked,
+    "terminal": terminal,
+    "homes": homes,
+    "two-hosts": two_hosts,
 }
 
 
@@ -29,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with prepared(options.moments, options.seed, options.begin) as setting:
         for name in options.kinds:
             found[name] = []
-            for item in KINDS[name](setting):
+            for item in _told(KINDS[name], setting):
                 found[name].append(item)
                 state = f"skipped: {item.skipped}" if item.skipped else "; ".join(item.problems) or "held"
                 print(f"{name} {item.name}: {state}", file=sys.stderr, flush=True)
@@ -37,6 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json is not None:
         options.json.write_text(as_json(found))
     return int(violated(found))
+
+
+def _told(kind: Kind, setting: Setting) -> Iterator[Tried]:
+    """All that a kind tries; where it cannot go on because something never came, that is what did not hold."""
+    try:
+        yield from kind(setting)
+    except (DidNotHold, AutooptError) as error:
+        yield Tried("the rest of it", (str(error),))
 
 
 def _kinds(text: str) -> list[str]:

@@ -16,7 +16,7 @@ from autoopt.core.records import TrialRecord
 from autoopt.measure.workers import WORKER
 from benchmarks.torture.commands import BUDGET, arguments
 from benchmarks.torture.judging import broken, ended_badly, look, lost
-from benchmarks.torture.searching import MAKER, DidNotHold, Search, children, copy_of, records
+from benchmarks.torture.searching import MAKER, DidNotHold, Search, children, records
 from benchmarks.torture.table import Setting, Tried
 
 PARENT, MAKING, MEASURING, REFERENCE = "parent", "maker", "worker", "reference"
@@ -37,8 +37,8 @@ def kills(setting: Setting) -> Iterator[Tried]:
     chance.shuffle(order)
     while order:
         with setting.folder() as folder:
-            home = copy_of(setting.fresh, folder)
-            search = Search(folder, arguments(home))
+            home = folder / "home"
+            search = Search(folder, arguments(setting.data, home))
             try:
                 tries = _killed(search, home, order[:MOST_IN_ONE], chance)
                 tries = _judged(search, home, tries)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -196,8 +195,3 @@ def records(home: Path) -> list[TrialRecord]:
 def identities(found: Sequence[TrialRecord]) -> list[tuple[int, str, str]]:
     """What never changes of a stored trial."""
     return [(record.number, record.configuration.digest, record.started_at) for record in found]
-
-
-def copy_of(home: Path, folder: Path) -> Path:
-    """A copy of a home folder, called `home`, in `folder`."""
-    return Path(shutil.copytree(home, folder / "home", symlinks=True))

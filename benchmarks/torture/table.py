@@ -24,13 +24,13 @@ class Tried:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all kinds are given: home folders of finished searches to begin with, how much to do, and a seed.
+    """What all kinds are given: the data, a home folder to begin with, how much to do, and a seed.
 
-    `fresh` has the demo data alone, `begun` a study with its first trials. `folder` gives an empty folder for each
-    search, which is removed after its block.
+    `begun` has a study with its first trials. `folder` gives an empty folder for each search, which is removed after
+    its block.
     """
 
-    fresh: Path
+    data: Path
     begun: Path
     moments: int
     seed: int
