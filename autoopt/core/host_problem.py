@@ -14,6 +14,7 @@ DISK = (errno.EROFS, errno.EIO)
 FULL_WORDS = ("No space left on device", "disk is full", "Disk quota exceeded", "could not extend file")
 """How libraries that raise errors of their own say that a disk is full."""
 FILES_WORDS = ("Too many open files",)
+LOCKED_WORDS = ("database is locked", "database table is locked")
 NEARLY_NOTHING_BYTES = 10_000_000
 
 
@@ -27,6 +28,8 @@ def host_problem(error: BaseException) -> str | None:
         if number in FILES or any(word in text for word in FILES_WORDS):
             limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
             return f"too many open files, {limit} are allowed: allow more with ulimit -n, then run the command again"
+        if any(word in text for word in LOCKED_WORDS):
+            return "another program keeps the database locked: end it, then run the command again"
         if number in DISK:
             return f"the disk{_where(item)} cannot be used ({item}): repair it, then run the command again"
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ from autoopt.study.space import Space, load_space, shipped_spaces
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.loading import MODEL, load_workload
 
+LONGEST_FILE_BYTES = 504
+"""Of the whole path of a SQLite file: with the name of its journal that is the most it takes."""
 LEAST_FREE_BYTES = 500_000_000
 """Free disk space that a search needs before it starts: a few dozen artifacts of a small network."""
 
@@ -113,6 +116,12 @@ def argument_problems(request: SearchRequest) -> list[str]:
 
 def _path_problems(request: SearchRequest) -> Iterator[str]:
     data, weights = request.data, request.weights
+    length = len(os.fsencode(request.home.absolute() / "mlflow.db"))
+    if length > LONGEST_FILE_BYTES and not (request.storage and request.tracking_uri):
+        yield (
+            f"--home must lead to files whose whole paths have at most {LONGEST_FILE_BYTES} bytes, since SQLite opens "
+            f"no others; that of its mlflow.db has {length}: choose a shorter one"
+        )
     if data is not None and not data.is_dir():
         yield f"--data must be a folder, {data} is {'a file' if data.exists() else 'not there'}"
     if weights is not None and not weights.is_file():

@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoopt.core.card import StudyCard
@@ -23,7 +22,7 @@ from autoopt.core.host_problem import host_problem
 from autoopt.core.measurement import Measurement, joined, measurement_from_json
 from autoopt.core.records import TrialRecord
 from autoopt.core.scores import Quality, quality_from_json
-from autoopt.core.urls import without_secrets
+from autoopt.core.urls import sqlite_file, without_secrets
 from autoopt.errors import NoStudy, StorageError
 from autoopt.study.lease import Lease, last_sign_of_life
 from autoopt.study.numbers import objectives
@@ -39,6 +38,8 @@ _RECORD, _CARD, _LEASE, _LATER = "autoopt:record", "autoopt:card", "autoopt:leas
 
 
 MOST_REASON = 300
+LOCKED_S = 30.0
+"""How long a SQLite file that another program has locked is waited for, such as one that copies it."""
 Check = Callable[[], None]
 """Raises BusyError when the study is not this search's to write any more."""
 
@@ -189,8 +190,8 @@ def read_study(url: str, name: str | None, workload: str | None = None) -> Study
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    file = url.removeprefix("sqlite:///")
-    if file != url and not Path(file).exists():  # connecting would create it
+    file = sqlite_file(url)
+    if file is not None and not file.exists():  # connecting would create it
         raise NoStudy(f"no study is stored in {file}: run autoopt search first")
     with _undamaged(url), _storage_errors(url):
         storage = _storage(url)
@@ -219,8 +220,8 @@ def all_studies(url: str) -> list[StudyResult]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    file = url.removeprefix("sqlite:///")
-    if file != url and not Path(file).exists():
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
         return []
     with _undamaged(url), _storage_errors(url):
         storage = _storage(url)
@@ -244,8 +245,8 @@ def artifacts_in_use(url: str) -> set[str]:
 
 def check_storage(url: str) -> None:
     """Raise StorageError when the storage at `url` cannot be used. Makes no file."""
-    file = url.removeprefix("sqlite:///")
-    if file != url and not Path(file).exists():
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
         return
     with _undamaged(url), _storage_errors(url):
         _storage(url)
@@ -313,7 +314,10 @@ def _storage(url: str) -> optuna.storages.RDBStorage:
     import optuna
 
     url = with_driver(url)
-    return optuna.storages.RDBStorage(url, engine_kwargs=None if url.startswith("sqlite") else {"pool_pre_ping": True})
+    sqlite = {"connect_args": {"timeout": LOCKED_S}}
+    return optuna.storages.RDBStorage(
+        url, engine_kwargs=sqlite if url.startswith("sqlite") else {"pool_pre_ping": True}
+    )
 
 
 def _read_records(stored: optuna.Study) -> list[TrialRecord]:

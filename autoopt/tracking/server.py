@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from autoopt.core.host_problem import host_problem
-from autoopt.core.urls import without_secrets
+from autoopt.core.urls import sqlite_url, without_secrets
 from autoopt.errors import StorageError, TrackingError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _NOISY = ("alembic", "mlflow.store.db.utils", "urllib3.connectionpool")
 
 def default_tracking_uri(home: Path) -> str:
     """The tracking URI of a home folder: SQLite."""
-    return f"sqlite:///{home / 'mlflow.db'}"
+    return sqlite_url(home / "mlflow.db")
 
 
 def check_tracking(uri: str) -> None:
@@ -65,8 +65,8 @@ def connect(uri: str) -> MlflowClient:
     with tracking_errors(uri), _environment(FIRST_CONTACT):
         import mlflow
 
-        for logger in _NOISY:  # after the import, which configures them
-            logging.getLogger(logger).setLevel(logging.ERROR)
+        for logger in _NOISY:  # after the import, which configures them; errors are raised
+            logging.getLogger(logger).setLevel(logging.CRITICAL)
         with _one_attempt():
             client = mlflow.MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.core.records import TrialRecord
+from autoopt.core.urls import sqlite_url
 from autoopt.errors import AutooptError
 from autoopt.study.storage import read_study
 from autoopt.tracking.relocate import relocate
@@ -78,9 +79,9 @@ def prepared(moments: int, seed: int, keep: Path | None = None) -> Iterator[Sett
 
 @dataclass(frozen=True)
 class Begun:
-    """A search that continues a study with its first trials, `before`; all of its files lie below `search.folder`.
+    """A search that continues a study with its first trials, `before`, until it has `budget` trials.
 
-    `storage` and `tracking` are the URLs of its databases. It is asked for one trial more.
+    `storage` and `tracking` are the URLs of its databases.
     """
 
     search: Search
@@ -88,12 +89,13 @@ class Begun:
     before: tuple[TrialRecord, ...]
     storage: str
     tracking: str
+    budget: int
 
     def goes_on(self, **allowed: Any) -> list[str]:
         """Run the same command again to its end; what does not hold then. `allowed`: see `judging.broken`."""
         problems = list(ended_badly(self.search.end(), codes=(0,)))
         try:
-            return [*problems, *broken(self.look(), self.before, budget=BEGUN + 1, **allowed)]
+            return [*problems, *broken(self.look(), self.before, budget=self.budget, **allowed)]
         except AutooptError as error:
             return [*problems, f"the study cannot be read: {error}"]
 
@@ -110,6 +112,7 @@ def begun(
     given: str | None = None,
     disks: Mapping[str, Path] | None = None,
     before: Sequence[str] = (),
+    budget: int = BEGUN + 1,
 ) -> Iterator[Begun]:
     """A study that was begun, copied to a home folder of this `name` in a folder that is removed after the block.
 
@@ -121,18 +124,18 @@ def begun(
         home = folder / name
         home.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(setting.begun, home)
-        relocate(f"sqlite:///{home / 'mlflow.db'}", home)  # a database elsewhere keeps its paths
-        words, urls = arguments(setting.data, given or home, BEGUN + 1), {}
+        relocate(sqlite_url(home / "mlflow.db"), home)  # a database elsewhere keeps its paths
+        words, urls = arguments(setting.data, given or home, budget), {}
         for what, option in (("study", "--storage"), ("mlflow", "--tracking-uri")):
             file = home / f"{what}.db"
             if what in disks:
                 file = Path(shutil.move(file, disks[what] / file.name))
-                words += [option, f"sqlite:///{file}"]
-            urls[what] = f"sqlite:///{file}"
+                words += [option, sqlite_url(file)]
+            urls[what] = sqlite_url(file)
         environment = {"TMPDIR": str(disks["tmp"])} if "tmp" in disks else {}
         search = Search(folder / "search", words, before=before, environment=environment)
-        known = read_study(f"sqlite:///{setting.begun / 'study.db'}", None).records
+        known = read_study(sqlite_url(setting.begun / "study.db"), None).records
         try:
-            yield Begun(search, home, known, urls["study"], urls["mlflow"])
+            yield Begun(search, home, known, urls["study"], urls["mlflow"], budget)
         finally:
             search.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from autoopt.core.records import Status, TrialRecord
 from autoopt.core.scratch import MARK
+from autoopt.core.urls import sqlite_url
 from autoopt.study.result import StudyResult
 from autoopt.study.storage import read_study
 from autoopt.tracking import read_trials
@@ -34,8 +35,8 @@ class Seen:
 
 def look(search: Search, home: Path, *, storage: str | None = None, tracking: str | None = None) -> Seen:
     """What is there now: the study in the storage, its runs, and temporary files of processes that are gone."""
-    study = read_study(storage or f"sqlite:///{home / 'study.db'}", None)
-    shown = read_trials(tracking or f"sqlite:///{home / 'mlflow.db'}", study.card.name)
+    study = read_study(storage or sqlite_url(home / "study.db"), None)
+    shown = read_trials(tracking or sqlite_url(home / "mlflow.db"), study.card.name)
     places = (search.temporary, home, home / "demo", home / "weights", *(home / "store").glob("[!.]*"))
     left = [str(path) for place in places if place.is_dir() for path in place.iterdir() if MARK.match(path.name)]
     return Seen(study, tuple(shown), tuple(left), search.log.read_text(errors="replace"))

@@ -21,11 +21,11 @@ from benchmarks.torture.table import Setting, Tried
 
 PARENT, MAKING, MEASURING, REFERENCE = "parent", "maker", "worker", "reference"
 VICTIMS = (PARENT, MAKING, MEASURING, REFERENCE)
-STARTING_S, MOMENT_S = 20.0, 3.0
+STARTING_S, MOMENT_S = 20.0, 2.0
 """The longest time from the start of a search, or from the moment that a victim is there, to the kill."""
 UNTIL_MAKING_S = 20.0
 """How long a maker is watched until it writes an artifact; then it is killed at whatever it does."""
-MOST_IN_ONE = 10
+MOST_IN_ONE = 14
 """Kills of one search; then it is let to its end and judged, and the next one begins with an empty study."""
 KILLED = ("was killed",)
 

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 
-from benchmarks.torture.commands import BEGUN, begun
+from benchmarks.torture.commands import BEGUN, BUDGET, begun
 from benchmarks.torture.judging import broken, ended_badly
 from benchmarks.torture.searching import DidNotHold
 from benchmarks.torture.table import Setting, Tried
@@ -23,7 +23,7 @@ OUTPUTS = {"closed": (">&-", (0,), ()), "full": (">/dev/full", (2,), ("no room l
 def terminal(setting: Setting) -> Iterator[Tried]:
     """Each signal twice, while the search starts and while it measures, then the same command to its end."""
     chance = random.Random(setting.seed)  # noqa: S311 - the same moments every time
-    with begun(setting) as found:
+    with begun(setting, budget=BUDGET) as found:
         tries = []
         for number in SIGNALS:
             for name, moments in (("starting", STARTED_S), ("measuring", MEASURING_S)):

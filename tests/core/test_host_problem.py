@@ -30,6 +30,7 @@ def raised(error: BaseException, by: BaseException) -> BaseException:
         (OSError(errno.ENFILE, "Too many open files in system"), "too many open files"),
         (OSError(errno.EROFS, "Read-only file system", "/x"), "the disk of /x cannot be used .*: repair it"),
         (sqlite3.OperationalError("database or disk is full"), "no room left on the disk"),
+        (sqlite3.OperationalError("database is locked"), "another program keeps the database locked: end it"),
         (RuntimeError("basic_ios: No space left on device"), "no room left on the disk"),
         (raised(ValueError("it failed"), OSError(errno.EMFILE, "Too many open files")), "too many open files"),
     ],
