@@ -55,7 +55,7 @@ def ended(command: Callable[[], object]) -> NoReturn:
         kept = _said(error)
     except AutooptError as error:
         code = _say(str(error), error.exit_code)
-    except OSError as error:
+    except (OSError, MemoryError, ImportError, RuntimeError) as error:
         if not isinstance(error, BrokenPipeError):
             code = _say(_machine(error), UsageError.exit_code)
     finally:
@@ -67,11 +67,11 @@ def ended(command: Callable[[], object]) -> NoReturn:
     _flush(code)
 
 
-def _machine(error: OSError) -> str:
+def _machine(error: Exception) -> str:
     """What the machine lacks. Raises the error again where that is not known: then it is a fault of ours."""
-    from autoopt.core.host_problem import host_problem
+    from autoopt.core.host_problem import host_problem, memory_problem
 
-    problem = host_problem(error)
+    problem = host_problem(error) or memory_problem(error)
     if problem is None:
         raise error
     return problem

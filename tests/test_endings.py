@@ -43,6 +43,8 @@ def run(body: str, *, shell: str = "", send: int | None = None) -> subprocess.Co
         ("raise UsageError('a must be 1', 'b must be 2')", 2, "autoopt: a must be 1\nautoopt: b must be 2\n"),
         ("raise NothingFits('nothing fits')", 3, "autoopt: nothing fits\n"),
         ("raise OSError(errno.EMFILE, 'Too many open files')", 2, "autoopt: too many open files"),
+        ("raise MemoryError", 2, "autoopt: no memory is left"),
+        ("raise RuntimeError('can\\'t start new thread')", 2, "autoopt: no further process or thread can be started"),
     ],
 )
 def test_an_error_is_one_message_and_an_exit_code(body: str, code: int, told: str) -> None:
@@ -54,7 +56,8 @@ def test_an_error_is_one_message_and_an_exit_code(body: str, code: int, told: st
 
 def test_a_fault_of_ours_keeps_its_traceback() -> None:
     """What should never happen is not hidden."""
-    assert "Traceback" in run("raise KeyError('x')").stderr
+    for error in ("KeyError('x')", "RuntimeError('x')", "ImportError('x')"):
+        assert "Traceback" in run(f"raise {error}").stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     import optuna
 
 _RECORD, _CARD, _LEASE, _LATER = "autoopt:record", "autoopt:card", "autoopt:lease", "autoopt:later:"
-
-
 MOST_REASON = 300
 LOCKED_S = 30.0
 """How long a SQLite file that another program has locked is waited for, such as one that copies it."""
@@ -162,7 +160,7 @@ def _opened(url: str, card: StudyCard, space: Space) -> Iterator[StoredStudy]:
     with _undamaged(url), _storage_errors(url):
         storage = _storage(url)
         stored = _connect(storage, card)
-    known = stored.user_attrs.get(_CARD)
+        known = stored.user_attrs.get(_CARD)
     study_id = secrets.token_hex(8)
     if known is not None:
         with _of_this_version(card.name):
@@ -174,11 +172,15 @@ def _opened(url: str, card: StudyCard, space: Space) -> Iterator[StoredStudy]:
     with _storage_errors(url):
         stored.set_user_attr(_CARD, card.to_json())
 
-    def write(lease: Mapping[str, Any]) -> None:
-        with _storage_errors(card.name):
-            stored.set_user_attr(_LEASE, dict(lease))
+    @_storage_errors(card.name)
+    def read() -> Mapping[str, Any] | None:
+        return stored.user_attrs.get(_LEASE)
 
-    with Lease(card.name, lambda: stored.user_attrs.get(_LEASE), write) as lease:
+    @_storage_errors(card.name)
+    def write(lease: Mapping[str, Any]) -> None:
+        stored.set_user_attr(_LEASE, dict(lease))
+
+    with Lease(card.name, read, write) as lease:
         yield StoredStudy(stored, storage, card, space, lease.check)
 
 
@@ -314,10 +316,9 @@ def _storage(url: str) -> optuna.storages.RDBStorage:
     import optuna
 
     url = with_driver(url)
-    sqlite = {"connect_args": {"timeout": LOCKED_S}}
-    return optuna.storages.RDBStorage(
-        url, engine_kwargs=sqlite if url.startswith("sqlite") else {"pool_pre_ping": True}
-    )
+    sqlite = url.startswith("sqlite")
+    settings = {"connect_args": {"timeout": LOCKED_S}} if sqlite else {"pool_pre_ping": True}
+    return optuna.storages.RDBStorage(url, engine_kwargs=settings)
 
 
 def _read_records(stored: optuna.Study) -> list[TrialRecord]:

@@ -9,7 +9,7 @@ import sqlite3
 
 import pytest
 
-from autoopt.core.host_problem import host_problem
+from autoopt.core.host_problem import host_problem, memory_problem
 
 
 def raised(error: BaseException, by: BaseException) -> BaseException:
@@ -54,3 +54,21 @@ def test_what_the_machine_lacks_is_said(error: BaseException, words: str) -> Non
 def test_other_errors_are_not_the_machines(error: BaseException) -> None:
     """A missing file or a fault of a program is told as what it is."""
     assert host_problem(error) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "no memory is left"),
+        (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), "no memory is left"),
+        (ImportError("libx.so: failed to map segment from shared object"), "no memory is left"),
+        (BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), "no further process or thread can be started"),
+        (RuntimeError("can't start new thread"), "no further process or thread can be started"),
+        (raised(ValueError("it failed"), MemoryError()), "no memory is left"),
+        (KeyError("x"), ""),
+    ],
+    ids=repr,
+)
+def test_what_this_process_gets_no_more_of_is_said(error: BaseException, words: str) -> None:
+    """Memory, processes and threads of the search itself; other errors are none of these."""
+    assert (memory_problem(error) or "").startswith(words) and bool(memory_problem(error)) == bool(words)
