@@ -5,27 +5,26 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
 
 from autoopt.core.records import TrialRecord
+from autoopt.errors import AutooptError, NothingFits
 from autoopt.measure.workers import WORKER
 from benchmarks.torture.commands import BUDGET, arguments
 from benchmarks.torture.judging import broken, ended_badly, look, lost
-from benchmarks.torture.searching import MAKER, DidNotHold, Search, children, records
+from benchmarks.torture.searching import MAKER, PATIENCE_S, DidNotHold, Search, children, records
 from benchmarks.torture.table import Setting, Tried
 
 PARENT, MAKING, MEASURING, REFERENCE = "parent", "maker", "worker", "reference"
 VICTIMS = (PARENT, MAKING, MEASURING, REFERENCE)
-STARTING_S, MOMENT_S = 20.0, 2.0
+STARTING_S, MOMENT_S = 20.0, 10.0
 """The longest time from the start of a search, or from the moment that a victim is there, to the kill."""
 UNTIL_MAKING_S = 20.0
 """How long a maker is watched until it writes an artifact; then it is killed at whatever it does."""
-MOST_IN_ONE = 14
+MOST_IN_ONE = 20
 """Kills of one search; then it is let to its end and judged, and the next one begins with an empty study."""
 KILLED = ("was killed",)
 
@@ -39,87 +38,104 @@ def kills(setting: Setting) -> Iterator[Tried]:
         with setting.folder() as folder:
             home = folder / "home"
             search = Search(folder, arguments(setting.data, home))
+            done: list[str] = []
             try:
-                tries = _killed(search, home, order[:MOST_IN_ONE], chance)
-                tries = _judged(search, home, tries)
-            except DidNotHold as error:
-                tries = [Tried(victim, (str(error),)) for victim in order[:1]]
+                for tried in _killed(search, home, order[:MOST_IN_ONE], chance):
+                    done.append(tried.name)
+                    yield tried
+                if not done:
+                    raise DidNotHold("the search came to its end before anything could be killed")
+                yield Tried(f"the same command after {len(done)} kills", tuple(_at_the_end(search, home, done)))
             finally:
                 search.close()
-            order = order[len(tries) :]
-            yield from tries
+            order = order[len(done) :]
 
 
-def _killed(search: Search, home: Path, order: list[str], chance: random.Random) -> list[Tried]:
+def _killed(search: Search, home: Path, order: Sequence[str], chance: random.Random) -> Iterator[Tried]:
     """Kill one after the other until the search ends by itself; what was lost at once is said of each."""
-    tries: list[Tried] = []
     known: list[TrialRecord] = []
+    victims = _Victims(search, home, chance)
     for victim in order:
         search.go_on()
-        if not _kill(search, home, victim, chance):
-            break  # it came to its end: the others are for the next search
+        if not victims.kill(victim):
+            return  # it came to its end: the others are for the next search
         now = records(home)
-        tries.append(Tried(victim, tuple(lost(known, now))))
+        yield Tried(victim, tuple(lost(known, now)))
         known = now
-    return tries
 
 
-def _judged(search: Search, home: Path, tries: list[Tried]) -> list[Tried]:
-    """Let the search come to its end; what does not hold then is said of its last kill."""
-    if not tries:
-        raise DidNotHold("the search came to its end before anything could be killed")
+def _at_the_end(search: Search, home: Path, done: Sequence[str]) -> Iterator[str]:
+    """Run the same command until it is done; what does not hold then."""
     before = records(home)
-    problems = list(ended_badly(search.end(), codes=(0,)))
-    count = Counter(item.name for item in tries)
-    most_failed = (count[MAKING] + count[MEASURING]) // 2  # what was killed once is tried again
+    ended = search.end()
+    yield from ended_badly(ended, codes=(0, NothingFits.exit_code))
+    if (
+        ended.code != 0
+    ):  # the reference was killed twice: without it nothing is known, and the next start tries it again
+        yield from ended_badly(search.end(), codes=(0,))
+    most_failed = sum(victim in (MAKING, MEASURING) for victim in done) // 2  # what was killed once is tried again
     try:
         seen = look(search, home)
-    except Exception as error:
-        problems.append(f"the study cannot be read: {type(error).__name__}: {error}")
+    except AutooptError as error:
+        yield f"the study cannot be read: {error}"
     else:
-        problems += broken(seen, before, budget=BUDGET, most_failed=most_failed, words=KILLED)
-    return [*tries[:-1], replace(tries[-1], problems=(*tries[-1].problems, *problems))]
+        yield from broken(seen, before, budget=BUDGET, most_failed=most_failed, words=KILLED)
 
 
-def _kill(search: Search, home: Path, victim: str, chance: random.Random) -> bool:
-    """Kill one process of the search at a random moment; False where the search came to its end before."""
-    share = chance.random()
-    starting = chance.random() < 0.5
-    with contextlib.suppress(DidNotHold):
+class _Victims:
+    """The processes of one search, and which of them is to be killed.
+
+    A command starts the reference as its second worker, and keeps it while all others come and go; so its first worker
+    is looked for from its start.
+    """
+
+    def __init__(self, search: Search, home: Path, chance: random.Random) -> None:
+        self._search, self._home, self._chance = search, home, chance
+        self._first: dict[int, int] = {}
+
+    def kill(self, victim: str) -> bool:
+        """Kill one process of the search at a random moment; False where the search came to its end before."""
+        search, share = self._search, self._chance.random()
         if victim == PARENT:
+            starting = self._chance.random() < 0.5
             if not starting:
-                search.wait_for_worker()
+                self._wait(lambda: len(self._workers()) >= 1, PATIENCE_S)
             time.sleep(share * (STARTING_S if starting else MOMENT_S))
             if search.runs:
                 search.kill()
                 return True
         while search.runs:
             if victim == MAKING:
-                _wait_for_making(search, home)
+                self._wait(lambda: any(self._home.glob("store/*/.autoopt-*")), UNTIL_MAKING_S)
             else:
-                search.wait_for(lambda: search.trials_told > 0, "no trial ends")
+                self._wait(lambda: len(self._workers()) >= 2, PATIENCE_S)
             time.sleep(share * (1.0 if victim == MAKING else MOMENT_S))
             with contextlib.suppress(psutil.NoSuchProcess, IndexError):  # it ended just before
-                _chosen(search, victim, chance).kill()
+                self._chosen(victim).kill()
                 return True
-    if search.runs:
-        raise DidNotHold(f"no {victim} could be killed: {search.said[-1000:]}")
-    return False
+        return False
 
+    def _chosen(self, victim: str) -> psutil.Process:
+        """The process to kill. Raises IndexError where there is none."""
+        pid = self._search.go_on()
+        if victim == MAKING:
+            return children(pid, MAKER)[0]
+        workers = self._workers()
+        reference = workers[1 if workers[0].pid == self._first[pid] else 0]
+        if victim == REFERENCE:
+            return reference
+        return self._chance.choice([worker for worker in workers if worker.pid != reference.pid])
 
-def _chosen(search: Search, victim: str, chance: random.Random) -> psutil.Process:
-    """The process to kill. After the first trial of a command its oldest worker is the reference. Raises IndexError."""
-    pid = search.go_on()
-    if victim == MAKING:
-        return children(pid, MAKER)[0]
-    workers = children(pid, WORKER)
-    return workers[0] if victim == REFERENCE else chance.choice(workers[1:])
+    def _workers(self) -> list[psutil.Process]:
+        pid = self._search.go_on()
+        found = children(pid, WORKER)
+        if found:
+            self._first.setdefault(pid, found[0].pid)
+        return found
 
-
-def _wait_for_making(search: Search, home: Path) -> None:
-    """Wait until there is a maker that writes an artifact; not for ever, since all may be made."""
-    pid = search.go_on()
-    search.wait_for(lambda: bool(children(pid, MAKER)), "nothing makes artifacts")
-    deadline = time.monotonic() + UNTIL_MAKING_S
-    while search.runs and time.monotonic() < deadline and not any(home.glob("store/*/.autoopt-*")):
-        time.sleep(0.05)
+    def _wait(self, there: Callable[[], bool], longest_s: float) -> None:
+        """Wait until something is there, the search is at its end, or it has been looked for long enough."""
+        deadline = time.monotonic() + longest_s
+        while self._search.runs and time.monotonic() < deadline and not there():
+            self._workers()
+            time.sleep(0.05)
