@@ -32,8 +32,8 @@ def terminal(setting: Setting) -> Iterator[Tried]:
                     found.search.wait_for_worker()
                 time.sleep(chance.uniform(*moments))
                 ended = found.search.end(send=number)
-                problems = tuple(ended_badly(ended, codes=(128 + number,), words=(KEPT,), lines=1))
-                tries.append(Tried(f"{number.name} while {name}", problems))
+                wrong = ended_badly(ended, codes=(128 + number,), words=(KEPT,), lines=1)
+                tries.append(Tried(f"{number.name} while {name}", tuple(wrong)))
         tries.append(Tried("the same command after the signals", tuple(found.goes_on())))
         yield from tries
     for name, (shell, codes, words) in OUTPUTS.items():
