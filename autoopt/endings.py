@@ -69,9 +69,9 @@ def ended(command: Callable[[], object]) -> NoReturn:
 
 def _machine(error: Exception) -> str:
     """What the machine lacks. Raises the error again where that is not known: then it is a fault of ours."""
-    from autoopt.core.host_problem import host_problem, memory_problem
+    from autoopt.core.host_problem import own_problem
 
-    problem = host_problem(error) or memory_problem(error)
+    problem = own_problem(error)
     if problem is None:
         raise error
     return problem

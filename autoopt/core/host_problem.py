@@ -37,11 +37,14 @@ def host_problem(error: BaseException) -> str | None:
     return None
 
 
-def memory_problem(error: BaseException) -> str | None:
-    """That this process gets no more memory or no more threads, and what to do, where `error` says so; else None.
+def own_problem(error: BaseException) -> str | None:
+    """`host_problem`, or that this process gets no more memory, processes or threads; None where `error` says neither.
 
-    Not to be asked where the work of one trial is done: there it is the failure of that trial.
+    Not to be asked where the work of one trial is done: there too little memory is the failure of that trial.
     """
+    problem = host_problem(error)
+    if problem is not None:
+        return problem
     for item in _chain(error):
         number = item.errno if isinstance(item, OSError) else None
         text = str(item)

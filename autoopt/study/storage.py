@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoopt.core.card import StudyCard
 from autoopt.core.configuration import Scalar, canonical_json
-from autoopt.core.host_problem import host_problem
+from autoopt.core.host_problem import own_problem
 from autoopt.core.measurement import Measurement, joined, measurement_from_json
 from autoopt.core.records import TrialRecord
 from autoopt.core.scores import Quality, quality_from_json
@@ -389,7 +389,7 @@ def _storage_errors(where: str) -> Iterator[None]:
     try:
         yield
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError, RuntimeError) as error:
-        problem, place = host_problem(error), without_secrets(where)
+        problem, place = own_problem(error), without_secrets(where)
         if problem is not None:
             raise StorageError(f"the study storage {place} cannot be written: {problem}") from error
         reason = (str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__])[0]

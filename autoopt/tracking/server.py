@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from autoopt.core.host_problem import host_problem
+from autoopt.core.host_problem import own_problem
 from autoopt.core.urls import sqlite_url, without_secrets
 from autoopt.errors import StorageError, TrackingError
 
@@ -80,7 +80,7 @@ def tracking_errors(uri: str) -> Iterator[None]:
         yield
     except Exception as error:
         place = without_secrets(uri)
-        problem = host_problem(error)
+        problem = own_problem(error)
         if problem is not None and not is_server(uri):
             raise StorageError(f"MLflow at {place} cannot be written: {problem}") from error
         ours = type(error).__module__.partition(".")[0] not in _LIBRARIES and not isinstance(

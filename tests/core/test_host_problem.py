@@ -9,7 +9,7 @@ import sqlite3
 
 import pytest
 
-from autoopt.core.host_problem import host_problem, memory_problem
+from autoopt.core.host_problem import host_problem, own_problem
 
 
 def raised(error: BaseException, by: BaseException) -> BaseException:
@@ -71,4 +71,4 @@ def test_other_errors_are_not_the_machines(error: BaseException) -> None:
 )
 def test_what_this_process_gets_no_more_of_is_said(error: BaseException, words: str) -> None:
     """Memory, processes and threads of the search itself; other errors are none of these."""
-    assert (memory_problem(error) or "").startswith(words) and bool(memory_problem(error)) == bool(words)
+    assert (own_problem(error) or "").startswith(words) and bool(own_problem(error)) == bool(words)
