@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ from autoopt.workloads.loading import MODEL, load_workload
 
 LONGEST_FILE_BYTES = 504
 """Of the whole path of a SQLite file: with the name of its journal that is the most it takes."""
+LEAST_ADDRESS_SPACE_BYTES = 4_000_000_000
+"""Address space for a process with torch or a runtime: 2.6 GB were seen, of which it uses a third."""
 LEAST_FREE_BYTES = 500_000_000
 """Free disk space that a search needs before it starts: a few dozen artifacts of a small network."""
 
@@ -60,7 +63,7 @@ def prepare(request: SearchRequest, target: Target | None = None) -> Prepared:
     Without a `target` this host measures too. Raises UsageError (or a subclass) with everything that is wrong with the
     values, then with the workload, the weights and the space.
     """
-    problems = argument_problems(request)
+    problems = [*argument_problems(request), *limit_problems(resource.getrlimit(resource.RLIMIT_AS)[0])]
     if problems:
         raise UsageError(*problems)
     home = writable_folder(request.home)
@@ -112,6 +115,16 @@ def argument_problems(request: SearchRequest) -> list[str]:
             f"got {', '.join(request.objectives)}"
         )
     return [*problems, *_path_problems(request)]
+
+
+def limit_problems(address_space_bytes: int) -> Iterator[str]:
+    """What is wrong with how much address space a process may have here: what fails for it would look like a model's
+    own failure."""
+    if resource.RLIM_INFINITY != address_space_bytes < LEAST_ADDRESS_SPACE_BYTES:
+        yield (
+            f"a process must be allowed at least {LEAST_ADDRESS_SPACE_BYTES / 1e6:.0f} MB of address space, "
+            f"{address_space_bytes / 1e6:.0f} MB are: lift the limit with ulimit -v unlimited"
+        )
 
 
 def _path_problems(request: SearchRequest) -> Iterator[str]:

@@ -16,7 +16,8 @@ MEMORY_BYTES = (200_000_000, 600_000_000, 1_500_000_000)
 PROCESSES = (1, 8, 24)
 NOBODY = 65534
 NO_ROOT = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-"""Another user, since the kernel does not count the processes of root."""
+MAY_READ = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override")
+"""Another user, since the kernel does not count the processes of root; it may read what only root may."""
 
 
 def limits(setting: Setting) -> Iterator[Tried]:
@@ -31,7 +32,7 @@ def limits(setting: Setting) -> Iterator[Tried]:
         yield Tried("nproc", skipped="this user's other processes count as well, and setpriv as root is needed")
         return
     for size in PROCESSES:
-        yield _one(setting, f"nproc {size}", [*NO_ROOT, "prlimit", f"--nproc={size}:{size}"], nobody=True)
+        yield _one(setting, f"nproc {size}", [*NO_ROOT, *MAY_READ, "prlimit", f"--nproc={size}:{size}"], nobody=True)
 
 
 def _one(setting: Setting, name: str, before: Sequence[str], *, nobody: bool = False) -> Tried:
