@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from autoopt.core.records import TrialRecord
+from autoopt.core.records import Status, TrialRecord
 from autoopt.study.result import StudyResult
 from autoopt.tracking.runs import written
 from benchmarks.torture.judging import TRACEBACK, Seen, broken, ended_badly
@@ -28,6 +28,8 @@ def seen(records: Sequence[TrialRecord] = GOOD, **changes: object) -> Seen:
 def test_what_held_is_no_violation() -> None:
     """A whole study that MLflow shows, and nothing beside it, is fine; also with a failure that is explained."""
     assert list(broken(seen(), GOOD[:2], budget=5)) == []
+    failed = replace(GOOD[1], status=Status.FAILED, started_at="earlier")
+    assert list(broken(seen(), (GOOD[0], failed), budget=5)) == [], "it was tried again"
     killed = replace(FAILED, number=5)
     assert list(broken(seen((*GOOD, killed)), GOOD, budget=6, most_failed=1, words=("died",))) == []
 
@@ -35,7 +37,7 @@ def test_what_held_is_no_violation() -> None:
 @pytest.mark.parametrize(
     ("found", "before", "said"),
     [
-        (seen(), (replace(GOOD[0], started_at="earlier"),), "stored trials changed"),
+        (seen(), (replace(GOOD[0], started_at="earlier"),), "stored trial changed"),
         (seen(GOOD[:4]), (), "trials [0, 1, 2, 3] instead of 0 to 4"),
         (seen((*GOOD[:4], replace(GOOD[3], number=4))), (), "was tried 2 times"),
         (seen((*GOOD[:4], replace(FAILED, number=4))), (), "trial #4 failed: died"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,8 +61,10 @@ def connect(uri: str) -> MlflowClient:
     if scheme not in SCHEMES or "://" not in uri:
         forms = ", ".join(f"{name}://..." for name in SCHEMES)
         raise TrackingError(f"--tracking-uri must be one of {forms}, got {without_secrets(uri)!r}")
-    warm_up()
     with tracking_errors(uri), _environment(FIRST_CONTACT):
+        while _warming:
+            _warming.pop().finish()
+        warm_up()
         import mlflow
 
         for logger in _NOISY:  # after the import, which configures them; errors are raised
@@ -104,9 +106,35 @@ def warm_up() -> None:
         import mlflow.tracking.client  # noqa: F401
 
 
+class WarmUp(threading.Thread):
+    """`work` done while the caller goes on; what goes wrong in it is raised by `finish`, in the caller's thread."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__(name="autoopt-mlflow", daemon=True)
+        self._work = work
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        """Do the work."""
+        try:
+            self._work()
+        except Exception as error:  # kept for `finish`: a thread could only show a traceback
+            self._error = error
+
+    def finish(self) -> None:
+        """Wait until it is done. Raises what went wrong, such as too many open files."""
+        self.join()
+        if self._error is not None:
+            raise self._error
+
+
+_warming: list[WarmUp] = []
+
+
 def warm_up_in_background() -> None:
-    """Begin to import MLflow while the caller goes on."""
-    threading.Thread(target=warm_up, name="autoopt-mlflow", daemon=True).start()
+    """Begin to import MLflow while the caller goes on; `connect` says what went wrong."""
+    _warming.append(WarmUp(warm_up))
+    _warming[-1].start()
 
 
 @contextmanager

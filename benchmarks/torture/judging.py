@@ -43,10 +43,13 @@ def look(search: Search, home: Path, *, storage: str | None = None, tracking: st
 
 
 def lost(before: Sequence[TrialRecord], after: Sequence[TrialRecord]) -> Iterator[str]:
-    """Trials of before that are not there any more as they were."""
-    known, now = identities(before), identities(after)
-    if now[: len(known)] != known:
-        yield f"stored trials changed: {known} became {now[: len(known)]}"
+    """Trials of before that are not there any more as they were; one that failed may have been tried again since."""
+    now = dict(zip((record.number for record in after), identities(after), strict=True))
+    for record, known in zip(before, identities(before), strict=True):
+        found = now.get(record.number)
+        again = record.status is Status.FAILED and found is not None and found[:2] == known[:2]
+        if found != known and not again:
+            yield f"stored trial changed: {known} became {found}"
 
 
 def broken(
