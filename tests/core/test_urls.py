@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from autoopt.core.urls import sqlite_file, sqlite_url, without_secrets
@@ -52,6 +52,8 @@ def test_no_form_of_a_secret_is_shown(drawn: str, scheme: str) -> None:
         assert not any(item in shown for item in (secret, encoded, plain)) and "cannot be reached" in shown
 
 
+@example(name="100%20 %s")
+@example(name="a?b=c")
 @given(name=st.text(st.characters(exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1))
 def test_a_file_of_any_name_has_a_url_of_its_own(name: str) -> None:
     """SQLAlchemy opens the file that was meant, whatever signs are in its path, and so do we."""
