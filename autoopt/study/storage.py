@@ -59,7 +59,7 @@ class StoredStudy:
 
     def records(self) -> list[TrialRecord]:
         """All records, each with what was added later. Raises StorageError for those of another version."""
-        with _undamaged(self.card.name):
+        with _undamaged(self.card.name), _storage_errors(self.card.name):
             return _read_records(self._stored)
 
     def add(
