@@ -18,7 +18,7 @@ from pathlib import Path
 from autoopt.core.host import Host
 from autoopt.core.process import Child, Handler, serve
 from autoopt.core.store import Store
-from autoopt.core.urls import without_secrets
+from autoopt.core.urls import sqlite_file, without_secrets
 from autoopt.errors import AutooptError, TrialError, UsageError
 from autoopt.inference.runtimes import RUNTIMES, runtime
 from autoopt.inference.runtimes.shared import has_bf16, has_f16
@@ -246,8 +246,8 @@ def server_check(name: str, url: str, child: Child, ask: Ask = ask) -> Check:
 
 def _unmade(name: str, url: str) -> Check | None:
     """A check of the folder when `url` is a SQLite file that is not there yet: to open it would make it."""
-    path = Path(url.removeprefix("sqlite:///"))
-    if not url.startswith("sqlite:///") or path.exists():
+    path = sqlite_file(url)
+    if path is None or path.exists():
         return None
     folder = _writable(name, path.parent, hint="choose another")
     return folder if not folder.ok else Check(name, None, f"{path} (made by the first search)")

@@ -32,8 +32,8 @@ NOTHING = "nothing was changed"
 def ended(command: Callable[[], object]) -> NoReturn:
     """Run a command and end the process: whatever ends it is told in one message on standard error, never a traceback.
 
-    The exit code is that of the command or of an error of ours, 2 where the machine cannot go on, 130 and 143 for
-    Ctrl-C and SIGTERM.
+    The exit code is that of the command or of an error of ours, 2 where the machine cannot go on, 130, 143 and 129 for
+    Ctrl-C, SIGTERM and a terminal that went away (SIGHUP).
     """
     _open_standard_streams()
     ended_by, kept = [signal.SIGINT], ""
@@ -42,9 +42,11 @@ def ended(command: Callable[[], object]) -> NoReturn:
         ended_by.append(signal.Signals(number))
         raise KeyboardInterrupt
 
-    before = signal.getsignal(signal.SIGTERM)
-    with suppress(ValueError):  # only the main thread may: elsewhere SIGTERM ends the process as ever
-        signal.signal(signal.SIGTERM, end)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    with suppress(ValueError):  # only the main thread may: elsewhere they end the process as ever
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:  # nohup wants the command to go on
+                signal.signal(number, end)
     code: int | str | None = 0
     try:
         command()
@@ -53,22 +55,23 @@ def ended(command: Callable[[], object]) -> NoReturn:
         kept = _said(error)
     except AutooptError as error:
         code = _say(str(error), error.exit_code)
-    except OSError as error:
+    except (OSError, MemoryError, ImportError, RuntimeError) as error:
         if not isinstance(error, BrokenPipeError):
             code = _say(_machine(error), UsageError.exit_code)
     finally:
-        with suppress(ValueError, TypeError):
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            with suppress(ValueError, TypeError):
+                signal.signal(number, handler)
     if code == INTERRUPTED:
         code = _say(f"interrupted: {kept or _kept()}", 128 + ended_by[-1])
     _flush(code)
 
 
-def _machine(error: OSError) -> str:
+def _machine(error: Exception) -> str:
     """What the machine lacks. Raises the error again where that is not known: then it is a fault of ours."""
-    from autoopt.core.host_problem import host_problem
+    from autoopt.core.host_problem import own_problem
 
-    problem = host_problem(error)
+    problem = own_problem(error)
     if problem is None:
         raise error
     return problem

@@ -303,12 +303,14 @@ def _next_commands(console: Console, study: StudyResult, request: SearchRequest)
     flags = home + ("" if request.storage is None else f" --storage {shlex.quote(without_secrets(request.storage))}")
     if request.tracking_uri is None:
         # Without the variable MLflow's server asks two hosts of its makers.
-        commands = [f"MLFLOW_DISABLE_TELEMETRY=true mlflow ui --backend-store-uri {default_tracking_uri(request.home)}"]
+        uri = shlex.quote(default_tracking_uri(request.home))
+        commands = [f"MLFLOW_DISABLE_TELEMETRY=true mlflow ui --backend-store-uri {uri}"]
     else:
         commands = [f"open {without_secrets(request.tracking_uri)}"]
     if study.front:
-        commands.append(f"autoopt replay {study.card.name}/{study.front[0].number}{flags}")
-        commands.append(f"autoopt pull --study {study.card.name} --pick balanced -o deploy/{flags}")
+        name = shlex.quote(study.card.name)
+        commands.append(f"autoopt replay {name}/{study.front[0].number}{flags}")
+        commands.append(f"autoopt pull --study {name} --pick balanced -o deploy/{flags}")
     console.print("Next:", *(f"  {command}" for command in commands), sep="\n", markup=False)
 
 

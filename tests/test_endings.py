@@ -43,6 +43,8 @@ def run(body: str, *, shell: str = "", send: int | None = None) -> subprocess.Co
         ("raise UsageError('a must be 1', 'b must be 2')", 2, "autoopt: a must be 1\nautoopt: b must be 2\n"),
         ("raise NothingFits('nothing fits')", 3, "autoopt: nothing fits\n"),
         ("raise OSError(errno.EMFILE, 'Too many open files')", 2, "autoopt: too many open files"),
+        ("raise MemoryError", 2, "autoopt: no memory is left"),
+        ("raise RuntimeError('can\\'t start new thread')", 2, "autoopt: no further process or thread can be started"),
     ],
 )
 def test_an_error_is_one_message_and_an_exit_code(body: str, code: int, told: str) -> None:
@@ -54,17 +56,26 @@ def test_an_error_is_one_message_and_an_exit_code(body: str, code: int, told: st
 
 def test_a_fault_of_ours_keeps_its_traceback() -> None:
     """What should never happen is not hidden."""
-    assert "Traceback" in run("raise KeyError('x')").stderr
+    for error in ("KeyError('x')", "RuntimeError('x')", "ImportError('x')"):
+        assert "Traceback" in run(f"raise {error}").stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_interrupt_says_what_is_kept(number: int, code: int) -> None:
-    """Ctrl-C and SIGTERM end a command in order, with one line and the exit code of the signal."""
+    """Ctrl-C, SIGTERM and a lost terminal end a command in order, with one line and the exit code of the signal."""
     done = run("print('ready', flush=True); time.sleep(60)", send=number)
     assert done.returncode == code
     assert done.stderr == (
         "autoopt: interrupted: all finished trials are stored; the same command continues with the next one\n"
     )
+
+
+def test_a_command_below_nohup_outlives_its_terminal() -> None:
+    """Where whoever starts a command lets SIGHUP be ignored, as nohup does, it goes on."""
+    program = PROGRAM.format(body="os.kill(os.getpid(), signal.SIGHUP); print('done')")
+    below = ["sh", "-c", 'trap "" HUP; exec "$0" "$@"', sys.executable, "-c", program]
+    done = subprocess.run(below, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
 @pytest.mark.parametrize("around", ["command()", "import typer; sys.argv[1:] = []; typer.run(command)"])

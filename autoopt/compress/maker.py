@@ -120,10 +120,18 @@ class Maker:
     def check(self) -> None:
         """Build the model and load the weights once, and tell what is to be known of its answers.
 
-        Raises WeightsError or WorkloadError when they do not fit.
+        A process that a signal ended is started again once. Raises WeightsError or WorkloadError when they do not fit.
         """
-        self.begin_check()
-        for remark in self._receive("check")["remarks"]:
+        try:
+            self.begin_check()
+            found = self._receive("check")
+        except TrialError as error:
+            if not error.by_signal:
+                raise
+            self._checking = False
+            self.begin_check()
+            found = self._receive("check")
+        for remark in found["remarks"]:
             _log.warning(remark)
 
     def call_time(self) -> Timed | None:
@@ -327,7 +335,11 @@ class Maker:
     def _warmed_up(self) -> None:
         if self._warming:
             self._warming = False
-            self._wait("check")
+            try:
+                self._wait("check")
+            except TrialError as error:
+                if not error.by_signal:  # else the next request starts another one
+                    raise
 
     def _request(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return {

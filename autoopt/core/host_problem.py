@@ -13,7 +13,10 @@ FILES = (errno.EMFILE, errno.ENFILE)
 DISK = (errno.EROFS, errno.EIO)
 FULL_WORDS = ("No space left on device", "disk is full", "Disk quota exceeded", "could not extend file")
 """How libraries that raise errors of their own say that a disk is full."""
+MEMORY_WORDS = ("failed to map segment from shared object", "Cannot allocate memory")
+THREADS_WORDS = ("can't start new thread",)
 FILES_WORDS = ("Too many open files",)
+LOCKED_WORDS = ("database is locked", "database table is locked")
 NEARLY_NOTHING_BYTES = 10_000_000
 
 
@@ -27,8 +30,30 @@ def host_problem(error: BaseException) -> str | None:
         if number in FILES or any(word in text for word in FILES_WORDS):
             limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
             return f"too many open files, {limit} are allowed: allow more with ulimit -n, then run the command again"
+        if any(word in text for word in LOCKED_WORDS):
+            return "another program keeps the database locked: end it, then run the command again"
         if number in DISK:
             return f"the disk{_where(item)} cannot be used ({item}): repair it, then run the command again"
+    return None
+
+
+def own_problem(error: BaseException) -> str | None:
+    """`host_problem`, or that this process gets no more memory, processes or threads; None where `error` says neither.
+
+    Not to be asked where the work of one trial is done: there too little memory is the failure of that trial.
+    """
+    problem = host_problem(error)
+    if problem is not None:
+        return problem
+    for item in _chain(error):
+        number = item.errno if isinstance(item, OSError) else None
+        text = str(item)
+        if number == errno.EAGAIN or any(word in text for word in THREADS_WORDS):
+            return "no further process or thread can be started: allow more with ulimit -u, then run the command again"
+        if isinstance(item, MemoryError) or number == errno.ENOMEM or any(word in text for word in MEMORY_WORDS):
+            limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+            most = "" if limit == resource.RLIM_INFINITY else f", {limit / 1e6:.0f} MB are allowed (ulimit -v)"
+            return f"no memory is left{most}: free some or allow more, then run the command again"
     return None
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 OLD_S = 24 * 3600.0
 """Nothing takes so long: what is older is left behind, also where its owner ran on another system."""
-_MARK = re.compile(r"^\.?autoopt-([0-9a-f]{8})-(\d+)-(\d+)-")
+MARK = re.compile(r"^\.?autoopt-([0-9a-f]{8})-(\d+)-(\d+)-")
+"""The names of what this module makes: the system, the process and when that was started."""
 
 
 @contextmanager
@@ -45,7 +46,7 @@ def remove_left_behind(folder: Path) -> list[Path]:
     """
     removed = []
     for path in folder.iterdir() if folder.is_dir() else ():
-        found = _MARK.match(path.name)
+        found = MARK.match(path.name)
         with contextlib.suppress(OSError):  # another process was faster
             if found is None or path.lstat().st_uid != os.getuid():
                 continue

@@ -31,6 +31,7 @@ KIND = "model"
 MANIFEST = "artifact.json"
 MOST_MANIFEST_BYTES = 4_000_000
 MOST_FILE_BYTES = 2**50
+ROOM_BYTES = 1_000_000
 LONGEST_NAME = 1000
 """Of the path of a file in an artifact, in characters."""
 IN_USE_S = 24 * 3600.0
@@ -93,7 +94,11 @@ class Store:
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary = hidden_folder(final.parent)
         try:
-            report = dict(build(temporary))
+            try:
+                report = dict(build(temporary))
+            except Exception:  # a library may not say that the disk was full when it could not write
+                _check_room(temporary)
+                raise
             files = {
                 str(path.relative_to(temporary)): {"sha256": file_digest(path), "bytes": path.stat().st_size}
                 for path in sorted(temporary.rglob("*"))
@@ -205,6 +210,13 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file, read in pieces."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _check_room(folder: Path) -> None:
+    """Raise the OSError of a full disk where not even `ROOM_BYTES` more can be written into `folder`."""
+    with tempfile.TemporaryFile(dir=folder) as stream:
+        stream.write(bytes(ROOM_BYTES))
+        stream.flush()
 
 
 def write_atomic(path: Path, data: bytes) -> None:

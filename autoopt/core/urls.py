@@ -1,10 +1,13 @@
-"""URLs in messages: what may be secret in them is never shown."""
+"""URLs: what may be secret is never shown in messages; those of SQLite files name the file whatever it is called."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from urllib.parse import unquote
 
 HIDDEN = "***"
+SQLITE = "sqlite:///"
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(\S+)")
 _SETTING = re.compile(
     r"(?i)\b(pass(?:word|wd|phrase)?|pwd|token|secret|api_?key|access_?key)(\s*[=:]\s*)([^\s&,;'\"]+)"
@@ -18,6 +21,17 @@ def without_secrets(text: str) -> str:
     character) and every value of its query; elsewhere what follows words such as password= and token=.
     """
     return _SETTING.sub(rf"\1\2{HIDDEN}", _URL.sub(_hidden, text))
+
+
+def sqlite_url(file: Path) -> str:
+    """The URL of a SQLite file; SQLAlchemy takes what follows % for a code, and ? for the begin of settings."""
+    return SQLITE + str(file).replace("%", "%25").replace("?", "%3F")
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file that a URL of SQLite names; None for other databases and for one in memory."""
+    name = url.removeprefix(SQLITE).partition("?")[0]
+    return Path(unquote(name)) if url.startswith(SQLITE) and ":memory:" not in name else None
 
 
 def _hidden(found: re.Match[str]) -> str:

@@ -95,12 +95,11 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._stop.wait(self._beat_s):
-            try:
+            # A storage that is away for a moment is asked again; one that stays away is told of by the main thread.
+            with contextlib.suppress(StorageError):
                 if not self._is_ours(self._read()):
                     return  # taken over: the next write says so in the main thread
                 self._write({**self._me, "at": time.time()})
-            except StorageError:
-                return  # the storage went away: the next trial says so in the main thread
 
 
 def _runs(pid: int) -> bool:

@@ -16,6 +16,7 @@ from autoopt.errors import NoStudy, TrialError, UsageError
 from autoopt.measure.target import LocalTarget, Target
 from autoopt.measure.timing import MeasuringPlan
 from autoopt.study.attempts import Attempt, Attempts, reason_to_wait, to_retry
+from autoopt.study.garbage import clean
 from autoopt.study.limits import is_guard, unknown_of
 from autoopt.study.plan import seconds_left
 from autoopt.study.prepare import Prepared, prepare
@@ -161,6 +162,8 @@ def search(
 
 
 def _tidy(prepared: Prepared, most_bytes: int) -> None:
+    """Remove what processes left that died meanwhile, and artifacts that no trial needs beyond `most_bytes`."""
+    clean(prepared.request.home)
     if prepared.store.size_bytes() > most_bytes:
         prepared.store.collect(artifacts_in_use(prepared.storage_url), most_bytes)
 

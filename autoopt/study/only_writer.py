@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from autoopt.core.configuration import digest
-from autoopt.core.urls import without_secrets
+from autoopt.core.urls import sqlite_file, without_secrets
 from autoopt.errors import BusyError, StorageError
 from autoopt.measure.lock import host_lock
 
-SQLITE, POSTGRESQL = "sqlite:///", "postgresql"
+POSTGRESQL = "postgresql"
 
 
 @contextmanager
@@ -26,8 +25,7 @@ def only_writer(url: str, study: str) -> Iterator[None]:
     if url.startswith(POSTGRESQL):
         with _advisory_lock(url, study):
             yield
-    elif url.startswith(SQLITE) and ":memory:" not in url:
-        file = Path(url.removeprefix(SQLITE).partition("?")[0])
+    elif (file := sqlite_file(url)) is not None:
         with ExitStack() as held:
             try:
                 file.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +26,10 @@ from autoopt.study.space import Space, load_space, shipped_spaces
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.loading import MODEL, load_workload
 
+LONGEST_FILE_BYTES = 504
+"""Of the whole path of a SQLite file: with the name of its journal that is the most it takes."""
+LEAST_ADDRESS_SPACE_BYTES = 4_000_000_000
+"""Address space for a process with torch or a runtime: 2.6 GB were seen, of which it uses a third."""
 LEAST_FREE_BYTES = 500_000_000
 """Free disk space that a search needs before it starts: a few dozen artifacts of a small network."""
 
@@ -57,7 +63,7 @@ def prepare(request: SearchRequest, target: Target | None = None) -> Prepared:
     Without a `target` this host measures too. Raises UsageError (or a subclass) with everything that is wrong with the
     values, then with the workload, the weights and the space.
     """
-    problems = argument_problems(request)
+    problems = [*argument_problems(request), *limit_problems(resource.getrlimit(resource.RLIMIT_AS)[0])]
     if problems:
         raise UsageError(*problems)
     home = writable_folder(request.home)
@@ -111,8 +117,24 @@ def argument_problems(request: SearchRequest) -> list[str]:
     return [*problems, *_path_problems(request)]
 
 
+def limit_problems(address_space_bytes: int) -> Iterator[str]:
+    """What is wrong with how much address space a process may have here: what fails for it would look like a model's
+    own failure."""
+    if resource.RLIM_INFINITY != address_space_bytes < LEAST_ADDRESS_SPACE_BYTES:
+        yield (
+            f"a process must be allowed at least {LEAST_ADDRESS_SPACE_BYTES / 1e6:.0f} MB of address space, "
+            f"{address_space_bytes / 1e6:.0f} MB are: lift the limit with ulimit -v unlimited"
+        )
+
+
 def _path_problems(request: SearchRequest) -> Iterator[str]:
     data, weights = request.data, request.weights
+    length = len(os.fsencode(request.home.absolute() / "mlflow.db"))
+    if length > LONGEST_FILE_BYTES and not (request.storage and request.tracking_uri):
+        yield (
+            f"--home must lead to files whose whole paths have at most {LONGEST_FILE_BYTES} bytes, since SQLite opens "
+            f"no others; that of its mlflow.db has {length}: choose a shorter one"
+        )
     if data is not None and not data.is_dir():
         yield f"--data must be a folder, {data} is {'a file' if data.exists() else 'not there'}"
     if weights is not None and not weights.is_file():

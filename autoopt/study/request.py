@@ -8,6 +8,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, cast
 
+from autoopt.core.urls import sqlite_url
+
 if TYPE_CHECKING:
     from autoopt.core.configuration import Scalar  # loads numpy, which `autoopt --help` does without
 
@@ -181,7 +183,7 @@ STORAGE_VARIABLE = "AUTOOPT_STORAGE"
 
 def default_storage(home: Path) -> str:
     """The URL of the study storage where none is given: what the environment says, else a file in the home folder."""
-    return os.environ.get(STORAGE_VARIABLE) or f"sqlite:///{home / 'study.db'}"
+    return os.environ.get(STORAGE_VARIABLE) or sqlite_url(home / "study.db")
 
 
 def _described(item: Fact) -> str:

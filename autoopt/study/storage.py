@@ -14,16 +14,15 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoopt.core.card import StudyCard
 from autoopt.core.configuration import Scalar, canonical_json
-from autoopt.core.host_problem import host_problem
+from autoopt.core.host_problem import own_problem
 from autoopt.core.measurement import Measurement, joined, measurement_from_json
 from autoopt.core.records import TrialRecord
 from autoopt.core.scores import Quality, quality_from_json
-from autoopt.core.urls import without_secrets
+from autoopt.core.urls import sqlite_file, without_secrets
 from autoopt.errors import NoStudy, StorageError
 from autoopt.study.lease import Lease, last_sign_of_life
 from autoopt.study.numbers import objectives
@@ -36,9 +35,9 @@ if TYPE_CHECKING:
     import optuna
 
 _RECORD, _CARD, _LEASE, _LATER = "autoopt:record", "autoopt:card", "autoopt:lease", "autoopt:later:"
-
-
 MOST_REASON = 300
+LOCKED_S = 30.0
+"""How long a SQLite file that another program has locked is waited for, such as one that copies it."""
 Check = Callable[[], None]
 """Raises BusyError when the study is not this search's to write any more."""
 
@@ -60,7 +59,7 @@ class StoredStudy:
 
     def records(self) -> list[TrialRecord]:
         """All records, each with what was added later. Raises StorageError for those of another version."""
-        with _undamaged(self.card.name):
+        with _undamaged(self.card.name), _storage_errors(self.card.name):
             return _read_records(self._stored)
 
     def add(
@@ -161,7 +160,7 @@ def _opened(url: str, card: StudyCard, space: Space) -> Iterator[StoredStudy]:
     with _undamaged(url), _storage_errors(url):
         storage = _storage(url)
         stored = _connect(storage, card)
-    known = stored.user_attrs.get(_CARD)
+        known = stored.user_attrs.get(_CARD)
     study_id = secrets.token_hex(8)
     if known is not None:
         with _of_this_version(card.name):
@@ -173,11 +172,15 @@ def _opened(url: str, card: StudyCard, space: Space) -> Iterator[StoredStudy]:
     with _storage_errors(url):
         stored.set_user_attr(_CARD, card.to_json())
 
-    def write(lease: Mapping[str, Any]) -> None:
-        with _storage_errors(card.name):
-            stored.set_user_attr(_LEASE, dict(lease))
+    @_storage_errors(card.name)
+    def read() -> Mapping[str, Any] | None:
+        return stored.user_attrs.get(_LEASE)
 
-    with Lease(card.name, lambda: stored.user_attrs.get(_LEASE), write) as lease:
+    @_storage_errors(card.name)
+    def write(lease: Mapping[str, Any]) -> None:
+        stored.set_user_attr(_LEASE, dict(lease))
+
+    with Lease(card.name, read, write) as lease:
         yield StoredStudy(stored, storage, card, space, lease.check)
 
 
@@ -189,8 +192,8 @@ def read_study(url: str, name: str | None, workload: str | None = None) -> Study
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    file = url.removeprefix("sqlite:///")
-    if file != url and not Path(file).exists():  # connecting would create it
+    file = sqlite_file(url)
+    if file is not None and not file.exists():  # connecting would create it
         raise NoStudy(f"no study is stored in {file}: run autoopt search first")
     with _undamaged(url), _storage_errors(url):
         storage = _storage(url)
@@ -219,8 +222,8 @@ def all_studies(url: str) -> list[StudyResult]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    file = url.removeprefix("sqlite:///")
-    if file != url and not Path(file).exists():
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
         return []
     with _undamaged(url), _storage_errors(url):
         storage = _storage(url)
@@ -244,8 +247,8 @@ def artifacts_in_use(url: str) -> set[str]:
 
 def check_storage(url: str) -> None:
     """Raise StorageError when the storage at `url` cannot be used. Makes no file."""
-    file = url.removeprefix("sqlite:///")
-    if file != url and not Path(file).exists():
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
         return
     with _undamaged(url), _storage_errors(url):
         _storage(url)
@@ -313,7 +316,9 @@ def _storage(url: str) -> optuna.storages.RDBStorage:
     import optuna
 
     url = with_driver(url)
-    return optuna.storages.RDBStorage(url, engine_kwargs=None if url.startswith("sqlite") else {"pool_pre_ping": True})
+    sqlite = url.startswith("sqlite")
+    settings = {"connect_args": {"timeout": LOCKED_S}} if sqlite else {"pool_pre_ping": True}
+    return optuna.storages.RDBStorage(url, engine_kwargs=settings)
 
 
 def _read_records(stored: optuna.Study) -> list[TrialRecord]:
@@ -384,7 +389,7 @@ def _storage_errors(where: str) -> Iterator[None]:
     try:
         yield
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError, RuntimeError) as error:
-        problem, place = host_problem(error), without_secrets(where)
+        problem, place = own_problem(error), without_secrets(where)
         if problem is not None:
             raise StorageError(f"the study storage {place} cannot be written: {problem}") from error
         reason = (str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__])[0]

@@ -6,6 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from autoopt.core.urls import sqlite_file
+
 EXPERIMENT = "autoopt-"
 """The experiment of a workload is this and its name."""
 
@@ -21,8 +23,8 @@ def relocate(uri: str, home: Path) -> bool:
     Without this a copy of a home would write into the original. A database elsewhere, and a server, are left alone.
     Returns whether anything was changed. Raises sqlite3.Error for a database that cannot be used.
     """
-    file = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or file.resolve() != (home / "mlflow.db").resolve() or not file.is_file():
+    file = sqlite_file(uri)
+    if file is None or file.resolve() != (home / "mlflow.db").resolve() or not file.is_file():
         return False
     here, changed = artifacts_uri(home), False
     with closing(sqlite3.connect(file)) as database, database:

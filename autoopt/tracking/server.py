@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from autoopt.core.host_problem import host_problem
-from autoopt.core.urls import without_secrets
+from autoopt.core.host_problem import own_problem
+from autoopt.core.urls import sqlite_url, without_secrets
 from autoopt.errors import StorageError, TrackingError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _NOISY = ("alembic", "mlflow.store.db.utils", "urllib3.connectionpool")
 
 def default_tracking_uri(home: Path) -> str:
     """The tracking URI of a home folder: SQLite."""
-    return f"sqlite:///{home / 'mlflow.db'}"
+    return sqlite_url(home / "mlflow.db")
 
 
 def check_tracking(uri: str) -> None:
@@ -61,12 +61,14 @@ def connect(uri: str) -> MlflowClient:
     if scheme not in SCHEMES or "://" not in uri:
         forms = ", ".join(f"{name}://..." for name in SCHEMES)
         raise TrackingError(f"--tracking-uri must be one of {forms}, got {without_secrets(uri)!r}")
-    warm_up()
     with tracking_errors(uri), _environment(FIRST_CONTACT):
+        while _warming:
+            _warming.pop().finish()
+        warm_up()
         import mlflow
 
-        for logger in _NOISY:  # after the import, which configures them
-            logging.getLogger(logger).setLevel(logging.ERROR)
+        for logger in _NOISY:  # after the import, which configures them; errors are raised
+            logging.getLogger(logger).setLevel(logging.CRITICAL)
         with _one_attempt():
             client = mlflow.MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)
@@ -80,7 +82,7 @@ def tracking_errors(uri: str) -> Iterator[None]:
         yield
     except Exception as error:
         place = without_secrets(uri)
-        problem = host_problem(error)
+        problem = own_problem(error)
         if problem is not None and not is_server(uri):
             raise StorageError(f"MLflow at {place} cannot be written: {problem}") from error
         ours = type(error).__module__.partition(".")[0] not in _LIBRARIES and not isinstance(
@@ -104,9 +106,35 @@ def warm_up() -> None:
         import mlflow.tracking.client  # noqa: F401
 
 
+class WarmUp(threading.Thread):
+    """`work` done while the caller goes on; what goes wrong in it is raised by `finish`, in the caller's thread."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__(name="autoopt-mlflow", daemon=True)
+        self._work = work
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        """Do the work."""
+        try:
+            self._work()
+        except Exception as error:  # kept for `finish`: a thread could only show a traceback
+            self._error = error
+
+    def finish(self) -> None:
+        """Wait until it is done. Raises what went wrong, such as too many open files."""
+        self.join()
+        if self._error is not None:
+            raise self._error
+
+
+_warming: list[WarmUp] = []
+
+
 def warm_up_in_background() -> None:
-    """Begin to import MLflow while the caller goes on."""
-    threading.Thread(target=warm_up, name="autoopt-mlflow", daemon=True).start()
+    """Begin to import MLflow while the caller goes on; `connect` says what went wrong."""
+    _warming.append(WarmUp(warm_up))
+    _warming[-1].start()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoopt.compress.maker import Maker
+from autoopt.compress.maker import Maker, warm_child
 from autoopt.compress.maker_process import Jobs, _call_time
 from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
@@ -210,6 +211,16 @@ def test_weights_that_do_not_fit_are_a_usage_error(home: Path, workload: Workloa
     save_file({"other.weight": torch.zeros(3)}, path)
     with Maker(workload, path, Store(home / "store"), HOST) as maker, pytest.raises(WeightsError):
         maker.check()
+
+
+def test_a_maker_that_is_killed_while_it_loads_is_started_again(home: Path, workload: Workload, weights: Path) -> None:
+    """A kill while it imports its libraries, and one while it loads the model, cost a search nothing but time."""
+    with Maker(workload, weights, Store(home / "store"), HOST, child=(child := warm_child(HOST))) as maker:
+        for begin in (lambda: None, maker.begin_check):
+            begin()
+            assert child.pid is not None
+            os.kill(child.pid, signal.SIGKILL)
+            maker.check()
 
 
 def test_a_stage_has_a_limit(home: Path, workload: Workload, weights: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from autoopt.core.store import LEFT_BEHIND_S, MANIFEST, Store, file_digest, writable_folder, write_atomic
 from autoopt.errors import StorageError
+from benchmarks.torture.mounts import fill, may_mount, mounted
 
 MADE_BY = {"format": "onnx"}
 
@@ -159,3 +160,21 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"file must be a folder this user can write to .*--home"):
         writable_folder(tmp_path / "file")
+
+
+@pytest.mark.skipif(not may_mount(), reason="needs a small disk of its own, which this process may not mount")
+def test_a_full_disk_is_found_where_a_library_does_not_say_it(tmp_path: Path) -> None:
+    """Whatever a library raises when it cannot write, a disk without room is a StorageError; else its error passes."""
+
+    def build(folder: Path) -> dict[str, str]:
+        fill(folder)
+        raise RuntimeError("iostream error")
+
+    def fail(folder: Path) -> dict[str, str]:
+        raise RuntimeError("iostream error")
+
+    with mounted(tmp_path / "small", "4m") as disk:
+        with pytest.raises(StorageError, match="no room left on the disk"):
+            Store(disk).put("model", "0" * 64, {}, build)
+        with pytest.raises(RuntimeError, match="iostream error"):
+            Store(disk).put("model", "0" * 64, {}, fail)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from hypothesis import given
+import sqlalchemy
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from autoopt.core.urls import without_secrets
+from autoopt.core.urls import sqlite_file, sqlite_url, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -47,3 +50,19 @@ def test_no_form_of_a_secret_is_shown(drawn: str, scheme: str) -> None:
     for text in texts:
         shown = without_secrets(f"it failed: {text} cannot be reached")
         assert not any(item in shown for item in (secret, encoded, plain)) and "cannot be reached" in shown
+
+
+@example(name="100%20 %s")
+@example(name="a?b=c")
+@given(name=st.text(st.characters(exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1))
+def test_a_file_of_any_name_has_a_url_of_its_own(name: str) -> None:
+    """SQLAlchemy opens the file that was meant, whatever signs are in its path, and so do we."""
+    file = Path("/homes") / name / "study.db"
+    assert sqlalchemy.make_url(sqlite_url(file)).database == str(file)
+    assert sqlite_file(sqlite_url(file)) == file
+
+
+def test_settings_of_a_url_are_no_part_of_the_file() -> None:
+    """What follows the question mark is left out; other databases, and one in memory, are no file."""
+    assert sqlite_file("sqlite:////x/study.db?timeout=5") == Path("/x/study.db")
+    assert sqlite_file("sqlite:///:memory:") is sqlite_file("postgresql://h/db") is None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +14,11 @@ from typing import Any
 import pytest
 
 from autoopt.core.configuration import Scalar
-from autoopt.core.records import Failure, Status
+from autoopt.core.records import Failure, Status, TrialRecord
 from autoopt.core.store import Store
 from autoopt.errors import BusyError, Crash, NoStudy, TrackingError, UsageError, WeightsError
 from autoopt.study.loop import Loop, Progress, Rules, SearchResult, search
+from autoopt.study.proposals import Proposal
 from autoopt.study.request import SearchRequest
 from autoopt.study.result import StudyResult
 from autoopt.study.samplers import SAMPLERS
@@ -588,3 +591,20 @@ def test_a_store_does_not_grow_for_ever(request_of: Callable[..., SearchRequest]
 
     assert kept(Rules(store_bytes=10**9)) == {"measured", "leftover", "recent"}
     assert kept(Rules(store_bytes=0)) == {"measured", "recent"}
+
+
+def test_what_a_process_left_that_died_meanwhile_is_gone_in_the_end(request_of: Callable[..., SearchRequest]) -> None:
+    """A maker that was killed during the last command leaves nothing half-made in the store."""
+    store = request_of().home / "store" / "model"
+    store.mkdir(parents=True)
+    code = (
+        f"from pathlib import Path\nfrom autoopt.core.scratch import hidden_folder\nhidden_folder(Path({str(store)!r}))"
+    )
+
+    class Killing(World):
+        def run(self, proposal: Proposal, study: StudyResult) -> TrialRecord:
+            subprocess.run([sys.executable, "-c", code, str(store)], check=True)
+            return super().run(proposal, study)
+
+    search(request_of(budget=1), runner=Killing())
+    assert list(store.iterdir()) == []

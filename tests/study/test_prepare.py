@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,15 @@ from autoopt.measure.undisturbed import Timed
 from autoopt.nets.weights import WeightsInfo, save_weights
 from autoopt.report.tables import front_json, front_markdown
 from autoopt.study.plan import plan_search
-from autoopt.study.prepare import argument_problems, check_data_argument, command_arguments, prepare
+from autoopt.study.prepare import (
+    LEAST_ADDRESS_SPACE_BYTES,
+    LONGEST_FILE_BYTES,
+    argument_problems,
+    check_data_argument,
+    command_arguments,
+    limit_problems,
+    prepare,
+)
 from autoopt.study.request import SearchRequest
 from autoopt.study.result import StudyResult
 from tests import tiny
@@ -47,6 +57,22 @@ def test_every_wrong_value_is_a_problem_of_its_own(tmp_path: Path) -> None:
     )
     options = "--budget --time --max-drop --max-latency --guard --guard --seed --sampler --objectives --data --weights"
     assert [problem.split()[0] for problem in argument_problems(request)] == options.split()
+
+
+def test_a_home_whose_files_sqlite_cannot_open_is_refused(tmp_path: Path) -> None:
+    """A path of at most as many bytes as SQLite takes is accepted, a longer one only where no file lies there."""
+    longest = tmp_path / ("é" * ((LONGEST_FILE_BYTES - len(os.fsencode(tmp_path)) - len("//mlflow.db")) // 2))
+    assert argument_problems(SearchRequest(home=longest)) == []
+    longer = SearchRequest(home=longest / "more")
+    assert argument_problems(longer)[0].startswith("--home must lead to files whose whole paths have at most 504 bytes")
+    assert argument_problems(replace(longer, storage="postgresql://h/db", tracking_uri="http://h")) == []
+
+
+def test_too_little_address_space_is_said_before_a_model_is_blamed_for_it() -> None:
+    """A small limit of ulimit -v is refused with both numbers; a large one, and none, is not."""
+    assert [*limit_problems(resource.RLIM_INFINITY), *limit_problems(LEAST_ADDRESS_SPACE_BYTES)] == []
+    (said,) = limit_problems(1_500_000_000)
+    assert said.startswith("a process must be allowed at least 4000 MB of address space, 1500 MB are")
 
 
 def test_a_request_is_loaded(tmp_path: Path) -> None:

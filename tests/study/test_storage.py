@@ -18,7 +18,7 @@ from autoopt.core.scores import CaseScore, Quality
 from autoopt.errors import BusyError, NoStudy, StorageError
 from autoopt.study.proposals import Proposal
 from autoopt.study.space import Space, load_space
-from autoopt.study.storage import artifacts_in_use, check_storage, read_study
+from autoopt.study.storage import LOCKED_S, _storage, artifacts_in_use, check_storage, read_study
 from autoopt.study.study import Study, open_study
 
 HOST = Host("cpu", "x86_64", 2, 8_000_000_000, ("avx2",), "Linux", {"python": "3.11"})
@@ -414,3 +414,9 @@ def test_what_is_learnt_later_adds_up(space: Space, tmp_path: Path) -> None:
 
 def on_test(value: float) -> Quality:
     return Quality("test", "dice_macro", "mean", {"dice_macro": value}, (CaseScore("t", "g", {"dice_macro": value}),))
+
+
+def test_a_file_that_another_program_locks_is_waited_for(tmp_path: Path) -> None:
+    """A program that copies the database holds it for longer than the five seconds that SQLAlchemy waits by itself."""
+    with _storage(url(tmp_path)).engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == LOCKED_S * 1000

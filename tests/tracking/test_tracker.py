@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import re
@@ -30,6 +31,7 @@ from autoopt.study.result import StudyResult
 from autoopt.study.short_names import describe
 from autoopt.tracking import Tracker, check_tracking, default_tracking_uri, read_trials
 from autoopt.tracking.runs import written
+from autoopt.tracking.server import WarmUp
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -455,6 +457,18 @@ def test_a_database_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "file" / "mlflow.db", tmp_path / "file"):
         with pytest.raises(TrackingError, match=f"{re.escape(str(path))} cannot be used"):
             check_tracking(f"sqlite:///{path}")
+
+
+def test_what_goes_wrong_in_the_background_is_raised_where_it_is_waited_for() -> None:
+    """Too few open files while MLflow is imported are no traceback of a thread, but an error of whoever needs it."""
+
+    def work() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    thread = WarmUp(work)
+    thread.start()
+    with pytest.raises(OSError, match="Too many open files"):
+        thread.finish()
 
 
 def test_nothing_is_phoned_home() -> None:

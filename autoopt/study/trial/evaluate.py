@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 from autoopt.compress.chain import Stages, make
 from autoopt.core.configuration import Configuration, canonical_json
-from autoopt.core.host_problem import host_problem
+from autoopt.core.host_problem import own_problem
 from autoopt.core.records import Failure, Status, TrialRecord
 from autoopt.core.scores import Quality
 from autoopt.errors import Crash, ReferenceDied, StorageError, TrialError, UsageError
@@ -87,7 +87,7 @@ def evaluate(
             error.cause, error.stage or stages.current, error.message, error.log_tail, by_signal=error.by_signal
         )
     except Exception as error:  # a fault of ours or of the user's workload: this trial is lost, the study is not
-        problem = host_problem(error)
+        problem = own_problem(error)
         if problem is not None:
             raise StorageError(problem) from error
         message = f"{type(error).__name__}: {error}"

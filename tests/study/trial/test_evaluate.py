@@ -248,11 +248,13 @@ def test_our_own_errors_end_the_trial_not_the_study() -> None:
 
 
 def test_what_concerns_all_trials_ends_the_search() -> None:
-    """A full disk is no trial's failure: it passes on, and the processes end."""
+    """A full disk, and memory that the search itself lacks, is no trial's failure: it passes on, the processes end."""
     world = World({"export fake f32": StorageError("no room left")})
     with pytest.raises(StorageError):
         run(world)
     assert world.asked[-1] == "end of workers"
+    with pytest.raises(StorageError, match="no memory is left"):
+        run(World({"score [0, 1, 2] None": MemoryError()}))
 
 
 @pytest.mark.parametrize(("asked", "tries"), [("first []", 1), ("finish", 1), ("score [0, 1, 2] None", 9)])

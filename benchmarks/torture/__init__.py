@@ -1,0 +1,1 @@
+"""What a bad day does to real searches, and what held: `python -m benchmarks.torture`."""
