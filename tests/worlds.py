@@ -167,6 +167,7 @@ class World:
     studies: list[StudyResult] = field(default_factory=list)
     later_s: dict[str, float] = field(default_factory=dict)
     _tries: Counter[str] = field(default_factory=Counter)
+    _spaces: list[Space] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         self.asked.append(("enter", None))
@@ -177,12 +178,14 @@ class World:
 
     def open(self, prepared: Prepared, before: StudyResult, on_stage: Callable[[str], None]) -> None:
         self.asked.append(("open", len(before.records)))
+        self._spaces.append(prepared.space)
         on_stage("load")
 
-    def check(self) -> None:
+    def check(self) -> Space:
         self.asked.append(("check", None))
         if self.check_error is not None:
             raise self.check_error
+        return self._spaces[-1]
 
     def run(self, proposal: Proposal, study: StudyResult) -> TrialRecord:
         self.asked.append(("run", proposal.label or proposal.configuration.digest))

@@ -52,7 +52,12 @@ class Step(Protocol):
 
 
 class NetStep(Step, Protocol):
-    """A step that changes the network itself."""
+    """A step that changes the network itself.
+
+    It may have `CHECKED`, names of settings by which a network may refuse it, and `refusal(settings, model, workload)`,
+    which tells why this network does in a sentence, "" where it does not, and takes a second, not a training; the model
+    is left as it is. A search asks both before its first trial.
+    """
 
     def parts(self, settings: Mapping[str, Scalar]) -> list[dict[str, Scalar]]:
         """The intermediate settings in order, each network cached; empty when the step is off."""

@@ -80,9 +80,7 @@ def change(
     from autoopt.nets import low_rank
 
     before = training_settings.Before(model, workload)
-    method, keep, by = str(settings["method"]), float(settings["keep"] or 1), str(settings["by"])
-    wanted = {name: low_rank.spec(layer, method, keep, by) for name, layer in low_rank.layers(model)}
-    found = _supported(model, {name: how for name, how in wanted.items() if how is not None}, before.batch)
+    found = _cheaper(settings, model, before.batch)
     for name, how in found.items():
         low_rank.put(model, name, low_rank.factored(model.get_submodule(name), how))
     if not found:
@@ -92,6 +90,15 @@ def change(
         )
     ranks = {name: list(how["ranks"]) for name, how in found.items()}
     return Changed(model, {"layers": ranks, **before.train(settings, model, teacher)})
+
+
+def _cheaper(settings: Mapping[str, Scalar], model: torch.nn.Module, batch: torch.Tensor) -> Mapping[str, Spec]:
+    """The layers that get cheaper by the settings, and how each is split."""
+    from autoopt.nets import low_rank
+
+    method, keep, by = str(settings["method"]), float(settings["keep"] or 1), str(settings["by"])
+    wanted = {name: low_rank.spec(layer, method, keep, by) for name, layer in low_rank.layers(model)}
+    return _supported(model, {name: how for name, how in wanted.items() if how is not None}, batch)
 
 
 def _supported(model: torch.nn.Module, specs: Mapping[str, Spec], batch: torch.Tensor) -> Mapping[str, Spec]:

@@ -223,6 +223,14 @@ class Maker:
         self._send("check", "layers", {"source": source.key})
         return [Node(*map(tuple, item)) for item in self._receive("check")["layers"]]
 
+    def refusals(self, asked: Sequence[tuple[str, Mapping[str, Scalar]]]) -> list[str]:
+        """Why the network refuses each step with these settings, as its `refusal` tells; "" where it takes it.
+
+        Raises TrialError.
+        """
+        self._send("check", "refusals", {"asked": [[name, dict(settings)] for name, settings in asked]})
+        return list(map(str, self._receive("check")["refusals"]))
+
     def ranking(self, source: Artifact, weight_bits: Scalar, pipeline: Pipeline | None = None) -> list[Rank]:
         """The groups of layers of a float graph, those first that are worth keeping in float. Raises TrialError."""
         pipeline = replace(pipeline or self._pipeline, in_graph="none")

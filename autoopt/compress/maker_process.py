@@ -65,6 +65,7 @@ class Jobs:
             "check": self._check,
             "time": self._time,
             "layers": _layers,
+            "refusals": self._refusals,
             "net": partial(self._made, self._net),
             "export": partial(self._made, self._export),
             "rank": partial(self._made, _rank),
@@ -86,6 +87,13 @@ class Jobs:
     def _time(self, request: Mapping[str, Any]) -> dict[str, Any]:
         workload = self._workload(request["origin"])
         return _call_time(self._source(request, workload), workload)
+
+    def _refusals(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        workload = self._workload(request["origin"])
+        model = self._source(request, workload).model
+        assert model is not None  # there are no steps to ask of a finished graph
+        ways: dict[str, Any] = {name: net_step(name) for name, _ in request["asked"]}  # `refusal` is no must of a step
+        return {"refusals": [ways[name].refusal(settings, model, workload) for name, settings in request["asked"]]}
 
     def _made(self, build: Callable[[_Job, Path], Mapping[str, Any]], request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Put what `build` makes of the request into the store."""

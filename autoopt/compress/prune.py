@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 SWITCH = "ratio"
+CHECKED: tuple[str, ...] = ()
 VERSION = 3
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai")
 PARAMETERS: Mapping[str, Parameter] = {
@@ -133,7 +134,7 @@ def change(
     before = training_settings.Before(model, workload)
     groups = surgery.removable(model, before.batch)
     if not groups:
-        raise Unsupported(f"prune must find channels to remove, {workload.name} has none but those of its answer")
+        raise Unsupported(_nothing_to_remove(workload))
     left = (1 - float(settings["ratio"] or 0)) / (1 - float(settings["from"] or 0))
     allocation, criterion = str(settings["allocation"]), str(settings["criterion"])
     scores = importance.criterion(criterion)(groups, model, workload)
@@ -152,3 +153,20 @@ def change(
         },
     }
     return Changed(model, {**removed, **before.train(settings, model, teacher)})
+
+
+def refusal(settings: Mapping[str, Scalar], model: torch.nn.Module, workload: Workload) -> str:
+    """Why nothing can be removed from the network, whatever the ratio; "" where something can."""
+    import torch
+
+    from autoopt.nets import surgery
+
+    try:
+        found = surgery.removable(model, torch.zeros(workload.pipeline.input_shape))
+    except Unsupported as error:
+        return error.message
+    return "" if found else _nothing_to_remove(workload)
+
+
+def _nothing_to_remove(workload: Workload) -> str:
+    return f"prune must find channels to remove, {workload.name} has none but those of its answer"

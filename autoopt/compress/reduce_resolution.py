@@ -5,7 +5,8 @@ Its answer is enlarged inside the graph, so that images, answers and scores keep
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from autoopt.compress import training_settings
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 SWITCH = "factor"
+CHECKED = ("factor", "blocks")
 VERSION = 4
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai")
 PARAMETERS: Mapping[str, Parameter] = {
@@ -75,33 +77,60 @@ def change(
     The report has the tables of positions that were reduced and what `Before.train` reports. Raises Unsupported where
     the network does not take tiles of that size, Numeric when the result is not finite.
     """
+    before = training_settings.Before(model, workload)
+    tables = _reduce(settings, model, before.batch, before.shape, workload)
+    return Changed(model, {"tables": tables, **before.train(settings, model, teacher)})
+
+
+def refusal(settings: Mapping[str, Scalar], model: torch.nn.Module, workload: Workload) -> str:
+    """Why the network cannot work at this resolution; "" where it can."""
+    import torch
+
+    batch = torch.zeros(workload.pipeline.input_shape)
+    try:
+        _reduce(settings, copy.deepcopy(model), batch, workload.pipeline.output_shape, workload)
+    except Unsupported as error:
+        return error.message
+    return ""
+
+
+def _reduce(
+    settings: Mapping[str, Scalar],
+    model: torch.nn.Module,
+    batch: torch.Tensor,
+    shape: Sequence[int],
+    workload: Workload,
+) -> list[str]:
+    """Let the network work at the reduced resolution, in place; the tables of positions that were reduced.
+
+    `shape` is what it answers to `batch`. Raises Unsupported.
+    """
     from autoopt.nets import block_channels, resolution
 
-    before = training_settings.Before(model, workload)
     factor, tile = int(settings["factor"] or 1), workload.pipeline.tile
     answered = workload.pipeline.output_shape[2:]
     if settings.get("blocks") == resolution.CHANNELS:
-        block_channels.widen(model, block_channels.ends_of(model, before.batch, output=bool(answered)), factor)
+        block_channels.widen(model, block_channels.ends_of(model, batch, output=bool(answered)), factor)
         resolution.take_blocks(model, factor, output=bool(answered))
     else:
         resolution.reduce_resolution(model, factor, answered)
     tables = []
-    if _refusal(model, before.batch) is not None:
+    if _error(model, batch) is not None:
         tables = resolution.shrink_tables(model, tile, factor)
-    if (refusal := _refusal(model, before.batch)) is not None:
-        reason = (str(refusal).strip().splitlines() or [type(refusal).__name__])[0]
+    if (error := _error(model, batch)) is not None:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         smaller = [size // factor for size in tile]
         raise Unsupported(
             f"resolution must find a network that takes tiles of {smaller}, it refuses: {reason}"
-        ) from refusal
-    if (shape := tuple(model(before.batch).shape)) != before.shape:
+        ) from error
+    if (answer := tuple(model(batch).shape)) != tuple(shape):
         raise Unsupported(
-            f"the network at a reduced resolution must answer with shape {before.shape}, it gives {shape}"
+            f"the network at a reduced resolution must answer with shape {tuple(shape)}, it gives {answer}"
         )
-    return Changed(model, {"tables": tables, **before.train(settings, model, teacher)})
+    return tables
 
 
-def _refusal(model: torch.nn.Module, batch: torch.Tensor) -> Exception | None:
+def _error(model: torch.nn.Module, batch: torch.Tensor) -> Exception | None:
     """The error that the network raises for a batch of this size; None where it takes it."""
     from autoopt.nets.surgery import SIZE_ERRORS
 

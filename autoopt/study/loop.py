@@ -152,9 +152,8 @@ def search(
             runner.open(prepared, before, loop.on_stage)
         for sink in sinks:  # before there is a study: what does not fit leaves no empty one behind
             sink.check()
-        if to_do:
-            runner.check()
-        study = held.enter_context(open_study(prepared.storage_url, prepared.card, prepared.space, request.sampler))
+        space = runner.check() if to_do else prepared.space
+        study = held.enter_context(open_study(prepared.storage_url, prepared.card, space, request.sampler))
         held.enter_context(opened(sinks, study.result))
         result = loop.run(study) if to_do else loop.rest(study)
         _tidy(prepared, rules.store_bytes)

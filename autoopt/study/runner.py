@@ -17,16 +17,15 @@ from autoopt.core.process import Child
 from autoopt.core.records import TrialRecord
 from autoopt.core.scores import Quality
 from autoopt.core.store import Artifact
-from autoopt.errors import SpaceError
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.timing import MeasuringPlan
 from autoopt.study.garbage import clean
 from autoopt.study.prepare import Prepared
 from autoopt.study.proposals import Proposal
 from autoopt.study.result import StudyResult
-from autoopt.study.space import seeds
+from autoopt.study.space import Space, seeds
 from autoopt.study.stopping import clear, enough
-from autoopt.study.trial import graph_check
+from autoopt.study.trial import space_check
 from autoopt.study.trial.bench import Bench, open_bench
 from autoopt.study.trial.confirm import head_to_head, on_test
 from autoopt.study.trial.evaluate import StopRule, evaluate
@@ -74,8 +73,12 @@ class Runner(Protocol):
         """
         ...
 
-    def check(self) -> None:
-        """Wait until the model is loaded. Raises WeightsError or WorkloadError when it does not fit its weights."""
+    def check(self) -> Space:
+        """Wait until the model is loaded; the space without what it refuses.
+
+        Raises WeightsError or WorkloadError when it does not fit its weights, SpaceError for a space of the user's own
+        that it refuses.
+        """
         ...
 
     def run(self, proposal: Proposal, study: StudyResult) -> TrialRecord:
@@ -153,16 +156,13 @@ class LocalRunner:
         )
         self._bench = self._held.enter_context(opening)
 
-    def check(self) -> None:
-        """See `Runner`; the first seed is exported while the caller goes on.
-
-        Raises SpaceError for what no trial could do with the exported graphs.
-        """
+    def check(self) -> Space:
+        """See `Runner`; the first seed is exported while the caller goes on."""
         bench, prepared = self._open()
         bench.maker.check()
-        if found := graph_check.problems(prepared.space, bench.maker):
-            raise SpaceError(*found)
-        bench.begin(seeds(prepared.space)[0].configuration)
+        space = space_check.possible(prepared.space, bench.maker)
+        bench.begin(seeds(space)[0].configuration)
+        return space
 
     def run(self, proposal: Proposal, study: StudyResult) -> TrialRecord:
         """See `Runner`."""

@@ -508,11 +508,12 @@ def test_one_study_is_searched_by_one_process(request_of: Callable[..., SearchRe
     """While a search runs a second one of its study is refused at once; another study is not."""
 
     class Nested(World):
-        def check(self) -> None:
+        def check(self) -> Space:
             with pytest.raises(BusyError):
                 search(request_of(), runner=World())
             search(request_of(study="another"), runner=World())
             self.asked.append(("nested", None))
+            return super().check()
 
     request, world = request_of(), Nested()
     search(request, runner=world)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -60,6 +60,8 @@ class Space:
     """The runtimes that this workload cannot have."""
     image: np.ndarray | None = field(default=None, compare=False, repr=False)
     """One of the workload's, where it decides what the graph can do of the pipeline."""
+    shipped: bool = False
+    """Whether it came with autoopt: then what a network refuses is left out of it, not an error."""
 
     @cached_property
     def text(self) -> str:
@@ -85,6 +87,18 @@ class Space:
         inside = [] if dimension is None else [{dimension.key: value} for value in dimension.choices]
         moved = any("in_graph" in (canonical_pipeline(item, self.pipeline, self.image) or {}) for item in inside)
         return "tile" if moved and latency == "call" else latency
+
+    def without_values(self, refused: Mapping[str, Container[Scalar]]) -> Space:
+        """The space without some choices of dimensions, by dotted name; at least one of each must be left."""
+        return replace(
+            self,
+            dimensions=tuple(
+                replace(item, choices=tuple(value for value in item.choices if value not in refused[item.name]))
+                if item.name in refused
+                else item
+                for item in self.dimensions
+            ),
+        )
 
     def dimension(self, name: str) -> Dimension | None:
         """The dimension with this dotted name."""

@@ -69,7 +69,8 @@ def load_space(
     if not isinstance(document, Mapping):
         got = _kind(document)
         raise SpaceError(f"{path}: a space must be a mapping of sections ({_listed(_sections())}), got {got}")
-    if workload is not None and workload.build is None and path in _shipped():
+    shipped = path in _shipped()
+    if workload is not None and workload.build is None and shipped:
         without = [name for name in net_steps() if document.get(name) is not None]
         document = {key: item for key, item in document.items() if key not in without}
         if without:
@@ -84,7 +85,7 @@ def load_space(
         rest = [f"{path}: and {more} more problems"] if more > 0 else []
         raise SpaceError(*reader.problems[:MOST_PROBLEMS], *rest)
     pipeline = None if workload is None else workload.pipeline
-    return Space(path.stem, dimensions, host, _description(document), pipeline, reader.without, reader.image)
+    return Space(path.stem, dimensions, host, _description(document), pipeline, reader.without, reader.image, shipped)
 
 
 class _Reader:
