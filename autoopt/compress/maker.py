@@ -165,7 +165,12 @@ class Maker:
             "settings": dict(part),
             "parent": self._weights_digest if parent is None else parent.key,
             "weights": self._weights_digest,  # of the teacher
-            "workload": {**self._identity, "pipeline": pipeline.to_json(), "data": self._data_digest},
+            # How far tiles overlap is nothing that a network is trained for.
+            "workload": {
+                **self._identity,
+                "pipeline": replace(pipeline, overlap=0.0).to_json(),
+                "data": self._data_digest,
+            },
             "recipe": self._recipe,
             "version": [module.VERSION, nets.VERSION],
             "versions": _versions(module.DISTRIBUTIONS),

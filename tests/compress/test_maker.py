@@ -93,6 +93,8 @@ def test_steps_on_the_network_follow_each_other(maker: Maker, workload: Workload
         **training,
     }
     pruned = maker.net("prune", cut, coarse)
+    other = replace(workload.pipeline, overlap=0.125)  # how far tiles overlap is nothing that a network is trained for
+    assert maker.net("resolution", {"factor": 2, **training}, None, other).key == coarse.key
     exported = maker.export("onnx", net=pruned)
     integers = maker.step("quantize", QUANTIZE, exported)
     assert pruned.made_by["parent"] == coarse.key and exported.made_by["parent"] == pruned.key
