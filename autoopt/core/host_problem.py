@@ -1,4 +1,4 @@
-"""What the machine lacks, in one sentence: a full disk or too many open files are no fault of a configuration."""
+"""What the machine lacks, in one sentence: a full disk or too few threads are no fault of a configuration."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ DISK = (errno.EROFS, errno.EIO)
 FULL_WORDS = ("No space left on device", "disk is full", "Disk quota exceeded", "could not extend file")
 """How libraries that raise errors of their own say that a disk is full."""
 MEMORY_WORDS = ("failed to map segment from shared object", "Cannot allocate memory")
-THREADS_WORDS = ("can't start new thread",)
+THREADS_WORDS = ("can't start new thread", "Resource temporarily unavailable")
 FILES_WORDS = ("Too many open files",)
 LOCKED_WORDS = ("database is locked", "database table is locked")
+NO_THREADS = "no further process or thread can be started: allow more with ulimit -u, then run the command again"
 NEARLY_NOTHING_BYTES = 10_000_000
 
 
@@ -30,6 +31,8 @@ def host_problem(error: BaseException) -> str | None:
         if number in FILES or any(word in text for word in FILES_WORDS):
             limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
             return f"too many open files, {limit} are allowed: allow more with ulimit -n, then run the command again"
+        if not isinstance(item, OSError) and any(word in text for word in THREADS_WORDS):
+            return NO_THREADS  # an OSError of these words may be of a lock that somebody holds
         if any(word in text for word in LOCKED_WORDS):
             return "another program keeps the database locked: end it, then run the command again"
         if number in DISK:
@@ -48,8 +51,8 @@ def own_problem(error: BaseException) -> str | None:
     for item in _chain(error):
         number = item.errno if isinstance(item, OSError) else None
         text = str(item)
-        if number == errno.EAGAIN or any(word in text for word in THREADS_WORDS):
-            return "no further process or thread can be started: allow more with ulimit -u, then run the command again"
+        if number == errno.EAGAIN:
+            return NO_THREADS
         if isinstance(item, MemoryError) or number == errno.ENOMEM or any(word in text for word in MEMORY_WORDS):
             limit = resource.getrlimit(resource.RLIMIT_AS)[0]
             most = "" if limit == resource.RLIM_INFINITY else f", {limit / 1e6:.0f} MB are allowed (ulimit -v)"

@@ -33,6 +33,10 @@ def raised(error: BaseException, by: BaseException) -> BaseException:
         (sqlite3.OperationalError("database is locked"), "another program keeps the database locked: end it"),
         (RuntimeError("basic_ios: No space left on device"), "no room left on the disk"),
         (raised(ValueError("it failed"), OSError(errno.EMFILE, "Too many open files")), "too many open files"),
+        (
+            RuntimeError("Exception from src/inference:117:\nthread creation: Resource temporarily unavailable"),
+            "no further process or thread can be started",
+        ),
     ],
     ids=str,
 )
@@ -48,6 +52,7 @@ def test_what_the_machine_lacks_is_said(error: BaseException, words: str) -> Non
         ValueError("a space is left"),
         MemoryError(),
         KeyError("x"),
+        BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)),
     ],
     ids=repr,
 )
