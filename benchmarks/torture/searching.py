@@ -23,6 +23,9 @@ from autoopt.study.storage import read_study
 ROOT = Path(__file__).resolve().parents[2]
 MAKER = "autoopt.compress.maker_process"
 COMMAND = """
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command does before it imports numpy, which the plan does
 from autoopt import cli
 from autoopt.measure.timing import MeasuringPlan
 
