@@ -36,7 +36,7 @@ def ended(command: Callable[[], object]) -> NoReturn:
     Ctrl-C, SIGTERM and a terminal that went away (SIGHUP).
     """
     _open_standard_streams()
-    # numpy's library starts threads when it is imported, and sends an interrupt where it may not; nothing here needs them.
+    # numpy's library starts threads when it is imported, and interrupts where it may not; nothing here needs them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     ended_by, kept = [signal.SIGINT], ""
 

@@ -7,14 +7,10 @@ the version of the code and of the libraries that make it. What the store has is
 from __future__ import annotations
 
 import contextlib
-import importlib
-import importlib.metadata
-import inspect
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +18,7 @@ from typing import Any, Self
 from autoopt import nets
 from autoopt.compress import export, fuse_pre_post, net_steps, selectors, sensitivity
 from autoopt.compress import step as step_module
+from autoopt.compress.identity import identity, versions
 from autoopt.compress.known_failures import KnownFailures
 from autoopt.compress.sensitivity import Rank
 from autoopt.core import memory
@@ -85,7 +82,7 @@ class Maker:
         self._timeouts_s = {**dict.fromkeys(net_steps(), TRAINING_TIMEOUT_S), **TIMEOUTS_S, **(timeout_s or {})}
         self._memory_bytes = dict(memory_bytes or {})
         self._pipeline = workload.pipeline
-        self._identity = _identity(workload)
+        self._identity = identity(workload)
         self._data_digest = workload.data_digest
         self._recipe = workload.recipe.identity()
         self._weights_digest = file_digest(weights)
@@ -173,7 +170,7 @@ class Maker:
             },
             "recipe": self._recipe,
             "version": [module.VERSION, nets.VERSION],
-            "versions": _versions(module.DISTRIBUTIONS),
+            "versions": versions(module.DISTRIBUTIONS),
         }
         request = {"source": None if parent is None else parent.key, "pipeline": pipeline.to_json()}
         return self._find(name, made_by) or self._make(name, made_by, "net", request)
@@ -218,7 +215,7 @@ class Maker:
             "parent": source.key,
             "workload": {**self._identity, "pipeline": pipeline.to_json(), "data": self._data_digest},
             "version": module.VERSION,
-            "versions": _versions(module.DISTRIBUTIONS),
+            "versions": versions(module.DISTRIBUTIONS),
         }
         request = {"source": source.key, "pipeline": pipeline.to_json()}
         return self._find(name, made_by) or self._make(name, made_by, "step", request)
@@ -246,7 +243,7 @@ class Maker:
             "host": self._target.host.fingerprint,  # its milliseconds decide
             "workload": {**self._identity, "pipeline": pipeline.to_json(), "data": self._data_digest},
             "version": sensitivity.VERSION,
-            "versions": _versions(sensitivity.DISTRIBUTIONS),
+            "versions": versions(sensitivity.DISTRIBUTIONS),
         }
         request = {"source": source.key, "pipeline": pipeline.to_json()}
         found = self._find(sensitivity.STAGE, made_by)
@@ -282,7 +279,7 @@ class Maker:
             "parent": source.key,
             "workload": {"pipeline": replace(pipeline, overlap=0.0).to_json()},
             "version": [fuse_pre_post.VERSION, written.VERSION],
-            "versions": _versions(written.DISTRIBUTIONS),
+            "versions": versions(written.DISTRIBUTIONS),
         }
         request = {"source": source.key, "pipeline": pipeline.to_json()}
         found = self._find(fuse_pre_post.STAGE, made_by)
@@ -301,7 +298,7 @@ class Maker:
             "parent": parent,
             "workload": {**self._identity, "pipeline": replace(pipeline, overlap=0.0).to_json()},
             "version": [export.VERSION, written.VERSION],
-            "versions": _versions(written.DISTRIBUTIONS),
+            "versions": versions(written.DISTRIBUTIONS),
         }
 
     def _find(self, stage: str, made_by: Mapping[str, Any]) -> Artifact | None:
@@ -378,33 +375,3 @@ def warm_child(builder: Host, imports: Sequence[str] = ()) -> Child:
     child = Child("autoopt.compress.maker_process", environment=thread_limits(builder.cores))
     child.send("warm", {"imports": list(imports)}, stage="check")
     return child
-
-
-def _identity(workload: Workload) -> dict[str, Any]:
-    """What of the workload decides its graph: name, options, and the file that builds the model."""
-    assert workload.origin is not None
-    options = dict(workload.origin.options)
-    if workload.graph is not None:
-        return {"name": workload.name, "options": options, "code": file_digest(workload.graph)}
-    build: Any = workload.build
-    arguments: list[str] = []
-    while isinstance(build, partial):
-        arguments.append(repr((build.args, sorted(build.keywords.items()))))
-        build = build.func
-    try:
-        file = inspect.getsourcefile(inspect.unwrap(build))
-    except TypeError:  # a callable object, not a function: its class has the source
-        file = inspect.getsourcefile(type(build))
-    code = None if file is None or not Path(file).is_file() else file_digest(Path(file))
-    return {"name": workload.name, "options": options, "code": code, "arguments": arguments}
-
-
-def _versions(distributions: tuple[str, ...]) -> dict[str, str | None]:
-    """Installed versions; a package that is not there counts as such, and whoever needs it says so."""
-    versions: dict[str, str | None] = {}
-    for name in distributions:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = None
-    return versions

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 HIDDEN = "***"
 SQLITE = "sqlite:///"
+MOST_CHARACTERS = 10_000
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(\S+)")
 _SETTING = re.compile(
     r"(?i)\b(pass(?:word|wd|phrase)?|pwd|token|secret|api_?key|access_?key)(\s*[=:]\s*)([^\s&,;'\"]+)"
@@ -18,8 +19,10 @@ def without_secrets(text: str) -> str:
     """`text` with what may be secret hidden: libraries quote whole URLs in their error messages.
 
     Of every URL that is all between `//` and the last `@` (a user alone may be a token, a password may hold any
-    character) and every value of its query; elsewhere what follows words such as password= and token=.
+    character) and every value of its query; elsewhere what follows words such as password= and token=. Of a longer text
+    only the first `MOST_CHARACTERS` come back: a damaged storage makes libraries say megabytes.
     """
+    text = text[:MOST_CHARACTERS]
     return _SETTING.sub(rf"\1\2{HIDDEN}", _URL.sub(_hidden, text))
 
 

@@ -205,7 +205,7 @@ def read_study(url: str, name: str | None, workload: str | None = None) -> Study
             if unreadable is not None:
                 raise unreadable
             wanted = name or (f"a study of {workload}" if workload else "a study")
-            there = ", ".join(sorted(cards if name is None else written)) or "none"
+            there = ", ".join(sorted(cards if name is None else written))[:MOST_REASON] or "none"
             raise NoStudy(f"{wanted} is not in {without_secrets(url)} (there: {there}): run autoopt search first")
         last = max(fitting, key=lambda key: _searched_at(key, written[key], storage))
         stored = optuna.load_study(study_name=last, storage=storage)
@@ -285,7 +285,7 @@ def _of_this_version(name: str) -> Iterator[None]:
         yield
     except (ValueError, TypeError, KeyError) as error:
         raise StorageError(
-            f"study {name} was written by another version of autoopt ({error}): read it with that version, or begin "
+            f"study {name[:MOST_REASON]} was written by another version of autoopt ({error}): read it with that version, or begin "
             "another one with --study NAME"
         ) from error
 
