@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +15,10 @@ from autoopt.core.host import Host
 from autoopt.core.process import QUIET
 
 os.environ.update({name: value for name, value in QUIET.items() if not name.startswith("PYTHON")})
+
+if threading.current_thread() is threading.main_thread():  # tests below nohup would start commands that ignore these
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # A busy machine is slow, not wrong; and a failure must be the same one on the next run.
 settings.register_profile("autoopt", deadline=None, derandomize=True, max_examples=60, print_blob=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +10,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from autoopt.core.host import Host
 from autoopt.errors import BadData, DataError
 from autoopt.inference.pipeline import predict
-from autoopt.study.space import load_space
 from autoopt.workloads import brain
 from autoopt.workloads.checks import check_workload
 from autoopt.workloads.contract import IGNORED
@@ -187,15 +184,3 @@ def test_the_net_exports() -> None:
 
     with torch.no_grad():
         torch.testing.assert_close(exported(image), net(image))
-
-
-def test_the_space_names_layers_of_this_net(host: Host) -> None:
-    """The shipped space can be read, and each of its layer patterns matches convolutions of the network."""
-    torch = pytest.importorskip("torch")
-    (ignored,) = [item for item in load_space("brain", host).dimensions if item.name.endswith("ignored_layers")]
-    layers = [name for name, layer in brain.build(2).named_modules() if isinstance(layer, torch.nn.Conv3d)]
-
-    patterns = [str(value).removeprefix("pattern:") for value in ignored.values() if value is not None]
-
-    matched = [{name for name in layers if re.fullmatch(pattern, f"{name}/Conv")} for pattern in patterns]
-    assert [len(names) for names in matched] == [1, 4, 7]
