@@ -1,6 +1,6 @@
 """The 50-trial demo search: how long it takes, where the time goes, what it makes, how much memory it needs.
 
-    python -m benchmarks.search_overhead [--budget 50] [--space histo] [--seed 0] [--keep DIR] [--json FILE]
+    python -m benchmarks.search_overhead [--budget 50] [--space int8] [--seed 0] [--keep DIR] [--json FILE]
 
 Starts from nothing (a fresh folder: demo data, artifacts and studies are made anew), removes what it wrote, and
 exits 1 when a goal is missed. Run it on a host that does nothing else.
@@ -194,7 +194,7 @@ def _rss(process: psutil.Process) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--budget", type=int, default=50)
-    parser.add_argument("--space", default="histo")
+    parser.add_argument("--space", default="int8")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="an empty folder to keep all state in, instead of a temporary one")
     parser.add_argument("--json", type=Path, help="a file to write the numbers to")

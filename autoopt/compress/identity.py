@@ -33,10 +33,10 @@ def identity(workload: Workload) -> dict[str, Any]:
 
 def versions(distributions: tuple[str, ...]) -> dict[str, str | None]:
     """Installed versions; a package that is not there counts as such, and whoever needs it says so."""
-    versions: dict[str, str | None] = {}
+    found: dict[str, str | None] = {}
     for name in distributions:
         try:
-            versions[name] = importlib.metadata.version(name)
+            found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            versions[name] = None
-    return versions
+            found[name] = None
+    return found

@@ -160,7 +160,7 @@ class LocalRunner:
         """See `Runner`; the first seed is exported while the caller goes on."""
         bench, prepared = self._open()
         bench.maker.check()
-        space = space_check.possible(prepared.space, bench.maker)
+        space = space_check.possible(prepared.space, bench.maker, str(prepared.request.space))
         bench.begin(seeds(space)[0].configuration)
         return space
 

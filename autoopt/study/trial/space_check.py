@@ -15,9 +15,9 @@ from autoopt.compress import net_steps, selectors, step
 from autoopt.compress.export import form_of
 from autoopt.compress.maker import Maker
 from autoopt.compress.quantize import SWITCH, WEIGHTS_ALONE
+from autoopt.compress.tools import tools_for
 from autoopt.core.configuration import Scalar
 from autoopt.errors import SpaceError, TrialError, Unsupported
-from autoopt.inference.formats import graph_format
 from autoopt.inference.formats.names import Node
 from autoopt.study.space import Space, seeds
 
@@ -28,17 +28,17 @@ MATRICES = "Gemm"
 """The type of the layers whose weights NNCF takes down to four bits; those of convolutions it leaves at eight."""
 
 
-def possible(space: Space, maker: Maker, *, on_remark: Callable[[str], None] = _log.warning) -> Space:
+def possible(space: Space, maker: Maker, file: str, *, on_remark: Callable[[str], None] = _log.warning) -> Space:
     """The space without what this network refuses, where it is a shipped one; `on_remark` is told what is left out.
 
-    Raises SpaceError with all that is refused of a space of the user's own, and TrialError when the network cannot be
-    asked.
+    Raises SpaceError with all that is refused of a space of the user's own, which was read from `file`, and TrialError
+    when the network cannot be asked.
     """
     refused = dict(_refused_steps(space, maker))
     if not space.shipped:
         problems = [f"{name}: {reason}" for name, (_, reason) in refused.items()]
         if problems := [*problems, *_of_graphs(space, maker)]:
-            raise SpaceError(*(f"{space.name}: {text}" for text in problems))
+            raise SpaceError(*(f"{file}: {text}" for text in problems))
         return space
     for name, (values, reason) in refused.items():
         given = ", ".join(map(str, values))
@@ -83,8 +83,8 @@ def _ways(space: Space, name: str) -> Iterator[dict[str, Scalar]]:
 def _of_graphs(space: Space, maker: Maker) -> list[str]:
     """What of the space no trial could do with the graphs of its seeds; asks for no graph if nothing depends on it.
 
-    A selector counts as wrong where it selects nothing in any of them. A graph that cannot be made says nothing: the
-    trial of its seed tells why.
+    Graphs that no tool quantizes do not count: their layers have other names. A selector counts as wrong where it
+    selects nothing in any of them. A graph that cannot be made says nothing: the trial of its seed tells why.
     """
     ignored = [text for text in _choices(space, QUANTIZE, "ignored_layers") if text and not _is_end(str(text))]
     four_bits = [scheme for scheme in _choices(space, QUANTIZE, SWITCH) if scheme == WEIGHTS_ALONE[1]]
@@ -93,7 +93,7 @@ def _of_graphs(space: Space, maker: Maker) -> list[str]:
     forms = dict.fromkeys(form_of(seed.configuration.runtime) for seed in seeds(space))
     graphs = []
     for form in forms:
-        if graph_format(form[0]).NETWORK:
+        if tools_for(form[0], "int8"):
             with suppress(TrialError):
                 graphs.append(maker.layers(maker.export(*form)))
     found = [_of_selector(str(text), graphs) for text in ignored]
