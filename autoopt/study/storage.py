@@ -285,8 +285,8 @@ def _of_this_version(name: str) -> Iterator[None]:
         yield
     except (ValueError, TypeError, KeyError) as error:
         raise StorageError(
-            f"study {name[:MOST_REASON]} was written by another version of autoopt ({error}): read it with that "
-            "version, or begin another one with --study NAME"
+            f"study {name[:MOST_REASON]} was written by another version of autoopt ({str(error)[:MOST_REASON]}): "
+            "read it with that version, or begin another one with --study NAME"
         ) from error
 
 
