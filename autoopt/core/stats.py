@@ -107,14 +107,28 @@ def paired_ratio(
     processes are averaged in logarithms. Raises ValueError for unequal or empty rounds.
     """
     values = log_ratios(processes, references, q=q)
-    generator = np.random.default_rng(seed)
+    drawn = _rounds_drawn(tuple(map(len, processes)), resamples, seed)
     variances = []
-    for rounds, others in zip(processes, references, strict=True):
-        weights = generator.multinomial(len(rounds), [1 / len(rounds)] * len(rounds), size=resamples)
+    for rounds, others, (weights, places) in zip(processes, references, drawn, strict=True):
         logs = np.log(_weighted_quantile(rounds, weights, q)) - np.log(_weighted_quantile(others, weights, q))
+        logs = logs[places]
         # One round tells nothing of how rounds differ: its error is left to the noise between processes.
         variances.append(float(np.var(logs)) * len(rounds) / (len(rounds) - 1) if len(rounds) > 1 else 0.0)
     return LogRatio(float(np.mean(values)), math.sqrt(sum(variances)) / len(values), values)
+
+
+@lru_cache(maxsize=64)  # most measurements have the same rounds
+def _rounds_drawn(counts: tuple[int, ...], resamples: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """How often each of so many rounds is taken in each resample, of process after process.
+
+    Few rounds are drawn in few ways: those (ways, rounds), and which of them each resample is (resamples,).
+    """
+    generator, found = np.random.default_rng(seed), []
+    for count in counts:
+        drawn = generator.multinomial(count, [1 / count] * count, size=resamples)
+        ways, places = np.unique(drawn, axis=0, return_inverse=True)
+        found.append((ways, places.reshape(-1)))
+    return found
 
 
 def log_ratios(
