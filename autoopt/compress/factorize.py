@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from autoopt.nets.low_rank import Spec
 
 SWITCH = "keep"
-VERSION = 4
+VERSION = 5
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai", "numpy")
 PARAMETERS: Mapping[str, Parameter] = {
     "keep": Parameter(

@@ -1,7 +1,7 @@
 """Step `recover`: the network is trained again by distillation from the whole one, as a step of its own.
 
-After `prune` and `factorize`, which end with a training of their own, it is a longer one; without them it is a
-fine-tuning, which shows what training alone gains.
+After `prune` and `factorize`, which end with a training of their own, it is a longer one; without them there is nothing
+to give back, and the network stays as it is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 SWITCH = "steps"
-VERSION = 3
+VERSION = 4
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai")
 PARAMETERS: Mapping[str, Parameter] = {
     "steps": Parameter(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SWITCH = "factor"
 CHECKED = ("factor", "blocks")
-VERSION = 4
+VERSION = 5
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai")
 PARAMETERS: Mapping[str, Parameter] = {
     "factor": Parameter(

@@ -1,8 +1,8 @@
 """Recovery: training a changed network to answer as the whole one does, which gives back most of what a cut lost.
 
-The loss is that of the baseline plus the distance to the answers of the teacher (knowledge distillation, Hinton et al.
-2015). Some training patients are held out (holdout.py) and say which weights were best; calibration, val and test are
-not looked at.
+The loss is the distance to the answers of the teacher and nothing else (knowledge distillation, Hinton et al. 2015): a
+network that lost nothing has nothing to learn, and keeps its weights. The references are not looked at, nor are
+calibration, val and test. Some training patients are held out (holdout.py) and say which weights were best.
 """
 
 from __future__ import annotations

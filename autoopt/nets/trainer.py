@@ -293,10 +293,11 @@ class Trainer:
         return value
 
     def _loss(self, batch: Batch) -> torch.Tensor:
-        """The loss against the references, plus the distance to the teacher's answers where there are any."""
+        """The distance to the teacher's answers; without a teacher, the loss against the references."""
         logits, multilabel = self._logits(batch), self.settings.multilabel
-        loss = loss_of(logits, batch.references, multilabel)
-        return loss if batch.taught is None else loss + distance(logits, batch.taught, multilabel)
+        if batch.taught is not None:
+            return distance(logits, batch.taught, multilabel)
+        return loss_of(logits, batch.references, multilabel)
 
     def _logits(self, batch: Batch) -> torch.Tensor:
         import torch

@@ -51,7 +51,7 @@ def test_what_does_not_get_better_is_not_kept(teacher: torch.nn.Module) -> None:
 
 
 def test_the_teacher_teaches_where_nobody_knows_the_answer(teacher: torch.nn.Module) -> None:
-    """Without a single reference the student still learns: the distance to the teacher is part of the loss."""
+    """Without a single reference the student learns as well: the distance to the teacher is all of the loss."""
     workload = tiny.workload()
 
     def unknown(case: Case) -> Case:
@@ -69,6 +69,14 @@ def test_the_teacher_teaches_where_nobody_knows_the_answer(teacher: torch.nn.Mod
     far = answers.distance(student)
     recovery.recover(student, teacher, replace(workload, splits=replace(workload.splits, train=train)), PLAN)
     assert answers.distance(student) < far / 2
+
+
+def test_a_network_that_lost_nothing_loses_nothing(teacher: torch.nn.Module) -> None:
+    """The whole network keeps its weights to the bit, whatever the references say and however long it is trained."""
+    student = copy.deepcopy(teacher)
+    report = recovery.recover(student, teacher, tiny.workload(), PLAN)
+    assert report["steps"] == PLAN.steps and report["loss_before"] == pytest.approx(0.0, abs=1e-6)
+    assert all(torch.equal(value, teacher.state_dict()[name]) for name, value in student.state_dict().items())
 
 
 def test_a_training_that_takes_too_long_ends(teacher: torch.nn.Module) -> None:
@@ -111,12 +119,14 @@ def test_statistics_that_are_worse_are_not_kept(teacher: torch.nn.Module) -> Non
 @pytest.mark.parametrize("bf16", [False, True])
 def test_with_fake_quantization_norms_are_fixed(teacher: torch.nn.Module, bf16: bool) -> None:
     """Quantizers fold norms into the layers before them: quantization-aware training changes no running statistics."""
-    student, plan = copy.deepcopy(teacher), replace(PLAN, steps=10, bf16=bf16)
+    damaged, plan = copy.deepcopy(teacher), replace(PLAN, steps=10, bf16=bf16)
+    with torch.no_grad():
+        damaged.get_submodule("head").weight.mul_(0.1)
+    student, renewed = copy.deepcopy(damaged), copy.deepcopy(damaged)
     recovery.recover(student, teacher, tiny.workload(), replace(plan, qat=True))
-    renewed = copy.deepcopy(teacher)
     recovery.recover(renewed, teacher, tiny.workload(), replace(plan, steps=0))
     assert torch.equal(student.get_submodule("norm").running_var, renewed.get_submodule("norm").running_var)
-    assert not torch.equal(student.get_submodule("head").weight, teacher.get_submodule("head").weight)
+    assert not torch.equal(student.get_submodule("head").weight, damaged.get_submodule("head").weight)
 
 
 def test_begun_anew_is_another_network_each_time_the_same(teacher: torch.nn.Module) -> None:
