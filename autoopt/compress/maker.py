@@ -45,6 +45,9 @@ TIMEOUTS_S: Mapping[str, float] = {
     "quantize": 900.0,
 }
 """Seconds that a stage may take by default; `TRAINING_TIMEOUT_S` for what changes a network, since that trains it."""
+KEEPS_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
+"""For the memory allocator of glibc: tensors that are made anew in each training step reuse the pages of the last one.
+Fetching fresh pages from the system took an eighth of a step (docs/benchmarks.md)."""
 OTHER_TIMEOUT_S = 900.0
 
 
@@ -372,6 +375,6 @@ class Maker:
 
 def warm_child(builder: Host, imports: Sequence[str] = ()) -> Child:
     """A maker process that imports torch and `imports` while the parent reads data: for a `Maker`, or to be closed."""
-    child = Child("autoopt.compress.maker_process", environment=thread_limits(builder.cores))
+    child = Child("autoopt.compress.maker_process", environment={**thread_limits(builder.cores), **KEEPS_FREED_MEMORY})
     child.send("warm", {"imports": list(imports)}, stage="check")
     return child
