@@ -56,14 +56,14 @@ def memory(measured: Measurement) -> Bounds:
     return float(min(peaks)), float(max(peaks))
 
 
-def quality(scored: Quality, metric: str) -> Bounds:
-    """Of a metric over other patients of the same kind: Student's, over the groups."""
+def quality(scored: Quality, metric: str, confidence: float = stats.CONFIDENCE) -> Bounds:
+    """Of a metric over other patients of the same kind: Student's, over the groups, of 95 % by default."""
     if scored.left_out:
         return f"it is estimated from {len(scored.cases)} of {len(scored.cases) + scored.left_out} cases"
     groups = scored.by_group(metric)
     if len(groups) < 2:
         return _too_few(len(groups))
-    ends = stats.mean_interval(list(groups.values()))
+    ends = stats.mean_interval(list(groups.values()), confidence)
     assert ends is not None
     # The mean of pseudo-values is not quite the metric: the interval lies around what is shown.
     moved = scored.values[metric] - sum(groups.values()) / len(groups)

@@ -182,7 +182,7 @@ def _check_guards(before: StudyResult, limits: Mapping[str, float]) -> None:
         return  # nothing passes without one
     guards = {name: most for name, most in limits.items() if is_guard(name)}
     scored = [record for record in before.records if record.quality is not None]
-    missing = sorted({name for record in scored for name in unknown_of(record, before.reference, guards)})
+    missing = sorted({name for record in scored for name in unknown_of(record, before.reference, guards, before.sigma)})
     if missing:
         raise UsageError(
             f"study {before.card.name} was searched without the guard {', '.join(missing)}, and its trials tell "

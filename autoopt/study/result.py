@@ -17,7 +17,7 @@ from autoopt.core.records import Status, TrialRecord
 from autoopt.inference.roofline import Cost, Peaks, fraction_of_roofline
 from autoopt.inference.runtimes import BASELINE_LABEL, EXACT, REFERENCE_LABEL
 from autoopt.study import numbers, uncertainty
-from autoopt.study.limits import judge, needs_reference
+from autoopt.study.limits import drop_limit, judge, needs_reference
 from autoopt.study.number import Comparison
 from autoopt.study.reference_level import ReferenceLevel, at_level, level_of
 
@@ -207,13 +207,14 @@ class StudyResult:
 
     def confirmed_on_test(self, record: TrialRecord) -> bool | None:
         """Whether the drop on test keeps the study's limit, as it did on val; None where it was not scored there."""
-        limit, reference = self.card.limits.get("drop"), self.reference
-        if record.test is None or reference is None or reference.test is None or limit is None:
+        before = None if self.reference is None else self.reference.test
+        limit = drop_limit(self.card.limits, before)
+        if record.test is None or before is None or limit is None:
             return None
-        return reference.test.value - record.test.value <= limit
+        return before.value - record.test.value <= limit
 
     def _judge(self, record: TrialRecord) -> TrialRecord:
-        return judge(record, self.reference, self.card.limits)
+        return judge(record, self.reference, self.card.limits, self.sigma)
 
     def _front_of(self, members: tuple[TrialRecord, ...]) -> tuple[TrialRecord, ...]:
         if not members:

@@ -92,7 +92,7 @@ def verdict_tags(record: TrialRecord, result: StudyResult) -> dict[str, str]:
 
 def trial_metrics(record: TrialRecord, result: StudyResult) -> dict[str, float]:
     """The headline numbers, seconds by kind, and by how much each limit is missed (zero or less: kept)."""
-    excess = violations(record, result.reference, result.card.limits)
+    excess = violations(record, result.reference, result.card.limits, result.sigma)
     numbers = {
         **result.headline(record),
         **{f"seconds_{kind}": seconds for kind, seconds in record.seconds.items()},

@@ -48,6 +48,9 @@ def test_every_wrong_value_is_a_problem_of_its_own(tmp_path: Path) -> None:
         time_s=0.0,
         max_drop=-0.1,
         max_latency_s=-1.0,
+        max_memory_bytes=0,
+        max_size_bytes=-1,
+        min_quality=float("nan"),
         guards={"worst": 0.1, "worst_decile": 2.0},
         seed=-1,
         sampler="best",
@@ -55,7 +58,8 @@ def test_every_wrong_value_is_a_problem_of_its_own(tmp_path: Path) -> None:
         data=tmp_path / "file",
         weights=tmp_path,
     )
-    options = "--budget --time --max-drop --max-latency --guard --guard --seed --sampler --objectives --data --weights"
+    limits = "--max-drop --max-latency --max-memory --max-size --min-quality --guard --guard"
+    options = f"--budget --time {limits} --seed --sampler --objectives --data --weights"
     assert [problem.split()[0] for problem in argument_problems(request)] == options.split()
 
 
@@ -84,8 +88,20 @@ def test_a_request_is_loaded(tmp_path: Path) -> None:
     prepared = prepare(request)
     assert (prepared.request, prepared.weights, prepared.workload.name) == (request, weights, "tiny")
     assert prepared.card.name == "mine"
-    assert prepared.card.limits == {"drop": 0.01, "latency_s": 0.02}
+    assert prepared.card.limits == {"drop": 0.01, "latency_bound_s": 0.02}
     assert prepared.storage_url == f"sqlite:///{tmp_path / 'home' / 'study.db'}"
+
+
+def test_a_guard_of_a_label_has_its_dice_scored(tmp_path: Path) -> None:
+    """A guard of a label adds its Dice to the metrics, once; an unknown label is refused with those that there are."""
+    weights = tiny.weights(tmp_path / "w.safetensors")
+    request = SearchRequest(tiny.SOURCE, weights=weights, space="quick", home=tmp_path, guards={})
+    label = prepare(request).workload.labels[-1]
+    prepared = prepare(replace(request, guards={f"label:{label}": 0.03}))
+    assert prepared.workload.metrics == tuple(dict.fromkeys((*tiny.workload().metrics, f"dice_{label}")))
+    assert prepared.card.limits == {"drop": 0.01, f"label:{label}": 0.03}
+    with pytest.raises(DataError, match=f"must name a label of the segmentation tiny .*{label}.*, got liver"):
+        prepare(replace(request, guards={"label:liver": 0.03}))
 
 
 def test_the_sampler_does_not_make_another_study(tmp_path: Path) -> None:
