@@ -186,6 +186,7 @@ def pull(
     max_memory_bytes: int | None = None,
     max_size_bytes: int | None = None,
     min_quality: float | None = None,
+    min_throughput: float | None = None,
     pick: str | None = None,
     storage: str | None = None,
     home: PathLike = HOME,
@@ -207,6 +208,7 @@ def pull(
         max_memory_bytes=max_memory_bytes,
         max_size_bytes=max_size_bytes,
         min_quality=min_quality,
+        min_throughput=min_throughput,
         pick=pick,
     )
     return deploy.pull(result, choice, Store(Path(home) / "store"), Path(out)), choice.explanation

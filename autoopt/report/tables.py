@@ -167,7 +167,12 @@ def _cells(result: StudyResult, record: TrialRecord, name: str) -> list[str]:
 
 def _columns(result: StudyResult) -> list[tuple[str, Column]]:
     """The numbers that have a column, by key."""
-    return [(number.name(result.card.primary), number.column) for number in NUMBERS.values() if number.column]
+    shown = [*result.front, *(record for record, _ in _beside(result))]
+    return [
+        (number.name(result.card.primary), number.column)
+        for number in NUMBERS.values()
+        if number.column and (not number.column.where_known or any(map(number.known, shown)))
+    ]
 
 
 def _cell(numbers: Mapping[str, float], key: str, column: Column, reasons: Mapping[str, str]) -> str:

@@ -29,6 +29,14 @@ def latency(measured: Measurement, sigma: float) -> Bounds:
     return uncertainty.latency_interval(measured, sigma)
 
 
+def throughput(measured: Measurement, sigma: float) -> Bounds:
+    """Of the calls per second under concurrency."""
+    if measured.concurrent is None:
+        return "it was not measured"
+    low, high = uncertainty.latency_interval(measured.concurrent, sigma)
+    return 1 / high, 1 / low
+
+
 def percentile(measured: Measurement, q: float, sigma: float) -> Bounds:
     """Of another percentile of the latency: what the timed calls say of it, and the noise of the p25 latency.
 

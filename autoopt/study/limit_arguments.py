@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Self, TypedDict
 
-from autoopt.study.limits import DROP, LATENCY, LATENCY_BOUND, MEMORY, QUALITY, RELATIVE_DROP, SIZE
+from autoopt.study.limits import DROP, LATENCY, LATENCY_BOUND, MEMORY, QUALITY, RELATIVE_DROP, SIZE, THROUGHPUT
 
 if TYPE_CHECKING:
     from autoopt.study.request import SearchRequest
@@ -23,6 +23,7 @@ class LimitFacts(TypedDict, total=False):
     max_memory_bytes: int | None
     max_size_bytes: int | None
     min_quality: float | None
+    min_throughput: float | None
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class LimitArguments:
     max_memory_bytes: int | None = None
     max_size_bytes: int | None = None
     min_quality: float | None = None
+    min_throughput: float | None = None
 
     @classmethod
     def of(cls, request: SearchRequest) -> Self:
@@ -64,6 +66,8 @@ class LimitArguments:
                 found.append(f"{option} must be more than nothing, got {value:g} bytes")
         if self.min_quality is not None and not math.isfinite(self.min_quality):
             found.append(f"--min-quality must be a value of the primary metric, got {self.min_quality:g}")
+        if self.min_throughput is not None and not 0 < self.min_throughput < float("inf"):
+            found.append(f"--min-throughput must be more than 0 calls per second, got {self.min_throughput:g}")
         return found
 
     def limits(self) -> dict[str, float]:
@@ -73,6 +77,7 @@ class LimitArguments:
             MEMORY: self.max_memory_bytes,
             SIZE: self.max_size_bytes,
             QUALITY: self.min_quality,
+            THROUGHPUT: self.min_throughput,
         }
         if self.max_drop is not None:
             drop = read_drop(self.max_drop)

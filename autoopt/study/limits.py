@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from autoopt.core.card import StudyCard
 from autoopt.core.records import Status, TrialRecord
 from autoopt.core.scores import DISAGREEMENT, Quality
 from autoopt.study import intervals, uncertainty
@@ -145,6 +146,17 @@ def size_bytes(record: TrialRecord, reference: TrialRecord | None, sigma: float 
     return None if record.measurement is None else float(record.measurement.artifact_bytes)
 
 
+def throughput_bound(record: TrialRecord, reference: TrialRecord | None, sigma: float = DEFAULT_SIGMA) -> float | None:
+    """The lower bound (95 %, one-sided) of the calls per second under concurrency; None where it was not measured."""
+    many = None if record.measurement is None else record.measurement.concurrent
+    return None if many is None else 1 / uncertainty.latency_interval(many, sigma, ONE_SIDED)[1]
+
+
+def asks_for_throughput(card: StudyCard) -> bool:
+    """Whether the trials of a study are measured under concurrency: where it is an objective or limited."""
+    return "throughput" in card.objectives or THROUGHPUT in card.limits
+
+
 def worst_decile(record: TrialRecord, reference: TrialRecord | None, sigma: float = DEFAULT_SIGMA) -> float | None:
     """The mean drop of the tenth of the groups that lost most, at least one group (expected shortfall)."""
     drops = _drops_by_group(record, reference)
@@ -196,7 +208,7 @@ def disagreement(record: TrialRecord, reference: TrialRecord | None, sigma: floa
 
 DROP, RELATIVE_DROP, QUALITY = "drop", "relative_drop", "quality"
 LATENCY, LATENCY_BOUND = "latency_s", "latency_bound_s"
-MEMORY, SIZE = "memory_bytes", "size_bytes"
+MEMORY, SIZE, THROUGHPUT = "memory_bytes", "size_bytes", "concurrent_per_s"
 LIMITS: dict[str, Limit] = {
     DROP: Limit(
         "the upper bound (95 %, one-sided) of the primary quality lost against the reference",
@@ -248,6 +260,15 @@ LIMITS: dict[str, Limit] = {
         alone=True,
     ),
     SIZE: Limit("the bytes of the graph files", size_bytes, "size", "--max-size {}MB", 1e-6, "MB", alone=True),
+    THROUGHPUT: Limit(
+        "the lower bound (95 %, one-sided) of the calls per second under concurrency",
+        throughput_bound,
+        "throughput (lower bound)",
+        "--min-throughput {}",
+        unit="calls/s",
+        at_least=True,
+        alone=True,
+    ),
     "worst_decile": Limit("the mean drop of the tenth of the groups that lose most", worst_decile),
     DISAGREEMENT: Limit("the mean share of voxels labelled unlike the source model does", disagreement),
 }

@@ -27,6 +27,8 @@ from autoopt.study.space import Space, load_space, shipped_spaces
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.loading import MODEL, load_workload
 
+MOST = 4
+"""Objectives of a search: with more nearly every trial is on the front."""
 LONGEST_FILE_BYTES = 504
 """Of the whole path of a SQLite file: with the name of its journal that is the most it takes."""
 LEAST_ADDRESS_SPACE_BYTES = 4_000_000_000
@@ -75,6 +77,8 @@ def prepare(request: SearchRequest, target: Target | None = None) -> Prepared:
             "free some space, or choose another folder with --home"
         )
     builder, target = LocalTarget().host, target or LocalTarget()
+    if "energy" in request.objectives and (reason := target.why_no_energy()):
+        raise UsageError(f"--objectives energy needs a host that tells its energy: {reason}")
     host = target.host
     name = request.space or (request.workload if request.workload in shipped_spaces() else "default")
     try:
@@ -108,7 +112,7 @@ def argument_problems(request: SearchRequest) -> list[str]:
     if request.sampler not in SAMPLERS:
         problems.append(f"--sampler must be one of {', '.join(SAMPLERS)}, got {request.sampler!r}")
     unknown = [name for name in request.objectives if name not in objectives()]
-    if unknown or len(set(request.objectives)) != len(request.objectives) or len(request.objectives) < 2:
+    if unknown or len(set(request.objectives)) != len(request.objectives) or not 2 <= len(request.objectives) <= MOST:
         problems.append(
             f"--objectives must be two to four different ones of {', '.join(objectives())}, "
             f"got {', '.join(request.objectives)}"

@@ -58,7 +58,7 @@ class SearchRequest:
     )
     objectives: tuple[str, ...] = field(
         default=("latency", "quality"),
-        metadata=about("What is optimised: two to four of latency, quality, memory, size."),
+        metadata=about("What is optimised: two to four of latency, quality, memory, size, throughput, energy."),
     )
     max_drop: float | str | None = field(
         default=0.01,
@@ -90,6 +90,13 @@ class SearchRequest:
     min_quality: float | None = field(
         default=None,
         metadata=about("Least primary metric that a trial may have; its lower bound is compared.", example="0.85"),
+    )
+    min_throughput: float | None = field(
+        default=None,
+        metadata=about(
+            "Fewest calls per second under concurrency that a trial may answer; the lower bound is compared.",
+            example="50",
+        ),
     )
     guards: Mapping[str, float] = field(
         default_factory=dict,
@@ -183,6 +190,7 @@ class Facts(TypedDict, total=False):
     max_memory_bytes: int | None
     max_size_bytes: int | None
     min_quality: float | None
+    min_throughput: float | None
     guards: Mapping[str, float] | None
     study: str | None
     storage: str | None

@@ -177,11 +177,8 @@ class StudyResult:
 
     def log_points(self, records: tuple[TrialRecord, ...]) -> np.ndarray:
         """`points` with the logarithm of the objectives whose ratios count."""
-        points = self.points(records)
-        for column, name in enumerate(self.card.objectives):
-            if numbers.objectives()[name].log:
-                points[:, column] = np.log(points[:, column])
-        return points
+        chosen = [numbers.objectives()[name] for name in self.card.objectives]
+        return np.array([[number.told(record) for number in chosen] for record in records], dtype=np.float64)
 
     def by_number(self, number: int) -> TrialRecord | None:
         """The judged record of trial `number`."""
@@ -214,7 +211,10 @@ class StudyResult:
         return before.value - record.test.value <= limit
 
     def _judge(self, record: TrialRecord) -> TrialRecord:
-        return judge(record, self.reference, self.card.limits, self.sigma)
+        judged = judge(record, self.reference, self.card.limits, self.sigma)
+        known = all(numbers.objectives()[name].known(record) for name in self.card.objectives)
+        # What cannot be compared has no place on a front, such as a trial whose energy could not be read.
+        return judged if known or judged.status is not Status.COMPLETE else replace(judged, status=Status.UNKNOWN)
 
     def _front_of(self, members: tuple[TrialRecord, ...]) -> tuple[TrialRecord, ...]:
         if not members:

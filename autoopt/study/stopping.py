@@ -28,7 +28,7 @@ def enough(record: TrialRecord, study: StudyResult) -> str:
         study.front,
         study.sigma,
         broken=_surely_broken(record, study),
-        worse=lambda a, b: all(number.minimised(a) >= number.minimised(b) for number in others),
+        worse=lambda a, b: all(number.known(a) and number.minimised(a) >= number.minimised(b) for number in others),
     )
 
 

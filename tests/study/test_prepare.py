@@ -28,6 +28,7 @@ from autoopt.study.prepare import (
 from autoopt.study.request import SearchRequest
 from autoopt.study.result import StudyResult
 from tests import tiny
+from tests.targets import RecordingTarget
 
 pytest.importorskip("torch")
 
@@ -51,6 +52,7 @@ def test_every_wrong_value_is_a_problem_of_its_own(tmp_path: Path) -> None:
         max_memory_bytes=0,
         max_size_bytes=-1,
         min_quality=float("nan"),
+        min_throughput=0.0,
         guards={"worst": 0.1, "worst_decile": 2.0},
         seed=-1,
         sampler="best",
@@ -58,7 +60,7 @@ def test_every_wrong_value_is_a_problem_of_its_own(tmp_path: Path) -> None:
         data=tmp_path / "file",
         weights=tmp_path,
     )
-    limits = "--max-drop --max-latency --max-memory --max-size --min-quality --guard --guard"
+    limits = "--max-drop --max-latency --max-memory --max-size --min-quality --min-throughput --guard --guard"
     options = f"--budget --time {limits} --seed --sampler --objectives --data --weights"
     assert [problem.split()[0] for problem in argument_problems(request)] == options.split()
 
@@ -90,6 +92,19 @@ def test_a_request_is_loaded(tmp_path: Path) -> None:
     assert prepared.card.name == "mine"
     assert prepared.card.limits == {"drop": 0.01, "latency_bound_s": 0.02}
     assert prepared.storage_url == f"sqlite:///{tmp_path / 'home' / 'study.db'}"
+
+
+def test_energy_is_refused_where_nobody_counts_it(tmp_path: Path) -> None:
+    """Energy as an objective needs a target that tells it: elsewhere it is refused with the target's reason."""
+    weights = tiny.weights(tmp_path / "w.safetensors")
+    request = SearchRequest(
+        tiny.SOURCE, weights=weights, space="quick", home=tmp_path / "home", objectives=("energy", "quality")
+    )
+    target = RecordingTarget(tmp_path / "target")
+    assert prepare(request, target).card.objectives == ("energy", "quality")
+    target.no_energy = "the counters are broken"
+    with pytest.raises(UsageError, match="--objectives energy needs a host that tells its energy: the counters are"):
+        prepare(request, target)
 
 
 def test_a_guard_of_a_label_has_its_dice_scored(tmp_path: Path) -> None:
