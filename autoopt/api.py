@@ -182,14 +182,18 @@ def pull(
     workload: str | None = None,
     study: str | None = None,
     max_latency_s: float | None = None,
-    max_drop: float | None = None,
+    max_drop: float | str | None = None,
+    max_memory_bytes: int | None = None,
+    max_size_bytes: int | None = None,
+    min_quality: float | None = None,
+    min_throughput: float | None = None,
     pick: str | None = None,
     storage: str | None = None,
     home: PathLike = HOME,
 ) -> tuple[Path, str]:
     """Pick a trial of the front and write it to the folder `out` as a bundle; returns the folder and the reason.
 
-    `max_latency_s` and `max_drop` replace the limits of the search; `pick` is fastest, balanced, best-quality or
+    The limits are those of a `SearchRequest` and replace the search's own; `pick` is fastest, balanced, best-quality or
     smallest. Raises NothingFits when no trial keeps the limits, naming the limit that rules it out.
     """
     from autoopt.core.store import Store
@@ -197,7 +201,16 @@ def pull(
     from autoopt.deploy.pick import choose
 
     result = front(study=study, workload=workload, storage=storage, home=home)
-    choice = choose(result, max_latency_s=max_latency_s, max_drop=max_drop, pick=pick)
+    choice = choose(
+        result,
+        max_latency_s=max_latency_s,
+        max_drop=max_drop,
+        max_memory_bytes=max_memory_bytes,
+        max_size_bytes=max_size_bytes,
+        min_quality=min_quality,
+        min_throughput=min_throughput,
+        pick=pick,
+    )
     return deploy.pull(result, choice, Store(Path(home) / "store"), Path(out)), choice.explanation
 
 

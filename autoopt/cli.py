@@ -12,7 +12,7 @@ import typer
 
 from autoopt.endings import ended
 from autoopt.errors import NothingFits, UsageError
-from autoopt.options import duration, option, size_bytes, takes_request
+from autoopt.options import duration, largest_drop, option, size_bytes, takes_request
 from autoopt.study.request import HOME, SearchRequest
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+OF_SEARCH = "the search's"
 Home = Annotated[Path, option("home")]
 Storage = Annotated[str | None, option("storage")]
 TrackingUri = Annotated[str | None, option("tracking_uri")]
@@ -139,12 +140,12 @@ def explain(
 def pull(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write the bundle to.")],
     workload: OfWorkload = None,
-    max_latency: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="Largest p25 latency, such as 10ms. [default: the search's]")
-    ] = None,
-    max_drop: Annotated[
-        float | None, typer.Option(help="Largest loss of the primary metric. [default: the search's]")
-    ] = None,
+    max_latency: Annotated[str | None, option("max_latency_s", otherwise=OF_SEARCH)] = None,
+    max_drop: Annotated[str | None, option("max_drop", otherwise=OF_SEARCH)] = None,
+    max_memory: Annotated[str | None, option("max_memory_bytes", otherwise=OF_SEARCH)] = None,
+    max_size: Annotated[str | None, option("max_size_bytes", otherwise=OF_SEARCH)] = None,
+    min_quality: Annotated[float | None, option("min_quality", otherwise=OF_SEARCH)] = None,
+    min_throughput: Annotated[float | None, option("min_throughput", otherwise=OF_SEARCH)] = None,
     pick: Annotated[str | None, typer.Option(help="fastest, balanced, best-quality or smallest.")] = None,
     study: Study = None,
     storage: Storage = None,
@@ -158,7 +159,11 @@ def pull(
         workload=workload,
         study=study,
         max_latency_s=duration(max_latency, "--max-latency"),
-        max_drop=max_drop,
+        max_drop=largest_drop(max_drop, "--max-drop"),
+        max_memory_bytes=None if max_memory is None else size_bytes(max_memory, "--max-memory"),
+        max_size_bytes=None if max_size is None else size_bytes(max_size, "--max-size"),
+        min_quality=min_quality,
+        min_throughput=min_throughput,
         pick=pick,
         storage=storage,
         home=home,

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
 UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 """Seconds by the unit of a duration on the command line."""
-UNITS_BYTES = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+UNITS_BYTES = {
+    "B": 1,
+    "kB": 1e3,
+    "MB": 1e6,
+    "GB": 1e9,
+    "TB": 1e12,
+    "KiB": 2.0**10,
+    "MiB": 2.0**20,
+    "GiB": 2.0**30,
+    "TiB": 2.0**40,
+}
 """Bytes by the unit of a size on the command line."""
 
 
@@ -104,16 +114,32 @@ def duration(text: str | None, option: str) -> float | None:
 
 
 def size_bytes(text: str, option: str) -> int:
-    """`500MB`, `2.5GB` or `1TB` in bytes. Raises UsageError for anything else, a bare number included."""
-    number = text.upper().rstrip("KMGTB")
+    """`500MB`, `2.5GB` or `64MiB` in bytes. Raises UsageError for anything else, a bare number included."""
+    written = text.strip().upper()
+    number = written.rstrip("KMGTIB")
+    units = {unit.upper(): factor for unit, factor in UNITS_BYTES.items()}
     try:
-        found = float(number) * UNITS_BYTES[text.upper()[len(number) :]]
+        found = float(number) * units[written[len(number) :].strip()]
     except (ValueError, KeyError):
         found = -1.0
     if not 0 <= found < float("inf"):
-        units = ", ".join(UNITS_BYTES)
-        raise UsageError(f"{option} must be a number with a unit of {units}, such as 5GB, got {text!r}")
+        example = f"{number}MB" if number == written and number.replace(".", "", 1).isdigit() else "500MB"
+        raise UsageError(
+            f"{option} must be a number with a unit of {', '.join(UNITS_BYTES)}, such as {example}, got {text!r}"
+        )
     return int(found)
+
+
+def largest_drop(text: str | None, option: str) -> float | str | None:
+    """`0.04` as a number, `4%` as it is. Raises UsageError for text that is neither."""
+    from autoopt.study.limit_arguments import PERCENT, LimitArguments
+
+    if text is None or text.strip().endswith(PERCENT):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(*LimitArguments(max_drop=text).problems()) from None
 
 
 @dataclass(frozen=True)
@@ -182,11 +208,15 @@ _MODEL = (
 """The options that name a workload by a model: they end up in `workload` and `options`."""
 _TYPES = get_type_hints(SearchRequest, localns={"Scalar": str})  # on the command line every scalar is text
 _DURATION = _Form(str | None, "DURATION", read=duration)
+_SIZE = _Form(str | None, "SIZE", read=lambda text, option: None if text is None else size_bytes(text, option))
+_UNITS = {"s": _DURATION, "B": _SIZE}
+"""By the unit of a fact."""
 _FORMS: Mapping[Any, _Form] = {
     Mapping[str, str]: _Form(list[str] | None, "NAME=VALUE", repeated=True, read=_pairs, write=lambda value: None),
     Mapping[str, float]: _Form(
         list[str] | None, "NAME=FRACTION", repeated=True, read=_fractions, write=lambda value: None
     ),
+    float | str | None: _Form(str | None, "FRACTION", read=largest_drop, write=lambda value: f"{value:g}"),
     tuple[str, ...]: _Form(str, "NAMES", read=_names, write=",".join),
 }
 """By the type of a fact, where its text is not read by typer itself."""
@@ -194,7 +224,7 @@ _FORMS: Mapping[Any, _Form] = {
 
 def _form(item: Fact) -> _Form:
     kind = _TYPES[item.name]
-    return _DURATION if item.unit == "s" else _FORMS.get(kind) or _Form(kind)
+    return _UNITS.get(item.unit or "") or _FORMS.get(kind) or _Form(kind)
 
 
 def _help(item: Fact) -> str:

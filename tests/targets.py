@@ -26,6 +26,7 @@ class RecordingTarget:
     def __init__(self, folder: Path, *, host: Host = HOST, load: Load | None = None) -> None:
         self.host = host
         self.asked: list[str] = []
+        self.no_energy = ""
         self.folder = folder
         self._load = load
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,3 +64,6 @@ class RecordingTarget:
     def joules_from_now(self) -> Callable[[], float | None]:
         self.asked.append("joules")
         return lambda: 3.0
+
+    def why_no_energy(self) -> str:
+        return self.no_energy

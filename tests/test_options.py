@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from autoopt import cli
 from autoopt.errors import UsageError
-from autoopt.options import duration, request_of, takes_request
+from autoopt.options import duration, largest_drop, request_of, size_bytes, takes_request
 from autoopt.study.request import FACTS, SearchRequest
 
 COMMANDS = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
@@ -71,6 +71,10 @@ def test_options_become_a_request(read: Callable[..., SearchRequest]) -> None:
         "--objectives": "latency, size",
         "--max-drop": "0.02",
         "--max-latency": "20ms",
+        "--max-memory": "500MB",
+        "--max-size": "2.5MiB",
+        "--min-quality": "0.85",
+        "--min-throughput": "50",
         "--guard": "worst_decile=0.03",
         "--study": "s",
         "--storage": "sqlite:///x.db",
@@ -91,6 +95,10 @@ def test_options_become_a_request(read: Callable[..., SearchRequest]) -> None:
         objectives=("latency", "size"),
         max_drop=0.02,
         max_latency_s=0.02,
+        max_memory_bytes=500_000_000,
+        max_size_bytes=2_621_440,
+        min_quality=0.85,
+        min_throughput=50.0,
         guards={"worst_decile": 0.03},
         study="s",
         storage="sqlite:///x.db",
@@ -156,3 +164,26 @@ def test_a_duration_without_a_unit_is_refused(text: str) -> None:
     """Nobody guesses whether 20 are seconds or milliseconds."""
     with pytest.raises(UsageError, match="--time must be a number with a unit of us, ms, s, m, min, h"):
         duration(text, "--time")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("12B", 12), ("3kB", 3000), ("3KB", 3000), ("0.5MB", 500_000), ("2 GB", 2_000_000_000), ("1KiB", 1024)],
+)
+def test_sizes_have_units(text: str, size: int) -> None:
+    """A size is a number and a unit; those of 1000 and those of 1024 are told apart."""
+    assert size_bytes(text, "--max-size") == size
+
+
+@pytest.mark.parametrize(("text", "example"), [("20", "20MB"), ("MB", "500MB"), ("-1MB", "500MB"), ("1XB", "500MB")])
+def test_a_size_without_a_unit_is_refused(text: str, example: str) -> None:
+    """Nobody guesses whether 20 are bytes or megabytes: what to write is said."""
+    with pytest.raises(UsageError, match=f"--max-size must be a number with a unit of B, kB, MB, .*such as {example}"):
+        size_bytes(text, "--max-size")
+
+
+def test_a_drop_is_a_number_or_a_percentage() -> None:
+    """A fraction becomes a number, a percentage stays one; anything else is refused with both forms."""
+    assert (largest_drop("0.04", "--max-drop"), largest_drop("4%", "--max-drop")) == (0.04, "4%")
+    with pytest.raises(UsageError, match=r"--max-drop must be a fraction from 0 to 1, or a percentage .* got much"):
+        largest_drop("much", "--max-drop")

@@ -39,6 +39,10 @@ class Measurement:
     the reference's is taken, chosen by the A/A test of the host. `peaks_rss_bytes` holds the memory of each process,
     whose largest is `peak_rss_bytes`; empty where only that was kept. `foreign_share` is the largest share of the cores
     that other programs took beside a process, None where it cannot be told.
+
+    `concurrent_s` is of processes that answer `concurrent_requests` calls at once, measured only where throughput was
+    asked for: the seconds of a turn over its calls, one number per turn, by process; `concurrent_reference_s` are the
+    calls of the reference beside them.
     """
 
     turns_s: Calls
@@ -62,6 +66,9 @@ class Measurement:
     quantile: float = 0.25
     peaks_rss_bytes: tuple[int, ...] = ()
     foreign_share: float | None = None
+    concurrent_s: Calls = ()
+    concurrent_reference_s: Calls = ()
+    concurrent_requests: int = 0
 
     @cached_property
     def relative(self) -> stats.LogRatio | None:
@@ -112,6 +119,23 @@ class Measurement:
     def throughput_per_s(self) -> float:
         """Calls per second at the p25 latency, one after the other."""
         return 1 / self.latency_p25_s
+
+    @cached_property
+    def concurrent(self) -> Measurement | None:
+        """The calls that were answered at the same time, as a measurement: its latency is the wall time over the calls.
+
+        None where throughput was not measured.
+        """
+        if not self.concurrent_s:
+            return None
+        return replace(
+            self, turns_s=self.concurrent_s, reference_s=self.concurrent_reference_s, concurrent_s=(), quantile=0.25
+        )
+
+    @property
+    def concurrent_per_s(self) -> float | None:
+        """Calls per second while `concurrent_requests` run at once; None where throughput was not measured."""
+        return None if self.concurrent is None else 1 / self.concurrent.latency_p25_s
 
     @property
     def cpu_per_call_s(self) -> float:
@@ -175,6 +199,9 @@ def joined(first: Measurement, second: Measurement) -> Measurement:
         doubts=tuple(dict.fromkeys(first.doubts + second.doubts)),
         peaks_rss_bytes=first.peaks_rss_bytes + second.peaks_rss_bytes,
         foreign_share=max(shares) if shares else None,
+        concurrent_s=first.concurrent_s + second.concurrent_s,
+        concurrent_reference_s=first.concurrent_reference_s + second.concurrent_reference_s,
+        concurrent_requests=first.concurrent_requests or second.concurrent_requests,
     )
 
 
@@ -188,8 +215,8 @@ def measurement_from_json(value: Mapping[str, Any]) -> Measurement:
     fields.pop("items_per_call", None)  # always 1 before schema 3
     if "calls_s" in fields:  # schema 1
         fields["turns_s"] = [[calls] for calls in fields.pop("calls_s")]
-    for name in ("turns_s", "reference_s"):
-        fields[name] = tuple(tuple(tuple(calls) for calls in process) for process in fields[name])
+    for name in ("turns_s", "reference_s", "concurrent_s", "concurrent_reference_s"):
+        fields[name] = tuple(tuple(tuple(calls) for calls in process) for process in fields.get(name, ()))
     fields["reference_workers"] = tuple(fields.get("reference_workers", ()))
     fields["warmups_s"] = tuple(tuple(calls) for calls in fields["warmups_s"])
     fields["cpu_s"] = tuple(fields["cpu_s"])

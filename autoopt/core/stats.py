@@ -245,13 +245,13 @@ def _shares_drawn(count: int, resamples: int, seed: int) -> np.ndarray:
     return shares
 
 
-def mean_interval(values: ArrayLike) -> tuple[float, float] | None:
-    """Student's 95 % interval of the mean of `values` (groups,); None for fewer than two."""
+def mean_interval(values: ArrayLike, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+    """Student's interval of the mean of `values` (groups,), of 95 % by default; None for fewer than two."""
     array = np.asarray(values, dtype=np.float64)
     if len(array) < 2:
         return None
     mean, error = float(array.mean()), float(array.std(ddof=1)) / math.sqrt(len(array))
-    reach = _student(0.5 + CONFIDENCE / 2, len(array) - 1) * error
+    reach = _student(0.5 + confidence / 2, len(array) - 1) * error
     return mean - reach, mean + reach
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from autoopt.core.records import Status, TrialRecord
-from autoopt.study.limits import violations
+from autoopt.study.limits import in_words, limit, unknown_of, violations
 from autoopt.study.result import StudyResult
 from autoopt.study.short_names import describe
 
@@ -23,18 +23,49 @@ def nothing_fits(result: StudyResult) -> str:
     if result.lacks_reference:
         return _no_reference(result)
     free = replace(result, card=replace(result.card, limits={}))
+    if free.complete and (untold := _untold(free, limits)):
+        return (
+            f"study {result.card.name} tells nothing of {' and '.join(untold)}: no trial of it keeps "
+            f"{in_words(limits)}. Search another study with these limits: --study NAME"
+        )
     if not free.front:
         failed = sum(record.status is Status.FAILED for record in result.records)
         return f"study {result.card.name} has no measured trial to pick: {failed} of its {len(result.records)} failed"
-    lines = [f"no trial of {result.card.name} keeps {limits_text(limits)}: {_binding(free, limits)}", "Nearest:"]
-    nearest = sorted(free.front, key=lambda record: (_distance(free, record, limits), record.number))
-    for record in nearest[:NEAREST]:
-        misses = {name: value for name, value in violations(record, free.reference, limits).items() if value > 0}
-        missed = " and ".join(_miss_text(name, value) for name, value in sorted(misses.items()))
-        lines.append(
-            f"  #{record.number} {describe(record.configuration)}: {numbers_text(free, record)}; misses {missed}"
-        )
+    if advice := _binding(free, limits):
+        lines = [f"no trial of {result.card.name} keeps {in_words(limits)}: {advice}", "Nearest:"]
+    else:
+        lines = [f"no trial of {result.card.name} keeps {in_words(limits)}, and loosening one limit alone lets none in"]
+        lines.append("Nearest by each limit:")
+    lines += [_line(free, record, limits) for record in _nearest(free, limits, by_each=not advice)]
     return "\n".join(lines)
+
+
+def _nearest(free: StudyResult, limits: Mapping[str, float], *, by_each: bool) -> list[TrialRecord]:
+    """The members that miss least in all, or the trial that comes nearest to each of the limits."""
+    if not by_each:
+        return sorted(free.front, key=lambda record: (_distance(free, record, limits), record.number))[:NEAREST]
+    excesses = {record.number: violations(record, free.reference, limits, free.sigma) for record in free.complete}
+    first = {
+        name: min(free.complete, key=lambda record: (excesses[record.number].get(name, math.inf), record.number))
+        for name in sorted(limits)
+    }
+    return list({record.number: record for record in first.values()}.values())
+
+
+def _line(free: StudyResult, record: TrialRecord, limits: Mapping[str, float]) -> str:
+    misses = violations(record, free.reference, limits, free.sigma)
+    missed = [_miss_text(name, value) for name, value in sorted(misses.items()) if value > 0]
+    unknown = [limit(name).title for name in unknown_of(record, free.reference, limits, free.sigma)]
+    said = [f"misses {' and '.join(missed)}"] if missed else []
+    said += [f"tells nothing of {' and '.join(unknown)}"] if unknown else []
+    numbers = numbers_text(free, record)
+    return f"  #{record.number} {describe(record.configuration)}: {'; '.join([numbers, *said])}"
+
+
+def _untold(free: StudyResult, limits: Mapping[str, float]) -> list[str]:
+    """The titles of the limits of which no trial of the study tells anything."""
+    told = [unknown_of(record, free.reference, limits, free.sigma) for record in free.complete]
+    return [limit(name).title for name in sorted(limits) if all(name in unknown for unknown in told)]
 
 
 def _no_reference(result: StudyResult) -> str:
@@ -44,15 +75,10 @@ def _no_reference(result: StudyResult) -> str:
         for record in result.records
         if record.origin == "seed" and record.failure is not None
     ]
-    asked = f"study {result.card.name} asks for {limits_text(result.card.limits)}"
+    asked = f"study {result.card.name} asks for {in_words(result.card.limits)}"
     lines = [f"no reference: drop unknown; {asked}, and no FP32 seed to compare with was measured:"]
     lines += failures or ["  none was tried yet"]
     return "\n".join([*lines, "Run the same search again: it tries them again first"])
-
-
-def limits_text(limits: Mapping[str, float]) -> str:
-    """The limits in words, such as: drop <= 0.01 and p25 latency <= 10 ms; empty without limits."""
-    return " and ".join(_limit_text(name, value) for name, value in sorted(limits.items()))
 
 
 def numbers_text(result: StudyResult, record: TrialRecord) -> str:
@@ -68,14 +94,6 @@ def numbers_text(result: StudyResult, record: TrialRecord) -> str:
     return ", ".join([*words, f"{numbers['size_mb']:.2f} MB"])
 
 
-def rounded_up(value: float) -> float:
-    """`value` with three digits, always a little larger than it was, so that what is advised fits; 0 for 0 or less."""
-    if value <= 0:
-        return 0.0
-    unit = 10.0 ** (math.floor(math.log10(value)) - 2)
-    return float(f"{math.ceil(value / unit * (1 + 1e-9)) * unit:.6g}")
-
-
 def _binding(free: StudyResult, limits: Mapping[str, float]) -> str:
     """The limits that bind, each with its option: loosening one of them alone lets the named trial in."""
     advice = []
@@ -83,38 +101,25 @@ def _binding(free: StudyResult, limits: Mapping[str, float]) -> str:
         others = {other: value for other, value in limits.items() if other != name}
         candidates = replace(free, card=replace(free.card, limits=others)).complete
         if candidates:
-            excess = {r.number: violations(r, free.reference, limits).get(name, 0.0) for r in candidates}
-            number = min(excess, key=lambda key: (excess[key], key))
-            advice.append(
-                f"{_limit_name(name)} binds, with {_option(name, limits[name] + excess[number])} #{number} fits"
-            )
-    # Never empty: the reference keeps every limit but that of latency.
+            found = {r.number: violations(r, free.reference, limits, free.sigma).get(name) for r in candidates}
+            excess = {number: value for number, value in found.items() if value is not None}
+            if excess:
+                number, one = min(excess, key=lambda key: (excess[key], key)), limit(name)
+                bound = limits[name] + (-excess[number] if one.at_least else excess[number])
+                advice.append(f"{one.title} binds, with {one.asked(bound)} #{number} fits")
     return "; or ".join(advice)
 
 
 def _distance(result: StudyResult, record: TrialRecord, limits: Mapping[str, float]) -> float:
     """The excess over the limit that `record` misses most, as a fraction of that limit."""
-    excess = violations(record, result.reference, limits)
-    return max(
-        value / (limits[name] if name == "latency_s" else max(limits[name], _TINY_DROP))
+    excess = violations(record, result.reference, limits, result.sigma)
+    shares = [
+        value / (abs(limits[name]) if limit(name).unit else max(abs(limits[name]), _TINY_DROP))
         for name, value in excess.items()
-    )
-
-
-def _limit_text(name: str, value: float) -> str:
-    return f"p25 latency <= {value * 1e3:.4g} ms" if name == "latency_s" else f"{name} <= {value:.4g}"
-
-
-def _limit_name(name: str) -> str:
-    return "p25 latency" if name == "latency_s" else name
+    ]
+    return max(shares, default=math.inf)
 
 
 def _miss_text(name: str, excess: float) -> str:
-    return f"p25 latency by {excess * 1e3:.3g} ms" if name == "latency_s" else f"{name} by {excess:.4f}"
-
-
-def _option(name: str, value: float) -> str:
-    """The option that lets a trial with `value` in, rounded up."""
-    if name == "latency_s":
-        return f"--max-latency {rounded_up(value * 1e3):g}ms"
-    return f"--max-drop {rounded_up(value):g}" if name == "drop" else f"--guard {name}={rounded_up(value):g}"
+    one = limit(name)
+    return f"{one.title} by {one.number(excess, '.3g' if one.unit else '.4f')}"

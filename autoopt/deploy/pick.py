@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Unpack
 
 from autoopt.core import pareto
 from autoopt.core.records import TrialRecord
-from autoopt.deploy.nothing_fits import limits_text, nothing_fits, numbers_text
+from autoopt.deploy.nothing_fits import nothing_fits, numbers_text
 from autoopt.errors import NothingFits, UsageError
+from autoopt.study.limit_arguments import LimitArguments, LimitFacts
+from autoopt.study.limits import in_words
 from autoopt.study.numbers import objectives
 from autoopt.study.result import StudyResult
 from autoopt.study.short_names import describe
@@ -18,8 +21,7 @@ from autoopt.study.short_names import describe
 class Choice:
     """The picked member of the front, and a sentence that says why.
 
-    `pick` is the policy, `limits` are the upper bounds that held for the pick: `latency_s` in seconds, `drop` and the
-    guards as fractions.
+    `pick` is the policy, `limits` are those that held for the pick, by the names of `limits.LIMITS`, in SI units.
     """
 
     record: TrialRecord
@@ -31,36 +33,41 @@ class Choice:
 def choose(
     result: StudyResult,
     *,
-    max_latency_s: float | None = None,
-    max_drop: float | None = None,
     pick: str | None = None,
+    **given: Unpack[LimitFacts],
 ) -> Choice:
     """Pick a member of the front within the limits; a limit that is not given stays the study's own.
 
-    `max_latency_s` is the p25 latency in seconds, `max_drop` the loss of the primary metric as a fraction. `pick` is a
-    policy: fastest, balanced (the knee of the front), best-quality or smallest; without it `default_pick` names one.
-    Of equal members the one with the smaller latency is taken, then the better quality, the smaller files, the earlier
-    trial. Raises NothingFits naming the limit that no member keeps, UsageError for arguments that make no sense.
+    `given` are the fields of `LimitArguments`. `pick` is a policy: fastest, balanced (the knee of the front),
+    best-quality or smallest; without it `default_pick` names one. Of equal members the one with the smaller latency is
+    taken, then the better quality, the smaller files, the earlier trial. Raises NothingFits naming the limit that no
+    member keeps, UsageError for arguments that make no sense.
     """
-    _check_arguments(max_latency_s, max_drop, pick)
-    given = {"drop": max_drop, "latency_s": max_latency_s}
-    limits = {**result.card.limits, **{name: value for name, value in given.items() if value is not None}}
+    asked = LimitArguments(**given)
+    problems = asked.problems()
+    if pick is not None and pick not in PICKS:
+        problems.append(f"--pick must be one of {', '.join(PICKS)}, got {pick!r}")
+    if problems:
+        raise UsageError(*problems)
+    limits = asked.over(result.card.limits)
     within = replace(result, card=replace(result.card, limits=limits))
     if not within.front:
         raise NothingFits(nothing_fits(within))
-    pick = pick or default_pick(max_latency_s, max_drop)
+    pick = pick or default_pick(asked)
     record = POLICIES[pick](within)
     return Choice(record, _explanation(within, record, pick), pick, limits)
 
 
-def default_pick(max_latency_s: float | None, max_drop: float | None) -> str:
+def default_pick(asked: LimitArguments) -> str:
     """The policy when none is named: the number that was not limited is optimised.
 
-    With a limit on the drop alone the fastest, with one on the latency alone the best quality, else the balanced one.
+    With a limit on the quality but none on the latency the fastest, the other way round the best quality, else the
+    balanced one.
     """
-    if (max_latency_s is None) == (max_drop is None):
+    latency, quality = "max_latency_s" in asked.given, bool({"max_drop", "min_quality"} & asked.given)
+    if latency == quality:
         return "balanced"
-    return "fastest" if max_latency_s is None else "best-quality"
+    return "fastest" if quality else "best-quality"
 
 
 def _fastest(result: StudyResult) -> TrialRecord:
@@ -103,20 +110,8 @@ _REASONS = {
 }
 
 
-def _check_arguments(max_latency_s: float | None, max_drop: float | None, pick: str | None) -> None:
-    problems = []
-    if max_latency_s is not None and not max_latency_s > 0:
-        problems.append(f"--max-latency must be longer than 0, got {max_latency_s:g} s")
-    if max_drop is not None and not 0 <= max_drop <= 1:
-        problems.append(f"--max-drop must be a fraction from 0 to 1, got {max_drop:g}")
-    if pick is not None and pick not in PICKS:
-        problems.append(f"--pick must be one of {', '.join(PICKS)}, got {pick!r}")
-    if problems:
-        raise UsageError(*problems)
-
-
 def _explanation(result: StudyResult, record: TrialRecord, pick: str) -> str:
-    limits = limits_text(result.card.limits)
+    limits = in_words(result.card.limits)
     count = len(result.front)
     members = f"{count} member{'s' if count != 1 else ''} of the front of {result.card.name} ({result.card.title})"
     reason = _REASONS[pick].format(primary=result.card.primary)

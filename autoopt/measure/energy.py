@@ -54,6 +54,17 @@ def between(before: Reading, after: Reading) -> float | None:
     return sum(consumed_uj(first[name], last[name]) for name in first) * _UJ
 
 
+def why_unreadable(powercap: Path = POWERCAP) -> str:
+    """Why no joules can be told on this host, and what to do; empty where they can."""
+    if packages(powercap) is not None:
+        return ""
+    if not any(powercap.glob("intel-rapl:*")):
+        return f"the kernel has no counter of the processor's energy in {powercap}, as in most virtual machines"
+    return (
+        f"the energy counters below {powercap} cannot be read: let root run chmod a+r {powercap}/intel-rapl:*/energy_uj"
+    )
+
+
 def packages(powercap: Path) -> dict[str, Counter] | None:
     """The counters of all packages; None where there is none, or one of them cannot be read.
 

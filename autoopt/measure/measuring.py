@@ -14,6 +14,7 @@ import numpy as np
 from autoopt.core.configuration import Scalar
 from autoopt.core.measurement import Measurement
 from autoopt.core.process import USUAL_TIMEOUT_S
+from autoopt.measure.concurrency import Concurrency, measure_concurrency
 from autoopt.measure.files import case_ids
 from autoopt.measure.merging import Taken, merge
 from autoopt.measure.reference_worker import ReferenceWorker
@@ -38,7 +39,8 @@ class Measuring:
     `workers` were started before; their target measures one process at a time, beside `reference_worker` if there is
     one. `timeout_s` bounds each answer of a worker, not the waiting for another search; `memory_bytes` is what a worker
     may hold (None: a share of the target's memory). `clear` says of a ratio to the reference that knowing it better
-    would change nothing. All methods raise TrialError, or BusyError where another measurement does not end.
+    would change nothing. With `throughput` one more process answers many calls at once. All methods raise TrialError,
+    or BusyError where another measurement does not end.
     """
 
     def __init__(
@@ -51,10 +53,12 @@ class Measuring:
         clear: Clear = never,
         timeout_s: float = USUAL_TIMEOUT_S,
         memory_bytes: int | None = None,
+        throughput: bool = False,
     ) -> None:
         self._subject, self._workers, self._target, self._plan = subject, workers, workers.target, plan
         self._reference_worker, self._clear, self._timeout_s = reference_worker, clear, timeout_s
-        self._memory_bytes = memory_bytes
+        self._memory_bytes, self._throughput = memory_bytes, throughput
+        self._concurrency: Concurrency | None = None
         self._order = random.Random(subject.artifact.key)  # noqa: S311 - an order, not a secret
         self._taken: list[Taken] = []
         self._effective: dict[str, Scalar] = {}
@@ -91,6 +95,11 @@ class Measuring:
         if self._first is not None:
             with self._target.exclusive():
                 self._end_first(self._first)
+        if self._throughput and self._concurrency is None:  # before any verdict, which may hang on it
+            with self._target.exclusive():
+                self._concurrency = measure_concurrency(
+                    self._begin, self._subject, self._reference_worker, self._plan, self._order
+                )
         verdict = until if callable(until) else None
         most = self._plan.most_processes if callable(until) else until or self._plan.processes
         while True:
@@ -107,7 +116,16 @@ class Measuring:
         """What was measured until now."""
         reference_latency_s = None if self._reference_worker is None else self._reference_worker.reference_latency_s
         merged = merge(self._taken, self._effective, self._subject, self._target.host, reference_latency_s)
-        return replace(merged, quantile=self._plan.quantile)
+        measured = replace(merged, quantile=self._plan.quantile)
+        found = self._concurrency
+        if found is None:
+            return measured
+        return replace(
+            measured,
+            concurrent_s=found.turns_s,
+            concurrent_reference_s=found.reference_s,
+            concurrent_requests=found.requests,
+        )
 
     def _all_predicted(self, worker: OpenWorker, *, predict: bool = True) -> list[np.ndarray]:
         """The predictions of all cases in their order; nothing more is asked of the process afterwards."""
@@ -143,9 +161,9 @@ class Measuring:
         taken = self._taken[-1]
         return bool(taken.others) and self._clear(ratio_of(taken.turns, taken.others, self._plan.quantile))
 
-    def _begin(self) -> OpenWorker:
+    def _begin(self, subject: Subject | None = None) -> OpenWorker:
         return self._workers.begin(
-            self._subject, self._plan, timeout_s=self._timeout_s, memory_bytes=self._memory_bytes
+            subject or self._subject, self._plan, timeout_s=self._timeout_s, memory_bytes=self._memory_bytes
         )
 
     def _measure(self, worker: OpenWorker) -> None:

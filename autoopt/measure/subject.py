@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from autoopt.core.configuration import RuntimeSettings
 from autoopt.core.store import Artifact
@@ -18,14 +18,15 @@ class Subject:
     """What is measured: an artifact with the canonical `runtime` section, on packed cases through a pipeline.
 
     What is timed is a network call on the first tile; with `latency` "tile" that tile as an image of its own through
-    the whole pipeline, from pixels to answer; with "case" the case of median size likewise.
+    the whole pipeline, from pixels to answer; with "case" the case of median size likewise;
+    with `CONCURRENT` many network calls on that tile at once.
     """
 
     artifact: Artifact
     runtime: RuntimeSettings
     pipeline: Pipeline
     cases: Artifact
-    latency: Latency = "call"
+    latency: Latency | Literal["concurrent"] = "call"
 
     def profiling(self, target: Target) -> dict[str, Any]:
         """The request that opens it in a profiler on `target`, which gets its files; raises Crash as `Target.put`."""

@@ -88,6 +88,10 @@ class Target(Protocol):
         """Begin to count what the processor consumes; the result says it in joules, None where nothing can be read."""
         ...
 
+    def why_no_energy(self) -> str:
+        """Why `joules_from_now` can tell nothing, and what to do; empty where it can."""
+        ...
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -168,3 +172,7 @@ class LocalTarget:
         """See `Target`."""
         before = energy.read()
         return lambda: energy.between(before, energy.read())
+
+    def why_no_energy(self) -> str:
+        """See `Target`."""
+        return energy.why_unreadable()

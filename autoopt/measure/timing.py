@@ -5,13 +5,18 @@ The parent decides on the order of turns (turns.py); a measurement is several fr
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from autoopt.core import stats
 
+CONCURRENT: Literal["concurrent"] = "concurrent"
+"""What is timed in a process that answers many calls at once, instead of one call after the other."""
+LEAST_WAVES = 4
+"""Calls of every request in such a turn, at least: while the last calls end, some requests wait."""
 LONG_TURN = 8.0
 """A turn of a slow model may take so many times as long as planned; then fewer calls are dropped and timed."""
 
@@ -31,7 +36,8 @@ class MeasuringPlan:
     nothing depends on the ratio; after `max_s` seconds no more than `least_rounds`. A trial is `processes` fresh
     processes; up to `most_processes` while it is not clear on which side of the front it lies; `noise_processes` where
     the reference itself is the candidate, which shows how processes of one model differ. Ratios are those of the
-    `quantile` of the calls.
+    `quantile` of the calls. Where throughput is asked for, one more process answers calls side by side, in
+    `concurrent_rounds` turns of about `concurrent_turn_s`.
     """
 
     processes: int = 2
@@ -53,6 +59,8 @@ class MeasuringPlan:
     narrow: float = 0.03
     max_s: float = 6.0
     quantile: float = 0.25
+    concurrent_turn_s: float = 0.5
+    concurrent_rounds: int = 4
 
     def thorough(self) -> MeasuringPlan:
         """The plan of a comparison that decides: twice the rounds, in the same processes."""
@@ -121,6 +129,21 @@ def take_turn(call: Callable[[], object], plan: MeasuringPlan, call_s: float, cl
     while len(calls) < least or (len(calls) < plan.turn_max_calls and clocks.wall() - began < plan.turn_s):
         calls.append(_timed(call, clocks))
     return Turn(tuple(calls), tuple(dropped), clocks.cpu() - cpu_before)
+
+
+def take_concurrent_turn(
+    run: Callable[[int], object], requests: int, plan: MeasuringPlan, call_s: float, clocks: Clocks | None = None
+) -> Turn:
+    """One turn of `run`, which makes so many calls, `requests` at a time: the wall seconds over the calls.
+
+    `call_s` is about what a call takes, counted like that.
+    """
+    clocks = clocks or Clocks()
+    waves = max(LEAST_WAVES, math.ceil(plan.concurrent_turn_s / max(call_s * requests, 1e-9)))
+    calls = waves * requests
+    cpu_before, began = clocks.cpu(), clocks.wall()
+    run(calls)
+    return Turn(((clocks.wall() - began) / calls,), (), (clocks.cpu() - cpu_before) / calls)
 
 
 def is_steady(times: list[float], plan: MeasuringPlan) -> bool:

@@ -1,8 +1,8 @@
 """The child process that measures: numpy, one runtime and the inference pipeline, nothing else.
 
 Its requests: `import` the runtime's library; `open` the artifact (load, first call, warm-up of what is timed: a network
-call, an image of one tile or a whole case); take a `turn`; `predict` cases, as arrays in a folder; `end`, with the
-settings that really ran.
+call, an image of one tile, a whole case, or many network calls at once); take a `turn`; `predict` cases, as arrays in
+a folder; `end`, with the settings that really ran.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from autoopt.errors import BadData, Numeric, TrialError
 from autoopt.inference.pipeline import Pipeline, predict
 from autoopt.inference.pipeline_checks import probability_problem
 from autoopt.inference.runtimes import runtime
-from autoopt.inference.runtimes.base import Session
+from autoopt.inference.runtimes.base import Concurrent, Session
 from autoopt.measure.files import array_name, case_affine, case_ids, case_image
-from autoopt.measure.timing import MeasuringPlan, settle, take_turn
+from autoopt.measure.timing import CONCURRENT, MeasuringPlan, settle, take_concurrent_turn, take_turn
 
 
 class Worker:
@@ -40,6 +40,7 @@ class Worker:
         self._pipeline: Pipeline
         self._cases: Path
         self._session: Session
+        self._many: tuple[Concurrent, np.ndarray] | None = None
         self._timed: Callable[[], object]
         self._call_s: float
 
@@ -65,6 +66,9 @@ class Worker:
         tile = first_tile(self._pipeline, self._cases)
         settings: dict[str, Scalar] = dict(request["runtime"])
         executes = runtime(str(settings.pop("name")))
+        plan = MeasuringPlan.from_json(request["plan"])
+        if request["latency"] == CONCURRENT:
+            return self._open_concurrent(executes.open_concurrent(Path(request["artifact"]), settings), tile, plan)
         began = time.perf_counter()
         self._session = executes.open(Path(request["artifact"]), settings)
         loaded = time.perf_counter()
@@ -73,7 +77,7 @@ class Worker:
         check_outputs(self._pipeline, tile, outputs)
         timed = {"call": lambda: lambda: self._session.run(tile), "tile": self._tile_call, "case": self._case_call}
         self._timed = timed[request["latency"]]()
-        warmups_s, steady = settle(self._timed, MeasuringPlan.from_json(request["plan"]))
+        warmups_s, steady = settle(self._timed, plan)
         self._call_s = stats.quantile(warmups_s[-MeasuringPlan.window :], 0.25)
         return {
             "load_s": loaded - began,
@@ -83,7 +87,18 @@ class Worker:
             "peak_rss_bytes": peak_rss_bytes(),
         }
 
+    def _open_concurrent(self, many: Concurrent, tile: np.ndarray, plan: MeasuringPlan) -> dict[str, Any]:
+        self._many = many, tile
+        warmups_s, steady = settle(lambda: many.run(tile, many.requests), plan)
+        self._call_s = stats.quantile(warmups_s[-MeasuringPlan.window :], 0.25) / many.requests
+        return {"steady": steady}
+
     def _turn(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        if self._many is not None:
+            many, tile = self._many
+            plan = MeasuringPlan.from_json(request["plan"])
+            turn = take_concurrent_turn(lambda calls: many.run(tile, calls), many.requests, plan, self._call_s)
+            return turn.to_json()
         return take_turn(self._timed, MeasuringPlan.from_json(request["plan"]), self._call_s).to_json()
 
     def _predict(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,8 +107,9 @@ class Worker:
         return {}
 
     def _end(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        effective = self._session.effective()
-        self._session.close()
+        opened = self._session if self._many is None else self._many[0]
+        effective = opened.effective()
+        opened.close()
         return {"effective": effective}
 
     def _tile_call(self) -> Callable[[], object]:

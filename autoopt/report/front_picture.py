@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoopt.core.records import Status, TrialRecord
 from autoopt.study import intervals, uncertainty
-from autoopt.study.limits import LATENCY
+from autoopt.study.limits import DROP, LATENCY, LATENCY_BOUND, RELATIVE_DROP, drop_limit, limit
 from autoopt.study.result import StudyResult
 
 if TYPE_CHECKING:
@@ -162,9 +162,10 @@ def _quality_bar(result: StudyResult, record: TrialRecord) -> tuple[float, float
 def _limits_of(result: StudyResult) -> tuple[float | None, float | None]:
     """The least quality and the largest latency in ms that the limits allow; None without one."""
     limits, reference = result.card.limits, result.reference
-    has_floor = "drop" in limits and reference is not None and reference.quality is not None
-    floor = _quality(reference) - limits["drop"] if has_floor and reference is not None else None
-    return floor, limits[LATENCY] * 1e3 if LATENCY in limits else None
+    before = None if reference is None else reference.quality
+    drop, most_s = drop_limit(limits, before), limits.get(LATENCY_BOUND, limits.get(LATENCY))
+    floor = None if drop is None or before is None else before.value - drop
+    return floor, None if most_s is None else most_s * 1e3
 
 
 def _scatter(axes: Axes, records: list[TrialRecord], label: str, color: str, marker: str, size: int) -> None:
@@ -204,7 +205,9 @@ def _limits(axes: Axes, result: StudyResult, seen: View) -> None:
     """The limits as lines; one that is not on the axes as an arrow at the edge that it is behind."""
     floor, most_ms = _limits_of(result)
     if floor is not None:
-        label = f"drop limit {result.card.limits['drop']:g}"
+        limits = result.card.limits
+        drops = [limit(name).number(limits[name], "g") for name in (DROP, RELATIVE_DROP) if name in limits]
+        label = f"drop limit {' and '.join(drops)}"
         if seen.quality[0] <= floor <= seen.quality[1]:
             axes.axhline(floor, color=WARN, linewidth=0.9, linestyle="--", label=label)
         else:

@@ -9,6 +9,7 @@ from autoopt.core.records import TrialRecord
 from autoopt.measure.merging import TAKEN_AWAY
 from autoopt.report.csv_text import csv_text
 from autoopt.study.intervals import ITSELF
+from autoopt.study.limits import in_words
 from autoopt.study.number import PRIMARY, Column
 from autoopt.study.numbers import NUMBERS
 from autoopt.study.reference_level import quiet_share
@@ -58,7 +59,7 @@ def front_csv(result: StudyResult) -> str:
 def front_markdown(result: StudyResult) -> str:
     """The front as a Markdown table with the references below it: speed-ups, drop, memory, size."""
     card = result.card
-    limits = ", ".join(f"{name} <= {value:g}" for name, value in sorted(card.limits.items())) or "none"
+    limits = in_words(card.limits) or "none"
     header = columns(result)
     members = [*front_rows(result), *reference_rows(result)]
     lines = [
@@ -166,7 +167,12 @@ def _cells(result: StudyResult, record: TrialRecord, name: str) -> list[str]:
 
 def _columns(result: StudyResult) -> list[tuple[str, Column]]:
     """The numbers that have a column, by key."""
-    return [(number.name(result.card.primary), number.column) for number in NUMBERS.values() if number.column]
+    shown = [*result.front, *(record for record, _ in _beside(result))]
+    return [
+        (number.name(result.card.primary), number.column)
+        for number in NUMBERS.values()
+        if number.column and (not number.column.where_known or any(map(number.known, shown)))
+    ]
 
 
 def _cell(numbers: Mapping[str, float], key: str, column: Column, reasons: Mapping[str, str]) -> str:

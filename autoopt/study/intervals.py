@@ -29,6 +29,14 @@ def latency(measured: Measurement, sigma: float) -> Bounds:
     return uncertainty.latency_interval(measured, sigma)
 
 
+def throughput(measured: Measurement, sigma: float) -> Bounds:
+    """Of the calls per second under concurrency."""
+    if measured.concurrent is None:
+        return "it was not measured"
+    low, high = uncertainty.latency_interval(measured.concurrent, sigma)
+    return 1 / high, 1 / low
+
+
 def percentile(measured: Measurement, q: float, sigma: float) -> Bounds:
     """Of another percentile of the latency: what the timed calls say of it, and the noise of the p25 latency.
 
@@ -56,14 +64,14 @@ def memory(measured: Measurement) -> Bounds:
     return float(min(peaks)), float(max(peaks))
 
 
-def quality(scored: Quality, metric: str) -> Bounds:
-    """Of a metric over other patients of the same kind: Student's, over the groups."""
+def quality(scored: Quality, metric: str, confidence: float = stats.CONFIDENCE) -> Bounds:
+    """Of a metric over other patients of the same kind: Student's, over the groups, of 95 % by default."""
     if scored.left_out:
         return f"it is estimated from {len(scored.cases)} of {len(scored.cases) + scored.left_out} cases"
     groups = scored.by_group(metric)
     if len(groups) < 2:
         return _too_few(len(groups))
-    ends = stats.mean_interval(list(groups.values()))
+    ends = stats.mean_interval(list(groups.values()), confidence)
     assert ends is not None
     # The mean of pseudo-values is not quite the metric: the interval lies around what is shown.
     moved = scored.values[metric] - sum(groups.values()) / len(groups)

@@ -17,7 +17,7 @@ from autoopt.measure.target import LocalTarget, Target
 from autoopt.measure.timing import MeasuringPlan
 from autoopt.study.attempts import Attempt, Attempts, reason_to_wait, to_retry
 from autoopt.study.garbage import clean
-from autoopt.study.limits import is_guard, unknown_of
+from autoopt.study.limits import THROUGHPUT, is_guard, limit, unknown_of
 from autoopt.study.plan import seconds_left
 from autoopt.study.prepare import Prepared, prepare
 from autoopt.study.proposals import SEED
@@ -180,14 +180,18 @@ def _check_guards(before: StudyResult, limits: Mapping[str, float]) -> None:
     """Raise UsageError when stored trials tell nothing of a guard: they would pass unseen."""
     if before.reference is None:
         return  # nothing passes without one
-    guards = {name: most for name, most in limits.items() if is_guard(name)}
+    guards = {name: most for name, most in limits.items() if is_guard(name) or name == THROUGHPUT}
     scored = [record for record in before.records if record.quality is not None]
-    missing = sorted({name for record in scored for name in unknown_of(record, before.reference, guards)})
+    missing = sorted({name for record in scored for name in unknown_of(record, before.reference, guards, before.sigma)})
     if missing:
         raise UsageError(
-            f"study {before.card.name} was searched without the guard {', '.join(missing)}, and its trials tell "
+            f"study {before.card.name} was searched without {', '.join(map(_asked, missing))}, and its trials tell "
             "nothing of it: begin another study with --study NAME"
         )
+
+
+def _asked(name: str) -> str:
+    return f"the guard {name}" if is_guard(name) else limit(name).option.format("")[:-1]
 
 
 class Loop:

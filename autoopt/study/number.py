@@ -45,13 +45,15 @@ Between = Callable[[TrialRecord, Comparison], Bounds | None]
 class Column:
     """How a number stands in the tables of a front: title, and format of the value.
 
-    Below it stand the numbers with the keys `below`: of two a range, of one "at most". `below_format` is theirs.
+    Below it stand the numbers with the keys `below`: of two a range, of one "at most". `below_format` is theirs. A
+    column `where_known` is left out of a table in which no trial has the number.
     """
 
     title: str
     format: str
     below: tuple[str, ...] = ()
     below_format: str = ""
+    where_known: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,17 @@ class Number:
         if value is None:
             raise ValueError(f"trial {record.number} has no {self.objective}")
         return -value if self.larger_is_better else value
+
+    def known(self, record: TrialRecord) -> bool:
+        """Whether the record has the number."""
+        return self.read(record, ALONE) is not None
+
+    def told(self, record: TrialRecord) -> float:
+        """`minimised`, in logarithms where ratios count, as samplers are told. Raises ValueError when there is none."""
+        value = self.minimised(record)
+        if not self.log:
+            return value
+        return -math.log(-value) if self.larger_is_better else math.log(value)
 
 
 def _end(between: Between, place: int) -> Read:

@@ -279,6 +279,24 @@ _ROWS = (
         larger_is_better=True,
         interval=intervals.INVERTED,
     ),
+    *with_ends(
+        Number(
+            "concurrent_per_s",
+            "calls/s",
+            "calls per second while as many run at once as suit the runtime, where throughput was asked for",
+            _measured(lambda measured: measured.concurrent_per_s),
+            column=Column(
+                "calls/s", "{:.1f}", ("concurrent_low_per_s", "concurrent_high_per_s"), "{:.1f}", where_known=True
+            ),
+            objective="throughput",
+            log=True,
+            larger_is_better=True,
+            best_of_front=True,
+            interval=_of_measured(intervals.throughput),
+        ),
+        "concurrent_low_per_s",
+        "concurrent_high_per_s",
+    ),
     Number(
         "cpu_ms_per_call",
         "ms",
@@ -312,6 +330,8 @@ _ROWS = (
         "energy of the processor per call, where the host tells",
         _measured(lambda measured: measured.energy_j),
         1e3,
+        Column("mJ", "{:.1f}", where_known=True),
+        objective="energy",
         log=True,
         interval=intervals.LEAST,
     ),

@@ -20,6 +20,7 @@ from autoopt.inference.runtimes import REFERENCE
 from autoopt.measure.undisturbed import Timed, timed_of
 from autoopt.nets.teacher_cache import MOST_TILES
 from autoopt.nets.training_step import CALLS_PER_EXAMPLE
+from autoopt.study.limits import asks_for_throughput
 from autoopt.study.prepare import Prepared
 from autoopt.study.reference_level import SLOWED, at_level, level_of, reference_beside_s
 from autoopt.study.space import Count, seeds
@@ -31,6 +32,8 @@ DEFAULT_MAKE_S = 5.0
 DEFAULT_RANKING_S = 12.0
 """Seconds per trial, per artifact and per ranking of layers, used until this host has measured its own; from a network
 of 2 M parameters on two cores."""
+DEFAULT_CONCURRENT_S = 5.0
+"""Seconds more of a trial that also answers many calls at once."""
 DEFAULT_CALL_S = 0.1
 """Seconds of a call of the network in PyTorch where it was not timed: nothing is trained, or there is no network."""
 LEAST_SHARE = 0.1
@@ -268,7 +271,7 @@ class _Costs:
 
         believed, as_timed = (
             cls(
-                middle(trials, DEFAULT_MEASURE_S),
+                middle(trials, DEFAULT_MEASURE_S + (DEFAULT_CONCURRENT_S if asks_for_throughput(prepared.card) else 0)),
                 {stage: middle(items, 0.0) for stage, items in made.items()},
                 middle(trainings, 0.0) if trainings else None,
                 middle(calls, DEFAULT_CALL_S),

@@ -18,7 +18,8 @@ from autoopt.errors import DataError, SpaceError, StorageError, UsageError, Weig
 from autoopt.measure.noise import calibration
 from autoopt.measure.target import LocalTarget, Target
 from autoopt.nets.weights import find_weights, remark_on, weights_digest
-from autoopt.study.limits import GUARDS, SUBGROUP, is_guard
+from autoopt.study.limit_arguments import LimitArguments
+from autoopt.study.limits import GUARDS, LABEL, LABEL_METRIC, SUBGROUP, is_guard
 from autoopt.study.numbers import objectives
 from autoopt.study.request import SearchRequest
 from autoopt.study.samplers import SAMPLERS
@@ -26,6 +27,8 @@ from autoopt.study.space import Space, load_space, shipped_spaces
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.loading import MODEL, load_workload
 
+MOST = 4
+"""Objectives of a search: with more nearly every trial is on the front."""
 LONGEST_FILE_BYTES = 504
 """Of the whole path of a SQLite file: with the name of its journal that is the most it takes."""
 LEAST_ADDRESS_SPACE_BYTES = 4_000_000_000
@@ -74,6 +77,8 @@ def prepare(request: SearchRequest, target: Target | None = None) -> Prepared:
             "free some space, or choose another folder with --home"
         )
     builder, target = LocalTarget().host, target or LocalTarget()
+    if "energy" in request.objectives and (reason := target.why_no_energy()):
+        raise UsageError(f"--objectives energy needs a host that tells its energy: {reason}")
     host = target.host
     name = request.space or (request.workload if request.workload in shipped_spaces() else "default")
     try:
@@ -81,6 +86,7 @@ def prepare(request: SearchRequest, target: Target | None = None) -> Prepared:
     except UsageError as error:
         raise type(error)(*error.problems, *_space_problems(name, host)) from error
     _check_subgroups(request.guards, workload)
+    workload = _scoring_labels(request.guards, workload)
     space = load_space(name, host, workload)
     weights = _weights(request, workload)
     card = _card(request, workload, weights, space, host)
@@ -95,10 +101,7 @@ def argument_problems(request: SearchRequest) -> list[str]:
         problems.append(f"--budget must be a whole number of at least 1, got {request.budget}")
     if request.time_s is not None and request.time_s <= 0:
         problems.append(f"--time must be longer than nothing, got {request.time_s:g} s")
-    if request.max_drop is not None and not 0 <= request.max_drop <= 1:
-        problems.append(f"--max-drop must be a fraction from 0 to 1, got {request.max_drop:g}")
-    if request.max_latency_s is not None and request.max_latency_s <= 0:
-        problems.append(f"--max-latency must be longer than nothing, got {request.max_latency_s:g} s")
+    problems += LimitArguments.of(request).problems()
     for name, value in request.guards.items():
         if not is_guard(name):
             problems.append(f"--guard must be one of {', '.join(GUARDS)}, got {name!r}")
@@ -109,7 +112,7 @@ def argument_problems(request: SearchRequest) -> list[str]:
     if request.sampler not in SAMPLERS:
         problems.append(f"--sampler must be one of {', '.join(SAMPLERS)}, got {request.sampler!r}")
     unknown = [name for name in request.objectives if name not in objectives()]
-    if unknown or len(set(request.objectives)) != len(request.objectives) or len(request.objectives) < 2:
+    if unknown or len(set(request.objectives)) != len(request.objectives) or not 2 <= len(request.objectives) <= MOST:
         problems.append(
             f"--objectives must be two to four different ones of {', '.join(objectives())}, "
             f"got {', '.join(request.objectives)}"
@@ -152,6 +155,20 @@ def _check_subgroups(guards: Mapping[str, float], workload: Workload) -> None:
         )
 
 
+def _scoring_labels(guards: Mapping[str, float], workload: Workload) -> Workload:
+    """The workload with the Dice of every label that a guard names among its metrics. Raises DataError for a label
+    that it does not have."""
+    wanted = [name.removeprefix(LABEL) for name in guards if name.startswith(LABEL)]
+    known = workload.labels if workload.task == "segmentation" else ()
+    if any(label not in known for label in wanted):
+        raise DataError(
+            f"--guard {LABEL}NAME must name a label of the segmentation {workload.name} "
+            f"({', '.join(known) or 'it is none, and has no Dice'}), got {', '.join(wanted)}"
+        )
+    metrics = [*workload.metrics, *(f"{LABEL_METRIC}{label}" for label in wanted)]
+    return replace(workload, metrics=tuple(dict.fromkeys(metrics)))
+
+
 def _space_problems(name: str, host: Host) -> Sequence[str]:
     try:
         load_space(name, host)
@@ -182,11 +199,6 @@ def command_arguments(source: str, data: str, options: Mapping[str, Scalar]) -> 
 
 
 def _card(request: SearchRequest, workload: Workload, weights: Path, space: Space, host: Host) -> StudyCard:
-    limits: Mapping[str, float | None] = {
-        "drop": request.max_drop,
-        "latency_s": request.max_latency_s,
-        **request.guards,
-    }
     card = StudyCard(
         name="",
         workload=workload.name,
@@ -198,7 +210,7 @@ def _card(request: SearchRequest, workload: Workload, weights: Path, space: Spac
         objectives=request.objectives,
         seed=request.seed,
         host=host,
-        limits={name: value for name, value in limits.items() if value is not None},
+        limits={**LimitArguments.of(request).limits(), **request.guards},
         labels=workload.labels,
         pipeline=workload.pipeline.to_json(),
         latency=workload.latency,

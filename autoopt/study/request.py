@@ -58,19 +58,50 @@ class SearchRequest:
     )
     objectives: tuple[str, ...] = field(
         default=("latency", "quality"),
-        metadata=about("What is optimised: two to four of latency, quality, memory, size."),
+        metadata=about("What is optimised: two to four of latency, quality, memory, size, throughput, energy."),
     )
-    max_drop: float | None = field(
-        default=0.01, metadata=about("Largest loss of the primary metric that a trial may have.")
+    max_drop: float | str | None = field(
+        default=0.01,
+        metadata=about(
+            "Largest loss of the primary metric that a trial may have, also as a percentage of the reference's value; "
+            "the upper bound of the loss is compared.",
+            example="4%",
+        ),
     )
     max_latency_s: float | None = field(
         default=None,
-        metadata=about("Largest p25 latency that a trial may have.", option="--max-latency", unit="s", example="20ms"),
+        metadata=about(
+            "Largest p25 latency that a trial may have; its upper bound is compared.",
+            option="--max-latency",
+            unit="s",
+            example="20ms",
+        ),
+    )
+    max_memory_bytes: int | None = field(
+        default=None,
+        metadata=about(
+            "Most memory that a measuring process may hold.", option="--max-memory", unit="B", example="500MB"
+        ),
+    )
+    max_size_bytes: int | None = field(
+        default=None,
+        metadata=about("Largest size of the graph files.", option="--max-size", unit="B", example="20MB"),
+    )
+    min_quality: float | None = field(
+        default=None,
+        metadata=about("Least primary metric that a trial may have; its lower bound is compared.", example="0.85"),
+    )
+    min_throughput: float | None = field(
+        default=None,
+        metadata=about(
+            "Fewest calls per second under concurrency that a trial may answer; the lower bound is compared.",
+            example="50",
+        ),
     )
     guards: Mapping[str, float] = field(
         default_factory=dict,
         metadata=about(
-            "Further limits, as fractions: worst_decile, subgroup:COLUMN (both of the drop) or disagreement.",
+            "Further limits, as fractions: worst_decile, subgroup:COLUMN or label:NAME (of the drop), or disagreement.",
             option="--guard",
             example="worst_decile=0.03",
         ),
@@ -154,8 +185,12 @@ class Facts(TypedDict, total=False):
     weights: PathLike | None
     space: PathLike | None
     objectives: Sequence[str]
-    max_drop: float | None
+    max_drop: float | str | None
     max_latency_s: float | None
+    max_memory_bytes: int | None
+    max_size_bytes: int | None
+    min_quality: float | None
+    min_throughput: float | None
     guards: Mapping[str, float] | None
     study: str | None
     storage: str | None
@@ -187,7 +222,7 @@ def default_storage(home: Path) -> str:
 
 
 def _described(item: Fact) -> str:
-    unit = " In seconds." if item.unit == "s" else ""
+    unit = {"s": " In seconds.", "B": " In bytes."}.get(item.unit or "", "")
     otherwise = f" Default: {item.otherwise}." if item.otherwise else ""
     return f"    {item.name}: {item.meaning}{unit}{otherwise}"
 

@@ -17,7 +17,7 @@ from autoopt.core.records import Status, TrialRecord
 from autoopt.inference.roofline import Cost, Peaks, fraction_of_roofline
 from autoopt.inference.runtimes import BASELINE_LABEL, EXACT, REFERENCE_LABEL
 from autoopt.study import numbers, uncertainty
-from autoopt.study.limits import judge, needs_reference
+from autoopt.study.limits import drop_limit, judge, needs_reference
 from autoopt.study.number import Comparison
 from autoopt.study.reference_level import ReferenceLevel, at_level, level_of
 
@@ -177,11 +177,8 @@ class StudyResult:
 
     def log_points(self, records: tuple[TrialRecord, ...]) -> np.ndarray:
         """`points` with the logarithm of the objectives whose ratios count."""
-        points = self.points(records)
-        for column, name in enumerate(self.card.objectives):
-            if numbers.objectives()[name].log:
-                points[:, column] = np.log(points[:, column])
-        return points
+        chosen = [numbers.objectives()[name] for name in self.card.objectives]
+        return np.array([[number.told(record) for number in chosen] for record in records], dtype=np.float64)
 
     def by_number(self, number: int) -> TrialRecord | None:
         """The judged record of trial `number`."""
@@ -207,13 +204,17 @@ class StudyResult:
 
     def confirmed_on_test(self, record: TrialRecord) -> bool | None:
         """Whether the drop on test keeps the study's limit, as it did on val; None where it was not scored there."""
-        limit, reference = self.card.limits.get("drop"), self.reference
-        if record.test is None or reference is None or reference.test is None or limit is None:
+        before = None if self.reference is None else self.reference.test
+        limit = drop_limit(self.card.limits, before)
+        if record.test is None or before is None or limit is None:
             return None
-        return reference.test.value - record.test.value <= limit
+        return before.value - record.test.value <= limit
 
     def _judge(self, record: TrialRecord) -> TrialRecord:
-        return judge(record, self.reference, self.card.limits)
+        judged = judge(record, self.reference, self.card.limits, self.sigma)
+        known = all(numbers.objectives()[name].known(record) for name in self.card.objectives)
+        # What cannot be compared has no place on a front, such as a trial whose energy could not be read.
+        return judged if known or judged.status is not Status.COMPLETE else replace(judged, status=Status.UNKNOWN)
 
     def _front_of(self, members: tuple[TrialRecord, ...]) -> tuple[TrialRecord, ...]:
         if not members:

@@ -20,6 +20,7 @@ from autoopt.core.store import Artifact
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.timing import MeasuringPlan
 from autoopt.study.garbage import clean
+from autoopt.study.limits import drop_limit
 from autoopt.study.prepare import Prepared
 from autoopt.study.proposals import Proposal
 from autoopt.study.result import StudyResult
@@ -172,7 +173,9 @@ class LocalRunner:
             proposal.configuration,
             bench,
             stop=StopRule(partial(enough, study=study), partial(clear, study=study)),
-            screening=screening_of(bench.workload.splits[bench.split], reference, study.card.limits.get("drop")),
+            screening=screening_of(
+                bench.workload.splits[bench.split], reference, drop_limit(study.card.limits, reference)
+            ),
             origin=proposal.origin,
             label=proposal.label,
         )

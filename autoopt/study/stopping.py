@@ -5,7 +5,7 @@ from __future__ import annotations
 from autoopt.core import stats
 from autoopt.core.records import TrialRecord
 from autoopt.study import numbers, uncertainty
-from autoopt.study.limits import violations
+from autoopt.study.limits import LATENCY, LATENCY_BOUND, violations
 from autoopt.study.result import StudyResult
 
 CONTESTED = (0.1, 0.9)
@@ -28,7 +28,7 @@ def enough(record: TrialRecord, study: StudyResult) -> str:
         study.front,
         study.sigma,
         broken=_surely_broken(record, study),
-        worse=lambda a, b: all(number.minimised(a) >= number.minimised(b) for number in others),
+        worse=lambda a, b: all(number.known(a) and number.minimised(a) >= number.minimised(b) for number in others),
     )
 
 
@@ -75,10 +75,10 @@ def contested(study: StudyResult) -> tuple[TrialRecord, ...]:
 def _surely_broken(record: TrialRecord, study: StudyResult) -> list[str]:
     """The limits that more processes would not let the record keep: those of quality, and latency beyond noise."""
     limits = study.card.limits
-    excess = violations(record, study.reference or record, limits)
-    broken = [name for name, value in excess.items() if value > 0 and name != "latency_s"]
-    if excess.get("latency_s", 0.0) > 0:
-        confidence = 2 * uncertainty.SURE - 1
-        low, _ = uncertainty.latency_interval(record.measured, study.sigma, confidence=confidence)
-        broken += ["latency_s"] if low > limits["latency_s"] else []
-    return broken
+    excess = violations(record, study.reference or record, limits, study.sigma)
+    low, _ = uncertainty.latency_interval(record.measured, study.sigma, confidence=2 * uncertainty.SURE - 1)
+    return [
+        name
+        for name, value in excess.items()
+        if value > 0 and (name not in (LATENCY, LATENCY_BOUND) or low > limits[name])
+    ]

@@ -7,7 +7,6 @@ trial keeps the limits is judged by `StudyResult`, since limits may change betwe
 
 from __future__ import annotations
 
-import math
 import secrets
 import time
 import warnings
@@ -135,12 +134,12 @@ class Later:
 def objective_values(record: TrialRecord, card: StudyCard) -> list[float] | None:
     """The objectives of a record as the samplers get them: minimised, in logarithms where ratios count.
 
-    None where it was not measured and scored.
+    None where it was not measured and scored, or one of them is not known.
     """
-    if record.quality is None or record.measurement is None:
-        return None
     chosen = [objectives()[name] for name in card.objectives]
-    return [math.log(number.minimised(record)) if number.log else number.minimised(record) for number in chosen]
+    if record.quality is None or record.measurement is None or not all(number.known(record) for number in chosen):
+        return None
+    return [number.told(record) for number in chosen]
 
 
 @contextmanager

@@ -136,7 +136,7 @@ class Study:
         if objective_values(record, self.card) is None:
             return {}
         reference = self.result.reference or self.result.plus(record).reference  # the first seed is its own
-        return violations(record, reference, self.card.limits)
+        return violations(record, reference, self.card.limits, self.result.sigma)
 
 
 @contextmanager

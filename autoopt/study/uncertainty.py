@@ -124,7 +124,7 @@ def front_probabilities(
     """The share of `draws` in which each record is on the front, when latencies and qualities vary by their noise.
 
     `points` are the objectives of the records (records, objectives), to be minimised, latency as it is; `columns` says
-    which of them are "latency" and "quality". Latencies vary log-normally; qualities by one bootstrap
+    which of them are "latency", "throughput" and "quality". Times vary log-normally; qualities by one bootstrap
     over the groups for all records, so that what a hard patient does to all of them cancels.
     """
     rng = np.random.default_rng(seed)
@@ -132,6 +132,9 @@ def front_probabilities(
     if "latency" in columns:
         errors = np.array([_own_error(record.measured, sigma) for record in records])
         drawn[:, :, columns["latency"]] *= np.exp(rng.normal(size=(draws, len(records))) * errors)
+    if "throughput" in columns:
+        errors = np.array([_own_error(record.measured.concurrent or record.measured, sigma) for record in records])
+        drawn[:, :, columns["throughput"]] *= np.exp(rng.normal(size=(draws, len(records))) * errors)
     if "quality" in columns:
         drawn[:, :, columns["quality"]] -= _quality_noise(records, draws, rng)
     return np.asarray(np.mean([pareto.front(draw) for draw in drawn], axis=0))

@@ -113,6 +113,19 @@ class RuntimeContract:
             assert effective["low_precision_share"] in (None, 0.0)
             assert json.loads(json.dumps(effective)) == effective
 
+    def test_it_answers_many_calls_at_once(self) -> None:
+        """For throughput it uses the threads asked for in all, answers each call, and says how many run at once."""
+        for threads in (1, 2):
+            settings = self.module.canonical({"threads": threads}, OLD_HOST)
+            many = self.module.open_concurrent(self.example.artifact.path, settings)
+            many.run(self.example.batch, 5)
+            many.run(self.example.batch, 1)
+            effective = many.effective()
+            many.close()
+            assert set(effective) == {"requests", "streams", "threads"}
+            assert effective["requests"] == many.requests >= 1
+            assert 1 <= int(effective["streams"] or 0) <= int(effective["threads"] or 0) <= threads
+
     def test_profile_tells_the_layers(self) -> None:
         """A profile names each executed layer once in f32 with its time, and leaves later answers as they were."""
         session = self.opened()

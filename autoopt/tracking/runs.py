@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from autoopt import __version__
 from autoopt.core.card import StudyCard
 from autoopt.core.configuration import digest, finite
+from autoopt.core.measurement import Calls, Measurement
 from autoopt.core.records import Status, TrialRecord
 from autoopt.report.csv_text import csv_text
 from autoopt.report.front_picture import front_picture
@@ -92,7 +93,7 @@ def verdict_tags(record: TrialRecord, result: StudyResult) -> dict[str, str]:
 
 def trial_metrics(record: TrialRecord, result: StudyResult) -> dict[str, float]:
     """The headline numbers, seconds by kind, and by how much each limit is missed (zero or less: kept)."""
-    excess = violations(record, result.reference, result.card.limits)
+    excess = violations(record, result.reference, result.card.limits, result.sigma)
     numbers = {
         **result.headline(record),
         **{f"seconds_{kind}": seconds for kind, seconds in record.seconds.items()},
@@ -112,6 +113,12 @@ def record_digest(record: TrialRecord, result: StudyResult) -> str:
     return digest([facts, record.status, sorted(record.violated)])
 
 
+def _concurrent(measured: Measurement) -> tuple[tuple[str, Calls], ...]:
+    """The samples under concurrency, each the seconds of a turn over its calls, and of the reference beside them."""
+    named = (("concurrent", measured.concurrent_s), ("concurrent reference", measured.concurrent_reference_s))
+    return tuple((phase, kept) for phase, kept in named if kept)
+
+
 def trial_files(record: TrialRecord) -> dict[str, bytes]:
     """The whole record, raw latency samples, per-case scores, and of a failure its message and log."""
     files = {RECORD: json.dumps(record.to_json(), indent=1).encode()}
@@ -119,7 +126,12 @@ def trial_files(record: TrialRecord) -> dict[str, bytes]:
         warmups = tuple((calls,) for calls in measured.warmups_s)
         samples = [
             (process, phase, turn, call, seconds)
-            for phase, kept in (("warmup", warmups), ("timed", measured.turns_s), ("reference", measured.reference_s))
+            for phase, kept in (
+                ("warmup", warmups),
+                ("timed", measured.turns_s),
+                ("reference", measured.reference_s),
+                *_concurrent(measured),
+            )
             for process, turns in enumerate(kept)
             for turn, calls in enumerate(turns)
             for call, seconds in enumerate(calls)

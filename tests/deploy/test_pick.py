@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from autoopt.core.records import Failure, Status, TrialRecord
 from autoopt.deploy.pick import PICKS, choose, default_pick
 from autoopt.errors import NothingFits, UsageError
+from autoopt.study.limit_arguments import LimitArguments
 from autoopt.study.result import StudyResult
 from tests.deploy.studies import CARD, STUDY, record
 
@@ -29,6 +30,10 @@ from tests.deploy.studies import CARD, STUDY, record
         ({"max_latency_s": 0.020}, 2, "best-quality"),
         ({"max_latency_s": 0.060, "max_drop": 0.04}, 2, "balanced"),
         ({"max_drop": 0.3}, 4, "fastest"),
+        ({"max_drop": "4%"}, 3, "fastest"),  # 0.036 of 0.9
+        ({"max_drop": "3%"}, 2, "fastest"),
+        ({"min_quality": 0.88}, 2, "fastest"),
+        ({"max_size_bytes": 2_000_000}, 2, "balanced"),
         ({"max_drop": 0.3, "pick": "smallest"}, 4, "smallest"),
     ],
 )
@@ -43,7 +48,7 @@ def test_policies(arguments: dict[str, Any], number: int, pick: str) -> None:
 
 def test_the_limits_that_held_are_kept() -> None:
     """A choice says which limits held: those given, and of the study's own those that were not."""
-    assert choose(STUDY, max_latency_s=0.020).limits == {"drop": 0.05, "latency_s": 0.020}
+    assert choose(STUDY, max_latency_s=0.020).limits == {"drop": 0.05, "latency_bound_s": 0.020}
     assert choose(STUDY, max_drop=0.04).limits == {"drop": 0.04}
 
 
@@ -55,7 +60,7 @@ def test_without_a_policy_the_other_number_is_optimised(
     max_latency_s: float | None, max_drop: float | None, pick: str
 ) -> None:
     """A limit on one number alone asks for the best of the other."""
-    assert default_pick(max_latency_s, max_drop) == pick
+    assert default_pick(LimitArguments(max_drop, max_latency_s)) == pick
 
 
 def test_the_explanation_says_why() -> None:
@@ -64,7 +69,7 @@ def test_the_explanation_says_why() -> None:
 
     for words in (
         "of the 2 members of the front of s (tiny (demo data))",
-        "drop <= 0.05 and p25 latency <= 20 ms",
+        "drop <= 0.05 and p25 latency (upper bound) <= 20 ms",
         "it has the best dice_macro",
         "p25 10 ms",
         "10.00x PyTorch f32",
@@ -166,8 +171,8 @@ def test_bad_arguments_come_all_at_once() -> None:
         choose(STUDY, max_latency_s=0, max_drop=float("nan"), pick="cheapest")
 
     assert len(raised.value.problems) == 3
-    assert "--max-latency must be longer than 0, got 0 s" in str(raised.value)
-    assert "--max-drop must be a fraction from 0 to 1, got nan" in str(raised.value)
+    assert "--max-latency must be longer than nothing, got 0 s" in str(raised.value)
+    assert "--max-drop must be a fraction from 0 to 1, or a percentage of the reference's value" in str(raised.value)
     assert "fastest, balanced, best-quality, smallest, got 'cheapest'" in str(raised.value)
 
 

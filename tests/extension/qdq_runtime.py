@@ -7,8 +7,19 @@ from autoopt.inference.runtimes.onnxruntime import (
     SCHEMES,
     canonical,
     open,  # noqa: A004 - the contract's name
+    open_concurrent,
     precisions,
     weight_bits,
 )
 
-__all__ = ["DISTRIBUTION", "FORMAT", "PARAMETERS", "SCHEMES", "canonical", "open", "precisions", "weight_bits"]
+__all__ = [
+    "DISTRIBUTION",
+    "FORMAT",
+    "PARAMETERS",
+    "SCHEMES",
+    "canonical",
+    "open",
+    "open_concurrent",
+    "precisions",
+    "weight_bits",
+]

@@ -11,6 +11,7 @@ import numpy as np
 from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
+from autoopt.inference.runtimes.concurrent import Callers
 from autoopt.inference.runtimes.layers import Layer
 from autoopt.inference.runtimes.shared import PRECISION, THREADS, refusals
 from autoopt.inference.runtimes.shared import canonical as canonical_settings
@@ -41,6 +42,12 @@ def canonical(settings: Mapping[str, Scalar], host: Host) -> dict[str, Scalar]:
 def open(folder: Path, settings: Mapping[str, Scalar]) -> Session:  # noqa: A001 - the contract's name
     """Load the graph."""
     return Session(folder, settings)
+
+
+def open_concurrent(folder: Path, settings: Mapping[str, Scalar]) -> Callers:
+    """One caller."""
+    session = Session(folder, settings)
+    return Callers([session.run], {"streams": 1, "threads": 1}, session.close)
 
 
 class Session:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.measure.energy import Counter, Reading, between, consumed_uj, packages, read
+from autoopt.measure.energy import Counter, Reading, between, consumed_uj, packages, read, why_unreadable
 
 RANGE_UJ = 262143328850
 
@@ -75,3 +75,12 @@ def test_too_long_to_tell() -> None:
     before, after = ({"intel-rapl:0": Counter(value, 65_000_000_000)} for value in (5, 10))
     assert between(Reading(0.0, before), Reading(60.0, after)) == pytest.approx(5e-6)
     assert between(Reading(0.0, before), Reading(70.0, after)) is None
+
+
+def test_why_nothing_can_be_told(powercap: Path, tmp_path: Path) -> None:
+    """A host without counters is told from one whose counters only root reads, with what to do; one that tells has no
+    reason."""
+    assert why_unreadable(powercap) == ""
+    (tmp_path / "intel-rapl:1" / "energy_uj").unlink()
+    assert "cannot be read: let root run chmod a+r" in why_unreadable(powercap)
+    assert "the kernel has no counter" in why_unreadable(tmp_path / "nowhere")

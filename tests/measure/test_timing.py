@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoopt.measure.timing import LONG_TURN, Clocks, MeasuringPlan, Turn, settle, take_turn
+from autoopt.measure.timing import LONG_TURN, Clocks, MeasuringPlan, Turn, settle, take_concurrent_turn, take_turn
 
 
 class Machine:
@@ -100,3 +100,21 @@ def test_plans_and_turns_survive_json() -> None:
 
 def _parts(turn: Turn) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return turn.calls_s, turn.dropped_s
+
+
+def test_a_turn_under_concurrency_counts_the_time_of_all_calls() -> None:
+    """Two requests of 10 ms make 200 calls a second: a turn is long enough, a whole number of waves, and says the
+    seconds per call; a slow model is still asked for four waves."""
+    for call_s, expected in ((0.01, 50), (10.0, 8)):
+        now, asked = [0.0], []
+
+        def run(calls: int, call_s: float = call_s, now: list[float] = now, asked: list[int] = asked) -> None:
+            asked.append(calls)
+            now[0] += calls * call_s / 2
+
+        clocks = Clocks(wall=lambda now=now: now[0], cpu=lambda now=now: 2 * now[0])
+        plan = MeasuringPlan(concurrent_turn_s=0.25)
+        turn = take_concurrent_turn(run, 2, plan, call_s / 2, clocks)
+        assert asked == [expected]
+        assert turn.calls_s == pytest.approx((call_s / 2,)) and turn.dropped_s == ()
+        assert turn.cpu_s == pytest.approx(call_s)

@@ -566,6 +566,8 @@ def test_a_guard_that_stored_trials_tell_nothing_of_is_refused(request_of: Calla
     with pytest.raises(UsageError, match="without the guard disagreement"):
         search(request_of(guards={"disagreement": 0.1}), runner=World())
     search(request_of(guards={"worst_decile": 0.1}), runner=World())
+    with pytest.raises(UsageError, match="without --min-throughput, and its trials tell nothing of it"):
+        search(request_of(min_throughput=1.0), runner=World())
 
 
 def test_the_card_of_a_search_is_that_of_its_study(space: Space) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from autoopt.inference.runtimes import BASELINE_LABEL, REFERENCE_LABEL
 from autoopt.study import uncertainty
 from autoopt.study.number import Comparison, Number
 from autoopt.study.numbers import NUMBERS, headline, objectives, without_interval
-from tests.worlds import measured, scored
+from tests.worlds import REFERENCE_S, measured, scored
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "mlflow.md"
 
@@ -25,6 +26,9 @@ def trial(number: int, latency_s: float, value: float, label: str = "", processe
         measured(latency_s, processes=processes),
         cost={"macs": 2_000_000_000, "weights": 500_000},
         energy_j=0.25,
+        concurrent_s=(((latency_s / 1.6,), (latency_s / 1.6,)),),
+        concurrent_reference_s=(((REFERENCE_S,), (REFERENCE_S,)),),
+        concurrent_requests=2,
         peak_rss_bytes=300_000_000,
         artifact_bytes=7_000_000,
         load_s=0.2,
@@ -59,6 +63,7 @@ def test_every_number_is_in_its_unit() -> None:
         "latency_p95_ms": 20,
         "latency_p99_ms": 20,
         "throughput_per_s": 50,
+        "concurrent_per_s": 80,
         "cpu_ms_per_call": 50,
         "load_ms": 200,
         "first_call_ms": 300,
@@ -114,6 +119,7 @@ def test_every_number_has_an_interval_or_a_reason() -> None:
         if number.interval is None or key not in found or key in reasons or key in ("drop", "test_drop"):
             continue
         unit = f"_{key.rpartition('_')[2]}" if number.unit else ""
+        unit = "_per_s" if number.unit == "calls/s" else unit
         stem = key.removesuffix(unit).removesuffix("_p25")
         ends = [found.get(f"{stem}{side}{unit}") for side in ("_low", "_high")]
         assert None not in ends, key
@@ -158,9 +164,9 @@ def test_a_key_says_its_unit(number: Number) -> None:
 
 def test_objectives_are_minimised_in_si_units() -> None:
     """What is optimised is in seconds and bytes, and quality with its sign turned; what is missing is an error."""
-    assert set(objectives()) == {"latency", "quality", "memory", "size"}
+    assert set(objectives()) == {"latency", "quality", "memory", "size", "throughput", "energy"}
     values = {name: number.minimised(FAST) for name, number in objectives().items()}
-    expected = {"latency": 0.02, "quality": -0.89, "memory": 3e8, "size": 7e6}
+    expected = {"latency": 0.02, "quality": -0.89, "memory": 3e8, "size": 7e6, "throughput": -80.0, "energy": 0.25}
     assert values == pytest.approx(expected, rel=1e-3)
     with pytest.raises(ValueError, match="trial 2 has no memory"):
         objectives()["memory"].minimised(replace(FAST, measurement=None))
@@ -171,3 +177,14 @@ def test_documentation_lists_every_number() -> None:
     table = re.findall(r"^\| `(\S+)` \| ([^|]*) \| ([^|]*) \|$", DOCUMENT.read_text(), re.MULTILINE)
     wanted = [(number.name("dice_macro"), number.unit, number.meaning) for number in NUMBERS.values()]
     assert [(key, unit.strip(), meaning.strip()) for key, unit, meaning in table] == wanted
+
+
+def test_samplers_are_told_logarithms_of_which_less_is_better() -> None:
+    """Where ratios count the logarithm is told, its sign turned where more is better: twice the throughput is log 2
+    less, as half the latency is."""
+    chosen = objectives()
+    assert chosen["throughput"].told(FAST) == pytest.approx(-math.log(80), abs=1e-3)
+    assert chosen["latency"].told(FAST) == pytest.approx(math.log(0.02), abs=1e-3)
+    assert chosen["quality"].told(FAST) == pytest.approx(-0.89)
+    alone = replace(FAST, measurement=measured(0.02))
+    assert chosen["throughput"].known(FAST) and not chosen["throughput"].known(alone)

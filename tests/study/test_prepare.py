@@ -28,6 +28,7 @@ from autoopt.study.prepare import (
 from autoopt.study.request import SearchRequest
 from autoopt.study.result import StudyResult
 from tests import tiny
+from tests.targets import RecordingTarget
 
 pytest.importorskip("torch")
 
@@ -48,6 +49,10 @@ def test_every_wrong_value_is_a_problem_of_its_own(tmp_path: Path) -> None:
         time_s=0.0,
         max_drop=-0.1,
         max_latency_s=-1.0,
+        max_memory_bytes=0,
+        max_size_bytes=-1,
+        min_quality=float("nan"),
+        min_throughput=0.0,
         guards={"worst": 0.1, "worst_decile": 2.0},
         seed=-1,
         sampler="best",
@@ -55,7 +60,8 @@ def test_every_wrong_value_is_a_problem_of_its_own(tmp_path: Path) -> None:
         data=tmp_path / "file",
         weights=tmp_path,
     )
-    options = "--budget --time --max-drop --max-latency --guard --guard --seed --sampler --objectives --data --weights"
+    limits = "--max-drop --max-latency --max-memory --max-size --min-quality --min-throughput --guard --guard"
+    options = f"--budget --time {limits} --seed --sampler --objectives --data --weights"
     assert [problem.split()[0] for problem in argument_problems(request)] == options.split()
 
 
@@ -84,8 +90,33 @@ def test_a_request_is_loaded(tmp_path: Path) -> None:
     prepared = prepare(request)
     assert (prepared.request, prepared.weights, prepared.workload.name) == (request, weights, "tiny")
     assert prepared.card.name == "mine"
-    assert prepared.card.limits == {"drop": 0.01, "latency_s": 0.02}
+    assert prepared.card.limits == {"drop": 0.01, "latency_bound_s": 0.02}
     assert prepared.storage_url == f"sqlite:///{tmp_path / 'home' / 'study.db'}"
+
+
+def test_energy_is_refused_where_nobody_counts_it(tmp_path: Path) -> None:
+    """Energy as an objective needs a target that tells it: elsewhere it is refused with the target's reason."""
+    weights = tiny.weights(tmp_path / "w.safetensors")
+    request = SearchRequest(
+        tiny.SOURCE, weights=weights, space="quick", home=tmp_path / "home", objectives=("energy", "quality")
+    )
+    target = RecordingTarget(tmp_path / "target")
+    assert prepare(request, target).card.objectives == ("energy", "quality")
+    target.no_energy = "the counters are broken"
+    with pytest.raises(UsageError, match="--objectives energy needs a host that tells its energy: the counters are"):
+        prepare(request, target)
+
+
+def test_a_guard_of_a_label_has_its_dice_scored(tmp_path: Path) -> None:
+    """A guard of a label adds its Dice to the metrics, once; an unknown label is refused with those that there are."""
+    weights = tiny.weights(tmp_path / "w.safetensors")
+    request = SearchRequest(tiny.SOURCE, weights=weights, space="quick", home=tmp_path, guards={})
+    label = prepare(request).workload.labels[-1]
+    prepared = prepare(replace(request, guards={f"label:{label}": 0.03}))
+    assert prepared.workload.metrics == tuple(dict.fromkeys((*tiny.workload().metrics, f"dice_{label}")))
+    assert prepared.card.limits == {"drop": 0.01, f"label:{label}": 0.03}
+    with pytest.raises(DataError, match=f"must name a label of the segmentation tiny .*{label}.*, got liver"):
+        prepare(replace(request, guards={"label:liver": 0.03}))
 
 
 def test_the_sampler_does_not_make_another_study(tmp_path: Path) -> None:

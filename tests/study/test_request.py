@@ -26,7 +26,7 @@ def test_every_fact_is_explained(item: Fact) -> None:
     """Each fact has a sentence, an option, and a default or words for what is used instead; `help` shows them."""
     assert item.meaning.endswith(".")
     assert item.option.startswith("--")
-    assert item.unit == ("s" if item.name.endswith("_s") else None)
+    assert item.unit == ({"s": "s", "bytes": "B"}.get(item.name.rpartition("_")[2]) if "_" in item.name else None)
     assert f"    {item.name}: {item.meaning}" in (SearchRequest.__doc__ or "")
 
 

@@ -84,6 +84,13 @@ def test_a_latency_limit_ends_a_measurement_only_beyond_the_noise() -> None:
     assert "latency_s" not in enough(trial(-1, 0.019, processes=1), limited)
 
 
+def test_a_bound_that_more_processes_may_lower_ends_no_measurement() -> None:
+    """A latency below its limit whose upper bound is above it is measured on; surely above it is done."""
+    limited = study(trial(1, 0.05), limits={"latency_bound_s": 0.02}, calibration={"sigma": 0.05})
+    assert "breaks" not in enough(trial(-1, 0.0195, processes=1), limited)
+    assert enough(trial(-1, 0.03, processes=1), limited) == "it breaks the limit of latency_bound_s"
+
+
 def test_other_objectives_keep_a_slow_trial_in_the_race() -> None:
     """A trial that is slower and worse may be on the front for its memory: it is not called dominated then."""
     fast = trial(1, 0.02)

@@ -27,6 +27,7 @@ from autoopt.core.measurement import Measurement
 from autoopt.core.records import Failure, Status, TrialRecord
 from autoopt.core.scores import CaseScore, Quality
 from autoopt.errors import TrackingError
+from autoopt.study.limits import latency_bound_s
 from autoopt.study.result import StudyResult
 from autoopt.study.short_names import describe
 from autoopt.tracking import Tracker, check_tracking, default_tracking_uri, read_trials
@@ -53,7 +54,7 @@ CARD = StudyCard(
     ("latency", "quality"),
     0,
     HOST,
-    {"drop": 0.01, "latency_s": 0.2},
+    {"drop": 0.01, "latency_bound_s": 0.2},
     ("background", "gland"),
 )
 SECONDS = {"make": 4.0, "measure": 1.5, "score": 0.5}
@@ -259,7 +260,9 @@ def test_a_run_holds_what_the_record_says(uri: str, tmp_path: Path) -> None:
         "runtime.threads": "2",
     }
     expected = {**RESULT.headline(RECORDS[2]), **{f"seconds_{kind}": value for kind, value in SECONDS.items()}}
-    excess = {"violation_drop": -0.005, "violation_latency_s": -0.19}
+    bound_s = latency_bound_s(RESULT.judged[2], None, RESULT.sigma)
+    assert bound_s is not None and 0.01 < bound_s < 0.011
+    excess = {"violation_drop": -0.005, "violation_latency_bound_s": bound_s - 0.2}
     assert found[2].data.metrics == pytest.approx({**expected, **excess})
     samples = list(csv.DictReader(file(uri, found[2], "latency_samples.csv", tmp_path).splitlines()))
     assert [row["phase"] for row in samples] == ["warmup", *["timed"] * 5]

@@ -49,6 +49,25 @@ class Session(Protocol):
         ...
 
 
+class Concurrent(Protocol):
+    """A loaded model that answers many calls at the same time, as many as give the most per second."""
+
+    requests: int
+    """How many calls run at once."""
+
+    def run(self, batch: np.ndarray, calls: int) -> None:
+        """Make so many calls with `batch`, `requests` of them at a time; returns when all are answered."""
+        ...
+
+    def effective(self) -> dict[str, Scalar]:
+        """What is really used: `requests`, `streams` and `threads`."""
+        ...
+
+    def close(self) -> None:
+        """Release the model."""
+        ...
+
+
 class Runtime(Protocol):
     """A runtime module."""
 
@@ -80,5 +99,12 @@ class Runtime(Protocol):
         """Load the artifact in `folder` with the canonical `settings`.
 
         Raises Unsupported when the library refuses the model or a setting.
+        """
+        ...
+
+    def open_concurrent(self, folder: Path, settings: Mapping[str, Scalar]) -> Concurrent:
+        """Load it for throughput: `threads` threads in all, shared by as many calls at once as suit the library.
+
+        Raises Unsupported as `open` does.
         """
         ...

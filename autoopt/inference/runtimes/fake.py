@@ -25,6 +25,7 @@ from autoopt.errors import Unsupported
 from autoopt.inference.formats.fake import FILE
 from autoopt.inference.pipeline import Pipeline
 from autoopt.inference.postprocess import largest_of
+from autoopt.inference.runtimes.concurrent import Callers
 from autoopt.inference.runtimes.layers import Layer
 from autoopt.inference.runtimes.shared import (
     PRECISION,
@@ -34,6 +35,7 @@ from autoopt.inference.runtimes.shared import (
     int8_weight_bits,
     model_file,
     refusals,
+    whole,
 )
 from autoopt.inference.runtimes.shared import canonical as canonical_settings
 
@@ -67,6 +69,15 @@ def canonical(settings: Mapping[str, Scalar], host: Host) -> dict[str, Scalar]:
 def open(folder: Path, settings: Mapping[str, Scalar]) -> Session:  # noqa: A001 - the contract's name
     """Read fake.json. Raises Unsupported when it makes no sense."""
     return Session(folder, settings)
+
+
+def open_concurrent(folder: Path, settings: Mapping[str, Scalar]) -> Callers:
+    """One caller for each thread: so many calls take the latency of one.
+
+    Raises Unsupported as `open` does.
+    """
+    session, threads = Session(folder, settings), whole(settings.get("threads"))
+    return Callers([session.run] * threads, {"streams": threads, "threads": threads}, session.close)
 
 
 class Session:

@@ -16,6 +16,7 @@ from autoopt.core.parameters import Parameter
 from autoopt.core.scratch import scratch_folder
 from autoopt.inference.formats.loops import check_onnx_loops
 from autoopt.inference.formats.onnx import FILE
+from autoopt.inference.runtimes.concurrent import Callers
 from autoopt.inference.runtimes.layers import Layer, over_calls, precision_of
 from autoopt.inference.runtimes.shared import (
     PRECISION,
@@ -71,6 +72,15 @@ def canonical(settings: Mapping[str, Scalar], host: Host) -> dict[str, Scalar]:
 def open(folder: Path, settings: Mapping[str, Scalar]) -> Session:  # noqa: A001 - the contract's name
     """Load the ONNX graph. Raises Unsupported when the library refuses it."""
     return Session(folder, settings)
+
+
+def open_concurrent(folder: Path, settings: Mapping[str, Scalar]) -> Callers:
+    """One session that as many callers use at once as there are threads, each computing by itself.
+
+    Raises Unsupported when the library refuses it.
+    """
+    session, threads = Session(folder, {**settings, "threads": 1}), whole(settings.get("threads"))
+    return Callers([session.run] * threads, {"streams": threads, "threads": threads}, session.close)
 
 
 class Session:

@@ -59,6 +59,48 @@ def open(folder: Path, settings: Mapping[str, Scalar]) -> Session:  # noqa: A001
     return Session(folder, settings)
 
 
+def open_concurrent(folder: Path, settings: Mapping[str, Scalar]) -> Concurrent:
+    """Compile the graph for throughput: as many streams as the plugin finds best for the threads, or those asked for.
+
+    Raises Unsupported when the library refuses it.
+    """
+    return Concurrent(folder, settings)
+
+
+class Concurrent:
+    """A compiled model and a queue of requests: see `runtimes.base.Concurrent`."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, Scalar]) -> None:
+        streams = whole(settings.get("streams"))
+        properties = {
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "INFERENCE_PRECISION_HINT": str(settings.get("precision", "f32")),
+            "INFERENCE_NUM_THREADS": whole(settings.get("threads")),
+            **({"NUM_STREAMS": streams} if streams > 1 else {}),
+        }
+        with refusals("OpenVINO", folder):
+            import openvino
+
+            self._model: Any = compiled(model_file(folder, FILE), properties)
+            self.requests = int(self._model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+            self._queue: Any = openvino.AsyncInferQueue(self._model, self.requests)
+
+    def run(self, batch: np.ndarray, calls: int) -> None:
+        """See `runtimes.base.Concurrent`."""
+        for _ in range(calls):
+            self._queue.start_async({0: batch}, share_inputs=True)
+        self._queue.wait_all()
+
+    def effective(self) -> dict[str, Scalar]:
+        """What the plugin made of the settings."""
+        threads, streams = (int(self._model.get_property(name)) for name in ("INFERENCE_NUM_THREADS", "NUM_STREAMS"))
+        return {"requests": self.requests, "streams": streams, "threads": threads}
+
+    def close(self) -> None:
+        """Release the model."""
+        self._queue = self._model = None
+
+
 class Session:
     """A compiled model and one request."""
 
@@ -120,12 +162,7 @@ class Session:
         self._request = self._model = None
 
     def _compile(self, extra: Mapping[str, Any]) -> Any:
-        import openvino
-
-        core = openvino.Core()
-        model = core.read_model(self._path)
-        _check_loops(model)
-        return core.compile_model(model, "CPU", {**self._properties, **extra})
+        return compiled(self._path, {**self._properties, **extra})
 
     def _types(self) -> dict[str, str]:
         """The operation of every node of the artifact, by name."""
@@ -133,6 +170,16 @@ class Session:
 
         model = openvino.Core().read_model(self._path)
         return {node.get_friendly_name(): node.get_type_name() for node in model.get_ordered_ops()}
+
+
+def compiled(path: Path, properties: Mapping[str, Any]) -> Any:
+    """The graph in `path`, compiled for the CPU with these properties. Raises Unsupported for a loop without an end."""
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(path)
+    _check_loops(model)
+    return core.compile_model(model, "CPU", dict(properties))
 
 
 def _check_loops(model: Any, outer: int = 1) -> None:

@@ -16,6 +16,7 @@ from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
 from autoopt.errors import Unsupported
 from autoopt.inference.formats.torch import FILE, layer_name, operator
+from autoopt.inference.runtimes.concurrent import Callers
 from autoopt.inference.runtimes.layers import Layer, over_calls, precision_of
 from autoopt.inference.runtimes.shared import (
     PRECISION,
@@ -54,6 +55,15 @@ def canonical(settings: Mapping[str, Scalar], host: Host) -> dict[str, Scalar]:
 def open(folder: Path, settings: Mapping[str, Scalar]) -> Session:  # noqa: A001 - the contract's name
     """Load the exported program, which holds its precision. Raises Unsupported when torch refuses it."""
     return Session(folder, settings)
+
+
+def open_concurrent(folder: Path, settings: Mapping[str, Scalar]) -> Callers:
+    """One program that as many callers use at once as there are threads, each computing by itself.
+
+    Raises Unsupported when torch refuses it.
+    """
+    session, threads = Session(folder, {**settings, "threads": 1}), whole(settings.get("threads"))
+    return Callers([session.run] * threads, {"streams": threads, "threads": threads}, session.close)
 
 
 class Session:

@@ -24,6 +24,7 @@ from autoopt.measure.target import Target
 from autoopt.measure.timing import MeasuringPlan
 from autoopt.measure.turns import Clear
 from autoopt.measure.workers import Workers
+from autoopt.study.limits import asks_for_throughput
 from autoopt.study.prepare import Prepared
 from autoopt.study.space import seeds
 from autoopt.study.trial.reference import ReferenceProcess
@@ -38,7 +39,8 @@ class Bench:
     `target` measures; `cases` are the packed cases of `split`; `reference` is the process beside which every trial is
     measured. `plan` says how long to measure; each answer of a worker process may take `measure_timeout_s`, and it may
     hold `worker_memory_bytes` (None: a share of the target's memory). `source` is there where predictions are compared
-    with those of the source model. `on_stage` is told the name of each stage as it begins.
+    with those of the source model; with `throughput` every trial also answers many calls at once. `on_stage` is told
+    the name of each stage as it begins.
     """
 
     workload: Workload
@@ -51,6 +53,7 @@ class Bench:
     measure_timeout_s: float = USUAL_TIMEOUT_S
     worker_memory_bytes: int | None = None
     source: SourceModel | None = None
+    throughput: bool = False
     on_stage: Callable[[str], None] = lambda stage: None
 
     def begin(self, configuration: Configuration) -> None:
@@ -72,6 +75,7 @@ class Bench:
             clear=clear,
             timeout_s=self.measure_timeout_s,
             memory_bytes=self.worker_memory_bytes,
+            throughput=self.throughput,
         )
 
     def score(self, predictions: Sequence[np.ndarray], only: Sequence[int] | None = None) -> Quality:
@@ -119,4 +123,5 @@ def open_bench(
                 plan=plan,
                 on_stage=on_stage,
                 source=source if DISAGREEMENT in prepared.card.limits else None,
+                throughput=asks_for_throughput(prepared.card),
             )
