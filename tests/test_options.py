@@ -79,8 +79,10 @@ def test_options_become_a_request(read: Callable[..., SearchRequest]) -> None:
         "--sampler": "nsga2",
         "--home": "/h",
     }
-    assert {*words, "--retry-failed"} == {item.option for item in FACTS}
-    assert read("--retry-failed", *(word for pair in words.items() for word in pair)) == SearchRequest(
+    assert {*words, "--retry-failed", "--no-early-stop"} == {item.option for item in FACTS}
+    assert read(
+        "--retry-failed", "--no-early-stop", *(word for pair in words.items() for word in pair)
+    ) == SearchRequest(
         workload="dfu",
         options={"net": "vgg11"},
         budget=9,
@@ -97,6 +99,7 @@ def test_options_become_a_request(read: Callable[..., SearchRequest]) -> None:
         tracking_uri="http://host",
         seed=3,
         sampler="nsga2",
+        no_early_stop=True,
         retry_failed=True,
         home=Path("/h"),
     )

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import numpy as np
 
 from autoopt.core.configuration import Configuration, Scalar
-from autoopt.study.samplers import DEFAULT, RANDOM, Sampler, at_random, sampler
+from autoopt.study.early_stop import EarlyStop, Noise, Promises
+from autoopt.study.levers import Levers, has
+from autoopt.study.samplers import DEFAULT, RANDOM, Forecaster, Sampler, at_random, sampler
 from autoopt.study.space import Space, seeds
 
 SEED, EXHAUSTIVE = "seed", "exhaustive"
@@ -42,6 +46,10 @@ class Proposals:
         self._postponed: set[str] = set()
         self._done = 0
         self._name, self._objectives = name, objectives
+        self._levers = Levers(space)
+        self._promises = Promises()
+        self.early_stop: EarlyStop | None = None
+        """Why the last `until` ended before its budget, where nothing more was to be expected."""
         self._sampler = self._new_sampler(done)
 
     def exhaustive(self, budget: int) -> bool:
@@ -50,8 +58,13 @@ class Proposals:
         outside = sum(seed.raw is None for seed in seeds(self._space))
         return count.exact and count.n + outside <= budget
 
-    def until(self, budget: int) -> Iterator[Proposal]:
-        """What to try next, until `budget` trials are told or put off, or nothing new is left."""
+    def until(self, budget: int, noise: Noise | None = None) -> Iterator[Proposal]:
+        """What to try next, until `budget` trials are told or put off, or nothing new is left.
+
+        With `noise`, what it moves the hypervolume by, it ends as well where nothing beyond that is to be expected, and
+        each value of the large levers had its trial: then `early_stop` says so.
+        """
+        self.early_stop = None
         for seed in seeds(self._space):
             if self._taken >= budget:
                 return
@@ -65,6 +78,13 @@ class Proposals:
                     yield Proposal(configuration, raw, EXHAUSTIVE)
             return
         while self._taken < budget and (proposal := self._sampled()) is not None:
+            small = None if noise is None else self._promises.too_small(noise)
+            if small is not None:
+                lever = self._of_a_lever()
+                if lever is None:
+                    self.early_stop = EarlyStop(budget, self._taken, *small)
+                    return
+                proposal = lever
             yield proposal
 
     def tell(
@@ -81,6 +101,7 @@ class Proposals:
         self._done += 1
         self._tried.add(configuration.digest)
         self._postponed.discard(configuration.digest)
+        self._levers.had(configuration)
         self.correct(configuration, raw, values, excess)
 
     def correct(
@@ -117,6 +138,7 @@ class Proposals:
 
     def _sampled(self) -> Proposal | None:
         found, origin = self._sampler.ask(self._tried), self._name
+        self._promises.add(getattr(self._sampler, "expected_gain", None))
         if found is None:
             rng = np.random.default_rng([self._seed, self._done])
             found, origin = at_random(self._space, self._tried, rng), RANDOM
@@ -124,3 +146,16 @@ class Proposals:
             return None
         raw, configuration = found
         return Proposal(configuration, raw, origin)
+
+    def _of_a_lever(self) -> Proposal | None:
+        """The most promising new configuration with a value of a large lever that had no trial; None without one."""
+        rng = np.random.default_rng([self._seed, self._done])
+        for lever in self._levers.left:
+            found = cast(Forecaster, self._sampler).ask(self._tried, partial(has, lever=lever))  # it promised something
+            if found is not None:
+                return Proposal(found[1], found[0], self._name)
+            for raw, configuration in self._levers.draw(lever, rng):
+                if self._is_new(configuration):
+                    return Proposal(configuration, raw, RANDOM)
+            self._levers.give_up(lever)
+        return None

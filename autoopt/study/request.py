@@ -89,6 +89,9 @@ class SearchRequest:
         default="model",
         metadata=about("What proposes the next trial: model, tpe, tpe-multivariate, tpe-group, nsga2 or random."),
     )
+    no_early_stop: bool = field(
+        default=False, metadata=about("Spend the whole budget, also where nothing more is to be expected.")
+    )
     retry_failed: bool = field(default=False, metadata=about("Run the trials that failed before again, first."))
     home: Path = field(default=HOME, metadata=about("Folder of all state: studies, MLflow, artifacts, weights."))
 
@@ -162,6 +165,7 @@ class Facts(TypedDict, total=False):
     tracking_uri: str | None
     seed: int
     sampler: str
+    no_early_stop: bool
     retry_failed: bool
     home: PathLike
 
