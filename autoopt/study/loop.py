@@ -31,6 +31,7 @@ from autoopt.study.storage import artifacts_in_use, check_storage, read_study
 from autoopt.study.study import Study, open_study
 from autoopt.study.trial.confirm import AT_ONCE
 from autoopt.study.trial.evaluate import evaluate
+from autoopt.study.warm_start import first_points
 from autoopt.workloads.loading import imports_of
 
 Clock = Callable[[], float]
@@ -157,6 +158,8 @@ def search(
             sink.check()
         space = runner.check() if to_do else prepared.space
         study = held.enter_context(open_study(prepared.storage_url, prepared.card, space, request.sampler))
+        if to_do:
+            study.start_with(first_points(space, prepared.earlier))
         held.enter_context(opened(sinks, study.result))
         result = loop.run(study) if to_do else loop.rest(study)
         _tidy(prepared, rules.store_bytes)

@@ -12,10 +12,10 @@ import numpy as np
 from autoopt.core.configuration import Configuration, Scalar
 from autoopt.study.early_stop import EarlyStop, Noise, Promises
 from autoopt.study.levers import Levers, has
-from autoopt.study.samplers import DEFAULT, RANDOM, Forecaster, Sampler, at_random, sampler
+from autoopt.study.samplers import DEFAULT, RANDOM, Forecaster, Found, Sampler, at_random, sampler
 from autoopt.study.space import Space, seeds
 
-SEED, EXHAUSTIVE = "seed", "exhaustive"
+SEED, EXHAUSTIVE, WARM_START = "seed", "exhaustive", "warm-start"
 """What proposes a trial, besides the samplers by their names."""
 
 
@@ -23,7 +23,7 @@ SEED, EXHAUSTIVE = "seed", "exhaustive"
 class Proposal:
     """What to evaluate next. `raw` is the point of the space, None for a seed outside it; `origin` is what proposed it.
 
-    That is "seed", "exhaustive" or the name of a sampler.
+    That is "seed", "warm-start", "exhaustive" or the name of a sampler.
     """
 
     configuration: Configuration
@@ -46,6 +46,7 @@ class Proposals:
         self._postponed: set[str] = set()
         self._done = 0
         self._name, self._objectives = name, objectives
+        self._first: Sequence[Found] = ()
         self._levers = Levers(space)
         self._promises = Promises()
         self.early_stop: EarlyStop | None = None
@@ -58,6 +59,10 @@ class Proposals:
         outside = sum(seed.raw is None for seed in seeds(self._space))
         return count.exact and count.n + outside <= budget
 
+    def start_with(self, points: Sequence[Found]) -> None:
+        """Propose these points right after the seeds."""
+        self._first = tuple(points)
+
     def until(self, budget: int, noise: Noise | None = None) -> Iterator[Proposal]:
         """What to try next, until `budget` trials are told or put off, or nothing new is left.
 
@@ -65,18 +70,25 @@ class Proposals:
         each value of the large levers had its trial: then `early_stop` says so.
         """
         self.early_stop = None
+        listed = self._listed(budget)
+        while self._taken < budget and (proposal := next(listed, None)) is not None:
+            yield proposal
+        if not self.exhaustive(budget):
+            yield from self._asked(budget, noise)
+
+    def _listed(self, budget: int) -> Iterator[Proposal]:
+        """What no sampler is asked for: seeds, the points to start with, and all of a space within the budget."""
         for seed in seeds(self._space):
-            if self._taken >= budget:
-                return
             if self._is_new(seed.configuration):
                 yield Proposal(seed.configuration, seed.raw, SEED, seed.label)
-        if self.exhaustive(budget):
-            for raw, configuration in self._space.points():
-                if self._taken >= budget:
-                    return
+        rest = self._space.points() if self.exhaustive(budget) else ()
+        for origin, points in ((WARM_START, self._first), (EXHAUSTIVE, rest)):
+            for raw, configuration in points:
                 if self._is_new(configuration):
-                    yield Proposal(configuration, raw, EXHAUSTIVE)
-            return
+                    yield Proposal(configuration, raw, origin)
+
+    def _asked(self, budget: int, noise: Noise | None) -> Iterator[Proposal]:
+        """What the sampler says, see `until`."""
         while self._taken < budget and (proposal := self._sampled()) is not None:
             small = None if noise is None else self._promises.too_small(noise)
             if small is not None:

@@ -17,7 +17,7 @@ from autoopt.study.later import Later
 from autoopt.study.limits import violations
 from autoopt.study.proposals import Proposal, Proposals
 from autoopt.study.result import StudyResult
-from autoopt.study.samplers import DEFAULT
+from autoopt.study.samplers import DEFAULT, Found
 from autoopt.study.space import Space
 from autoopt.study.stopping import hypervolume_noise
 from autoopt.study.storage import objective_values, open_storage
@@ -79,6 +79,10 @@ class Study:
     def exhaustive(self, budget: int) -> bool:
         """Whether the whole canonical space, with the seeds outside it, fits the budget: then every point is tried."""
         return self._proposals.exhaustive(budget)
+
+    def start_with(self, points: Sequence[Found]) -> None:
+        """Propose these points of the space right after the seeds."""
+        self._proposals.start_with(points)
 
     def proposals(self, budget: int, *, early_stop: bool = False) -> Iterator[Proposal]:
         """What to try next until `budget` trials are recorded or nothing new is left: see `Proposals.until`.

@@ -487,15 +487,33 @@ def request_of(tmp_path: Path) -> Callable[..., SearchRequest]:
     space.write_text(SPACE_OF_THREE)
 
     def made(**named: Any) -> SearchRequest:
-        return SearchRequest(
-            workload=tiny.SOURCE, weights=weights, space=str(space), home=tmp_path / "home", **{"budget": 3, **named}
-        )
+        usual = {"budget": 3, "space": str(space), "weights": weights, "home": tmp_path / "home"}
+        return SearchRequest(workload=tiny.SOURCE, **{**usual, **named})
 
     return made
 
 
 def storage(request: SearchRequest) -> str:
     return f"sqlite:///{request.home / 'study.db'}"
+
+
+def test_a_search_begins_with_the_front_of_an_earlier_one(
+    request_of: Callable[..., SearchRequest], tmp_path: Path
+) -> None:
+    """What the fastest trial of an earlier study did is tried right after the seed; without such a study nothing is."""
+    space = tmp_path / "five.yaml"
+    space.write_text(SPACE_OF_THREE.replace("[10, 20, 30]", "[50, 40, 30, 0.1, 1.5]"))
+    world = World()
+    first = search(request_of(space=str(space), study="first", budget=9), runner=world, clock=world.clock)
+    world = World()
+    asked = request_of(space=str(space), study="second", warm_start=["first"], budget=2)
+    second = search(asked, runner=world, clock=world.clock)
+    assert [record.origin for record in second.records] == ["seed", "warm-start"]
+    assert second.records[1].configuration == first.front[0].configuration
+    world = World()
+    with pytest.raises(UsageError, match="--warm-start must name a stored study"):
+        search(request_of(study="third", warm_start=["frist"]), runner=world)
+    assert not world.questions("run")
 
 
 def test_a_search_opens_runs_and_closes(request_of: Callable[..., SearchRequest]) -> None:
