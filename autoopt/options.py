@@ -217,6 +217,13 @@ _FORMS: Mapping[Any, _Form] = {
         list[str] | None, "NAME=FRACTION", repeated=True, read=_fractions, write=lambda value: None
     ),
     float | str | None: _Form(str | None, "FRACTION", read=largest_drop, write=lambda value: f"{value:g}"),
+    Sequence[str]: _Form(
+        list[str] | None,
+        "STUDY",
+        repeated=True,
+        read=lambda value, option: tuple(value or ()),
+        write=lambda value: None,
+    ),
     tuple[str, ...]: _Form(str, "NAMES", read=_names, write=",".join),
 }
 """By the type of a fact, where its text is not read by typer itself."""

@@ -3,9 +3,12 @@
     autoopt search --workload histo --data DIR --space benchmarks/sampler_grid.yaml --budget 2000 --max-drop 0.05
     python -m benchmarks.sampler_table --store [--home mlruns] [--study NAME]    # the study as a table
     python -m benchmarks.sampler_table [--replays 200] [--samplers model,random] [--png FILE]
+    python -m benchmarks.sampler_table --early-stop [--replays 40] [--budget 50]
 
 A replay proposes as a search does, seeds first, and is told what the table says. Its result is the hypervolume of
 what it found (area in log speed-up over PyTorch times the Dice above the baseline less 0.05) over that of the grid.
+With --early-stop the replays end early as a search does whose numbers are noisy, and then spend their budget all the
+same: what had they lost?
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import numpy as np
 from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.pareto import hypervolume
+from autoopt.study.proposals import Proposals
 from autoopt.study.samplers import DEFAULT, SAMPLERS, STARTUP_TRIALS, Sampler, at_random, optuna_sampler
 from autoopt.study.space import Space, load_space, seeds
 
@@ -35,6 +39,8 @@ BUDGET = 50
 GOAL = 0.95
 OFTEN = 0.9
 """The default sampler, seeds first, must reach the share GOAL in so many replays."""
+MOST_LOST = 0.01
+"""Of the hypervolume, on average, where searches end early."""
 ALL: Mapping[str, Callable[[Space, int, int], Sampler]] = {
     **SAMPLERS,
     "gp": partial(optuna_sampler, "GPSampler", n_startup_trials=STARTUP_TRIALS),
@@ -118,6 +124,37 @@ def replay(table: Table, name: str, seed: int, *, with_seeds: bool) -> list[floa
     return shares
 
 
+def replay_early(table: Table, seed: int, budget: int) -> tuple[int, float, float]:
+    """After how many trials a search of a noisy host ends, and the share of the hypervolume then and after `budget`."""
+    proposals = Proposals(table.space, 2, seed, 0)
+    known: list[tuple[float, float]] = []
+    counts: list[int] = []
+    shares: list[float] = []
+    count = 0
+    for noise in (lambda: math.inf, None):
+        for proposal in proposals.until(budget, noise):
+            values = table.values.get(proposal.configuration.digest)
+            excess = {} if values is None else {"drop": values[1] - table.corner[1]}
+            proposals.tell(proposal.configuration, proposal.raw, values, excess)
+            count += 1
+            known += [] if values is None else [values]
+        counts.append(count)
+        shares.append(hypervolume(known, table.corner) / table.whole)
+    return counts[0], shares[0], shares[1]
+
+
+def early_stops(table: Table, replays: int, budget: int) -> int:
+    """Print what ending early saves and loses; 1 where it loses more than `MOST_LOST` of the hypervolume."""
+    found = np.array([replay_early(table, seed, budget) for seed in range(replays)])
+    counts, lost = found[:, 0], 1 - found[:, 1] / found[:, 2]
+    print(
+        f"budget {budget}: ended after {counts.mean():.1f} trials ({np.mean(counts < budget):.0%} of {replays} replays "
+        f"early); lost {lost.mean():.2%} of the hypervolume, at most {lost.max():.2%}, more than {MOST_LOST:.0%} in "
+        f"{np.mean(lost > MOST_LOST):.0%}"
+    )
+    return int(lost.mean() > MOST_LOST)
+
+
 def main() -> int:
     """Store a table, or replay it and print one line per sampler; 1 when the goal is missed by the default."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -127,12 +164,16 @@ def main() -> int:
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--replays", type=int, default=200)
     parser.add_argument("--samplers", default=",".join(SAMPLERS))
+    parser.add_argument("--early-stop", action="store_true")
+    parser.add_argument("--budget", type=int, default=BUDGET, help="with --early-stop")
     parser.add_argument("--png", type=Path, default=None)
     options = parser.parse_args()
     if options.store:
         store_table(options.home, options.study, options.table)
         return 0
     table = read_table(options.table)
+    if options.early_stop:
+        return early_stops(table, options.replays, options.budget)
     print(f"{len(table.values)} points, hypervolume {table.whole / math.log(10):.4f} (log10 speed-up x Dice)")
     curves: dict[str, np.ndarray] = {}
     missed = False

@@ -52,7 +52,7 @@ def test_an_option_has_the_default_of_its_fact(command: str) -> None:
     text = " ".join(COMMANDS[command].get_help(typer.Context(COMMANDS[command])).split())
     for item in FACTS:
         shown = ",".join(item.default) if isinstance(item.default, tuple) else item.default
-        if shown not in (None, {}) and shown is not False:
+        if shown not in (None, {}, "") and shown is not False:
             assert f"[default: {shown}]" in text, item.name
         if item.otherwise is not None:
             assert f"[default: {item.otherwise}]" in text, item.name
@@ -81,10 +81,13 @@ def test_options_become_a_request(read: Callable[..., SearchRequest]) -> None:
         "--tracking-uri": "http://host",
         "--seed": "3",
         "--sampler": "nsga2",
+        "--warm-start": "old/s",
         "--home": "/h",
     }
-    assert {*words, "--retry-failed"} == {item.option for item in FACTS}
-    assert read("--retry-failed", *(word for pair in words.items() for word in pair)) == SearchRequest(
+    assert {*words, "--retry-failed", "--no-early-stop"} == {item.option for item in FACTS}
+    assert read(
+        "--retry-failed", "--no-early-stop", *(word for pair in words.items() for word in pair)
+    ) == SearchRequest(
         workload="dfu",
         options={"net": "vgg11"},
         budget=9,
@@ -105,6 +108,8 @@ def test_options_become_a_request(read: Callable[..., SearchRequest]) -> None:
         tracking_uri="http://host",
         seed=3,
         sampler="nsga2",
+        warm_start=("old/s",),
+        no_early_stop=True,
         retry_failed=True,
         home=Path("/h"),
     )

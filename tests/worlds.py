@@ -15,11 +15,12 @@ from autoopt.core.measurement import Measurement
 from autoopt.core.records import Failure, Status, TrialRecord
 from autoopt.core.scores import CaseScore, Quality
 from autoopt.errors import TrialError
+from autoopt.study.early_stop import EarlyStop
+from autoopt.study.later import Later
 from autoopt.study.prepare import Prepared
 from autoopt.study.proposals import Proposal
 from autoopt.study.result import StudyResult
 from autoopt.study.space import Space, load_space
-from autoopt.study.storage import Later
 from autoopt.study.study import Study
 
 HOST = Host("cpu", "x86_64", 2, 8_000_000_000, ("avx2",), "Linux", {"python": "3.11"})
@@ -78,6 +79,7 @@ class InMemory:
         self.card = card
         self.kept: list[TrialRecord] = []
         self.later: list[tuple[int, Later]] = []
+        self.ended: EarlyStop | None = None
         self.seen: list[tuple[dict[str, Scalar], list[float] | None, dict[str, float]]] = []
 
     def records(self) -> list[TrialRecord]:
@@ -98,6 +100,12 @@ class InMemory:
         self.later.append((record.number, later))
         self.kept[record.number] = later.added_to(record)
         return self.kept[record.number]
+
+    def early_stop(self) -> EarlyStop | None:
+        return self.ended
+
+    def end_early(self, ended: EarlyStop) -> None:
+        self.ended = ended
 
 
 def study_of(space: Space, **changes: object) -> Study:

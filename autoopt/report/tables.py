@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from autoopt.core.records import TrialRecord
@@ -31,6 +32,7 @@ def front_json(result: StudyResult) -> dict[str, Any]:
         "weights_remark": card.weights_remark,
         "objectives": list(card.objectives),
         "trials": len(result.records),
+        "early_stop": _early_stop(result),
         "front": [
             {
                 "trial": record.number,
@@ -44,6 +46,12 @@ def front_json(result: StudyResult) -> dict[str, Any]:
             for record in result.front
         ],
     }
+
+
+def _early_stop(result: StudyResult) -> dict[str, Any] | None:
+    """Why the search ended before its budget; None where it did not, or went on since."""
+    ended = result.early_stop
+    return None if ended is None else {**asdict(ended), "trials_left": ended.left, "reason": ended.reason}
 
 
 def front_csv(result: StudyResult) -> str:

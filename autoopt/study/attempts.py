@@ -103,3 +103,17 @@ def to_retry(record: TrialRecord, *, all_failed: bool) -> bool:
         return False
     cause = record.failure.cause
     return all_failed or cause == ReferenceDied.cause or (record.origin == SEED and cause not in CERTAIN)
+
+
+def told(attempt: Attempt, record: TrialRecord) -> TrialRecord:
+    """The record with notes on the tries before, and on a host that stayed busy."""
+    if attempt.failed is not None and attempt.failed.failure is not None:
+        record = noted(record, f"tried {attempt.tries} times: before, {attempt.failed.failure.message}")
+    if record.measurement is not None and record.measurement.contended:
+        record = noted(record, f"noisy: {attempt.tries} times {record.measurement.contended}")
+    return record
+
+
+def noted(record: TrialRecord, note: str) -> TrialRecord:
+    """The record with a remark more."""
+    return replace(record, notes=(*record.notes, note))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from autoopt.core.configuration import digest
@@ -15,7 +15,8 @@ from autoopt.core.scores import Quality
 from autoopt.errors import NoStudy, TrialError, UsageError
 from autoopt.measure.target import LocalTarget, Target
 from autoopt.measure.timing import MeasuringPlan
-from autoopt.study.attempts import Attempt, Attempts, reason_to_wait, to_retry
+from autoopt.study.attempts import Attempt, Attempts, noted, reason_to_wait, to_retry, told
+from autoopt.study.early_stop import EarlyStop
 from autoopt.study.garbage import clean
 from autoopt.study.limits import THROUGHPUT, is_guard, limit, unknown_of
 from autoopt.study.plan import seconds_left
@@ -30,6 +31,7 @@ from autoopt.study.storage import artifacts_in_use, check_storage, read_study
 from autoopt.study.study import Study, open_study
 from autoopt.study.trial.confirm import AT_ONCE
 from autoopt.study.trial.evaluate import evaluate
+from autoopt.study.warm_start import first_points
 from autoopt.workloads.loading import imports_of
 
 Clock = Callable[[], float]
@@ -145,15 +147,19 @@ def search(
             estimate_s=partial(seconds_left, prepared),
             before=before,
             retry_failed=request.retry_failed,
+            early_stop=not request.no_early_stop,
         )
         again = any(to_retry(record, all_failed=request.retry_failed) for record in before.records)
-        to_do = len(before.records) < request.budget or again or bool(before.unconfirmed)
+        more = len(before.records) < request.budget and not loop.ended_early(before)
+        to_do = more or again or bool(before.unconfirmed)
         if to_do:
             runner.open(prepared, before, loop.on_stage)
         for sink in sinks:  # before there is a study: what does not fit leaves no empty one behind
             sink.check()
         space = runner.check() if to_do else prepared.space
         study = held.enter_context(open_study(prepared.storage_url, prepared.card, space, request.sampler))
+        if to_do:
+            study.start_with(first_points(space, prepared.earlier))
         held.enter_context(opened(sinks, study.result))
         result = loop.run(study) if to_do else loop.rest(study)
         _tidy(prepared, rules.store_bytes)
@@ -215,6 +221,7 @@ class Loop:
         listener: Listener = silent,
         estimate_s: Callable[[Sequence[TrialRecord]], float] = lambda records: 0.0,
         retry_failed: bool = False,
+        early_stop: bool = False,
     ) -> None:
         self._runner = runner
         self._sinks = sinks
@@ -227,6 +234,7 @@ class Loop:
         self._listener = listener
         self._estimate_s = estimate_s
         self._retry_failed = retry_failed
+        self._early_stop = early_stop
         self._new: list[TrialRecord] = []
         self._spent: list[Mapping[str, float]] = []
         self._first_trial_s: float | None = None
@@ -243,7 +251,13 @@ class Loop:
 
     def rest(self, study: Study) -> SearchResult:
         """What `run` returns where no budget is left and nothing is to be confirmed."""
-        return self._finish(study, "the budget was already spent")
+        ended = self.ended_early(study.result) if len(study.records) < self._budget else None
+        return self._finish(study, "the budget was already spent" if ended is None else ended.reason)
+
+    def ended_early(self, study: StudyResult) -> EarlyStop | None:
+        """How an earlier command with at least this budget ended early, where this one is to stay with that."""
+        ended = study.early_stop if self._early_stop else None
+        return ended if ended is not None and ended.budget >= self._budget else None
 
     def on_stage(self, stage: str) -> None:
         """Tell the listener that `stage` begins."""
@@ -252,11 +266,14 @@ class Loop:
     def _spend(self, study: Study) -> str:
         """Trial after trial until something says stop; returns what did."""
         again = (record for record in study.records if to_retry(record, all_failed=self._retry_failed))
-        attempts = Attempts(study.proposals(self._budget), map(Attempt.of, sorted(again, key=_seeds_first)))
+        proposals = study.proposals(self._budget, early_stop=self._early_stop)
+        attempts = Attempts(
+            () if self.ended_early(study.result) else proposals, map(Attempt.of, sorted(again, key=_seeds_first))
+        )
         stopped = self._work_off(study, attempts)
         for attempt in attempts.left:
             if attempt.failed is not None:
-                self._keep(study, attempt, _noted(attempt.failed, "not tried again: the search ended before"))
+                self._keep(study, attempt, noted(attempt.failed, "not tried again: the search ended before"))
         return stopped
 
     def _work_off(self, study: Study, attempts: Attempts) -> str:
@@ -275,9 +292,12 @@ class Loop:
                     study.postpone(attempt.proposal)
                 attempts.put_off(attempt.next(record), to_the_end=record.failure is not None)
             else:
-                self._keep(study, attempt, _told(attempt, record))
+                self._keep(study, attempt, told(attempt, record))
             if failures == self._rules.failures_in_a_row:
                 return f"{failures} trials in a row failed"
+        ended = study.end() or self.ended_early(study.result)
+        if ended is not None:
+            return ended.reason
         if len(study.records) < self._budget:
             exhaustive = study.exhaustive(self._budget)
             return "every point of the space was tried" if exhaustive else "nothing new is left to try"
@@ -373,19 +393,6 @@ class Loop:
             return None
         end = self._ends_at if self._time_s is None else min(self._ends_at, self._began + self._time_s)
         return max(0.0, end - self._clock())
-
-
-def _told(attempt: Attempt, record: TrialRecord) -> TrialRecord:
-    """The record with notes on the tries before, and on a host that stayed busy."""
-    if attempt.failed is not None and attempt.failed.failure is not None:
-        record = _noted(record, f"tried {attempt.tries} times: before, {attempt.failed.failure.message}")
-    if record.measurement is not None and record.measurement.contended:
-        record = _noted(record, f"noisy: {attempt.tries} times {record.measurement.contended}")
-    return record
-
-
-def _noted(record: TrialRecord, note: str) -> TrialRecord:
-    return replace(record, notes=(*record.notes, note))
 
 
 def _seeds_first(record: TrialRecord) -> tuple[bool, int]:

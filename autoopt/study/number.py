@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from autoopt.core.records import TrialRecord
 from autoopt.study import intervals, uncertainty
 from autoopt.study.intervals import Bounds
@@ -109,9 +111,11 @@ class Number:
     def told(self, record: TrialRecord) -> float:
         """`minimised`, in logarithms where ratios count, as samplers are told. Raises ValueError when there is none."""
         value = self.minimised(record)
-        if not self.log:
-            return value
-        return -math.log(-value) if self.larger_is_better else math.log(value)
+        return float(self.logarithms(np.array(value))) if self.log else value
+
+    def logarithms(self, minimised: np.ndarray) -> np.ndarray:
+        """The logarithms of values that are to be minimised, which are so too."""
+        return -np.log(-minimised) if self.larger_is_better else np.log(minimised)
 
 
 def _end(between: Between, place: int) -> Read:

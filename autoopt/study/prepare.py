@@ -22,8 +22,10 @@ from autoopt.study.limit_arguments import LimitArguments
 from autoopt.study.limits import GUARDS, LABEL, LABEL_METRIC, SUBGROUP, is_guard
 from autoopt.study.numbers import objectives
 from autoopt.study.request import SearchRequest
+from autoopt.study.result import StudyResult
 from autoopt.study.samplers import SAMPLERS
 from autoopt.study.space import Space, load_space, shipped_spaces
+from autoopt.study.warm_start import earlier_studies
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.loading import MODEL, load_workload
 
@@ -53,6 +55,8 @@ class Prepared:
     card: StudyCard
     store: Store
     storage_url: str
+    earlier: tuple[StudyResult, ...] = ()
+    """The studies whose fronts are tried first."""
 
     @property
     def host(self) -> Host:
@@ -91,7 +95,8 @@ def prepare(request: SearchRequest, target: Target | None = None) -> Prepared:
     weights = _weights(request, workload)
     card = _card(request, workload, weights, space, host)
     store = Store(home / "store")
-    return Prepared(request, workload, weights, builder, target, space, card, store, request.storage_url)
+    earlier = earlier_studies(request.warm_start, request.storage_url, card)
+    return Prepared(request, workload, weights, builder, target, space, card, store, request.storage_url, earlier)
 
 
 def argument_problems(request: SearchRequest) -> list[str]:

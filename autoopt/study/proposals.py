@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import numpy as np
 
 from autoopt.core.configuration import Configuration, Scalar
-from autoopt.study.samplers import DEFAULT, RANDOM, Sampler, at_random, sampler
+from autoopt.study.early_stop import EarlyStop, Noise, Promises
+from autoopt.study.levers import Levers, has
+from autoopt.study.samplers import DEFAULT, RANDOM, Forecaster, Found, Sampler, at_random, sampler
 from autoopt.study.space import Space, seeds
 
-SEED, EXHAUSTIVE = "seed", "exhaustive"
+SEED, EXHAUSTIVE, WARM_START = "seed", "exhaustive", "warm-start"
 """What proposes a trial, besides the samplers by their names."""
 
 
@@ -19,7 +23,7 @@ SEED, EXHAUSTIVE = "seed", "exhaustive"
 class Proposal:
     """What to evaluate next. `raw` is the point of the space, None for a seed outside it; `origin` is what proposed it.
 
-    That is "seed", "exhaustive" or the name of a sampler.
+    That is "seed", "warm-start", "exhaustive" or the name of a sampler.
     """
 
     configuration: Configuration
@@ -42,6 +46,11 @@ class Proposals:
         self._postponed: set[str] = set()
         self._done = 0
         self._name, self._objectives = name, objectives
+        self._first: Sequence[Found] = ()
+        self._levers = Levers(space)
+        self._promises = Promises()
+        self.early_stop: EarlyStop | None = None
+        """Why the last `until` ended before its budget, where nothing more was to be expected."""
         self._sampler = self._new_sampler(done)
 
     def exhaustive(self, budget: int) -> bool:
@@ -50,21 +59,44 @@ class Proposals:
         outside = sum(seed.raw is None for seed in seeds(self._space))
         return count.exact and count.n + outside <= budget
 
-    def until(self, budget: int) -> Iterator[Proposal]:
-        """What to try next, until `budget` trials are told or put off, or nothing new is left."""
+    def start_with(self, points: Sequence[Found]) -> None:
+        """Propose these points right after the seeds."""
+        self._first = tuple(points)
+
+    def until(self, budget: int, noise: Noise | None = None) -> Iterator[Proposal]:
+        """What to try next, until `budget` trials are told or put off, or nothing new is left.
+
+        With `noise`, what it moves the hypervolume by, it ends as well where nothing beyond that is to be expected, and
+        each value of the large levers had its trial: then `early_stop` says so.
+        """
+        self.early_stop = None
+        listed = self._listed(budget)
+        while self._taken < budget and (proposal := next(listed, None)) is not None:
+            yield proposal
+        if not self.exhaustive(budget):
+            yield from self._asked(budget, noise)
+
+    def _listed(self, budget: int) -> Iterator[Proposal]:
+        """What no sampler is asked for: seeds, the points to start with, and all of a space within the budget."""
         for seed in seeds(self._space):
-            if self._taken >= budget:
-                return
             if self._is_new(seed.configuration):
                 yield Proposal(seed.configuration, seed.raw, SEED, seed.label)
-        if self.exhaustive(budget):
-            for raw, configuration in self._space.points():
-                if self._taken >= budget:
-                    return
+        rest = self._space.points() if self.exhaustive(budget) else ()
+        for origin, points in ((WARM_START, self._first), (EXHAUSTIVE, rest)):
+            for raw, configuration in points:
                 if self._is_new(configuration):
-                    yield Proposal(configuration, raw, EXHAUSTIVE)
-            return
+                    yield Proposal(configuration, raw, origin)
+
+    def _asked(self, budget: int, noise: Noise | None) -> Iterator[Proposal]:
+        """What the sampler says, see `until`."""
         while self._taken < budget and (proposal := self._sampled()) is not None:
+            small = None if noise is None else self._promises.too_small(noise)
+            if small is not None:
+                lever = self._of_a_lever()
+                if lever is None:
+                    self.early_stop = EarlyStop(budget, self._taken, *small)
+                    return
+                proposal = lever
             yield proposal
 
     def tell(
@@ -81,6 +113,7 @@ class Proposals:
         self._done += 1
         self._tried.add(configuration.digest)
         self._postponed.discard(configuration.digest)
+        self._levers.had(configuration)
         self.correct(configuration, raw, values, excess)
 
     def correct(
@@ -117,6 +150,7 @@ class Proposals:
 
     def _sampled(self) -> Proposal | None:
         found, origin = self._sampler.ask(self._tried), self._name
+        self._promises.add(getattr(self._sampler, "expected_gain", None))
         if found is None:
             rng = np.random.default_rng([self._seed, self._done])
             found, origin = at_random(self._space, self._tried, rng), RANDOM
@@ -124,3 +158,16 @@ class Proposals:
             return None
         raw, configuration = found
         return Proposal(configuration, raw, origin)
+
+    def _of_a_lever(self) -> Proposal | None:
+        """The most promising new configuration with a value of a large lever that had no trial; None without one."""
+        rng = np.random.default_rng([self._seed, self._done])
+        for lever in self._levers.left:
+            found = cast(Forecaster, self._sampler).ask(self._tried, partial(has, lever=lever))  # it promised something
+            if found is not None:
+                return Proposal(found[1], found[0], self._name)
+            for raw, configuration in self._levers.draw(lever, rng):
+                if self._is_new(configuration):
+                    return Proposal(configuration, raw, RANDOM)
+            self._levers.give_up(lever)
+        return None

@@ -120,6 +120,15 @@ class SearchRequest:
         default="model",
         metadata=about("What proposes the next trial: model, tpe, tpe-multivariate, tpe-group, nsga2 or random."),
     )
+    warm_start: Sequence[str] = field(
+        default=(),
+        metadata=about(
+            "An earlier study, as STUDY or HOME/STUDY, whose front is tried right after the seeds.", example="histo-1"
+        ),
+    )
+    no_early_stop: bool = field(
+        default=False, metadata=about("Spend the whole budget, also where nothing more is to be expected.")
+    )
     retry_failed: bool = field(default=False, metadata=about("Run the trials that failed before again, first."))
     home: Path = field(default=HOME, metadata=about("Folder of all state: studies, MLflow, artifacts, weights."))
 
@@ -132,6 +141,7 @@ class SearchRequest:
             "space": None if self.space is None else str(self.space),
             "objectives": tuple(self.objectives),
             "guards": dict(self.guards or {}),
+            "warm_start": tuple(self.warm_start or ()),
             "home": Path(self.home),
         }
         for name, value in changed.items():
@@ -197,6 +207,8 @@ class Facts(TypedDict, total=False):
     tracking_uri: str | None
     seed: int
     sampler: str
+    warm_start: Sequence[str]
+    no_early_stop: bool
     retry_failed: bool
     home: PathLike
 

@@ -17,6 +17,7 @@ from autoopt.core.records import Status, TrialRecord
 from autoopt.inference.roofline import Cost, Peaks, fraction_of_roofline
 from autoopt.inference.runtimes import BASELINE_LABEL, EXACT, REFERENCE_LABEL
 from autoopt.study import numbers, uncertainty
+from autoopt.study.early_stop import EarlyStop
 from autoopt.study.limits import drop_limit, judge, needs_reference
 from autoopt.study.number import Comparison
 from autoopt.study.reference_level import ReferenceLevel, at_level, level_of
@@ -31,10 +32,18 @@ class StudyResult:
 
     card: StudyCard
     records: tuple[TrialRecord, ...]
+    ended_early: EarlyStop | None = None
+    """That of the last search which ended early; it may have gone on since, see `early_stop`."""
+
+    @property
+    def early_stop(self) -> EarlyStop | None:
+        """Why the search ended before its budget, where it did and did not go on since."""
+        ended = self.ended_early
+        return ended if ended is not None and ended.trials == len(self.records) else None
 
     def plus(self, record: TrialRecord) -> StudyResult:
         """The study with one more record. What the record cannot change is taken over, not computed anew."""
-        grown = StudyResult(self.card, (*self.records, record))
+        grown = replace(self, records=(*self.records, record))
         key, level = runs_what(record), self.level.plus(record)
         grown.__dict__["level"] = level
         settled = self.reference is not None and level.latency_s == self.level.latency_s
@@ -177,8 +186,15 @@ class StudyResult:
 
     def log_points(self, records: tuple[TrialRecord, ...]) -> np.ndarray:
         """`points` with the logarithm of the objectives whose ratios count."""
-        chosen = [numbers.objectives()[name] for name in self.card.objectives]
-        return np.array([[number.told(record) for number in chosen] for record in records], dtype=np.float64)
+        return self.logarithms(self.points(records))
+
+    def logarithms(self, points: np.ndarray) -> np.ndarray:
+        """The objectives (records, objectives) with the logarithm of those whose ratios count."""
+        found = points.copy()
+        for column, name in enumerate(self.card.objectives):
+            if numbers.objectives()[name].log:
+                found[:, column] = numbers.objectives()[name].logarithms(found[:, column])
+        return found
 
     def by_number(self, number: int) -> TrialRecord | None:
         """The judged record of trial `number`."""

@@ -33,7 +33,7 @@ Found = tuple[Raw, Configuration]
 
 
 class Sampler(Protocol):
-    """Something that proposes points of a space."""
+    """Something that proposes points of a space. A search ends early only where it is a `Forecaster` too."""
 
     def tell(self, raw: Raw, values: Sequence[float] | None, excess: Mapping[str, float]) -> None:
         """A point with its objectives, all minimised, None where it failed; `excess` is above 0 where a limit is
@@ -42,6 +42,20 @@ class Sampler(Protocol):
 
     def ask(self, seen: Container[str]) -> Found | None:
         """A point whose configuration's digest is not in `seen`; None where there is nothing to propose."""
+        ...
+
+
+class Forecaster(Sampler, Protocol):
+    """A sampler that knows what it expects.
+
+    `expected_gain` is the share of the hypervolume that the best point was expected to add when it was last asked; None
+    where that is not known.
+    """
+
+    expected_gain: float | None
+
+    def ask(self, seen: Container[str], among: Callable[[Configuration], bool] | None = None) -> Found | None:
+        """As that of `Sampler`, of all configurations or `among` some."""
         ...
 
 
@@ -101,6 +115,8 @@ class ModelSampler:
         self._told: list[tuple[Raw, list[float], dict[str, float]]] = []
         self._failed: list[Raw] = []
         self._drawn: dict[str, _Point] = {}
+        self.expected_gain: float | None = None
+        """See `Forecaster`."""
 
     def tell(self, raw: Raw, values: Sequence[float] | None, excess: Mapping[str, float]) -> None:
         """Learn from a point."""
@@ -111,19 +127,24 @@ class ModelSampler:
         else:
             self._told.append((flat, list(values), dict(excess)))
 
-    def ask(self, seen: Container[str]) -> Found | None:
-        """The unseen point that is worth most by the model."""
+    def ask(self, seen: Container[str], among: Callable[[Configuration], bool] | None = None) -> Found | None:
+        """The unseen point that is worth most by the model, of all or `among` some."""
+        self.expected_gain = None
         if len(self._told) < STARTUP_TRIALS:
             return None
         every = self._some_of(seen) if self._whole is None else self._whole
         found = [point for point in every if point.configuration.digest not in seen]
+        if among is not None:
+            found = [point for point in found if among(point.configuration)]
         if not found:
             return None
         limits = sorted({name for _, _, excess in self._told for name in excess})
         excess = np.array([[item.get(name, 0.0) for name in limits] for _, _, item in self._told])
         values = np.array([item for _, item, _ in self._told])
         known, flat = [flat for flat, _, _ in self._told], [point.flat for point in found]
-        chosen = found[best_candidate(known, values, excess, self._failed, flat, self._rng)]
+        choice = best_candidate(known, values, excess, self._failed, flat, self._rng)
+        self.expected_gain = choice.gain
+        chosen = found[choice.place]
         return chosen.raw, chosen.configuration
 
     @cached_property

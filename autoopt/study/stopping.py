@@ -1,12 +1,16 @@
-"""When enough was measured: of a running trial, and of the trials whose place on the front is not sure."""
+"""When enough was measured: of a running trial, of the trials whose place on the front is not sure, of the front."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from autoopt.core import stats
+from autoopt.core.pareto import hypervolume
 from autoopt.core.records import TrialRecord
 from autoopt.study import numbers, uncertainty
 from autoopt.study.limits import LATENCY, LATENCY_BOUND, violations
 from autoopt.study.result import StudyResult
+from autoopt.study.surrogate import WORST
 
 CONTESTED = (0.1, 0.9)
 """The probabilities to be on the front between which a trial is contested."""
@@ -70,6 +74,23 @@ def contested(study: StudyResult) -> tuple[TrialRecord, ...]:
     ]
     doubt = {record.number: abs(probabilities.get(record.number, 1.0) - 0.5) for record in found}
     return tuple(sorted(found, key=lambda r: (r.measured.processes, doubt[r.number], r.number)))
+
+
+def hypervolume_noise(study: StudyResult) -> float:
+    """The standard deviation of the hypervolume of the front under the noise of its numbers, as a share of it.
+
+    The corner is a little beyond the worst complete trial. 0 while there is no front.
+    """
+    members, every = study.front, study.complete
+    if not members:
+        return 0.0
+    known = study.log_points(every)
+    span = known.max(axis=0) - known.min(axis=0)
+    corner = known.max(axis=0) + WORST * np.where(span > 0, span, 1.0)
+    columns = {name: index for index, name in enumerate(study.card.objectives)}
+    draws = uncertainty.drawn_points(members, study.sigma, study.points(members), columns)
+    found = np.array([hypervolume(study.logarithms(draw), corner) for draw in draws])
+    return float(found.std() / found.mean()) if found.mean() > 0 else 0.0
 
 
 def _surely_broken(record: TrialRecord, study: StudyResult) -> list[str]:

@@ -12,17 +12,17 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from autoopt.core.card import StudyCard
 from autoopt.core.configuration import Scalar, canonical_json
 from autoopt.core.host_problem import own_problem
-from autoopt.core.measurement import Measurement, joined, measurement_from_json
 from autoopt.core.records import TrialRecord
-from autoopt.core.scores import Quality, quality_from_json
 from autoopt.core.urls import sqlite_file, without_secrets
 from autoopt.errors import NoStudy, StorageError
+from autoopt.study.early_stop import EarlyStop
+from autoopt.study.later import LATER, Later, additions
 from autoopt.study.lease import Lease, last_sign_of_life
 from autoopt.study.numbers import objectives
 from autoopt.study.only_writer import only_writer, with_driver
@@ -33,7 +33,7 @@ from autoopt.study.space import Space
 if TYPE_CHECKING:
     import optuna
 
-_RECORD, _CARD, _LEASE, _LATER = "autoopt:record", "autoopt:card", "autoopt:lease", "autoopt:later:"
+_RECORD, _CARD, _LEASE, _EARLY_STOP = "autoopt:record", "autoopt:card", "autoopt:lease", "autoopt:early-stop"
 MOST_REASON = 300
 LOCKED_S = 30.0
 """How long a SQLite file that another program has locked is waited for, such as one that copies it."""
@@ -81,54 +81,22 @@ class StoredStudy:
 
     def add_later(self, record: TrialRecord, later: Later) -> TrialRecord:
         """Store what was learnt of a stored trial afterwards; give the record back with it."""
-        key = f"{_LATER}{record.number}:{time.time_ns():020d}-{secrets.token_hex(4)}"  # overwrites none before it
+        key = f"{LATER}{record.number}:{time.time_ns():020d}-{secrets.token_hex(4)}"  # overwrites none before it
         with _storage_errors(self.card.name):
             self._check()
             self._stored.set_user_attr(key, later.to_json())
         return later.added_to(record)
 
+    def early_stop(self) -> EarlyStop | None:
+        """How the last search ended that did so before its budget. Raises StorageError for that of another version."""
+        with _undamaged(self.card.name), _storage_errors(self.card.name):
+            return _read_early_stop(self._stored)
 
-@dataclass(frozen=True)
-class Later:
-    """What is learnt of a trial after it was stored, as JSON: further samples, its quality on test, remarks.
-
-    `again` is the whole record of another try, which takes the place of the stored one.
-    """
-
-    more: Sequence[Mapping[str, Any]] = ()
-    test: Mapping[str, Any] | None = None
-    notes: Sequence[str] = ()
-    again: Mapping[str, Any] | None = None
-
-    @classmethod
-    def of(
-        cls,
-        more: Measurement | None = None,
-        test: Quality | None = None,
-        note: str = "",
-        again: TrialRecord | None = None,
-    ) -> Later:
-        """One addition."""
-        return cls(
-            () if more is None else (asdict(more),),
-            None if test is None else asdict(test),
-            (note,) if note else (),
-            None if again is None else again.to_json(),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON, without what it does not add."""
-        return {name: value for name, value in asdict(self).items() if value}
-
-    def added_to(self, record: TrialRecord) -> TrialRecord:
-        """The record with it; a quality on test replaces an earlier one."""
-        if self.again is not None:
-            record = TrialRecord.from_json(self.again).with_number(record.number)
-        measurement = record.measurement
-        for more in self.more:
-            measurement = _joined(measurement, measurement_from_json(more))
-        test = record.test if self.test is None else quality_from_json(self.test)
-        return replace(record, measurement=measurement, test=test, notes=(*record.notes, *self.notes))
+    def end_early(self, ended: EarlyStop) -> None:
+        """Store that a search ended before its budget."""
+        with _storage_errors(self.card.name):
+            self._check()
+            self._stored.set_user_attr(_EARLY_STOP, asdict(ended))
 
 
 def objective_values(record: TrialRecord, card: StudyCard) -> list[float] | None:
@@ -208,7 +176,7 @@ def read_study(url: str, name: str | None, workload: str | None = None) -> Study
             raise NoStudy(f"{wanted} is not in {without_secrets(url)} (there: {there}): run autoopt search first")
         last = max(fitting, key=lambda key: _searched_at(key, written[key], storage))
         stored = optuna.load_study(study_name=last, storage=storage)
-        result = StudyResult(fitting[last], tuple(_read_records(stored)))
+        result = StudyResult(fitting[last], tuple(_read_records(stored)), _read_early_stop(stored))
         _ = result.front  # every command asks for it: a record whose numbers are none is found here
         return result
 
@@ -232,7 +200,7 @@ def all_studies(url: str) -> list[StudyResult]:
             if _CARD in stored.user_attrs:
                 with _of_this_version(name):
                     card = StudyCard.from_json(stored.user_attrs[_CARD])
-                found.append(StudyResult(card, tuple(_read_records(stored))))
+                found.append(StudyResult(card, tuple(_read_records(stored)), _read_early_stop(stored)))
         return found
 
 
@@ -322,31 +290,21 @@ def _storage(url: str) -> optuna.storages.RDBStorage:
 
 def _read_records(stored: optuna.Study) -> list[TrialRecord]:
     with _of_this_version(stored.study_name):
-        additions = _additions(stored.user_attrs)
+        later_of = additions(stored.user_attrs)
         records = []
         for trial in stored.get_trials(deepcopy=False):
             if _RECORD in trial.user_attrs:
                 record = TrialRecord.from_json(trial.user_attrs[_RECORD]).with_number(trial.number)
-                for later in additions.get(trial.number, ()):
+                for later in later_of.get(trial.number, ()):
                     record = later.added_to(record)
                 records.append(record)
         return records
 
 
-def _additions(attributes: Mapping[str, Any]) -> dict[int, list[Later]]:
-    """What was added later, by trial, in its order; earlier versions kept all additions of a trial in one item."""
-    found: dict[int, list[Later]] = {}
-    for key in sorted(key for key in attributes if key.startswith(_LATER)):
-        number = int(key.removeprefix(_LATER).partition(":")[0])
-        found.setdefault(number, []).append(Later(**(attributes[key] or {})))
-    return found
-
-
-def _joined(measurement: Measurement | None, more: Measurement) -> Measurement:
-    """Both as one; where only one was measured beside a reference, it alone, since the other cannot be compared."""
-    if measurement is None or bool(measurement.reference_s) == bool(more.reference_s):
-        return more if measurement is None else joined(measurement, more)
-    return more if more.reference_s else measurement
+def _read_early_stop(stored: optuna.Study) -> EarlyStop | None:
+    with _of_this_version(stored.study_name):
+        found = stored.user_attrs.get(_EARLY_STOP)
+        return None if found is None else EarlyStop.from_json(found)
 
 
 def _difference(known: StudyCard, card: StudyCard) -> str:

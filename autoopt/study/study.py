@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 from autoopt.core.card import StudyCard
@@ -11,12 +12,15 @@ from autoopt.core.configuration import Scalar
 from autoopt.core.measurement import Measurement
 from autoopt.core.records import TrialRecord
 from autoopt.core.scores import Quality
+from autoopt.study.early_stop import EarlyStop
+from autoopt.study.later import Later
 from autoopt.study.limits import violations
 from autoopt.study.proposals import Proposal, Proposals
 from autoopt.study.result import StudyResult
-from autoopt.study.samplers import DEFAULT
+from autoopt.study.samplers import DEFAULT, Found
 from autoopt.study.space import Space
-from autoopt.study.storage import Later, objective_values, open_storage
+from autoopt.study.stopping import hypervolume_noise
+from autoopt.study.storage import objective_values, open_storage
 
 
 class Stored(Protocol):
@@ -42,6 +46,14 @@ class Stored(Protocol):
         """Store what was learnt of a stored trial afterwards; give the record back with it."""
         ...
 
+    def early_stop(self) -> EarlyStop | None:
+        """How the last search ended that did so before its budget."""
+        ...
+
+    def end_early(self, ended: EarlyStop) -> None:
+        """Store that a search ended before its budget."""
+        ...
+
 
 class Study:
     """One study: proposes, remembers, never proposes the same configuration twice. It runs nothing.
@@ -52,7 +64,7 @@ class Study:
     def __init__(self, stored: Stored, space: Space, sampler: str = DEFAULT) -> None:
         self._stored = stored
         self.card = stored.card
-        self.result = StudyResult(self.card, tuple(stored.records()))
+        self.result = StudyResult(self.card, tuple(stored.records()), stored.early_stop())
         """The study so far, as a value."""
         count, seed = len(self.result.records), self.card.seed
         self._proposals = Proposals(space, len(self.card.objectives), seed, count, sampler)
@@ -68,9 +80,25 @@ class Study:
         """Whether the whole canonical space, with the seeds outside it, fits the budget: then every point is tried."""
         return self._proposals.exhaustive(budget)
 
-    def proposals(self, budget: int) -> Iterator[Proposal]:
-        """What to try next until `budget` trials are recorded or nothing new is left: see `Proposals.until`."""
-        return self._proposals.until(budget)
+    def start_with(self, points: Sequence[Found]) -> None:
+        """Propose these points of the space right after the seeds."""
+        self._proposals.start_with(points)
+
+    def proposals(self, budget: int, *, early_stop: bool = False) -> Iterator[Proposal]:
+        """What to try next until `budget` trials are recorded or nothing new is left: see `Proposals.until`.
+
+        With `early_stop` it ends as well where nothing more is to be expected.
+        """
+        return self._proposals.until(budget, (lambda: hypervolume_noise(self.result)) if early_stop else None)
+
+    def end(self) -> EarlyStop | None:
+        """Store that the last proposals ended before their budget, where they did; returns why."""
+        if self._proposals.early_stop is None:
+            return None
+        ended = replace(self._proposals.early_stop, trials=len(self.records))  # also of what was put off
+        self._stored.end_early(ended)
+        self.result = replace(self.result, ended_early=ended)
+        return ended
 
     def postpone(self, proposal: Proposal) -> None:
         """Do not propose it again: whoever puts it off comes back to it. It has its place in the budget."""
@@ -103,7 +131,7 @@ class Study:
         before, records = self.result, list(self.result.records)
         index = next(index for index, record in enumerate(records) if record.number == number)
         records[index] = self._stored.add_later(records[index], later)
-        self.result = StudyResult(self.card, tuple(records))
+        self.result = replace(self.result, records=tuple(records))
         return self._teach_again_after(before)
 
     def _judged(self, number: int) -> TrialRecord:

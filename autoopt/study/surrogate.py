@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoopt.core.configuration import Scalar
-from autoopt.core.pareto import front, ranks
+from autoopt.core.pareto import front, hypervolume, ranks
 
 LENGTHS = (0.05, 0.2, 0.6, 1.5, 4.0)
 """How much of the correlation a setting costs when it differs; which one fits best is decided by the likelihood."""
@@ -140,6 +140,18 @@ class Process:
         return self.mean + self.scale * (kernel @ self._weights), self.scale * np.sqrt(variance)
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The place of the candidate that is worth most to try, and what the best of all is expected to add.
+
+    `gain` is a share of the hypervolume that was found so far; None with more than two objectives, or before a trial
+    kept the limits.
+    """
+
+    place: int
+    gain: float | None
+
+
 def best_candidate(
     told: Sequence[Mapping[str, Scalar]],
     values: np.ndarray,
@@ -147,8 +159,8 @@ def best_candidate(
     failed: Sequence[Mapping[str, Scalar]],
     candidates: Sequence[Mapping[str, Scalar]],
     rng: np.random.Generator,
-) -> int:
-    """The place of the candidate that is worth most to try.
+) -> Choice:
+    """The candidate that is worth most to try.
 
     `values` (n, objectives) are minimised and belong to the points `told`; `excess` (n, limits) is above 0 where a
     limit is broken; `failed` gave no values.
@@ -157,6 +169,35 @@ def best_candidate(
         chosen = _telling(values, excess)
         told, values, excess = [told[index] for index in chosen], values[chosen], excess[chosen]
     failed = failed[-KNOWN:]
+    worth = _prospects(told, values, excess, failed, candidates)
+    within = np.asarray((excess <= 0).all(axis=1) if excess.size else np.ones(len(values), dtype=bool))
+    kept = values[within] if within.any() else values
+    box = _box(values, within) if within.any() and values.shape[1] == 2 else None
+    features = Features([*told, *failed, *candidates])
+    gain, share = np.zeros(len(candidates)), np.zeros(len(candidates))
+    for merged, shares in MODELS:
+        apart, beyond = features.apart(told, told, merged=merged), features.apart(candidates, told, merged=merged)
+        found = []
+        for column in values.T:
+            mean, deviation = Process.fitted(apart, column, shares).predict(beyond)
+            found.append(mean + deviation * rng.standard_normal((DRAWS, 1)))
+        draws = np.stack(found, axis=-1)
+        gain += _gains(kept, values, draws, rng)
+        if box is not None:
+            share += _added(kept, draws, box)
+    place = int(np.argmax((gain + 1e-12) * worth))
+    whole = 0.0 if box is None else hypervolume(kept, box)
+    return Choice(place, float((share * worth).max()) / len(MODELS) / whole if whole > 0 else None)
+
+
+def _prospects(
+    told: Sequence[Mapping[str, Scalar]],
+    values: np.ndarray,
+    excess: np.ndarray,
+    failed: Sequence[Mapping[str, Scalar]],
+    candidates: Sequence[Mapping[str, Scalar]],
+) -> np.ndarray:
+    """The chance of each candidate to keep the limits and not to fail."""
     features = Features([*told, *failed, *candidates])
     apart, beyond = features.apart(told, told), features.apart(candidates, told)
     worth = np.ones(len(candidates))
@@ -169,17 +210,23 @@ def best_candidate(
         success = np.array([-1.0] * len(told) + [1.0] * len(failed))
         process = Process.fitted(features.apart(every, every), success)
         worth *= _below_zero(*process.predict(features.apart(candidates, every)))
-    kept = values[(excess <= 0).all(axis=1)] if excess.size else values
-    kept = kept if len(kept) else values
-    gain = np.zeros(len(candidates))
-    for merged, shares in MODELS:
-        apart, beyond = features.apart(told, told, merged=merged), features.apart(candidates, told, merged=merged)
-        draws = []
-        for column in values.T:
-            mean, deviation = Process.fitted(apart, column, shares).predict(beyond)
-            draws.append(mean + deviation * rng.standard_normal((DRAWS, 1)))
-        gain += _gains(kept, values, np.stack(draws, axis=-1), rng)
-    return int(np.argmax((gain + 1e-12) * worth))
+    return worth
+
+
+def _box(values: np.ndarray, within: np.ndarray) -> np.ndarray:
+    """The corner up to which a gain counts for what is still to be expected: where the limits begin to break.
+
+    In each objective that is the mildest value beyond all that keep the limits (`within`) which breaks one; where there
+    is none, a little beyond the worst of them.
+    """
+    kept, broken = values[within], values[~within]
+    worst = kept.max(axis=0)
+    span = worst - kept.min(axis=0)
+    corner: np.ndarray = worst + WORST * np.where(span > 0, span, 1.0)
+    for place, column in enumerate(broken.T):
+        beyond = column[column > worst[place]]
+        corner[place] = beyond.min() if len(beyond) else corner[place]
+    return corner
 
 
 def _telling(values: np.ndarray, excess: np.ndarray) -> np.ndarray:
@@ -202,16 +249,20 @@ def _gains(known: np.ndarray, told: np.ndarray, draws: np.ndarray, rng: np.rando
         best = (scaled * weights).max(axis=1).min()
         better: np.ndarray = np.maximum(best - (drawn * weights).max(axis=2), 0.0).mean(axis=0)
         return better
-    edge = scaled[front(scaled)]
+    return _added(scaled, drawn, np.full(2, 1.0 + WORST))
+
+
+def _added(known: np.ndarray, draws: np.ndarray, corner: np.ndarray) -> np.ndarray:
+    """What each candidate adds to the area between `known` and the corner, on average over draws (draws, n, 2)."""
+    edge = known[front(known)]
     edge = edge[np.argsort(edge[:, 0])]
-    corner = 1.0 + WORST
     starts = np.concatenate([[-np.inf], edge[:, 0]])
-    ends = np.concatenate([edge[:, 0], [corner]])
-    heights = np.concatenate([[corner], edge[:, 1]])
-    total = np.zeros(drawn.shape[:2])
+    ends = np.concatenate([edge[:, 0], [corner[0]]])
+    heights = np.concatenate([[corner[1]], edge[:, 1]])
+    total = np.zeros(draws.shape[:2])
     for start, end, height in zip(starts, ends, heights, strict=True):
-        width = np.maximum(np.minimum(end, corner) - np.maximum(start, drawn[..., 0]), 0.0)
-        total += width * np.maximum(height - drawn[..., 1], 0.0)
+        width = np.maximum(np.minimum(end, corner[0]) - np.maximum(start, draws[..., 0]), 0.0)
+        total += width * np.maximum(height - draws[..., 1], 0.0)
     mean: np.ndarray = total.mean(axis=0)
     return mean
 

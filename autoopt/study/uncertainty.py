@@ -127,6 +127,23 @@ def front_probabilities(
     which of them are "latency", "throughput" and "quality". Times vary log-normally; qualities by one bootstrap
     over the groups for all records, so that what a hard patient does to all of them cancels.
     """
+    drawn = drawn_points(records, sigma, points, columns, draws=draws, seed=seed)
+    return np.asarray(np.mean([pareto.front(draw) for draw in drawn], axis=0))
+
+
+def drawn_points(
+    records: Sequence[TrialRecord],
+    sigma: float,
+    points: np.ndarray,
+    columns: Mapping[str, int],
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> np.ndarray:
+    """The objectives of the records as they might as well have been measured: (draws, records, objectives).
+
+    The arguments are those of `front_probabilities`.
+    """
     rng = np.random.default_rng(seed)
     drawn = np.repeat(points[None], draws, axis=0)
     if "latency" in columns:
@@ -137,7 +154,7 @@ def front_probabilities(
         drawn[:, :, columns["throughput"]] *= np.exp(rng.normal(size=(draws, len(records))) * errors)
     if "quality" in columns:
         drawn[:, :, columns["quality"]] -= _quality_noise(records, draws, rng)
-    return np.asarray(np.mean([pareto.front(draw) for draw in drawn], axis=0))
+    return drawn
 
 
 def verdict(

@@ -17,6 +17,7 @@ from autoopt.core.configuration import Scalar
 from autoopt.core.records import Failure, Status, TrialRecord
 from autoopt.core.store import Store
 from autoopt.errors import BusyError, Crash, NoStudy, TrackingError, UsageError, WeightsError
+from autoopt.report.tables import front_json
 from autoopt.study.loop import Loop, Progress, Rules, SearchResult, search
 from autoopt.study.proposals import Proposal
 from autoopt.study.request import SearchRequest
@@ -106,6 +107,26 @@ def test_ten_failures_in_a_row_end_a_search(space: Space) -> None:
     result = run(study, world, budget=30)
     assert result.stopped == "10 trials in a row failed"
     assert [record.status for record in result.records] == [Status.COMPLETE, *[Status.FAILED] * 10]
+
+
+def test_a_search_ends_where_nothing_more_is_to_be_expected(space: Space) -> None:
+    """When the model expects less than noise of all that is left, the search says so and what goes on; the same command
+    again stays with it, a larger budget or the option goes on."""
+    stored = InMemory(card_of(space))
+    ended = run(Study(stored, space), World(), budget=40, early_stop=True)
+    count, early = len(ended.records), ended.study.early_stop
+    assert early is not None and (early.trials, early.left) == (count, 40 - count) and 10 < count < 40
+    assert ended.stopped == early.reason and ended.stopped.startswith("nothing more is to be expected")
+    assert ended.front[0].measured.latency_p25_s == min(r.measured.latency_p25_s for r in ended.records)
+    assert front_json(ended.study)["early_stop"]["trials_left"] == 40 - count
+    again = World()
+    assert run(Study(stored, space), again, budget=40, early_stop=True).stopped == ended.stopped
+    assert again.questions("run") == []
+    larger = World()
+    grown = run(Study(stored, space), larger, budget=45, early_stop=True)
+    assert larger.questions("run") and front_json(grown.study)["early_stop"] != front_json(ended.study)["early_stop"]
+    whole = run(Study(stored, space), World(), budget=45)
+    assert (whole.stopped, len(whole.records), whole.study.early_stop) == ("the budget is spent", 45, None)
 
 
 def test_nine_failures_in_a_row_do_not(space: Space) -> None:
@@ -466,15 +487,33 @@ def request_of(tmp_path: Path) -> Callable[..., SearchRequest]:
     space.write_text(SPACE_OF_THREE)
 
     def made(**named: Any) -> SearchRequest:
-        return SearchRequest(
-            workload=tiny.SOURCE, weights=weights, space=str(space), home=tmp_path / "home", **{"budget": 3, **named}
-        )
+        usual = {"budget": 3, "space": str(space), "weights": weights, "home": tmp_path / "home"}
+        return SearchRequest(workload=tiny.SOURCE, **{**usual, **named})
 
     return made
 
 
 def storage(request: SearchRequest) -> str:
     return f"sqlite:///{request.home / 'study.db'}"
+
+
+def test_a_search_begins_with_the_front_of_an_earlier_one(
+    request_of: Callable[..., SearchRequest], tmp_path: Path
+) -> None:
+    """What the fastest trial of an earlier study did is tried right after the seed; without such a study nothing is."""
+    space = tmp_path / "five.yaml"
+    space.write_text(SPACE_OF_THREE.replace("[10, 20, 30]", "[50, 40, 30, 0.1, 1.5]"))
+    world = World()
+    first = search(request_of(space=str(space), study="first", budget=9), runner=world, clock=world.clock)
+    world = World()
+    asked = request_of(space=str(space), study="second", warm_start=["first"], budget=2)
+    second = search(asked, runner=world, clock=world.clock)
+    assert [record.origin for record in second.records] == ["seed", "warm-start"]
+    assert second.records[1].configuration == first.front[0].configuration
+    world = World()
+    with pytest.raises(UsageError, match="--warm-start must name a stored study"):
+        search(request_of(study="third", warm_start=["frist"]), runner=world)
+    assert not world.questions("run")
 
 
 def test_a_search_opens_runs_and_closes(request_of: Callable[..., SearchRequest]) -> None:
