@@ -144,11 +144,17 @@ def log_ratios(
     for rounds, others in zip(processes, references, strict=True):
         if not rounds or len(rounds) != len(others):
             raise ValueError(f"a paired ratio needs a turn beside each turn, got {len(rounds)} and {len(others)}")
-        mine, theirs = (
-            np.quantile(np.concatenate([np.asarray(calls) for calls in turns]), q) for turns in (rounds, others)
-        )
-        values.append(float(np.log(mine) - np.log(theirs)))
+        mine, theirs = (_quantile([call for calls in turns for call in calls], q) for turns in (rounds, others))
+        values.append(math.log(mine) - math.log(theirs))
     return tuple(values)
+
+
+def _quantile(values: Sequence[float], q: float) -> float:
+    """What `np.quantile` says of a short list, without its tenth of a millisecond."""
+    ordered, place = sorted(values), q * (len(values) - 1)
+    below = math.floor(place)
+    lower, upper = ordered[below], ordered[math.ceil(place)]
+    return lower + (upper - lower) * (place - below)
 
 
 def _weighted_quantile(rounds: Sequence[Sequence[float]], weights: np.ndarray, q: float) -> np.ndarray:
@@ -315,4 +321,4 @@ def group_means(values: Sequence[float | None], groups: Sequence[str]) -> dict[s
     for value, group in zip(values, groups, strict=True):
         if value is not None:
             by_group.setdefault(group, []).append(value)
-    return {group: float(np.mean(members)) for group, members in by_group.items()}
+    return {group: math.fsum(members) / len(members) for group, members in by_group.items()}

@@ -115,7 +115,7 @@ class Number:
 
     def logarithms(self, minimised: np.ndarray) -> np.ndarray:
         """The logarithms of values that are to be minimised, which are so too."""
-        return -np.log(-minimised) if self.larger_is_better else np.log(minimised)
+        return np.asarray(-np.log(-minimised) if self.larger_is_better else np.log(minimised))
 
 
 def _end(between: Between, place: int) -> Read:
