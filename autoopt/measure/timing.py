@@ -15,8 +15,8 @@ from autoopt.core import stats
 
 CONCURRENT: Literal["concurrent"] = "concurrent"
 """What is timed in a process that answers many calls at once, instead of one call after the other."""
-LEAST_WAVES = 4
-"""Calls of every request in such a turn, at least: while the last calls end, some requests wait."""
+LEAST_WAVES = 6
+"""Calls of every request in such a turn, at least: the first and the last of them do not count."""
 LONG_TURN = 8.0
 """A turn of a slow model may take so many times as long as planned; then fewer calls are dropped and timed."""
 
@@ -132,18 +132,26 @@ def take_turn(call: Callable[[], object], plan: MeasuringPlan, call_s: float, cl
 
 
 def take_concurrent_turn(
-    run: Callable[[int], object], requests: int, plan: MeasuringPlan, call_s: float, clocks: Clocks | None = None
+    run: Callable[[int, Callable[[], object]], object],
+    requests: int,
+    plan: MeasuringPlan,
+    call_s: float,
+    clocks: Clocks | None = None,
 ) -> Turn:
-    """One turn of `run`, which makes so many calls, `requests` at a time: the wall seconds over the calls.
+    """One turn of `run`, which makes so many calls, `requests` at a time, and tells when each is answered.
 
-    `call_s` is about what a call takes, counted like that.
+    The seconds between answers count, from the end of the first wave of calls to where fewer than `requests` are left:
+    all run at once meanwhile. `call_s` is about what a call takes, counted like that.
     """
     clocks = clocks or Clocks()
     waves = max(LEAST_WAVES, math.ceil(plan.concurrent_turn_s / max(call_s * requests, 1e-9)))
     calls = waves * requests
-    cpu_before, began = clocks.cpu(), clocks.wall()
-    run(calls)
-    return Turn(((clocks.wall() - began) / calls,), (), (clocks.cpu() - cpu_before) / calls)
+    answered_s: list[float] = []
+    cpu_before = clocks.cpu()
+    run(calls, lambda: answered_s.append(clocks.wall()))
+    cpu_s = (clocks.cpu() - cpu_before) / calls
+    first, last = requests - 1, calls - requests - 1
+    return Turn(((answered_s[last] - answered_s[first]) / (last - first),), (), cpu_s)
 
 
 def is_steady(times: list[float], plan: MeasuringPlan) -> bool:

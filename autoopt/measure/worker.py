@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ class Worker:
 
     def _open_concurrent(self, many: Concurrent, tile: np.ndarray, plan: MeasuringPlan) -> dict[str, Any]:
         self._many = many, tile
-        warmups_s, steady = settle(lambda: many.run(tile, many.requests), plan)
+        warmups_s, steady = settle(lambda: many.run(tile, many.requests, lambda: None), plan)
         self._call_s = stats.quantile(warmups_s[-MeasuringPlan.window :], 0.25) / many.requests
         return {"steady": steady}
 
@@ -97,7 +98,7 @@ class Worker:
         if self._many is not None:
             many, tile = self._many
             plan = MeasuringPlan.from_json(request["plan"])
-            turn = take_concurrent_turn(lambda calls: many.run(tile, calls), many.requests, plan, self._call_s)
+            turn = take_concurrent_turn(partial(many.run, tile), many.requests, plan, self._call_s)
             return turn.to_json()
         return take_turn(self._timed, MeasuringPlan.from_json(request["plan"]), self._call_s).to_json()
 

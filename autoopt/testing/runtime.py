@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -118,8 +120,10 @@ class RuntimeContract:
         for threads in (1, 2):
             settings = self.module.canonical({"threads": threads}, OLD_HOST)
             many = self.module.open_concurrent(self.example.artifact.path, settings)
-            many.run(self.example.batch, 5)
-            many.run(self.example.batch, 1)
+            first, second = Counter[int](), Counter[int]()
+            many.run(self.example.batch, 5, partial(first.update, [1]))
+            many.run(self.example.batch, 1, partial(second.update, [1]))
+            assert (first[1], second[1]) == (5, 1)
             effective = many.effective()
             many.close()
             assert set(effective) == {"requests", "streams", "threads"}

@@ -102,19 +102,21 @@ def _parts(turn: Turn) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return turn.calls_s, turn.dropped_s
 
 
-def test_a_turn_under_concurrency_counts_the_time_of_all_calls() -> None:
-    """Two requests of 10 ms make 200 calls a second: a turn is long enough, a whole number of waves, and says the
-    seconds per call; a slow model is still asked for four waves."""
-    for call_s, expected in ((0.01, 50), (10.0, 8)):
-        now, asked = [0.0], []
+@pytest.mark.parametrize(("call_s", "calls"), [(0.01, 50), (10.0, 12)])
+def test_a_turn_under_concurrency_counts_what_runs_at_once(call_s: float, calls: int) -> None:
+    """Two requests of 10 ms answer 200 calls a second, also where starting takes as long as ten calls and the last call
+    runs alone for as long: neither counts. A slow model is still asked for some waves."""
+    now, asked = [0.0], []
 
-        def run(calls: int, call_s: float = call_s, now: list[float] = now, asked: list[int] = asked) -> None:
-            asked.append(calls)
-            now[0] += calls * call_s / 2
+    def run(calls: int, done: Callable[[], object]) -> None:
+        asked.append(calls)
+        now[0] += 10 * call_s
+        for index in range(calls):
+            now[0] += 10 * call_s if index == calls - 1 else 0.0 if index % 2 else call_s
+            done()
 
-        clocks = Clocks(wall=lambda now=now: now[0], cpu=lambda now=now: 2 * now[0])
-        plan = MeasuringPlan(concurrent_turn_s=0.25)
-        turn = take_concurrent_turn(run, 2, plan, call_s / 2, clocks)
-        assert asked == [expected]
-        assert turn.calls_s == pytest.approx((call_s / 2,)) and turn.dropped_s == ()
-        assert turn.cpu_s == pytest.approx(call_s)
+    clocks = Clocks(wall=lambda: now[0], cpu=lambda: 2.0 * len(asked))
+    turn = take_concurrent_turn(run, 2, MeasuringPlan(concurrent_turn_s=0.25), call_s / 2, clocks)
+    assert asked == [calls]
+    assert turn.calls_s == pytest.approx((call_s / 2,)) and turn.dropped_s == ()
+    assert turn.cpu_s == pytest.approx(2.0 / calls)

@@ -5,7 +5,7 @@ A runtime is a module with the members of `Runtime`; its heavy library is import
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -55,8 +55,11 @@ class Concurrent(Protocol):
     requests: int
     """How many calls run at once."""
 
-    def run(self, batch: np.ndarray, calls: int) -> None:
-        """Make so many calls with `batch`, `requests` of them at a time; returns when all are answered."""
+    def run(self, batch: np.ndarray, calls: int, done: Callable[[], object]) -> None:
+        """Make so many calls with `batch`, `requests` of them at a time; returns when all are answered.
+
+        `done` is called as each of them is answered, in whatever thread that is.
+        """
         ...
 
     def effective(self) -> dict[str, Scalar]:

@@ -28,10 +28,10 @@ class Callers:
         self._lock = threading.Lock()
         self._left = 0
 
-    def run(self, batch: np.ndarray, calls: int) -> None:
+    def run(self, batch: np.ndarray, calls: int, done: Callable[[], object]) -> None:
         """See `base.Concurrent`; whoever is free takes the next call. What a call raises is raised."""
         self._left = calls
-        waiting = [self._pool.submit(self._work, call, batch) for call in self._calls]
+        waiting = [self._pool.submit(self._work, call, batch, done) for call in self._calls]
         for future in waiting:
             future.result()
 
@@ -42,11 +42,13 @@ class Callers:
     def close(self) -> None:
         """End the threads and release the model."""
         self._pool.shutdown()
+        self._calls = ()
         self._close()
 
-    def _work(self, call: Call, batch: np.ndarray) -> None:
+    def _work(self, call: Call, batch: np.ndarray, done: Callable[[], object]) -> None:
         while self._taken():
             call(batch)
+            done()
 
     def _taken(self) -> bool:
         with self._lock:

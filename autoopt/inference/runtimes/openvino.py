@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from autoopt.core.parameters import Parameter
 from autoopt.inference.formats.loops import check_count
 from autoopt.inference.formats.names import is_counted
 from autoopt.inference.formats.openvino import FILE
+from autoopt.inference.runtimes.concurrent import Callers
 from autoopt.inference.runtimes.layers import Layer, over_calls, precision_of
 from autoopt.inference.runtimes.shared import (
     PRECISION,
@@ -59,46 +61,31 @@ def open(folder: Path, settings: Mapping[str, Scalar]) -> Session:  # noqa: A001
     return Session(folder, settings)
 
 
-def open_concurrent(folder: Path, settings: Mapping[str, Scalar]) -> Concurrent:
+def open_concurrent(folder: Path, settings: Mapping[str, Scalar]) -> Callers:
     """Compile the graph for throughput: as many streams as the plugin finds best for the threads, or those asked for.
 
-    Raises Unsupported when the library refuses it.
+    Each of the requests that it asks for is started and waited for by a thread of its own: the callbacks of the
+    library's queue can wait for Python's lock forever. Raises Unsupported when the library refuses the graph.
     """
-    return Concurrent(folder, settings)
+    streams = whole(settings.get("streams"))
+    properties = {
+        "PERFORMANCE_HINT": "THROUGHPUT",
+        "INFERENCE_PRECISION_HINT": str(settings.get("precision", "f32")),
+        "INFERENCE_NUM_THREADS": whole(settings.get("threads")),
+        **({"NUM_STREAMS": streams} if streams > 1 else {}),
+    }
+    with refusals("OpenVINO", folder):
+        model = compiled(model_file(folder, FILE), properties)
+        count = int(model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        calls = [partial(_started, model.create_infer_request()) for _ in range(count)]
+        names = {"streams": "NUM_STREAMS", "threads": "INFERENCE_NUM_THREADS"}
+        effective = {name: int(model.get_property(key)) for name, key in names.items()}
+    return Callers(calls, effective, lambda: None)
 
 
-class Concurrent:
-    """A compiled model and a queue of requests: see `runtimes.base.Concurrent`."""
-
-    def __init__(self, folder: Path, settings: Mapping[str, Scalar]) -> None:
-        streams = whole(settings.get("streams"))
-        properties = {
-            "PERFORMANCE_HINT": "THROUGHPUT",
-            "INFERENCE_PRECISION_HINT": str(settings.get("precision", "f32")),
-            "INFERENCE_NUM_THREADS": whole(settings.get("threads")),
-            **({"NUM_STREAMS": streams} if streams > 1 else {}),
-        }
-        with refusals("OpenVINO", folder):
-            import openvino
-
-            self._model: Any = compiled(model_file(folder, FILE), properties)
-            self.requests = int(self._model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-            self._queue: Any = openvino.AsyncInferQueue(self._model, self.requests)
-
-    def run(self, batch: np.ndarray, calls: int) -> None:
-        """See `runtimes.base.Concurrent`."""
-        for _ in range(calls):
-            self._queue.start_async({0: batch}, share_inputs=True)
-        self._queue.wait_all()
-
-    def effective(self) -> dict[str, Scalar]:
-        """What the plugin made of the settings."""
-        threads, streams = (int(self._model.get_property(name)) for name in ("INFERENCE_NUM_THREADS", "NUM_STREAMS"))
-        return {"requests": self.requests, "streams": streams, "threads": threads}
-
-    def close(self) -> None:
-        """Release the model."""
-        self._queue = self._model = None
+def _started(request: Any, batch: np.ndarray) -> None:
+    request.start_async({0: batch}, share_inputs=True)
+    request.wait()
 
 
 class Session:
