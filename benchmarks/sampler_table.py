@@ -39,6 +39,8 @@ BUDGET = 50
 GOAL = 0.95
 OFTEN = 0.9
 """The default sampler, seeds first, must reach the share GOAL in so many replays."""
+NOISE = (0.02, 0.001)
+"""What a search of such a network is told of its noise: of log seconds, of Dice."""
 MOST_LOST = 0.01
 """Of the hypervolume, on average, where searches end early."""
 ALL: Mapping[str, Callable[[Space, int, int], Sampler]] = {
@@ -102,6 +104,8 @@ def store_table(home: Path, study: str | None, path: Path) -> None:
 def replay(table: Table, name: str, seed: int, *, with_seeds: bool) -> list[float]:
     """The share of the grid's hypervolume after each of `BUDGET` trials."""
     space, chosen = table.space, ALL[name](table.space, 2, seed)
+    if hasattr(chosen, "noise"):
+        chosen.noise = NOISE
     seen: set[str] = set()
     known: list[tuple[float, float]] = []
     shares: list[float] = []
@@ -127,6 +131,7 @@ def replay(table: Table, name: str, seed: int, *, with_seeds: bool) -> list[floa
 def replay_early(table: Table, seed: int, budget: int) -> tuple[int, float, float]:
     """After how many trials a search of a noisy host ends, and the share of the hypervolume then and after `budget`."""
     proposals = Proposals(table.space, 2, seed, 0)
+    proposals.noise = NOISE
     known: list[tuple[float, float]] = []
     counts: list[int] = []
     shares: list[float] = []

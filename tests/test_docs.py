@@ -74,7 +74,7 @@ def test_the_readme_explains_every_option_of_a_search() -> None:
     assert set(OPTION.findall(table)) == options - {"-h", "--help"}
     for item in FACTS:
         default = ",".join(item.default) if isinstance(item.default, tuple) else item.default
-        if default not in (None, {}) and default is not False:
+        if default not in (None, {}, "") and default is not False:
             assert f"`{item.option} {default}`" in table
 
 

@@ -49,6 +49,8 @@ class Proposals:
         self._first: Sequence[Found] = ()
         self._levers = Levers(space)
         self._promises = Promises()
+        self.noise: Sequence[float] = ()
+        """The difference in each objective that tells no two trials apart, see `Forecaster`."""
         self.early_stop: EarlyStop | None = None
         """Why the last `until` ended before its budget, where nothing more was to be expected."""
         self._sampler = self._new_sampler(done)
@@ -149,6 +151,8 @@ class Proposals:
         return configuration.digest not in self._tried
 
     def _sampled(self) -> Proposal | None:
+        if hasattr(self._sampler, "noise"):
+            self._sampler.noise = self.noise
         found, origin = self._sampler.ask(self._tried), self._name
         self._promises.add(getattr(self._sampler, "expected_gain", None))
         if found is None:

@@ -49,10 +49,12 @@ class Forecaster(Sampler, Protocol):
     """A sampler that knows what it expects.
 
     `expected_gain` is the share of the hypervolume that the best point was expected to add when it was last asked; None
-    where that is not known.
+    where that is not known. `noise` is set before it is asked: the difference in each objective that tells no two
+    points apart, nothing where that is not known.
     """
 
     expected_gain: float | None
+    noise: Sequence[float]
 
     def ask(self, seen: Container[str], among: Callable[[Configuration], bool] | None = None) -> Found | None:
         """As that of `Sampler`, of all configurations or `among` some."""
@@ -116,7 +118,7 @@ class ModelSampler:
         self._failed: list[Raw] = []
         self._drawn: dict[str, _Point] = {}
         self.expected_gain: float | None = None
-        """See `Forecaster`."""
+        self.noise: Sequence[float] = ()
 
     def tell(self, raw: Raw, values: Sequence[float] | None, excess: Mapping[str, float]) -> None:
         """Learn from a point."""
@@ -142,7 +144,7 @@ class ModelSampler:
         excess = np.array([[item.get(name, 0.0) for name in limits] for _, _, item in self._told])
         values = np.array([item for _, item, _ in self._told])
         known, flat = [flat for flat, _, _ in self._told], [point.flat for point in found]
-        choice = best_candidate(known, values, excess, self._failed, flat, self._rng)
+        choice = best_candidate(known, values, excess, self._failed, flat, self._rng, self.noise)
         self.expected_gain = choice.gain
         chosen = found[choice.place]
         return chosen.raw, chosen.configuration

@@ -14,6 +14,8 @@ from autoopt.study.surrogate import WORST
 
 CONTESTED = (0.1, 0.9)
 """The probabilities to be on the front between which a trial is contested."""
+NOISE_DRAWS = 100
+"""Of the numbers of the front: a standard deviation is known to a tenth by them."""
 MOST_PROCESSES = 10
 """A trial that was measured so often is not measured again."""
 
@@ -91,6 +93,21 @@ def hypervolume_noise(study: StudyResult) -> float:
     draws = uncertainty.drawn_points(members, study.sigma, study.points(members), columns)
     found = np.array([hypervolume(study.logarithms(draw), corner) for draw in draws])
     return float(found.std() / found.mean()) if found.mean() > 0 else 0.0
+
+
+def objective_noise(study: StudyResult) -> tuple[float, ...]:
+    """What noise makes of the difference of two neighbours on the front, in each objective as samplers get it.
+
+    Each is the median of the standard deviations. Empty where the front has fewer than two members.
+    """
+    members = study.front
+    if len(members) < 2:
+        return ()
+    columns = {name: index for index, name in enumerate(study.card.objectives)}
+    points = study.points(members)
+    draws = uncertainty.drawn_points(members, study.sigma, points, columns, draws=NOISE_DRAWS)
+    differences = np.diff(np.stack([study.logarithms(draw) for draw in draws]), axis=1)
+    return tuple(map(float, np.median(differences.std(axis=0), axis=0)))
 
 
 def _surely_broken(record: TrialRecord, study: StudyResult) -> list[str]:

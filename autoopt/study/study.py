@@ -19,7 +19,7 @@ from autoopt.study.proposals import Proposal, Proposals
 from autoopt.study.result import StudyResult
 from autoopt.study.samplers import DEFAULT, Found
 from autoopt.study.space import Space
-from autoopt.study.stopping import hypervolume_noise
+from autoopt.study.stopping import hypervolume_noise, objective_noise
 from autoopt.study.storage import objective_values, open_storage
 
 
@@ -70,6 +70,7 @@ class Study:
         self._proposals = Proposals(space, len(self.card.objectives), seed, count, sampler)
         for record in self.result.records:
             self._proposals.tell(record.configuration, None, *self._outcome(record))
+        self._proposals.noise = objective_noise(self.result)
 
     @property
     def records(self) -> tuple[TrialRecord, ...]:
@@ -111,6 +112,7 @@ class Study:
         before, self.result = self.result, self.result.plus(stored)
         self._teach_again_after(before)
         self._proposals.tell(stored.configuration, proposal.raw, *self._outcome(stored))
+        self._proposals.noise = objective_noise(self.result)
         return self._judged(stored.number)
 
     def replace(self, number: int, record: TrialRecord) -> TrialRecord:

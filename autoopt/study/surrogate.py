@@ -19,9 +19,10 @@ import numpy as np
 from autoopt.core.configuration import Scalar
 from autoopt.core.pareto import front, hypervolume, ranks
 
-LENGTHS = (0.05, 0.2, 0.6, 1.5, 4.0)
-"""How much of the correlation a setting costs when it differs; which one fits best is decided by the likelihood."""
-MIDDLE = 2
+LENGTHS = (0.005, 0.05, 0.2, 0.6, 1.5, 4.0)
+"""How much of the correlation a setting costs when it differs; which one fits best is decided by the likelihood. The
+least is that of a setting that changes next to nothing: all its values are one."""
+MIDDLE = 3
 """Where a fit begins; it goes to neighbours while that is likelier."""
 SWEEPS = 3
 NOISES = (1e-4, 1e-2, 1e-1)
@@ -37,6 +38,8 @@ KNOWN = 150
 says little about where it goes on."""
 DRAWS = 32
 """Of each model."""
+MOST_NOISE = 0.02
+"""Of the range of an objective: of what is called noise, no more is held against a gain."""
 WORST = 0.1
 """How far beyond the worst value that was told, as a share of the range of all, a gain still counts."""
 
@@ -159,11 +162,13 @@ def best_candidate(
     failed: Sequence[Mapping[str, Scalar]],
     candidates: Sequence[Mapping[str, Scalar]],
     rng: np.random.Generator,
+    noise: Sequence[float] = (),
 ) -> Choice:
     """The candidate that is worth most to try.
 
     `values` (n, objectives) are minimised and belong to the points `told`; `excess` (n, limits) is above 0 where a
-    limit is broken; `failed` gave no values.
+    limit is broken; `failed` gave no values. `noise` (objectives,) is what tells no two points apart: only what is
+    better by more is a gain, so points that are tied with known ones are worth no trial.
     """
     if len(told) > KNOWN:
         chosen = _telling(values, excess)
@@ -174,6 +179,7 @@ def best_candidate(
     kept = values[within] if within.any() else values
     box = _box(values, within) if within.any() and values.shape[1] == 2 else None
     features = Features([*told, *failed, *candidates])
+    beyond_noise = _bounded(noise, kept)
     gain, share = np.zeros(len(candidates)), np.zeros(len(candidates))
     for merged, shares in MODELS:
         apart, beyond = features.apart(told, told, merged=merged), features.apart(candidates, told, merged=merged)
@@ -182,12 +188,20 @@ def best_candidate(
             mean, deviation = Process.fitted(apart, column, shares).predict(beyond)
             found.append(mean + deviation * rng.standard_normal((DRAWS, 1)))
         draws = np.stack(found, axis=-1)
-        gain += _gains(kept, values, draws, rng)
+        gain += _gains(kept, values, draws + beyond_noise, rng)
         if box is not None:
             share += _added(kept, draws, box)
     place = int(np.argmax((gain + 1e-12) * worth))
     whole = 0.0 if box is None else hypervolume(kept, box)
     return Choice(place, float((share * worth).max()) / len(MODELS) / whole if whole > 0 else None)
+
+
+def _bounded(noise: Sequence[float], kept: np.ndarray) -> np.ndarray:
+    """The noise, at most a share of what lies between the best and the worst: however little is known, gains count."""
+    if not len(noise):
+        return np.zeros(kept.shape[1])
+    bounded: np.ndarray = np.minimum(np.asarray(noise), MOST_NOISE * (kept.max(axis=0) - kept.min(axis=0)))
+    return bounded
 
 
 def _prospects(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,15 @@ from autoopt.core.configuration import Configuration
 from autoopt.core.records import Status, TrialRecord
 from autoopt.core.scores import CaseScore, Quality
 from autoopt.study.result import StudyResult
-from autoopt.study.stopping import CONTESTED, MOST_PROCESSES, clear, contested, enough
+from autoopt.study.stopping import (
+    CONTESTED,
+    MOST_PROCESSES,
+    clear,
+    contested,
+    enough,
+    hypervolume_noise,
+    objective_noise,
+)
 from tests.worlds import HOST, measured, scored
 
 CARD = StudyCard(
@@ -196,3 +205,16 @@ def test_all_limits_that_are_surely_broken_are_named() -> None:
     both = study(limits={"drop": 0.05, "latency_s": 0.01})
     assert enough(trial(1, 0.02, 0.8), both) == "it breaks the limit of drop, latency_s"
     assert "limit" not in enough(trial(1, 0.01, 0.9), study(limits={"drop": 0.0, "latency_s": 0.01}))
+
+
+def test_the_noise_of_the_front_is_that_of_its_numbers() -> None:
+    """Two neighbours on the front differ in log latency by the noise of both; a noisier host moves the hypervolume
+    more; without a front there is nothing to tell."""
+    records = (trial(1, 0.02, 0.88), trial(2, 0.05, 0.89))
+    quiet, loud = (study(*records, calibration={"sigma": sigma}) for sigma in (0.01, 0.04))
+    found = objective_noise(quiet)
+    assert found[0] == pytest.approx(math.sqrt(2 / 3) * 0.01, rel=0.3), "of three processes each"
+    assert found[1] == 0.0, "all cases are alike"
+    assert 0 < hypervolume_noise(quiet) < hypervolume_noise(loud) < 0.05
+    nothing = StudyResult(CARD, ())
+    assert (objective_noise(nothing), hypervolume_noise(nothing)) == ((), 0.0)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from autoopt.core.configuration import Scalar
 from autoopt.core.pareto import front
-from autoopt.study.surrogate import KNOWN, MODELS, Features, Process, _telling, best_candidate
+from autoopt.study.surrogate import KNOWN, MODELS, MOST_NOISE, Features, Process, _bounded, _telling, best_candidate
 
 Point = dict[str, Scalar]
 POINTS: list[Point] = [
@@ -164,3 +164,28 @@ def test_of_many_points_those_that_say_most_are_learnt_from() -> None:
     points: list[Point] = [{"a": int(number)} for number in range(1000)]
     chosen = best_candidate(points, values, excess, points[:500], [{"a": 1001}, {"a": 1002}], rng)
     assert chosen.place in (0, 1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_recipes_that_cannot_be_told_apart_promise_little(seed: int) -> None:
+    """Once each of four rungs was seen with some of twelve recipes that all do the same but for noise, the others
+    promise less than a hundredth of the hypervolume: the recipe is taken for a setting without effect."""
+    points: list[Point] = [
+        {"rung": rung, "recipe": f"r{number}"} for rung, number in itertools.product(range(4), range(12))
+    ]
+    rng = np.random.default_rng(seed)
+    luck = rng.normal(size=(48, 2)) * np.array([0.015, 0.0004])
+    values = luck + np.array([[-0.5 * rung, 0.01 * rung**2] for rung in np.repeat(np.arange(4), 12)])
+    known = rng.choice(48, 24, replace=False)
+    told, left = ([point for place, point in enumerate(points) if (place in known) == kept] for kept in (True, False))
+    seen = values[np.sort(known)]
+    gain = best_candidate(told, seen, np.zeros((24, 0)), [], left, rng, (0.02, 0.0006)).gain
+    assert gain is not None and gain < 0.01
+
+
+def test_noise_takes_no_more_than_a_share_of_the_range() -> None:
+    """What is known of the noise is held against a gain as it is; where it drowns an objective, a share of what lies
+    between the best and the worst is; nothing where nothing is known."""
+    kept = np.array([[0.0, 0.0], [2.0, 0.1]])
+    assert _bounded((0.01, 1.0), kept).tolist() == pytest.approx([0.01, MOST_NOISE * 0.1])
+    assert _bounded((), kept).tolist() == [0.0, 0.0]
