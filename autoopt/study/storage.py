@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from autoopt.core.card import StudyCard
 from autoopt.core.configuration import Scalar, canonical_json
 from autoopt.core.host_problem import own_problem
-from autoopt.core.measurement import Measurement, joined, measurement_from_json
+from autoopt.core.measurement import Measurement, joined, measurement_from_json, measurement_to_json
 from autoopt.core.records import TrialRecord
 from autoopt.core.scores import Quality, quality_from_json
 from autoopt.core.urls import sqlite_file, without_secrets
@@ -110,7 +110,7 @@ class Later:
     ) -> Later:
         """One addition."""
         return cls(
-            () if more is None else (asdict(more),),
+            () if more is None else (measurement_to_json(more),),
             None if test is None else asdict(test),
             (note,) if note else (),
             None if again is None else again.to_json(),
