@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -209,8 +209,16 @@ RENAMED = {"residents": "reference_workers", "level_s": "reference_latency_s"}
 """Names of fields before schema 3, and what they are called since."""
 
 
+def measurement_to_json(measured: Measurement) -> dict[str, Any]:
+    """Plain JSON; nothing of throughput where it was not measured, so that records stay what they were."""
+    fields = asdict(measured)
+    if not measured.concurrent_s:
+        fields = {name: value for name, value in fields.items() if not name.startswith("concurrent_")}
+    return fields
+
+
 def measurement_from_json(value: Mapping[str, Any]) -> Measurement:
-    """The measurement that `dataclasses.asdict` turned into JSON."""
+    """The measurement that `measurement_to_json` wrote, also of earlier versions."""
     fields = {"reference_s": (), **{RENAMED.get(name, name): item for name, item in value.items()}}
     fields.pop("items_per_call", None)  # always 1 before schema 3
     if "calls_s" in fields:  # schema 1

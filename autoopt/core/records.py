@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import Any
 
 from autoopt.core.configuration import Configuration, Scalar
-from autoopt.core.measurement import Measurement, measurement_from_json
+from autoopt.core.measurement import Measurement, measurement_from_json, measurement_to_json
 from autoopt.core.scores import Quality, quality_from_json
 
 SCHEMA = 3
@@ -83,7 +83,9 @@ class TrialRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON with the schema version."""
-        return {"schema": SCHEMA, **asdict(self), "configuration": self.configuration.sections()}
+        measured = None if self.measurement is None else measurement_to_json(self.measurement)
+        changed = {"configuration": self.configuration.sections(), "measurement": measured}
+        return {"schema": SCHEMA, **asdict(self), **changed}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TrialRecord:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from autoopt.core.measurement import Measurement, joined, measurement_from_json
+from autoopt.core.measurement import Measurement, joined, measurement_from_json, measurement_to_json
 from autoopt.core.records import TrialRecord
 from autoopt.core.scores import Quality, quality_from_json
 
@@ -36,7 +36,7 @@ class Later:
     ) -> Later:
         """One addition."""
         return cls(
-            () if more is None else (asdict(more),),
+            () if more is None else (measurement_to_json(more),),
             None if test is None else asdict(test),
             (note,) if note else (),
             None if again is None else again.to_json(),

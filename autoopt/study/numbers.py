@@ -7,6 +7,7 @@ docs/mlflow.md. Every metric of the workload is a number besides, under its own 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 
 from autoopt.core import stats
 from autoopt.core.measurement import Measurement
@@ -125,14 +126,6 @@ def _torch(beside: Comparison) -> TrialRecord | None:
     return reference if reference is not None and reference.label == REFERENCE_LABEL else None
 
 
-def _openvino(beside: Comparison) -> TrialRecord | None:
-    return beside.openvino_f32
-
-
-def _float(beside: Comparison) -> TrialRecord | None:
-    return beside.best_float
-
-
 def _val(record: TrialRecord) -> Quality | None:
     return record.quality
 
@@ -143,6 +136,7 @@ def _test(record: TrialRecord) -> Quality | None:
 
 _VALUE, _BETWEEN = _metric(_val)
 _TEST_VALUE, _TEST_BETWEEN = _metric(_test)
+_MANY_ENDS = ("concurrent_low_per_s", "concurrent_high_per_s")
 _ROWS = (
     *with_ends(
         Number(
@@ -161,8 +155,13 @@ _ROWS = (
         "latency_high_ms",
     ),
     *_speedup("torch_f32", "PyTorch FP32", "x PyTorch", _torch),
-    *_speedup("openvino_f32", "OpenVINO FP32, the fair comparison on a CPU", "x OpenVINO", _openvino),
-    *_speedup("best_float", "the fastest complete trial of the study in which nothing is quantized", "x float", _float),
+    *_speedup("openvino_f32", "OpenVINO FP32, the fair comparison on a CPU", "x OpenVINO", attrgetter("openvino_f32")),
+    *_speedup(
+        "best_float",
+        "the fastest complete trial of the study in which nothing is quantized",
+        "x float",
+        attrgetter("best_float"),
+    ),
     *with_ends(
         Number(
             PRIMARY,
@@ -285,17 +284,14 @@ _ROWS = (
             "calls/s",
             "calls per second while as many run at once as suit the runtime, where throughput was asked for",
             _measured(lambda measured: measured.concurrent_per_s),
-            column=Column(
-                "calls/s", "{:.1f}", ("concurrent_low_per_s", "concurrent_high_per_s"), "{:.1f}", where_known=True
-            ),
+            column=Column("calls/s", "{:.1f}", _MANY_ENDS, "{:.1f}", where_known=True),
             objective="throughput",
             log=True,
             larger_is_better=True,
             best_of_front=True,
             interval=_of_measured(intervals.throughput),
         ),
-        "concurrent_low_per_s",
-        "concurrent_high_per_s",
+        *_MANY_ENDS,
     ),
     Number(
         "cpu_ms_per_call",

@@ -201,7 +201,7 @@ def test_a_plan_is_of_the_request_of_the_search(tmp_path: Path) -> None:
     facts: dict[str, Any] = {"max_latency_s": 0.02, "guards": {"worst_decile": 0.1}, "sampler": "tpe", "time_s": 60.0}
     request = replace(request_of(tmp_path, steps=10, **facts), space="quick")
     plan = autoopt.plan(request, max_drop=None)
-    assert plan.card.limits == {"latency_s": 0.02, "worst_decile": 0.1}
+    assert plan.card.limits == {"latency_bound_s": 0.02, "worst_decile": 0.1}
     assert (plan.sampler, plan.time_s) == ("tpe", 60.0)
 
 
