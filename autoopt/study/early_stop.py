@@ -14,7 +14,7 @@ from typing import Any, Self
 
 PATIENCE = 5
 """So many proposals in a row must promise too little: a model that was just taught may be wrong for a while."""
-MOST_GAIN = 0.003
+MOST_GAIN = 0.0015
 """Of the hypervolume: what promises more is tried, however noisy the numbers are. docs/benchmarks.md: what it costs."""
 OPTION = "--no-early-stop"
 
