@@ -37,10 +37,10 @@ class Measuring:
     """The measurement of one trial: a first process that also predicts, then as many further ones as it takes.
 
     `workers` were started before; their target measures one process at a time, beside `reference_worker` if there is
-    one. `timeout_s` bounds each answer of a worker, not the waiting for another search; `memory_bytes` is what a worker
-    may hold (None: a share of the target's memory). `clear` says of a ratio to the reference that knowing it better
-    would change nothing. With `throughput` one more process answers many calls at once. All methods raise TrialError,
-    or BusyError where another measurement does not end.
+    one. `timeout_s` bounds each answer of a worker, as that for a case, not the waiting for another search;
+    `memory_bytes` is what a worker may hold (None: a share of the target's memory). `clear` says of a ratio to the
+    reference that knowing it better would change nothing. With `throughput` one more process answers many calls at
+    once. All methods raise TrialError, or BusyError where another measurement does not end.
     """
 
     def __init__(
@@ -147,9 +147,7 @@ class Measuring:
         self, worker: OpenWorker, cases: Sequence[int], meanwhile: Callable[[], None] = lambda: None
     ) -> dict[int, np.ndarray]:
         with self._target.exchange() as exchange:
-            worker.predict(cases, exchange)
-            meanwhile()
-            return dict(zip(cases, worker.predicted(cases, exchange), strict=True))
+            return dict(zip(cases, worker.predictions(cases, exchange, meanwhile), strict=True))
 
     def _end_first(self, worker: OpenWorker) -> None:
         self._effective = worker.effective()
@@ -208,6 +206,4 @@ def predictions(subject: Subject, target: Target, *, timeout_s: float = USUAL_TI
     with Workers(subject.runtime, target) as workers, target.exchange() as exchange:
         worker = workers.begin(subject, hasty, timeout_s=timeout_s)
         worker.opened()
-        wanted = range(len(case_ids(subject.cases.path)))
-        worker.predict(wanted, exchange)
-        return worker.predicted(wanted, exchange)
+        return list(worker.predictions(range(len(case_ids(subject.cases.path))), exchange))

@@ -103,8 +103,8 @@ class Worker:
         return take_turn(self._timed, MeasuringPlan.from_json(request["plan"]), self._call_s).to_json()
 
     def _predict(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        for index in request["cases"]:
-            np.save(Path(request["folder"]) / array_name(index), self._predicted(index), allow_pickle=False)
+        index = int(request["case"])
+        np.save(Path(request["folder"]) / array_name(index), self._predicted(index), allow_pickle=False)
         return {}
 
     def _end(self, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -10,7 +11,8 @@ import numpy as np
 from autoopt.core import memory
 from autoopt.core.configuration import RuntimeSettings, Scalar
 from autoopt.core.process import USUAL_TIMEOUT_S, Child
-from autoopt.measure.files import array_name
+from autoopt.errors import Timeout
+from autoopt.measure.files import array_name, case_ids
 from autoopt.measure.subject import Subject
 from autoopt.measure.target import STAGE, Exchange, Target
 from autoopt.measure.timing import MeasuringPlan, Turn
@@ -59,7 +61,7 @@ class Workers:
         child, self._waiting = self._waiting or self._started(), None
         if memory_bytes is None:
             memory_bytes = memory.limit_bytes(self.target.host.memory_bytes)
-        worker = OpenWorker(child, self.target, stage, timeout_s, memory_bytes)
+        worker = OpenWorker(child, subject, self.target, stage, timeout_s, memory_bytes)
         worker.begin(subject.opening(self.target, plan))
         return worker
 
@@ -76,8 +78,10 @@ class OpenWorker:
     `joules` are what the processor consumed per call in each turn, where that can be read. Made by `Workers.begin`.
     """
 
-    def __init__(self, child: Child, target: Target, stage: str, timeout_s: float, memory_bytes: int | None) -> None:
-        self._child, self._target, self._stage = child, target, stage
+    def __init__(
+        self, child: Child, subject: Subject, target: Target, stage: str, timeout_s: float, memory_bytes: int | None
+    ) -> None:
+        self._child, self._subject, self._target, self._stage = child, subject, target, stage
         self._timeout_s, self._memory_bytes = timeout_s, memory_bytes
         self._opened: dict[str, Any] | None = None
         self.joules: list[float] = []
@@ -109,15 +113,27 @@ class OpenWorker:
             self.joules.append(used / (len(turn.calls_s) + len(turn.dropped_s)))
         return turn
 
-    def predict(self, cases: Sequence[int], exchange: Exchange) -> None:
-        """Begin to write the predictions of the cases with these indices: see `predicted`."""
-        request = {"cases": list(cases), "folder": exchange.path}
-        self._child.send("predict", request, stage=self._stage, continues=True)
+    def predictions(
+        self, cases: Sequence[int], exchange: Exchange, meanwhile: Callable[[], None] = lambda: None
+    ) -> Iterator[np.ndarray]:
+        """The predictions of the cases with these indices, one after the other; the limit of time is that of each case.
 
-    def predicted(self, cases: Sequence[int], exchange: Exchange) -> list[np.ndarray]:
-        """Wait until the predictions are written; they come in the order of `cases`. Raises TrialError."""
-        self._answer()
-        return [exchange.read(array_name(index)) for index in cases]
+        `meanwhile` is called once, while the first is computed. Raises TrialError; a case that takes too long is named.
+        """
+        todo = deque(cases)
+        if todo:
+            self._ask(todo[0], exchange)
+        meanwhile()
+        while todo:
+            index = todo.popleft()
+            try:
+                self._answer()
+            except Timeout as error:
+                name = case_ids(self._subject.cases.path)[index]
+                raise Timeout(f"case {name!r}: {error.message}", stage=error.stage, log_tail=error.log_tail) from error
+            if todo:
+                self._ask(todo[0], exchange)  # it computes the next one while this one is read
+            yield exchange.read(array_name(index))
 
     def effective(self) -> dict[str, Scalar]:
         """The settings that really ran; nothing more can be asked of the worker then. Raises TrialError."""
@@ -128,6 +144,9 @@ class OpenWorker:
     def close(self) -> None:
         """End the process."""
         self._child.close(now=True)
+
+    def _ask(self, case: int, exchange: Exchange) -> None:
+        self._child.send("predict", {"case": case, "folder": exchange.path}, stage=self._stage, continues=True)
 
     def _answer(self) -> dict[str, Any]:
         timeout_s = max(1.0, self._timeout_s)

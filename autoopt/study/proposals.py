@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
 
 import numpy as np
 
@@ -151,10 +150,11 @@ class Proposals:
         return configuration.digest not in self._tried
 
     def _sampled(self) -> Proposal | None:
-        if hasattr(self._sampler, "noise"):
-            self._sampler.noise = self.noise
+        forecaster = self._sampler if isinstance(self._sampler, Forecaster) else None
+        if forecaster is not None:
+            forecaster.noise = self.noise
         found, origin = self._sampler.ask(self._tried), self._name
-        self._promises.add(getattr(self._sampler, "expected_gain", None))
+        self._promises.add(None if forecaster is None else forecaster.expected_gain)
         if found is None:
             rng = np.random.default_rng([self._seed, self._done])
             found, origin = at_random(self._space, self._tried, rng), RANDOM
@@ -167,7 +167,8 @@ class Proposals:
         """The most promising new configuration with a value of a large lever that had no trial; None without one."""
         rng = np.random.default_rng([self._seed, self._done])
         for lever in self._levers.left:
-            found = cast(Forecaster, self._sampler).ask(self._tried, partial(has, lever=lever))  # it promised something
+            assert isinstance(self._sampler, Forecaster)  # it said what it expects
+            found = self._sampler.ask(self._tried, partial(has, lever=lever))
             if found is not None:
                 return Proposal(found[1], found[0], self._name)
             for raw, configuration in self._levers.draw(lever, rng):

@@ -15,9 +15,10 @@ import pytest
 from autoopt.core.configuration import RuntimeSettings
 from autoopt.errors import BadData, Crash, Numeric, OutOfMemory, Timeout, TrialError, Unsupported
 from autoopt.inference.pipeline import Pipeline
+from autoopt.measure.files import array_name, case_ids
 from autoopt.measure.measuring import CAP, Measuring, measure, predictions
 from autoopt.measure.subject import Subject
-from autoopt.measure.workers import Workers
+from autoopt.measure.workers import OpenWorker, Workers
 from tests import tiny
 from tests.measure.setups import HOST, QUICK, Setup
 
@@ -111,6 +112,38 @@ def test_a_bad_image_is_named(setup: Setup) -> None:
 
     with pytest.raises(BadData, match="case 'bad'"):
         replace(setup, cases=setup.store.put("cases", "2" * 64, {}, build)).measure()
+
+
+class Slow:
+    """A child that answers for some cases, each within its limit, and then no more."""
+
+    pid = None
+
+    def __init__(self, answers: int) -> None:
+        self.left, self.limits_s = answers, list[float]()
+
+    def send(self, do: str, request: dict[str, Any], *, stage: str, continues: bool) -> None:
+        np.save(Path(request["folder"]) / array_name(request["case"]), np.array([request["case"]]))
+
+    def receive(self, *, stage: str, timeout_s: float, memory_bytes: int | None) -> dict[str, Any]:
+        self.limits_s.append(timeout_s)
+        self.left -= 1
+        if self.left < 0:
+            raise Timeout(f"{stage} took longer than its limit of {timeout_s:g} s", stage=stage)
+        return {}
+
+
+def test_each_case_has_the_whole_limit_and_one_that_hangs_is_named(setup: Setup) -> None:
+    """However many cases there are, a prediction may take as long as if it were the only one; who hangs is said."""
+    child: Any = Slow(answers=2)
+    worker = OpenWorker(child, setup.fake(0.1), setup.target, "measure", 7.0, None)
+    name = case_ids(setup.cases.path)[2]
+    with setup.target.exchange() as exchange:
+        found = worker.predictions(range(3), exchange)
+        assert [next(found).tolist(), next(found).tolist()] == [[0], [1]]
+        with pytest.raises(Timeout, match=f"case '{name}': measure took longer than its limit of 7 s"):
+            next(found)
+    assert child.limits_s == [7.0] * 3
 
 
 def test_a_verdict_ends_a_measurement(setup: Setup) -> None:
