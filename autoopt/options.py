@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from autoopt.errors import UsageError
-from autoopt.study.request import FACTS, Fact, SearchRequest
+from autoopt.study.request import BY_STAGE, FACTS, Fact, SearchRequest
 
 if TYPE_CHECKING:
     from autoopt.core.configuration import Scalar
@@ -180,6 +180,21 @@ def _fractions(texts: Sequence[str] | None, option: str) -> dict[str, float]:
     return found
 
 
+def _durations(texts: Sequence[str] | None, option: str) -> dict[str, float]:
+    """STAGE=DURATION by stage, in seconds. Raises UsageError with all texts that are none."""
+    found: dict[str, float] = {}
+    wrong = []
+    for text in texts or ():
+        name, _, value = text.partition("=")
+        try:
+            found[name] = duration(value, option) or 0.0
+        except UsageError:
+            wrong.append(f"{option} must be STAGE=DURATION, such as make=2h, got {text!r}")
+    if wrong:
+        raise UsageError(*wrong)
+    return found
+
+
 def _names(text: str, option: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
@@ -209,7 +224,8 @@ _MODEL = (
 _TYPES = get_type_hints(SearchRequest, localns={"Scalar": str})  # on the command line every scalar is text
 _DURATION = _Form(str | None, "DURATION", read=duration)
 _SIZE = _Form(str | None, "SIZE", read=lambda text, option: None if text is None else size_bytes(text, option))
-_UNITS = {"s": _DURATION, "B": _SIZE}
+_DURATIONS = _Form(list[str] | None, "STAGE=DURATION", repeated=True, read=_durations, write=lambda value: None)
+_UNITS = {"s": _DURATION, "B": _SIZE, BY_STAGE: _DURATIONS}
 """By the unit of a fact."""
 _FORMS: Mapping[Any, _Form] = {
     Mapping[str, str]: _Form(list[str] | None, "NAME=VALUE", repeated=True, read=_pairs, write=lambda value: None),

@@ -82,6 +82,7 @@ def test_options_become_a_request(read: Callable[..., SearchRequest]) -> None:
         "--seed": "3",
         "--sampler": "nsga2",
         "--warm-start": "old/s",
+        "--stage-timeout": "make=2h",
         "--home": "/h",
     }
     assert {*words, "--retry-failed", "--no-early-stop"} == {item.option for item in FACTS}
@@ -111,6 +112,7 @@ def test_options_become_a_request(read: Callable[..., SearchRequest]) -> None:
         warm_start=("old/s",),
         no_early_stop=True,
         retry_failed=True,
+        stage_timeouts={"make": 7200.0},
         home=Path("/h"),
     )
 
@@ -127,7 +129,14 @@ def test_a_model_is_a_workload_with_options(read: Callable[..., SearchRequest]) 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
     """Values that cannot be read and values that make no sense are reported together."""
-    words: dict[str, Any] = {"time_s": "soon", "guards": ["a", "b=c"], "options": ["net"], "budget": 0, "task": "x"}
+    words: dict[str, Any] = {
+        "time_s": "soon",
+        "guards": ["a", "b=c"],
+        "options": ["net"],
+        "stage_timeouts": ["make"],
+        "budget": 0,
+        "task": "x",
+    }
     with pytest.raises(UsageError) as raised:
         request_of(words)
     told = [
@@ -135,6 +144,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         "--time must be",
         "--guard must be",
         "--guard must be",
+        "--stage-timeout must be",
         "--task and",
         "--budget must be",
     ]

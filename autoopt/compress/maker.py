@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from autoopt import nets
-from autoopt.compress import export, fuse_pre_post, net_steps, selectors, sensitivity
+from autoopt.compress import export, fuse_pre_post, graph_steps, net_steps, selectors, sensitivity
 from autoopt.compress import step as step_module
 from autoopt.compress.identity import identity, versions
 from autoopt.compress.known_failures import KnownFailures
@@ -40,7 +40,6 @@ _log = logging.getLogger("autoopt")
 
 TRAINING_TIMEOUT_S = 7200.0
 TIMEOUTS_S: Mapping[str, float] = {
-    "check": USUAL_TIMEOUT_S,
     "export": USUAL_TIMEOUT_S,
     "quantize": 900.0,
 }
@@ -49,6 +48,8 @@ KEEPS_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHO
 """For the memory allocator of glibc: tensors that are made anew in each training step reuse the pages of the last one.
 Fetching fresh pages from the system took an eighth of a step (docs/benchmarks.md)."""
 OTHER_TIMEOUT_S = 900.0
+MAKE = "make"
+"""Stands for every stage that makes an artifact, where limits of time are given."""
 
 
 class Maker:
@@ -56,9 +57,9 @@ class Maker:
 
     `builder` is the host that makes, this one; `target` the one that measures, by default the builder. `made` and
     `reused` count artifacts by stage: made in the child, or found in the store; what failed twice is in
-    `known_failures`, which others may use for parts of their own. `timeout_s` replaces limits of `TIMEOUTS_S`, in
-    seconds; `memory_bytes` is what a stage may hold where it is not `memory.limit_bytes`. `child` is one that
-    `warm_child` started.
+    `known_failures`, which others may use for parts of their own. `timeout_s` replaces limits of `TIMEOUTS_S` in
+    seconds, `MAKE` all of them; `memory_bytes` is what a stage may hold where it is not `memory.limit_bytes`. `child`
+    is one that `warm_child` started.
     """
 
     def __init__(
@@ -82,7 +83,9 @@ class Maker:
         self._store = store
         self._builder = builder
         self._target = target or LocalTarget(builder)
-        self._timeouts_s = {**dict.fromkeys(net_steps(), TRAINING_TIMEOUT_S), **TIMEOUTS_S, **(timeout_s or {})}
+        given = timeout_s or {}
+        usual = {} if MAKE in given else {**dict.fromkeys(net_steps(), TRAINING_TIMEOUT_S), **TIMEOUTS_S}
+        self._timeouts_s = {"check": USUAL_TIMEOUT_S, **usual, **given}
         self._memory_bytes = dict(memory_bytes or {})
         self._pipeline = workload.pipeline
         self._identity = identity(workload)
@@ -368,9 +371,14 @@ class Maker:
         return self._wait(stage)
 
     def _wait(self, stage: str) -> dict[str, Any]:
-        timeout_s = self._timeouts_s.get(stage, OTHER_TIMEOUT_S)
+        timeout_s = self._timeouts_s.get(stage, self._timeouts_s.get(MAKE, OTHER_TIMEOUT_S))
         most = self._memory_bytes.get(stage, memory.limit_bytes(self._builder.memory_bytes))
         return self._child.receive(stage=stage, timeout_s=timeout_s, memory_bytes=most)
+
+
+def stages() -> tuple[str, ...]:
+    """The names for which a limit of time may be given: `MAKE`, or a single stage."""
+    return (MAKE, "export", *net_steps(), sensitivity.STAGE, *graph_steps(), fuse_pre_post.STAGE)
 
 
 def warm_child(builder: Host, imports: Sequence[str] = ()) -> Child:

@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 
 from autoopt.core import stats
+from autoopt.core.process import USUAL_TIMEOUT_S
 from autoopt.errors import Crash, OutOfMemory, ReferenceDied, TrialError
 from autoopt.measure.subject import Subject
 from autoopt.measure.target import Target
@@ -29,16 +30,23 @@ class ReferenceWorker:
     """The open process of the reference, measured beside every candidate on `target`; a context manager.
 
     `reference_latency_s` is what a call of the reference takes there: unless given, the 25th percentile beside the
-    first process that was measured. `name` changes whenever the process had to be started again.
+    first process that was measured. Each of its answers may take `timeout_s`. `name` changes whenever the process had
+    to be started again.
     """
 
     def __init__(
-        self, subject: Subject, target: Target, plan: MeasuringPlan, *, reference_latency_s: float | None = None
+        self,
+        subject: Subject,
+        target: Target,
+        plan: MeasuringPlan,
+        *,
+        reference_latency_s: float | None = None,
+        timeout_s: float = USUAL_TIMEOUT_S,
     ) -> None:
         self.subject = subject
         self.reference_latency_s = reference_latency_s
         self.name = ""
-        self._plan = plan
+        self._plan, self._timeout_s = plan, timeout_s
         self._workers = Workers(subject.runtime, target)
         self._worker: OpenWorker | None = None
         self._usual_s: deque[float] = deque(maxlen=REMEMBERED)
@@ -56,7 +64,7 @@ class ReferenceWorker:
         """Let it load while the parent goes on; does nothing when it is open."""
         if self._worker is None:
             self.name = secrets.token_hex(4)
-            self._worker = self._workers.begin(self.subject, self._plan, stage="reference")
+            self._worker = self._workers.begin(self.subject, self._plan, stage="reference", timeout_s=self._timeout_s)
 
     def open(self) -> None:
         """Wait until it is ready; a process that died is started again once. Raises TrialError; ReferenceDied once it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import shlex
@@ -10,13 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from autoopt.compress.maker import stages
 from autoopt.core.card import StudyCard
 from autoopt.core.configuration import Scalar, digest
 from autoopt.core.host import Host
 from autoopt.core.store import Store, writable_folder
 from autoopt.errors import DataError, SpaceError, StorageError, UsageError, WeightsError
 from autoopt.measure.noise import calibration
-from autoopt.measure.target import LocalTarget, Target
+from autoopt.measure.target import STAGE, LocalTarget, Target
 from autoopt.nets.weights import find_weights, remark_on, weights_digest
 from autoopt.study.limit_arguments import LimitArguments
 from autoopt.study.limits import GUARDS, LABEL, LABEL_METRIC, SUBGROUP, is_guard
@@ -122,7 +124,17 @@ def argument_problems(request: SearchRequest) -> list[str]:
             f"--objectives must be two to four different ones of {', '.join(objectives())}, "
             f"got {', '.join(request.objectives)}"
         )
-    return [*problems, *_path_problems(request)]
+    return [*problems, *_timeout_problems(request.stage_timeouts), *_path_problems(request)]
+
+
+def _timeout_problems(given: Mapping[str, float]) -> Iterator[str]:
+    """What is wrong with limits of time by stage, a sentence each."""
+    known = (*stages(), STAGE)
+    for name, seconds in given.items():
+        if name not in known:
+            yield f"--stage-timeout must be of one of {', '.join(known)}, got {name!r}"
+        elif not 0 < seconds < math.inf:
+            yield f"--stage-timeout {name} must be longer than nothing, got {seconds:g} s"
 
 
 def limit_problems(address_space_bytes: int) -> Iterator[str]:

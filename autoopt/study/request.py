@@ -17,6 +17,9 @@ PathLike = str | Path
 HOME = Path("mlruns")
 """The folder that holds all state of a project unless another is named."""
 
+BY_STAGE = "s by stage"
+"""The unit of a fact that has seconds for several stages."""
+
 
 def about(
     meaning: str,
@@ -130,6 +133,16 @@ class SearchRequest:
         default=False, metadata=about("Spend the whole budget, also where nothing more is to be expected.")
     )
     retry_failed: bool = field(default=False, metadata=about("Run the trials that failed before again, first."))
+    stage_timeouts: Mapping[str, float] = field(
+        default_factory=dict,
+        metadata=about(
+            "How long a stage may take: make (each artifact), a step by its name, or measure (each answer, such as the "
+            "prediction of a case).",
+            option="--stage-timeout",
+            unit=BY_STAGE,
+            example="make=2h",
+        ),
+    )
     home: Path = field(default=HOME, metadata=about("Folder of all state: studies, MLflow, artifacts, weights."))
 
     def __post_init__(self) -> None:
@@ -141,6 +154,7 @@ class SearchRequest:
             "space": None if self.space is None else str(self.space),
             "objectives": tuple(self.objectives),
             "guards": dict(self.guards or {}),
+            "stage_timeouts": dict(self.stage_timeouts or {}),
             "warm_start": tuple(self.warm_start or ()),
             "home": Path(self.home),
         }
@@ -210,6 +224,7 @@ class Facts(TypedDict, total=False):
     warm_start: Sequence[str]
     no_early_stop: bool
     retry_failed: bool
+    stage_timeouts: Mapping[str, float] | None
     home: PathLike
 
 

@@ -225,10 +225,11 @@ def test_a_maker_that_is_killed_while_it_loads_is_started_again(home: Path, work
             maker.check()
 
 
-def test_a_stage_has_a_limit(home: Path, workload: Workload, weights: Path) -> None:
+@pytest.mark.parametrize("limits_s", [{"export": 0.01}, {"make": 0.01}, {"make": 60.0, "export": 0.01}])
+def test_a_stage_has_a_limit(home: Path, workload: Workload, weights: Path, limits_s: dict[str, float]) -> None:
     """A stage that takes longer than its limit fails that stage, and leaves no child and nothing half-written."""
-    store = Store(home / "slow")
-    with Maker(workload, weights, store, HOST, timeout_s={"export": 0.01}) as maker:
+    store = Store(home / f"slow-{len(limits_s)}-{min(limits_s)}")
+    with Maker(workload, weights, store, HOST, timeout_s=limits_s) as maker:
         with pytest.raises(Timeout, match=r"export took longer than its limit of 0\.01 s"):
             maker.export("onnx")
         assert maker.made == {}

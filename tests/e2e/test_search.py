@@ -162,7 +162,7 @@ def test_nothing_feasible_says_which_limit_binds(tmp_path: Path) -> None:
     done = run("search", *project(tmp_path), "--budget", "2", "--max-latency", "1us", quick=True)
 
     assert done.returncode == 3, done.stderr
-    assert "p25 latency binds" in done.stdout
+    assert "p25 latency (upper bound) binds" in done.stdout
     assert "Nearest" in done.stdout
 
 

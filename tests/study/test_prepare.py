@@ -57,11 +57,12 @@ def test_every_wrong_value_is_a_problem_of_its_own(tmp_path: Path) -> None:
         seed=-1,
         sampler="best",
         objectives=("latency", "latency"),
+        stage_timeouts={"build": 5.0, "make": 0.0},
         data=tmp_path / "file",
         weights=tmp_path,
     )
     limits = "--max-drop --max-latency --max-memory --max-size --min-quality --min-throughput --guard --guard"
-    options = f"--budget --time {limits} --seed --sampler --objectives --data --weights"
+    options = f"--budget --time {limits} --seed --sampler --objectives --stage-timeout --stage-timeout --data --weights"
     assert [problem.split()[0] for problem in argument_problems(request)] == options.split()
 
 

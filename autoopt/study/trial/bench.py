@@ -20,7 +20,7 @@ from autoopt.measure.measuring import Measuring
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.quality import score
 from autoopt.measure.subject import Subject
-from autoopt.measure.target import Target
+from autoopt.measure.target import STAGE, Target
 from autoopt.measure.timing import MeasuringPlan
 from autoopt.measure.turns import Clear
 from autoopt.measure.workers import Workers
@@ -102,7 +102,11 @@ def open_bench(
     WeightsError when the weights do not fit. Raises DataError when a case of val cannot be read.
     """
     plan, workload, target = plan or MeasuringPlan(), prepared.workload, prepared.target
-    with Maker(workload, prepared.weights, prepared.store, prepared.builder, target=target, child=child) as maker:
+    limits_s = prepared.request.stage_timeouts
+    measure_s = limits_s.get(STAGE, USUAL_TIMEOUT_S)
+    with Maker(
+        workload, prepared.weights, prepared.store, prepared.builder, target=target, child=child, timeout_s=limits_s
+    ) as maker:
         on_stage("load")
         maker.begin_check()
         try:
@@ -111,7 +115,14 @@ def open_bench(
             raise DataError(error.message) from error
         known = seeds(prepared.space)
         with ReferenceProcess(
-            workload, maker, target, known, cases, plan, reference_latency_s=reference_latency_s
+            workload,
+            maker,
+            target,
+            known,
+            cases,
+            plan,
+            reference_latency_s=reference_latency_s,
+            timeout_s=measure_s,
         ) as reference:
             source = SourceModel(workload, maker, target, known, cases, prepared.store)
             yield Bench(
@@ -122,6 +133,7 @@ def open_bench(
                 reference,
                 plan=plan,
                 on_stage=on_stage,
+                measure_timeout_s=measure_s,
                 source=source if DISAGREEMENT in prepared.card.limits else None,
                 throughput=asks_for_throughput(prepared.card),
             )

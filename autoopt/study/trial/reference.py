@@ -12,6 +12,7 @@ from typing import Self
 from autoopt.compress.export import form_of
 from autoopt.compress.maker import Maker
 from autoopt.core.configuration import Configuration
+from autoopt.core.process import USUAL_TIMEOUT_S
 from autoopt.core.store import Artifact
 from autoopt.errors import TrialError
 from autoopt.inference.runtimes import BASELINE_LABEL, EXACT, REFERENCE_LABEL
@@ -29,8 +30,8 @@ class ReferenceProcess:
     """The reference of a study, open in a process on `target` until the end of the study; a context manager.
 
     `seeds` are those of the space; `reference_latency_s` is what a call of the reference took when the study began,
-    None for a new one. `configuration` is the seed in use, None while there is none; `refused` says why others were not
-    taken.
+    None for a new one; each of its answers may take `timeout_s`. `configuration` is the seed in use, None while there
+    is none; `refused` says why others were not taken.
     """
 
     def __init__(
@@ -43,12 +44,13 @@ class ReferenceProcess:
         plan: MeasuringPlan,
         *,
         reference_latency_s: float | None = None,
+        timeout_s: float = USUAL_TIMEOUT_S,
     ) -> None:
         exact = [seed for seed in seeds if seed.label.endswith(EXACT)]
         last = len(PREFERRED)
         self._seeds = sorted(exact, key=lambda s: PREFERRED.index(s.label) if s.label in PREFERRED else last)
         self._workload, self._maker, self._target, self._cases = workload, maker, target, cases
-        self._plan, self._reference_latency_s = plan, reference_latency_s
+        self._plan, self._reference_latency_s, self._timeout_s = plan, reference_latency_s, timeout_s
         self._held = ExitStack()
         self._reference_worker: ReferenceWorker | None = None
         self.configuration: Configuration | None = None
@@ -77,7 +79,11 @@ class ReferenceProcess:
         artifact = self._maker.export(*form_of(settings))
         subject = Subject(artifact, settings, self._workload.pipeline, self._cases, self._workload.latency)
         reference_worker = ReferenceWorker(
-            subject, self._target, self._plan, reference_latency_s=self._reference_latency_s
+            subject,
+            self._target,
+            self._plan,
+            reference_latency_s=self._reference_latency_s,
+            timeout_s=self._timeout_s,
         )
         with ExitStack() as opening:
             opening.enter_context(reference_worker)
