@@ -81,7 +81,8 @@ def contested(study: StudyResult) -> tuple[TrialRecord, ...]:
 def hypervolume_noise(study: StudyResult) -> float:
     """The standard deviation of the hypervolume of the front under the noise of its numbers, as a share of it.
 
-    The corner is a little beyond the worst complete trial. 0 while there is no front.
+    The corner is a little beyond the worst complete trial. What all members have in common, such as how hard the
+    patients are, is no noise. 0 while there is no front.
     """
     members, every = study.front, study.complete
     if not members:
@@ -90,7 +91,10 @@ def hypervolume_noise(study: StudyResult) -> float:
     span = known.max(axis=0) - known.min(axis=0)
     corner = known.max(axis=0) + WORST * np.where(span > 0, span, 1.0)
     columns = {name: index for index, name in enumerate(study.card.objectives)}
-    draws = uncertainty.drawn_points(members, study.sigma, study.points(members), columns)
+    points = study.points(members)
+    draws = uncertainty.drawn_points(members, study.sigma, points, columns)
+    if "quality" in columns:  # other patients would move all trials alike, and the corner with them
+        draws[:, :, columns["quality"]] -= (draws - points)[:, :, columns["quality"]].mean(axis=1, keepdims=True)
     found = np.array([hypervolume(study.logarithms(draw), corner) for draw in draws])
     return float(found.std() / found.mean()) if found.mean() > 0 else 0.0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -58,6 +58,7 @@ class Resigned:
     """A sampler that expects next to nothing of what it draws."""
 
     expected_gain: float | None = 1e-6
+    noise: Sequence[float] = ()
 
     def __init__(self, space: Space) -> None:
         self._space, self._rng = space, np.random.default_rng(0)

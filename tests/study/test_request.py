@@ -16,7 +16,7 @@ from autoopt.study import samplers
 from autoopt.study.limits import GUARDS
 from autoopt.study.loop import search
 from autoopt.study.numbers import objectives
-from autoopt.study.request import FACTS, Fact, Facts, SearchRequest, requested
+from autoopt.study.request import BY_STAGE, FACTS, Fact, Facts, SearchRequest, requested
 from tests import tiny
 from tests.worlds import SPACE, World
 
@@ -26,7 +26,8 @@ def test_every_fact_is_explained(item: Fact) -> None:
     """Each fact has a sentence, an option, and a default or words for what is used instead; `help` shows them."""
     assert item.meaning.endswith(".")
     assert item.option.startswith("--")
-    assert item.unit == ({"s": "s", "bytes": "B"}.get(item.name.rpartition("_")[2]) if "_" in item.name else None)
+    units = {"s": "s", "bytes": "B", "timeouts": BY_STAGE}
+    assert item.unit == (units.get(item.name.rpartition("_")[2]) if "_" in item.name else None)
     assert f"    {item.name}: {item.meaning}" in (SearchRequest.__doc__ or "")
 
 

@@ -218,3 +218,25 @@ def test_the_noise_of_the_front_is_that_of_its_numbers() -> None:
     assert 0 < hypervolume_noise(quiet) < hypervolume_noise(loud) < 0.05
     nothing = StudyResult(CARD, ())
     assert (objective_noise(nothing), hypervolume_noise(nothing)) == ((), 0.0)
+
+
+def test_patients_that_are_hard_for_all_are_no_noise_of_the_front() -> None:
+    """Cases move the hypervolume by what members lose on them unlike each other, not by how hard they are for all."""
+
+    def spread(value: float, *, alike: bool) -> Quality:
+        whole, sign = scored(value), 1 if alike or value > 0.915 else -1
+        cases = tuple(
+            replace(case, scores={"dice_macro": value + sign * 0.05 * (place - 1)})
+            for place, case in enumerate(whole.cases)
+        )
+        return replace(whole, cases=cases)
+
+    def noise(*, alike: bool) -> float:
+        pairs = ((1, 0.02, 0.91), (2, 0.05, 0.92))
+        return hypervolume_noise(
+            study(*(trial(n, s, value, quality=spread(value, alike=alike)) for n, s, value in pairs), limits={})
+        )
+
+    same = hypervolume_noise(study(trial(1, 0.02, 0.91), trial(2, 0.05, 0.92), limits={}))
+    assert noise(alike=True) == pytest.approx(same, rel=1e-6)
+    assert noise(alike=False) > 3 * same
