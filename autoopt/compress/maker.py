@@ -46,7 +46,7 @@ TIMEOUTS_S: Mapping[str, float] = {
 """Seconds that a stage may take by default; `TRAINING_TIMEOUT_S` for what changes a network, since that trains it."""
 KEEPS_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
 """For the memory allocator of glibc: tensors that are made anew in each training step reuse the pages of the last one.
-Fetching fresh pages from the system took an eighth of a step (docs/benchmarks.md)."""
+Fetching fresh pages from the system took a tenth of a step (docs/benchmarks.md)."""
 OTHER_TIMEOUT_S = 900.0
 MAKE = "make"
 """Stands for every stage that makes an artifact, where limits of time are given."""

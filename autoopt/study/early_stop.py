@@ -1,8 +1,8 @@
 """When a search ends before its budget: nothing is to be expected of what is left to propose.
 
 The model of the space says what each proposal may add to the hypervolume of the front (surrogate.py). Where the best of
-several in a row promises less than the noise of the measured numbers moves the hypervolume by, more trials would only
-tell luck from luck.
+`PATIENCE` in a row promises less than `MOST_GAIN`, and less than the noise of the measured numbers moves the
+hypervolume by, more trials would only follow chance.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ HOME = Path("mlruns")
 """The folder that holds all state of a project unless another is named."""
 
 BY_STAGE = "s by stage"
-"""The unit of a fact that has seconds for several stages."""
+"""The unit of a fact that has seconds for each of some stages."""
 
 
 def about(
