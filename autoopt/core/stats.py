@@ -81,7 +81,8 @@ class LogRatio:
         """
         count = self.processes
         expected = count * self.error**2 + sigma**2
-        seen = float(np.var(self.values, ddof=1)) if count > 1 else 0.0
+        mean = math.fsum(self.values) / count
+        seen = math.fsum((value - mean) ** 2 for value in self.values) / (count - 1) if count > 1 else 0.0
         variance = ((count - 1) * seen + PRIOR_DEGREES * expected) / (count - 1 + PRIOR_DEGREES)
         return replace(self, error=math.sqrt(variance / count))
 
@@ -157,6 +158,17 @@ def _quantile(values: Sequence[float], q: float) -> float:
     return lower + (upper - lower) * (place - below)
 
 
+def _quantiles(values: np.ndarray, shares: Sequence[float]) -> list[float]:
+    """Several quantiles as `np.quantile` has them, of which it takes a third of the time."""
+    places = [share * (len(values) - 1) for share in shares]
+    ends = [(math.floor(place), math.ceil(place)) for place in places]
+    parted = np.partition(values, [end for pair in ends for end in pair])
+    return [
+        float(parted[low] + (parted[high] - parted[low]) * (place - low))
+        for place, (low, high) in zip(places, ends, strict=True)
+    ]
+
+
 def _weighted_quantile(rounds: Sequence[Sequence[float]], weights: np.ndarray, q: float) -> np.ndarray:
     """The `q`-quantile of all values when round i is taken `weights[:, i]` times: (resamples,)."""
     owners = np.repeat(np.arange(len(rounds)), [len(calls) for calls in rounds])
@@ -229,14 +241,14 @@ def paired_drop(before: ArrayLike, after: ArrayLike, *, resamples: int = 4000, s
     if count == 1:
         return Drop(mean, -math.inf, math.inf, math.inf, 1)
     means = _shares_drawn(count, resamples, seed) @ differences
-    low, upper, high = np.quantile(means, [0.5 - CONFIDENCE / 2, CONFIDENCE, 0.5 + CONFIDENCE / 2])
+    low, upper, high = _quantiles(means, (0.5 - CONFIDENCE / 2, CONFIDENCE, 0.5 + CONFIDENCE / 2))
     error = float(differences.std(ddof=1)) / math.sqrt(count)
     two_sided, one_sided = (_student(p, count - 1) * error for p in (0.5 + CONFIDENCE / 2, CONFIDENCE))
     return Drop(
         mean,
-        min(float(low), mean - two_sided),
-        max(float(high), mean + two_sided),
-        max(float(upper), mean + one_sided),
+        min(low, mean - two_sided),
+        max(high, mean + two_sided),
+        max(upper, mean + one_sided),
         count,
         tuple(differences.tolist()),
     )

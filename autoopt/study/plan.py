@@ -23,7 +23,7 @@ from autoopt.nets.training_step import CALLS_PER_EXAMPLE
 from autoopt.study.limits import asks_for_throughput
 from autoopt.study.prepare import Prepared
 from autoopt.study.reference_level import SLOWED, at_level, level_of, reference_beside_s
-from autoopt.study.space import Count, seeds
+from autoopt.study.space import Count, arms, seeds
 from autoopt.study.storage import read_study
 from autoopt.workloads.contract import Workload
 
@@ -101,7 +101,7 @@ def plan_search(prepared: Prepared, *, time_call: TimeCall = timed_call) -> Sear
         raw_size=prepared.space.raw_size,
         exhaustive=_is_exhaustive(prepared),
         sampler=prepared.request.sampler,
-        seeds=tuple(seed.label for seed in seeds(prepared.space)),
+        seeds=tuple(item.label for item in (*seeds(prepared.space), *arms(prepared.space))),
         trials_done=len(_done(known)),
         trials_to_run=rest.trials,
         artifacts={stage: len(parts) for stage, parts in rest.artifacts.items() if parts},
@@ -141,7 +141,7 @@ def _is_exhaustive(prepared: Prepared) -> bool:
 
 def _likely_configurations(prepared: Prepared) -> list[Configuration]:
     space, budget = prepared.space, prepared.request.budget
-    found = {seed.configuration.digest: seed.configuration for seed in seeds(space)}
+    found = {item.configuration.digest: item.configuration for item in (*seeds(space), *arms(space))}
     if _is_exhaustive(prepared):
         found |= {configuration.digest: configuration for _, configuration in space.points()}
         return list(found.values())

@@ -12,9 +12,9 @@ from autoopt.core.configuration import Configuration, Scalar
 from autoopt.study.early_stop import EarlyStop, Noise, Promises
 from autoopt.study.levers import Levers, has
 from autoopt.study.samplers import DEFAULT, RANDOM, Forecaster, Found, Sampler, at_random, sampler
-from autoopt.study.space import Space, seeds
+from autoopt.study.space import Space, arms, seeds
 
-SEED, EXHAUSTIVE, WARM_START = "seed", "exhaustive", "warm-start"
+SEED, EXHAUSTIVE, WARM_START, ARM = "seed", "exhaustive", "warm-start", "arm"
 """What proposes a trial, besides the samplers by their names."""
 
 
@@ -22,7 +22,7 @@ SEED, EXHAUSTIVE, WARM_START = "seed", "exhaustive", "warm-start"
 class Proposal:
     """What to evaluate next. `raw` is the point of the space, None for a seed outside it; `origin` is what proposed it.
 
-    That is "seed", "warm-start", "exhaustive" or the name of a sampler.
+    That is "seed", "warm-start", "arm", "exhaustive" or the name of a sampler; `label` is the name of a seed or an arm.
     """
 
     configuration: Configuration
@@ -55,9 +55,9 @@ class Proposals:
         self._sampler = self._new_sampler(done)
 
     def exhaustive(self, budget: int) -> bool:
-        """Whether the whole canonical space, with the seeds outside it, fits the budget: then every point is tried."""
+        """Whether the whole canonical space, with what is named outside it, fits the budget: then all is tried."""
         count = self._space.count()
-        outside = sum(seed.raw is None for seed in seeds(self._space))
+        outside = sum(item.raw is None for item in (*seeds(self._space), *arms(self._space)))
         return count.exact and count.n + outside <= budget
 
     def start_with(self, points: Sequence[Found]) -> None:
@@ -78,15 +78,19 @@ class Proposals:
             yield from self._asked(budget, noise)
 
     def _listed(self, budget: int) -> Iterator[Proposal]:
-        """What no sampler is asked for: seeds, the points to start with, and all of a space within the budget."""
+        """What no sampler is asked for: seeds, points to start with, arms, and all of a space within the budget."""
         for seed in seeds(self._space):
             if self._is_new(seed.configuration):
                 yield Proposal(seed.configuration, seed.raw, SEED, seed.label)
-        rest = self._space.points() if self.exhaustive(budget) else ()
-        for origin, points in ((WARM_START, self._first), (EXHAUSTIVE, rest)):
-            for raw, configuration in points:
-                if self._is_new(configuration):
-                    yield Proposal(configuration, raw, origin)
+        for raw, configuration in self._first:
+            if self._is_new(configuration):
+                yield Proposal(configuration, raw, WARM_START)
+        for arm in arms(self._space):
+            if self._is_new(arm.configuration):
+                yield Proposal(arm.configuration, arm.raw, ARM, arm.label)
+        for raw, configuration in self._space.points() if self.exhaustive(budget) else ():
+            if self._is_new(configuration):
+                yield Proposal(configuration, raw, EXHAUSTIVE)
 
     def _asked(self, budget: int, noise: Noise | None) -> Iterator[Proposal]:
         """What the sampler says, see `until`."""

@@ -7,6 +7,7 @@ trial keeps the limits is judged by `StudyResult`, since limits may change betwe
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 import warnings
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
     import optuna
 
 _RECORD, _CARD, _LEASE, _EARLY_STOP = "autoopt:record", "autoopt:card", "autoopt:lease", "autoopt:early-stop"
+_QUERY = """
+SELECT trials.number, trial_user_attributes.value_json
+FROM trials JOIN trial_user_attributes ON trial_user_attributes.trial_id = trials.trial_id
+WHERE trials.study_id = :study AND trial_user_attributes.key = :key ORDER BY trials.number
+"""
+"""The numbers and records of a study in the tables of Optuna, whose version `_storage` checks."""
 MOST_REASON = 300
 LOCKED_S = 30.0
 """How long a SQLite file that another program has locked is waited for, such as one that copies it."""
@@ -59,7 +66,7 @@ class StoredStudy:
     def records(self) -> list[TrialRecord]:
         """All records, each with what was added later. Raises StorageError for those of another version."""
         with _undamaged(self.card.name), _storage_errors(self.card.name):
-            return _read_records(self._stored)
+            return _read_records(self._stored, self._storage)
 
     def add(
         self,
@@ -176,7 +183,7 @@ def read_study(url: str, name: str | None, workload: str | None = None) -> Study
             raise NoStudy(f"{wanted} is not in {without_secrets(url)} (there: {there}): run autoopt search first")
         last = max(fitting, key=lambda key: _searched_at(key, written[key], storage))
         stored = optuna.load_study(study_name=last, storage=storage)
-        result = StudyResult(fitting[last], tuple(_read_records(stored)), _read_early_stop(stored))
+        result = StudyResult(fitting[last], tuple(_read_records(stored, storage)), _read_early_stop(stored))
         _ = result.front  # every command asks for it: a record whose numbers are none is found here
         return result
 
@@ -200,7 +207,7 @@ def all_studies(url: str) -> list[StudyResult]:
             if _CARD in stored.user_attrs:
                 with _of_this_version(name):
                     card = StudyCard.from_json(stored.user_attrs[_CARD])
-                found.append(StudyResult(card, tuple(_read_records(stored)), _read_early_stop(stored)))
+                found.append(StudyResult(card, tuple(_read_records(stored, storage)), _read_early_stop(stored)))
         return found
 
 
@@ -288,16 +295,21 @@ def _storage(url: str) -> optuna.storages.RDBStorage:
     return optuna.storages.RDBStorage(url, engine_kwargs=settings)
 
 
-def _read_records(stored: optuna.Study) -> list[TrialRecord]:
+def _read_records(stored: optuna.Study, storage: optuna.storages.RDBStorage) -> list[TrialRecord]:
+    """All records of a study, by number; read by a query, since Optuna's own trials take ten times as long to make."""
+    import sqlalchemy
+
+    wanted = {"study": storage.get_study_id_from_name(stored.study_name), "key": _RECORD}
+    with storage.engine.connect() as connection:
+        rows = connection.execute(sqlalchemy.text(_QUERY), wanted).all()
     with _of_this_version(stored.study_name):
         later_of = additions(stored.user_attrs)
         records = []
-        for trial in stored.get_trials(deepcopy=False):
-            if _RECORD in trial.user_attrs:
-                record = TrialRecord.from_json(trial.user_attrs[_RECORD]).with_number(trial.number)
-                for later in later_of.get(trial.number, ()):
-                    record = later.added_to(record)
-                records.append(record)
+        for number, text in rows:
+            record = TrialRecord.from_json(json.loads(text)).with_number(int(number))
+            for later in later_of.get(record.number, ()):
+                record = later.added_to(record)
+            records.append(record)
         return records
 
 

@@ -128,7 +128,22 @@ def front_probabilities(
     over the groups for all records, so that what a hard patient does to all of them cancels.
     """
     drawn = drawn_points(records, sigma, points, columns, draws=draws, seed=seed)
-    return np.asarray(np.mean([pareto.front(draw) for draw in drawn], axis=0))
+    near = ~_always_behind(drawn, np.flatnonzero(pareto.front(points)))
+    shares = np.zeros(len(records))
+    shares[near] = np.mean([pareto.front(draw) for draw in drawn[:, near]], axis=0)
+    return shares
+
+
+def _always_behind(drawn: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """Which records one and the same of `members` beats in every objective of every draw: (records,).
+
+    They are on no front and keep nothing off it, since what they dominate the member dominates too.
+    """
+    behind = np.zeros(drawn.shape[1], dtype=bool)
+    for member in members:
+        rest = np.flatnonzero(~behind)
+        behind[rest] = np.all(drawn[:, rest] > drawn[:, [member]], axis=(0, 2))
+    return behind
 
 
 def drawn_points(

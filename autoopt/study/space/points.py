@@ -44,6 +44,18 @@ class Count:
 
 
 @dataclass(frozen=True)
+class Arm:
+    """A configuration with a name that is tried before any sampler is asked: its settings by dotted name."""
+
+    name: str
+    settings: Settings
+
+    def has_step(self, name: str) -> bool:
+        """Whether it says something of the step called so."""
+        return any(key.partition(".")[0] == name for key in self.settings)
+
+
+@dataclass(frozen=True)
 class Space:
     """What may vary, on this host. Every setting of every step and of the named runtimes is a dimension.
 
@@ -62,6 +74,8 @@ class Space:
     """One of the workload's, where it decides what the graph can do of the pipeline."""
     shipped: bool = False
     """Whether it came with autoopt: then what a network refuses is left out of it, not an error."""
+    arms: tuple[Arm, ...] = ()
+    """No part of what the space is: the same points are tried, some of them first."""
 
     @cached_property
     def text(self) -> str:
@@ -89,9 +103,15 @@ class Space:
         return "tile" if moved and latency == "call" else latency
 
     def without_values(self, refused: Mapping[str, Container[Scalar]]) -> Space:
-        """The space without some choices of dimensions, by dotted name; at least one of each must be left."""
+        """The space without some choices of dimensions, by dotted name, and without the arms that have them.
+
+        At least one choice of each dimension must be left.
+        """
         return replace(
             self,
+            arms=tuple(
+                arm for arm in self.arms if not any(arm.settings.get(name) in refused[name] for name in refused)
+            ),
             dimensions=tuple(
                 replace(item, choices=tuple(value for value in item.choices if value not in refused[item.name]))
                 if item.name in refused

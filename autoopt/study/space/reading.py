@@ -10,7 +10,7 @@
       name: [openvino, torch]
       threads: auto                powers of two up to the cores of this host, and the cores
 
-A setting that the file leaves out has its default.
+A setting that the file leaves out has its default. `arms.py` reads the configurations that have a name.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ from autoopt.core.plain_text import LONGEST_SHOWN, close_match, parse_yaml, read
 from autoopt.core.records import RENAMED_SECTIONS, RENAMED_SETTINGS
 from autoopt.errors import SpaceError, TrialError
 from autoopt.inference.runtimes import RUNTIMES, can_run, runtime
+from autoopt.study.space.arms import ARMS, read_arms
 from autoopt.study.space.dimension import Dimension
 from autoopt.study.space.pipeline import PARAMETERS, PIPELINE, problems, sample_image
-from autoopt.study.space.points import RUNTIME, Space
+from autoopt.study.space.points import RUNTIME, Arm, Space
 from autoopt.study.space.settings import runtime_choice, runtime_settings
 from autoopt.study.space.values import dimension_of
 from autoopt.workloads.contract import Workload
@@ -43,7 +44,7 @@ SCHEMA = 1
 AUTO = "auto"
 MOST_BYTES = 1_000_000
 MOST_PROBLEMS = 50
-_ABOUT = ("schema", "description")
+_ABOUT = ("schema", "description", ARMS)
 
 
 def shipped_spaces() -> dict[str, str]:
@@ -80,12 +81,14 @@ def load_space(
             )
     reader = _Reader(str(path), host, workload)
     dimensions = tuple(reader.dimensions(document))
+    arms = tuple(reader.arms(document, shipped))
     if reader.problems:
         more = len(reader.problems) - MOST_PROBLEMS
         rest = [f"{path}: and {more} more problems"] if more > 0 else []
         raise SpaceError(*reader.problems[:MOST_PROBLEMS], *rest)
     pipeline = None if workload is None else workload.pipeline
-    return Space(path.stem, dimensions, host, _description(document), pipeline, reader.without, reader.image, shipped)
+    about = _description(document)
+    return Space(path.stem, dimensions, host, about, pipeline, reader.without, reader.image, shipped, arms)
 
 
 class _Reader:
@@ -113,6 +116,18 @@ class _Reader:
         for name in STEPS:
             yield from self._step(name, document.get(name))
         yield from self._runtime(document.get(RUNTIME))
+
+    def arms(self, document: Mapping[Any, Any], shipped: bool) -> Iterator[Arm]:
+        """The arms that this workload can have; of a space of the user's own all must be of that kind."""
+        finished = self._workload is not None and self._workload.build is None
+        for arm in read_arms(document.get(ARMS), self._problem):
+            changing = [name for name in net_steps() if finished and arm.has_step(name)]
+            if changing and not shipped:
+                assert self._workload is not None
+                why = f"{self._workload.name} is a finished graph, there is no network to change"
+                self._problem(f"{ARMS}.{arm.name}.{changing[0]}", f"must be left out: {why}")
+            elif not changing and arm.settings.get(f"{RUNTIME}.name") not in self.without:
+                yield arm
 
     def _pipeline(self, section: Any) -> Iterator[Dimension]:
         if section is None:

@@ -36,7 +36,7 @@ def seeds(space: Space) -> tuple[Seed, ...]:
     found: dict[str, Seed] = {}
     candidates = _candidates(space, names)
     if any(map(has_network, names)) and REFERENCE not in space.without:
-        reference = (REFERENCE_LABEL, _settings(space, REFERENCE, EXACT))
+        reference = (REFERENCE_LABEL, settings_on(space, REFERENCE, EXACT))
         candidates = iter([reference, *candidates])
     for label, settings in candidates:
         configuration = space.canonical(settings)
@@ -50,12 +50,12 @@ def _candidates(space: Space, names: list[str]) -> Iterator[tuple[str, dict[str,
     schemes = _values(space, f"{QUANTIZE}.{step(QUANTIZE).SWITCH}")
     for name in names:
         real = runtime(name).precisions(space.host)
-        yield f"{name} {EXACT}", _settings(space, name, EXACT)
+        yield f"{name} {EXACT}", settings_on(space, name, EXACT)
         for precision in precisions:
             if precision != EXACT and precision in real:
-                yield f"{name} {precision}", _settings(space, name, str(precision))
+                yield f"{name} {precision}", settings_on(space, name, str(precision))
         if SCHEME in schemes:
-            plain = _settings(space, name, EXACT, quantize=True)
+            plain = settings_on(space, name, EXACT, quantize=True)
             if space.canonical(plain).section(QUANTIZE) is not None:
                 yield f"{name} {SCHEME}", plain
 
@@ -64,8 +64,8 @@ def _runtimes(space: Space) -> list[str]:
     return sorted((str(name) for name in _values(space, f"{RUNTIME}.name")), key=list(RUNTIMES).index)
 
 
-def _settings(space: Space, name: str, precision: str, *, quantize: bool = False) -> dict[str, Scalar]:
-    """Defaults, or the nearest that the space has, on the runtime `name` with the most threads."""
+def settings_on(space: Space, name: str, precision: str, *, quantize: bool = False) -> dict[str, Scalar]:
+    """The workload as it is on the runtime `name`: defaults or the nearest that there are, and the most threads."""
     known: dict[str, Scalar] = {"name": name, "precision": precision, "threads": _most_threads(space)}
     point: dict[str, Scalar] = {}
     for dimension in space.dimensions:
