@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from autoopt.commands.pull import pull
+from autoopt.commands.shared import Home, OfWorkload, Storage, Study, TrackingUri
 from autoopt.endings import ended
 from autoopt.errors import NothingFits, UsageError
-from autoopt.options import duration, largest_drop, option, size_bytes, takes_request
+from autoopt.options import duration, size_bytes, takes_request
 from autoopt.study.request import HOME, SearchRequest
 
 if TYPE_CHECKING:
@@ -27,12 +29,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-OF_SEARCH = "the search's"
-Home = Annotated[Path, option("home")]
-Storage = Annotated[str | None, option("storage")]
-TrackingUri = Annotated[str | None, option("tracking_uri")]
-Study = Annotated[str | None, option("study", otherwise="the last one")]
-OfWorkload = Annotated[str | None, typer.Option(help="The last study of this workload. [default: the last one]")]
 Trial = Annotated[str, typer.Argument(help="A trial's number, or STUDY/NUMBER.")]
 
 
@@ -136,40 +132,7 @@ def explain(
     typer.echo(f"wrote {file}")
 
 
-@app.command()
-def pull(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write the bundle to.")],
-    workload: OfWorkload = None,
-    max_latency: Annotated[str | None, option("max_latency_s", otherwise=OF_SEARCH)] = None,
-    max_drop: Annotated[str | None, option("max_drop", otherwise=OF_SEARCH)] = None,
-    max_memory: Annotated[str | None, option("max_memory_bytes", otherwise=OF_SEARCH)] = None,
-    max_size: Annotated[str | None, option("max_size_bytes", otherwise=OF_SEARCH)] = None,
-    min_quality: Annotated[float | None, option("min_quality", otherwise=OF_SEARCH)] = None,
-    min_throughput: Annotated[float | None, option("min_throughput", otherwise=OF_SEARCH)] = None,
-    pick: Annotated[str | None, typer.Option(help="fastest, balanced, best-quality or smallest.")] = None,
-    study: Study = None,
-    storage: Storage = None,
-    home: Home = HOME,
-) -> None:
-    """Write the best model of the front that keeps the limits, ready to deploy."""
-    from autoopt import api
-
-    folder, explanation = api.pull(
-        out,
-        workload=workload,
-        study=study,
-        max_latency_s=duration(max_latency, "--max-latency"),
-        max_drop=largest_drop(max_drop, "--max-drop"),
-        max_memory_bytes=None if max_memory is None else size_bytes(max_memory, "--max-memory"),
-        max_size_bytes=None if max_size is None else size_bytes(max_size, "--max-size"),
-        min_quality=min_quality,
-        min_throughput=min_throughput,
-        pick=pick,
-        storage=storage,
-        home=home,
-    )
-    typer.echo(explanation)
-    typer.echo(f"wrote {folder}: load it with autoopt.load({str(folder)!r})")
+app.command()(pull)
 
 
 @app.command()

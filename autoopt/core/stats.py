@@ -162,9 +162,9 @@ def _quantiles(values: np.ndarray, shares: Sequence[float]) -> list[float]:
     """Several quantiles as `np.quantile` has them, of which it takes a third of the time."""
     places = [share * (len(values) - 1) for share in shares]
     ends = [(math.floor(place), math.ceil(place)) for place in places]
-    parted = np.partition(values, [end for pair in ends for end in pair])
+    ordered = np.partition(values, [end for pair in ends for end in pair])
     return [
-        float(parted[low] + (parted[high] - parted[low]) * (place - low))
+        float(ordered[low] + (ordered[high] - ordered[low]) * (place - low))
         for place, (low, high) in zip(places, ends, strict=True)
     ]
 

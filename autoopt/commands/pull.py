@@ -1,0 +1,47 @@
+"""`autoopt pull`: the best model of a front as a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autoopt.commands.shared import OF_SEARCH, Home, OfWorkload, Storage, Study
+from autoopt.options import duration, largest_drop, option, size_bytes
+from autoopt.study.request import HOME
+
+
+def pull(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write the bundle to.")],
+    workload: OfWorkload = None,
+    max_latency: Annotated[str | None, option("max_latency_s", otherwise=OF_SEARCH)] = None,
+    max_drop: Annotated[str | None, option("max_drop", otherwise=OF_SEARCH)] = None,
+    max_memory: Annotated[str | None, option("max_memory_bytes", otherwise=OF_SEARCH)] = None,
+    max_size: Annotated[str | None, option("max_size_bytes", otherwise=OF_SEARCH)] = None,
+    min_quality: Annotated[float | None, option("min_quality", otherwise=OF_SEARCH)] = None,
+    min_throughput: Annotated[float | None, option("min_throughput", otherwise=OF_SEARCH)] = None,
+    pick: Annotated[str | None, typer.Option(help="fastest, balanced, best-quality or smallest.")] = None,
+    study: Study = None,
+    storage: Storage = None,
+    home: Home = HOME,
+) -> None:
+    """Write the best model of the front that keeps the limits, ready to deploy."""
+    from autoopt import api
+
+    folder, explanation = api.pull(
+        out,
+        workload=workload,
+        study=study,
+        max_latency_s=duration(max_latency, "--max-latency"),
+        max_drop=largest_drop(max_drop, "--max-drop"),
+        max_memory_bytes=None if max_memory is None else size_bytes(max_memory, "--max-memory"),
+        max_size_bytes=None if max_size is None else size_bytes(max_size, "--max-size"),
+        min_quality=min_quality,
+        min_throughput=min_throughput,
+        pick=pick,
+        storage=storage,
+        home=home,
+    )
+    typer.echo(explanation)
+    typer.echo(f"wrote {folder}: load it with autoopt.load({str(folder)!r})")
