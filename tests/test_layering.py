@@ -88,7 +88,6 @@ ALLOWED: dict[str, frozenset[str]] = {
 AT_MODULE_LEVEL: dict[str, frozenset[str]] = {
     "cli": frozenset({"typer"}),
     "commands": frozenset({"typer"}),
-    "commands": frozenset({"typer"}),
     "options": frozenset({"typer"}),
     "terminal": frozenset({"rich"}),
     "progress": frozenset({"rich"}),
