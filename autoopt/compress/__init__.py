@@ -10,6 +10,7 @@ from autoopt.core.tables import Table
 STEPS = Table(
     "step",
     {
+        "control": "autoopt.compress.control",
         "resolution": "autoopt.compress.reduce_resolution",
         "prune": "autoopt.compress.prune",
         "factorize": "autoopt.compress.factorize",

@@ -25,6 +25,8 @@ from autoopt.core.scores import Quality, quality_from_json
 
 SCHEMA = 3
 READABLE = (1, 2, 3)
+CONTROL = "control"
+"""The origin of a trial that others are compared with; it is on no front."""
 RENAMED_SECTIONS: Mapping[str, str] = {"coarsen": "resolution"}
 """Sections of configurations before schema 3, and what they are called since."""
 RENAMED_SETTINGS: Mapping[str, str] = {"as_int8": "qat", "grow": "steps_growth"}
@@ -63,7 +65,8 @@ class TrialRecord:
 
     `artifacts` are the store keys from the first stage to the measured one; `seconds` the wall time by kind (`make`,
     `measure`, `score`); `violated` the limits this trial breaks, by name, with the excess; `origin` says what proposed
-    it: seed, arm, warm-start, exhaustive or a sampler by name; `test` is the quality on test, where it was confirmed.
+    it: seed, arm, control, warm-start, exhaustive or a sampler by name; `test` is the quality on test, where it was
+    confirmed.
     """
 
     configuration: Configuration

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autoopt.core.plain_text import short
 from autoopt.errors import WeightsError
-from autoopt.nets import low_rank, outputs, resolution
+from autoopt.nets import low_rank, one_layer, outputs, resolution
 from autoopt.nets.surgery import resize, sizes
 from autoopt.nets.weights import load_weights
 from autoopt.workloads.contract import Workload
@@ -54,6 +54,7 @@ def write_net(model: torch.nn.Module, folder: Path) -> None:
     )
     structure = {
         "schema": SCHEMA,
+        **({"network": one_layer.NAME} if one_layer.is_one_layer(model) else {}),
         "coarse": resolution.factor_of(model),
         "blocks": resolution.blocks_of(model),
         "factored": low_rank.specs(model),
@@ -67,15 +68,15 @@ def read_net(workload: Workload, weights: Path, folder: Path | None = None) -> t
 
     Raises WeightsError when the files do not fit the network, WorkloadError when it cannot be built.
     """
-    model = outputs.build(workload)
     if folder is None:
+        model = outputs.build(workload)
         load_weights(model, weights)
     else:
-        _restore(model, folder, workload.pipeline.output_shape[2:])
+        model = _restored(workload, folder)
     return model.eval().requires_grad_(False)
 
 
-def _restore(model: torch.nn.Module, folder: Path, answered: Sequence[int]) -> None:
+def _restored(workload: Workload, folder: Path) -> torch.nn.Module:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -86,6 +87,10 @@ def _restore(model: torch.nn.Module, folder: Path, answered: Sequence[int]) -> N
         raise WeightsError(f"the network in {folder} cannot be read: {error}") from error
     if not isinstance(structure, dict) or structure.get("schema") != SCHEMA:
         raise WeightsError(f"{folder / STRUCTURE} must have the schema {SCHEMA}")
+    other, answered = structure.get("network"), workload.pipeline.output_shape[2:]
+    if other not in (None, one_layer.NAME):
+        raise WeightsError(f"{folder / STRUCTURE} names a network that this version does not know: {short(other)}")
+    model = outputs.build(workload) if other is None else one_layer.build(workload)
     if structure.get("coarse", 1) > 1:
         if structure.get("blocks", resolution.MEANS) == resolution.CHANNELS:
             resolution.take_blocks(model, structure["coarse"], output=bool(answered))
@@ -97,3 +102,4 @@ def _restore(model: torch.nn.Module, folder: Path, answered: Sequence[int]) -> N
     for name, how in structure["factored"].items():
         low_rank.put(model, name, low_rank.blank(model.get_submodule(name), how))
     resize(model, structure["sizes"], tensors)
+    return model

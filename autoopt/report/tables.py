@@ -9,6 +9,7 @@ from typing import Any
 from autoopt.core.records import TrialRecord
 from autoopt.measure.merging import TAKEN_AWAY
 from autoopt.report.csv_text import csv_text
+from autoopt.study.floor import control_of, floor_of
 from autoopt.study.intervals import ITSELF
 from autoopt.study.limits import in_words
 from autoopt.study.number import PRIMARY, Column
@@ -33,6 +34,7 @@ def front_json(result: StudyResult) -> dict[str, Any]:
         "objectives": list(card.objectives),
         "trials": len(result.records),
         "early_stop": _early_stop(result),
+        "floor": None if (floor := floor_of(result)) is None else asdict(floor),
         "front": [
             {
                 "trial": record.number,
@@ -110,6 +112,8 @@ def front_notes(result: StudyResult) -> list[str]:
         "Below a number its 95 % interval, below a drop what it is at most (one-sided, 95 %), below the peak of memory"
     )
     notes = [f"{below} the least and the most of the processes. x {over}."]
+    floor = floor_of(result)
+    notes += [] if floor is None else [floor.words(result.card.primary)]
     notes += _host_notes(result)
     without: dict[str, list[str]] = {}
     for record in (*result.front, *(record for record, _ in _beside(result))):
@@ -148,7 +152,12 @@ def reasons_text(reasons: Mapping[str, str]) -> list[str]:
 
 def _beside(result: StudyResult) -> list[tuple[TrialRecord, str]]:
     """What the front is compared with and what each is, without those on it."""
-    roles = ((result.reference, "reference"), (result.openvino_f32, "reference"), (result.best_float, "best float"))
+    roles = (
+        (result.reference, "reference"),
+        (result.openvino_f32, "reference"),
+        (result.best_float, "best float"),
+        (control_of(result), "control"),
+    )
     seen = {record.number for record in result.front}
     found = []
     for record, role in roles:

@@ -9,10 +9,11 @@ from functools import partial
 import numpy as np
 
 from autoopt.core.configuration import Configuration, Scalar
+from autoopt.core.records import CONTROL
 from autoopt.study.early_stop import EarlyStop, Noise, Promises
 from autoopt.study.levers import Levers, has
 from autoopt.study.samplers import DEFAULT, RANDOM, Forecaster, Found, Sampler, at_random, sampler
-from autoopt.study.space import Space, arms, seeds
+from autoopt.study.space import Space, arms, control, seeds
 
 SEED, EXHAUSTIVE, WARM_START, ARM = "seed", "exhaustive", "warm-start", "arm"
 """What proposes a trial, besides the samplers by their names."""
@@ -22,7 +23,8 @@ SEED, EXHAUSTIVE, WARM_START, ARM = "seed", "exhaustive", "warm-start", "arm"
 class Proposal:
     """What to evaluate next. `raw` is the point of the space, None for a seed outside it; `origin` is what proposed it.
 
-    That is "seed", "warm-start", "arm", "exhaustive" or the name of a sampler; `label` is the name of a seed or an arm.
+    That is "seed", "warm-start", "arm", "control", "exhaustive" or the name of a sampler; `label` is the name of what
+    has one.
     """
 
     configuration: Configuration
@@ -58,6 +60,7 @@ class Proposals:
         """Whether the whole canonical space, with what is named outside it, fits the budget: then all is tried."""
         count = self._space.count()
         outside = sum(item.raw is None for item in (*seeds(self._space), *arms(self._space)))
+        outside += control(self._space, budget) is not None
         return count.exact and count.n + outside <= budget
 
     def start_with(self, points: Sequence[Found]) -> None:
@@ -78,7 +81,7 @@ class Proposals:
             yield from self._asked(budget, noise)
 
     def _listed(self, budget: int) -> Iterator[Proposal]:
-        """What no sampler is asked for: seeds, points to start with, arms, and all of a space within the budget."""
+        """What no sampler is asked for: seeds, points to start with, arms, the control, and all of a small space."""
         for seed in seeds(self._space):
             if self._is_new(seed.configuration):
                 yield Proposal(seed.configuration, seed.raw, SEED, seed.label)
@@ -88,6 +91,9 @@ class Proposals:
         for arm in arms(self._space):
             if self._is_new(arm.configuration):
                 yield Proposal(arm.configuration, arm.raw, ARM, arm.label)
+        one = control(self._space, budget)
+        if one is not None and self._is_new(one.configuration):
+            yield Proposal(one.configuration, None, CONTROL, one.label)
         for raw, configuration in self._space.points() if self.exhaustive(budget) else ():
             if self._is_new(configuration):
                 yield Proposal(configuration, raw, EXHAUSTIVE)

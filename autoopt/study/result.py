@@ -13,7 +13,7 @@ from autoopt.core import pareto
 from autoopt.core.card import StudyCard
 from autoopt.core.configuration import canonical_json
 from autoopt.core.measurement import joined
-from autoopt.core.records import Status, TrialRecord
+from autoopt.core.records import CONTROL, Status, TrialRecord
 from autoopt.inference.roofline import Cost, Peaks, fraction_of_roofline
 from autoopt.inference.runtimes import BASELINE_LABEL, EXACT, REFERENCE_LABEL
 from autoopt.study import numbers, uncertainty
@@ -58,7 +58,7 @@ class StudyResult:
                 "_first_of": self._first_of if key is None else {**self._first_of, key: record.number},
                 "_by_number": {**self._by_number, record.number: judged},
             }
-            if judged.status is Status.COMPLETE:
+            if _counts(judged):
                 known["complete"] = (*self.complete, judged)
                 known["front"] = self._front_of((*self.front, judged))
             else:
@@ -76,8 +76,8 @@ class StudyResult:
 
     @cached_property
     def complete(self) -> tuple[TrialRecord, ...]:
-        """The records that were measured and scored and break no limit, without duplicates."""
-        return tuple(r for r in self.judged if r.status is Status.COMPLETE and r.number not in self.duplicates)
+        """The records that were measured and scored and break no limit, without duplicates and controls."""
+        return tuple(r for r in self.judged if _counts(r) and r.number not in self.duplicates)
 
     @cached_property
     def front(self) -> tuple[TrialRecord, ...]:
@@ -292,6 +292,11 @@ class StudyResult:
     def _labelled(self, label: str) -> TrialRecord | None:
         found = (r for r in self._with_duplicates if r.label == label and r.quality is not None)
         return next(found, None)
+
+
+def _counts(judged: TrialRecord) -> bool:
+    """Whether a judged record may be on the front."""
+    return judged.status is Status.COMPLETE and judged.origin != CONTROL
 
 
 def runs_what(record: TrialRecord) -> str | None:

@@ -18,6 +18,7 @@ from autoopt.core.records import Status, TrialRecord
 from autoopt.report.csv_text import csv_text
 from autoopt.report.front_picture import front_picture
 from autoopt.report.tables import front_csv, front_json, front_markdown, reasons_text
+from autoopt.study.floor import floor_of
 from autoopt.study.limits import violations
 from autoopt.study.numbers import NUMBERS
 from autoopt.study.result import StudyResult
@@ -169,7 +170,7 @@ def study_params(card: StudyCard) -> dict[str, Any]:
 
 
 def study_metrics(result: StudyResult) -> dict[str, float]:
-    """Budget used, how the trials ended, size and best of the front, and the two references."""
+    """Budget used, how the trials ended, size and best of the front, its distance to the floor, the two references."""
     numbers: dict[str, float] = {"trials": len(result.records), "front_size": len(result.front)}
     numbers |= {f"trials_{status.value}": sum(r.status is status for r in result.judged) for status in Status}
     for kind in sorted({kind for record in result.records for kind in record.seconds}):
@@ -181,6 +182,8 @@ def study_metrics(result: StudyResult) -> dict[str, float]:
             if number.best_of_front and all(name in item for item in members):
                 best = max if number.larger_is_better else min
                 numbers[f"best_{name}"] = best(item[name] for item in members)
+    if (floor := floor_of(result)) is not None:
+        numbers |= {"floor_ratio": floor.ratio, "floor_ratio_low": floor.low, "floor_ratio_high": floor.high}
     for prefix, record in (("reference", result.reference), ("openvino_f32", result.openvino_f32)):
         if record is not None:
             numbers |= {f"{prefix}_{name}": value for name, value in result.headline(record).items()}

@@ -13,6 +13,7 @@ from autoopt.testing import StepContract
 from autoopt.testing.example import NEW_HOST, OLD_HOST
 
 SETTINGS: dict[str, dict[str, Scalar]] = {
+    "control": {"network": "one-layer", "steps": 2, "batch": 2},
     "resolution": {"factor": 2, "steps": 2, "batch": 2},
     "prune": {"ratio": 0.5, "rungs": "0.25", "steps": 2, "batch": 2},
     "factorize": {"keep": 0.3, "by": "ratio", "steps": 2, "batch": 2},

@@ -7,10 +7,22 @@ first.
 from __future__ import annotations
 
 from autoopt.study.space.arms import arms
+from autoopt.study.space.controls import control
 from autoopt.study.space.dimension import Dimension
 from autoopt.study.space.pipeline import configured
 from autoopt.study.space.points import Count, Space
 from autoopt.study.space.reading import load_space, shipped_spaces
 from autoopt.study.space.seeds import Seed, seeds
 
-__all__ = ["Count", "Dimension", "Seed", "Space", "arms", "configured", "load_space", "seeds", "shipped_spaces"]
+__all__ = [
+    "Count",
+    "Dimension",
+    "Seed",
+    "Space",
+    "arms",
+    "configured",
+    "control",
+    "load_space",
+    "seeds",
+    "shipped_spaces",
+]

@@ -76,6 +76,8 @@ class Space:
     """Whether it came with autoopt: then what a network refuses is left out of it, not an error."""
     arms: tuple[Arm, ...] = ()
     """No part of what the space is: the same points are tried, some of them first."""
+    has_network: bool = False
+    """Whether the workload has a network of torch, in whose place a control can be put."""
 
     @cached_property
     def text(self) -> str:

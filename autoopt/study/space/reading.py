@@ -87,8 +87,8 @@ def load_space(
         rest = [f"{path}: and {more} more problems"] if more > 0 else []
         raise SpaceError(*reader.problems[:MOST_PROBLEMS], *rest)
     pipeline = None if workload is None else workload.pipeline
-    about = _description(document)
-    return Space(path.stem, dimensions, host, about, pipeline, reader.without, reader.image, shipped, arms)
+    about, trained = _description(document), workload is not None and workload.build is not None
+    return Space(path.stem, dimensions, host, about, pipeline, reader.without, reader.image, shipped, arms, trained)
 
 
 class _Reader:
