@@ -72,10 +72,10 @@ def plan(request: SearchRequest | str | None = None, /, **facts: Unpack[Facts]) 
 
     Makes no artifact and runs no trial; at most a call of the network is timed. Raises UsageError for bad input.
     """
-    from autoopt.study import plan as planning
+    from autoopt.study.effort import planned
     from autoopt.study.prepare import prepare
 
-    return planning.plan_search(prepare(requested(request, facts)))
+    return planned(prepare(requested(request, facts)))
 
 
 @_showing_facts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from autoopt.core.configuration import digest
@@ -144,7 +144,6 @@ def search(
             clock=clock,
             began=began,
             listener=listener,
-            estimate_s=partial(seconds_left, prepared),
             before=before,
             retry_failed=request.retry_failed,
             early_stop=not request.no_early_stop,
@@ -157,6 +156,7 @@ def search(
         for sink in sinks:  # before there is a study: what does not fit leaves no empty one behind
             sink.check()
         space = runner.check() if to_do else prepared.space
+        loop.estimate_s = partial(seconds_left, replace(prepared, space=space))
         study = held.enter_context(open_study(prepared.storage_url, prepared.card, space, request.sampler))
         if to_do:
             study.start_with(first_points(space, prepared.earlier))
@@ -232,7 +232,7 @@ class Loop:
         self._clock = clock
         self._began = clock() if began is None else began
         self._listener = listener
-        self._estimate_s = estimate_s
+        self.estimate_s = estimate_s
         self._retry_failed = retry_failed
         self._early_stop = early_stop
         self._new: list[TrialRecord] = []
@@ -316,7 +316,7 @@ class Loop:
         now = self._clock()
         if self._first_trial_s is None:
             self._first_trial_s = now - self._began
-        self._ends_at = now + self._estimate_s(study.records)
+        self._ends_at = now + self.estimate_s(study.records)
         self._tell_sinks(record, study, before)
         self._listener(Progress("store", self._budget, study.result, record, self._seconds_left()))
 

@@ -92,7 +92,7 @@ def plan_search(prepared: Prepared, *, time_call: TimeCall = timed_call) -> Sear
     something is to be trained and no trial has timed the network yet. A time that was measured while the host was busy
     is not believed: see `Timed.quiet_s`, and for trials `_timed_trials`.
     """
-    known = _known_trials(prepared)
+    known = known_trials(prepared)
     rest = _Rest.of(prepared, known, time_call)
     made = sum(map(len, rest.artifacts.values()))
     return SearchPlan(
@@ -113,6 +113,17 @@ def plan_search(prepared: Prepared, *, time_call: TimeCall = timed_call) -> Sear
     )
 
 
+def training_seconds(prepared: Prepared, call_s: float) -> float:
+    """Estimated seconds of all trainings of a search on a host that is left alone, whatever was made already.
+
+    `call_s` is the time of a call of the network in PyTorch.
+    """
+    made = _artifacts(_likely_configurations(prepared))
+    parts = [part for name in net_steps() for part in made.get(name, {}).values()]
+    views = min(MOST_TILES, sum(_examples(part.settings, prepared.workload) for part in parts))
+    return call_s * (views + sum(_work(part.settings, part.share, prepared.workload) for part in parts))
+
+
 def seconds_left(prepared: Prepared, known: Sequence[TrialRecord]) -> float:
     """Estimated seconds until a study whose trials so far are `known` has spent its budget.
 
@@ -122,8 +133,8 @@ def seconds_left(prepared: Prepared, known: Sequence[TrialRecord]) -> float:
     return _Rest.of(prepared, known).seconds * _median(slower, 1.0)
 
 
-def _known_trials(prepared: Prepared) -> Sequence[TrialRecord]:
-    """The stored trials of this study; none when it was not begun."""
+def known_trials(prepared: Prepared) -> Sequence[TrialRecord]:
+    """The stored trials of the study of a request; none when it was not begun."""
     try:
         return read_study(prepared.storage_url, prepared.card.name).records
     except NoStudy:

@@ -19,6 +19,7 @@ from autoopt.core.scores import Quality
 from autoopt.core.store import Artifact
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.timing import MeasuringPlan
+from autoopt.study import effort
 from autoopt.study.garbage import clean
 from autoopt.study.limits import drop_limit
 from autoopt.study.prepare import Prepared
@@ -75,7 +76,7 @@ class Runner(Protocol):
         ...
 
     def check(self) -> Space:
-        """Wait until the model is loaded; the space without what it refuses.
+        """Wait until the model is loaded; the space without what it refuses, with the training steps that fit the time.
 
         Raises WeightsError or WorkloadError when it does not fit its weights, SpaceError for a space of the user's own
         that it refuses.
@@ -132,6 +133,7 @@ class LocalRunner:
         self._child: Child | None = None
         self._prepared: Prepared | None = None
         self._bench: Bench | None = None
+        self._known: Sequence[TrialRecord] = ()
         self._stages = Stages(lambda stage: None)
 
     def __enter__(self) -> Self:
@@ -147,7 +149,7 @@ class LocalRunner:
         prepared.store.remove_left_behind()
         clean(prepared.request.home)
         quantile = before.quantile or prepared.card.calibration.get("quantile", self._plan.quantile)
-        self._prepared, self._stages = prepared, Stages(on_stage)
+        self._prepared, self._stages, self._known = prepared, Stages(on_stage), before.records
         opening = open_bench(
             prepared,
             on_stage=on_stage,
@@ -162,6 +164,7 @@ class LocalRunner:
         bench, prepared = self._open()
         bench.maker.check()
         space = space_check.possible(prepared.space, bench.maker, str(prepared.request.space))
+        space = effort.fitting(replace(prepared, space=space), self._known, bench.maker.call_time)
         bench.begin(seeds(space)[0].configuration)
         return space
 
