@@ -36,8 +36,6 @@ NAMED_ELSEWHERE = {
     "inference/runtimes/torch.py": "a line of RUNTIMES: tests/contracts/test_runtimes.py goes over the table",
     "measure/noise.py": "tests/test_doctor.py keeps and reads the noise of a host",
     "measure/profiler.py": "a child process: tests/measure/test_profiling.py runs it",
-    "study/space/arms.py": "tests/study/space/test_arms.py",
-    "study/space/controls.py": "tests/study/space/test_controls.py",
     "study/space/dimension.py": "tests/study/space/test_space.py draws from spaces of every kind of dimension",
     "study/space/points.py": "tests/study/space/test_space.py enumerates, counts and finds points",
     "study/space/values.py": "tests/study/space/test_space.py reads right and wrong values",
