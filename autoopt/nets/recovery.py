@@ -24,6 +24,7 @@ from autoopt.nets.norms import LEAST_BATCHES, renew_norms
 from autoopt.nets.teacher_cache import cache_of, logits_of
 from autoopt.nets.trainer import Batch, Round, TimeLimit, Trainer, TrainerSettings
 from autoopt.nets.training_step import distance
+from autoopt.nets.windows import window_of
 from autoopt.workloads.contract import Workload
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ class Distiller:
         self._plan = plan
         learnt, self._held = split(workload.splits.train)
         self._random = np.random.default_rng(SEED)
-        self._cache = cache_of(teacher, learnt, workload, plan.bf16)
+        window = window_of((teacher, student.eval()), workload)
+        self._cache = cache_of(teacher, learnt, workload, plan.bf16, window)
         student.requires_grad_(True)
         settings = TrainerSettings(
             name=workload.name,

@@ -22,22 +22,28 @@ CACHED_BYTES = 768_000_000
 """What the tiles of a cache may take in memory: of large tiles there are fewer."""
 SEED = 0
 
-_CACHES: WeakKeyDictionary[torch.nn.Module, dict[bool, TeacherCache]] = WeakKeyDictionary()
+_CACHES: WeakKeyDictionary[torch.nn.Module, dict[tuple[bool, tuple[int, ...]], TeacherCache]] = WeakKeyDictionary()
 
 
-def cache_of(teacher: torch.nn.Module, cases: Sequence[Case], workload: Workload, bf16: bool) -> TeacherCache:
-    """The cache of this teacher for these training cases, which lives as long as the teacher does."""
+def cache_of(
+    teacher: torch.nn.Module, cases: Sequence[Case], workload: Workload, bf16: bool, window: tuple[int, ...]
+) -> TeacherCache:
+    """The cache of this teacher for these training cases, of tiles of the sizes `window`.
+
+    It lives as long as the teacher does.
+    """
     known = _CACHES.setdefault(teacher, {})
-    if bf16 not in known:
-        known[bf16] = TeacherCache(teacher, cases, workload, bf16)
-    return known[bf16]
+    if (bf16, window) not in known:
+        known[bf16, window] = TeacherCache(teacher, cases, workload, bf16, window)
+    return known[bf16, window]
 
 
 class TeacherCache:
     """Augmented tiles by number; one is drawn, and the teacher asked, when it is first wanted.
 
     What a number stands for depends on nothing else, so that a network trained now and one trained after a restart
-    learn from the same tiles. `len` is how many numbers there are; `most_bytes` is what all tiles may take in memory.
+    learn from the same tiles. They are cut to the sizes `window`, by default to the tile of the recipe. `len` is how
+    many numbers there are; `most_bytes` is what all tiles may take in memory.
     """
 
     def __init__(
@@ -46,11 +52,12 @@ class TeacherCache:
         cases: Sequence[Case],
         workload: Workload,
         bf16: bool,
+        window: tuple[int, ...] | None = None,
         *,
         most_bytes: int = CACHED_BYTES,
     ) -> None:
         self._teacher, self._bf16 = ref(channels_last(teacher)), bf16  # else it would keep its own key alive
-        self._examples = Examples(cases, workload.pipeline, workload.recipe.augment, workload.recipe.tile)
+        self._examples = Examples(cases, workload.pipeline, workload.recipe.augment, window or workload.recipe.tile)
         self._kept: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
         size = sum(item.numel() * item.element_size() for item in self._tile(0))
         self._count = max(1, min(MOST_TILES, most_bytes // size))

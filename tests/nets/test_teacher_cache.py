@@ -40,8 +40,8 @@ def test_the_teacher_is_asked_once_for_each_tile(teacher: torch.nn.Module) -> No
     """A tile that was drawn is not answered again, however often it is learnt from."""
     workload, asked = tiny.workload(), []
     teacher.register_forward_hook(lambda *given: asked.append(1))
-    cache_of(teacher, workload.splits.train, workload, False).batch([0, 1, 1, 2])
-    cache_of(teacher, workload.splits.train, workload, False).batch([2, 1, 0])
+    cache_of(teacher, workload.splits.train, workload, False, tiny.TILE).batch([0, 1, 1, 2])
+    cache_of(teacher, workload.splits.train, workload, False, tiny.TILE).batch([2, 1, 0])
     assert len(asked) == 3
 
 
@@ -49,7 +49,7 @@ def test_a_cache_lives_as_long_as_its_teacher(teacher: torch.nn.Module) -> None:
     """Another network with other answers has a cache of its own, and nothing holds that of one that is gone."""
     workload, other = tiny.workload(), copy.deepcopy(teacher)
     before = len(teacher_cache._CACHES)
-    cache_of(other, workload.splits.train, workload, False).batch([0])
+    cache_of(other, workload.splits.train, workload, False, tiny.TILE).batch([0])
     assert len(teacher_cache._CACHES) == before + 1
     del other
     gc.collect()
