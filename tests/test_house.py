@@ -28,6 +28,7 @@ NAMED_ELSEWHERE = {
     "compress/matrix_process.py": "a child process: tests/compress/test_matrix.py runs it",
     "compress/quantize_ort.py": "a line of TOOLS: tests/compress/test_quantize.py goes over the table",
     "compress/tools.py": "tests/compress/test_quantize.py quantizes by every tool",
+    "deploy/metrics.py": "tests/deploy/test_server.py reads them from a server",
     "deploy/readme.py": "tests/deploy/test_writer.py reads what it writes",
     "inference/formats/fused_pipeline.py": "tests/compress/test_fuse_pre_post.py fuses in every format",
     "inference/formats/torch.py": "a line of FORMATS: tests/contracts/test_formats.py goes over the table",

@@ -90,6 +90,15 @@ class Predictor:
             raise BundleError("the predictor was closed: load the bundle again")
         return predict(self.pipeline, self._session.run, image, affine)
 
+    def call(self, tile: np.ndarray) -> np.ndarray:
+        """One call of the network: a tile of `pipeline.input_shape` in, its output; see `Session.run`.
+
+        Raises BundleError after `close`.
+        """
+        if self._session is None:
+            raise BundleError("the predictor was closed: load the bundle again")
+        return np.asarray(self._session.run(tile))
+
     def close(self) -> None:
         """Release the model; closing twice is fine."""
         session, self._session = self._session, None
