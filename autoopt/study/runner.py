@@ -18,6 +18,7 @@ from autoopt.core.records import TrialRecord
 from autoopt.core.scores import Quality
 from autoopt.core.store import Artifact
 from autoopt.measure.pack import pack_cases
+from autoopt.measure.target import STAGE
 from autoopt.measure.timing import MeasuringPlan
 from autoopt.study import effort
 from autoopt.study.garbage import clean
@@ -28,7 +29,7 @@ from autoopt.study.result import StudyResult
 from autoopt.study.space import Space, seeds
 from autoopt.study.stopping import clear, enough
 from autoopt.study.trial import space_check
-from autoopt.study.trial.bench import Bench, open_bench
+from autoopt.study.trial.bench import Bench, answer_timeout_s, open_bench
 from autoopt.study.trial.confirm import head_to_head, on_test
 from autoopt.study.trial.evaluate import StopRule, evaluate
 from autoopt.study.trial.screening import Screening, screening_of
@@ -170,7 +171,9 @@ class LocalRunner:
 
     def run(self, proposal: Proposal, study: StudyResult) -> TrialRecord:
         """See `Runner`."""
-        bench, _ = self._open()
+        bench, prepared = self._open()
+        limit_s = prepared.request.stage_timeouts.get(STAGE) or answer_timeout_s(study.reference)
+        bench = self._bench = replace(bench, measure_timeout_s=limit_s)
         reference = None if study.reference is None else study.reference.quality
         return self._evaluate(
             proposal.configuration,

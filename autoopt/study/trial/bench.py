@@ -13,6 +13,7 @@ from autoopt.compress.export import form_of
 from autoopt.compress.maker import Maker
 from autoopt.core.configuration import Configuration, RuntimeSettings
 from autoopt.core.process import USUAL_TIMEOUT_S, Child
+from autoopt.core.records import TrialRecord
 from autoopt.core.scores import DISAGREEMENT, Quality
 from autoopt.core.store import Artifact
 from autoopt.errors import BadData, DataError
@@ -30,6 +31,19 @@ from autoopt.study.space import seeds
 from autoopt.study.trial.reference import ReferenceProcess
 from autoopt.study.trial.source_model import SourceModel
 from autoopt.workloads.contract import SplitName, Workload
+
+FIRST_TIMEOUT_S = 3600.0
+"""How long an answer of a worker may take while nothing is known of the reference: a volume may take many minutes."""
+TIMES_THE_REFERENCE = 20.0
+"""So many times what a case took on average in the trial of the reference an answer may take later."""
+
+
+def answer_timeout_s(reference: TrialRecord | None) -> float:
+    """How long each answer of a worker may take in a study with this `reference`, None while it has none."""
+    if reference is None or reference.quality is None or not reference.quality.cases:
+        return FIRST_TIMEOUT_S
+    case_s = reference.seconds.get("measure", 0.0) / len(reference.quality.cases)
+    return max(USUAL_TIMEOUT_S, TIMES_THE_REFERENCE * case_s)
 
 
 @dataclass(frozen=True)
@@ -50,7 +64,7 @@ class Bench:
     reference: ReferenceProcess
     split: SplitName = "val"
     plan: MeasuringPlan = field(default_factory=MeasuringPlan)
-    measure_timeout_s: float = USUAL_TIMEOUT_S
+    measure_timeout_s: float = FIRST_TIMEOUT_S
     worker_memory_bytes: int | None = None
     source: SourceModel | None = None
     throughput: bool = False
@@ -103,7 +117,7 @@ def open_bench(
     """
     plan, workload, target = plan or MeasuringPlan(), prepared.workload, prepared.target
     limits_s = prepared.request.stage_timeouts
-    measure_s = limits_s.get(STAGE, USUAL_TIMEOUT_S)
+    measure_s = limits_s.get(STAGE, FIRST_TIMEOUT_S)
     with Maker(
         workload, prepared.weights, prepared.store, prepared.builder, target=target, child=child, timeout_s=limits_s
     ) as maker:
