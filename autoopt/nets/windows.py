@@ -8,6 +8,7 @@ What was learnt is judged on whole tiles in any case.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -28,13 +29,25 @@ def window_of(models: Sequence[torch.nn.Module], workload: Workload) -> tuple[in
     That is the whole tile of volumes and of what is classified, where one of the models is at a reduced resolution, and
     where one refuses smaller tiles.
     """
-    tile = workload.recipe.tile or workload.pipeline.tile
+    window, tile = sizes_of(workload), tuple(workload.recipe.tile or workload.pipeline.tile)
     reduced = any(resolution.factor_of(model) > 1 for model in models)
-    if workload.task != "segmentation" or len(tile) != 2 or reduced:
-        return tuple(tile)
-    window = tuple(min(size, -(-size // (2 * MULTIPLE)) * MULTIPLE) for size in tile)
-    smaller = window != tuple(tile) and all(_takes(model, window, workload) for model in models)
-    return window if smaller else tuple(tile)
+    if window == tile or reduced or not all(_takes(model, window, workload) for model in models):
+        return tile
+    return window
+
+
+def sizes_of(workload: Workload) -> tuple[int, ...]:
+    """The sizes of the windows of a workload, where its networks take them; those of its tile where it has none."""
+    tile = tuple(workload.recipe.tile or workload.pipeline.tile)
+    if workload.task != "segmentation" or len(tile) != 2:
+        return tile
+    return tuple(min(size, -(-size // (2 * MULTIPLE)) * MULTIPLE) for size in tile)
+
+
+def share_of(workload: Workload) -> float:
+    """The share of the pixels of a tile that are in a window."""
+    tile = workload.recipe.tile or workload.pipeline.tile
+    return math.prod(sizes_of(workload)) / math.prod(tile)
 
 
 def _takes(model: torch.nn.Module, window: Sequence[int], workload: Workload) -> bool:

@@ -18,6 +18,7 @@ from autoopt.core.records import TrialRecord
 from autoopt.errors import NoStudy
 from autoopt.inference.runtimes import REFERENCE
 from autoopt.measure.undisturbed import Timed, timed_of
+from autoopt.nets import windows
 from autoopt.nets.teacher_cache import MOST_TILES
 from autoopt.nets.training_step import CALLS_PER_EXAMPLE
 from autoopt.study.limits import asks_for_throughput
@@ -118,10 +119,10 @@ def training_seconds(prepared: Prepared, call_s: float) -> float:
 
     `call_s` is the time of a call of the network in PyTorch.
     """
-    made = _artifacts(_likely_configurations(prepared))
+    made = _artifacts(_likely_configurations(prepared), prepared.workload)
     parts = [part for name in net_steps() for part in made.get(name, {}).values()]
-    views = min(MOST_TILES, sum(_examples(part.settings, prepared.workload) for part in parts))
-    return call_s * (views + sum(_work(part.settings, part.share, prepared.workload) for part in parts))
+    views = min(MOST_TILES, sum(_examples(part.settings, prepared.workload) * part.pixels for part in parts))
+    return call_s * (views + sum(_work(part, prepared.workload) for part in parts))
 
 
 def seconds_left(prepared: Prepared, known: Sequence[TrialRecord]) -> float:
@@ -191,18 +192,20 @@ class _Rest:
         done, likely = _done(known), _likely_configurations(prepared)
         trials = max(0, min(prepared.request.budget, len(likely)) - len(done))
         to_come = [configuration for configuration in likely if configuration.digest not in done][:trials]
-        made = _artifacts(list(done.values()))
+        made = _artifacts(list(done.values()), prepared.workload)
         artifacts = {
             stage: [part for link, part in parts.items() if link not in made.get(stage, {})]
-            for stage, parts in _artifacts(to_come).items()
+            for stage, parts in _artifacts(to_come, prepared.workload).items()
         }
         trained = any(artifacts.get(stage) for stage in net_steps())
         # The original network predicts every training example once, whatever the number of trainings.
         views = sum(
-            _examples(part.settings, prepared.workload) for stage in net_steps() for part in artifacts.get(stage, ())
+            _examples(part.settings, prepared.workload) * part.pixels
+            for stage in net_steps()
+            for part in artifacts.get(stage, ())
         )
         seen = sum(
-            _examples(part.settings, prepared.workload)
+            _examples(part.settings, prepared.workload) * part.pixels
             for stage in net_steps()
             for part in made.get(stage, {}).values()
         )
@@ -274,8 +277,9 @@ class _Costs:
                 timed = timed_of(report)
                 made.setdefault(stage, []).append(timed)
                 if "recovery" in report:
-                    work = _work(artifact.made_by["settings"], float(report.get("macs_left", 1.0)), prepared.workload)
-                    trainings.append(replace(timed, wall_s=timed.wall_s / work))
+                    share, pixels = report.get("macs_left", 1.0), report["recovery"].get("pixels", 1.0)
+                    part = _Part(artifact.made_by["settings"], float(share), float(pixels))
+                    trainings.append(replace(timed, wall_s=timed.wall_s / _work(part, prepared.workload)))
         trials, calls = _timed_trials(known), _reference_calls(known)
         if not calls:
             calls = [time_call(prepared) if time_call else Timed(DEFAULT_CALL_S)]
@@ -295,21 +299,25 @@ class _Costs:
     def seconds(self, stage: str, part: _Part) -> float:
         """Seconds to make one artifact of a stage: trainings by their work, others by the median of their stage."""
         if stage in net_steps():
-            return DEFAULT_MAKE_S + (self.training_s or self.call_s) * _work(part.settings, part.share, self.workload)
+            return DEFAULT_MAKE_S + (self.training_s or self.call_s) * _work(part, self.workload)
         return self.made_s.get(stage, DEFAULT_RANKING_S if stage == "sensitivity" else DEFAULT_MAKE_S)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One artifact to be made: its settings, and the share of the original network's arithmetic that it trains on."""
+    """One artifact to be made: its settings, and the share of the original network's arithmetic that it trains on.
+
+    `pixels` is the share of a tile that it learns from.
+    """
 
     settings: Mapping[str, Scalar]
     share: float = 1.0
+    pixels: float = 1.0
 
 
-def _work(settings: Mapping[str, Scalar], share: float, workload: Workload) -> float:
+def _work(part: _Part, workload: Workload) -> float:
     """The work of a training, in calls of the original network."""
-    return CALLS_PER_EXAMPLE * max(share, LEAST_SHARE) * _examples(settings, workload)
+    return CALLS_PER_EXAMPLE * max(part.share, LEAST_SHARE) * part.pixels * _examples(part.settings, workload)
 
 
 def _examples(settings: Mapping[str, Scalar], workload: Workload) -> float:
@@ -327,16 +335,17 @@ def _is_reference(record: TrialRecord) -> bool:
     return record.configuration.runtime.name == REFERENCE
 
 
-def _artifacts(configurations: Sequence[Configuration]) -> dict[str, dict[str, _Part]]:
+def _artifacts(configurations: Sequence[Configuration], workload: Workload) -> dict[str, dict[str, _Part]]:
     """The artifacts that the configurations need, by stage and by a digest of all the settings that lead to them."""
     chains: dict[str, dict[str, _Part]] = {}
     for configuration in configurations:
         link, share = "", 1.0
+        pixels = 1.0 if configuration.section("resolution") else windows.share_of(workload)
         for name in net_steps():
             module, before = net_step(name), share
             for part in module.parts(configuration.section(name) or {}):
                 link, share = digest([link, name, part]), before * module.left(part)
-                chains.setdefault(name, {})[link] = _Part(part, share)
+                chains.setdefault(name, {})[link] = _Part(part, share, pixels)
         link = digest([link, *form_of(configuration.runtime)])
         chains.setdefault("export", {})[link] = _Part({})
         for name in graph_steps():
