@@ -60,8 +60,8 @@ def recover(student: torch.nn.Module, teacher: torch.nn.Module, workload: Worklo
     """Train `student` in place to answer as `teacher` does; it ends with the weights that were best on the hold-out.
 
     The report has the loss on the hold-out before and after, the steps done and asked for, the share of a tile's pixels
-    that a step learns from, the held-out cases, the batch norms whose statistics were renewed, and the seconds. Raises Numeric when the loss is not finite, BadData for
-    a case that cannot be read.
+    that a step learns from, the held-out cases, the batch norms whose statistics were renewed, and the seconds. Raises
+    Numeric when the loss is not finite, BadData for a case that cannot be read.
     """
     import torch
 
