@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from autoopt.commands.predict import predict
 from autoopt.commands.pull import pull
 from autoopt.commands.shared import Home, OfWorkload, Storage, Study, TrackingUri
 from autoopt.endings import ended
@@ -133,6 +134,7 @@ def explain(
 
 
 app.command()(pull)
+app.command()(predict)
 
 
 @app.command()
