@@ -65,7 +65,7 @@ def mask_bytes(mask: np.ndarray, kind: str, source: Path, title: str, *, several
     `mask`: uint8 (*spatial), or with `several` 0 / 1 (*spatial, labels). `title` is the model, as files can say it.
     """
     if kind == ARRAY:
-        return [array_bytes({"labels": mask})]
+        return [array_bytes({"labels": mask, "model": np.array(title)})]
     parts = list(np.moveaxis(mask, -1, 0)) if several else [mask]
     if kind == PICTURE:
         return [picture_bytes(part, title) for part in parts]
@@ -91,15 +91,16 @@ def picture_bytes(values: np.ndarray, title: str) -> bytes:
     return stream.getvalue()
 
 
-def place_for(out: Path, name: PurePosixPath) -> Path:
-    """The path of an output, its folder made. Raises DataError for a link on the way, which may lead out of `out`."""
+def folder_for(out: Path, name: PurePosixPath) -> Path:
+    """The folder of an output, made. Raises DataError for a link on the way, which may lead out of `out`."""
     folder = out
+    folder.mkdir(parents=True, exist_ok=True)
     for part in name.parent.parts:
         folder = folder / part
         if folder.is_symlink():
             raise DataError(f"{folder} is a link, which may lead out of {out}: remove it, or choose another -o")
         folder.mkdir(exist_ok=True)
-    return folder / name.name
+    return folder
 
 
 def _volume_bytes(mask: np.ndarray, source: Path, title: str) -> bytes:

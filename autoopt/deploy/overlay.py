@@ -15,7 +15,8 @@ SHARE = 0.4
 SLICES = 9
 DARKEST, BRIGHTEST = 1.0, 99.0
 """Percentiles that become black and white where values are no 8-bit pixels."""
-DEMO = "DEMO DATA"
+DEMO, LINE = "DEMO DATA", (64, 14)
+"""What the line above a picture says, and its least width and its height in pixels."""
 
 
 def overlay_bytes(
@@ -105,6 +106,8 @@ def _labelled(pixels: np.ndarray) -> np.ndarray:
     """The picture with a line above it that says that the model was made from demo data."""
     from PIL import Image, ImageDraw
 
-    line = Image.new("RGB", (pixels.shape[1], 14), "white")
+    missing = max(0, LINE[0] - pixels.shape[1])
+    pixels = np.pad(pixels, ((0, 0), (0, missing), (0, 0)))
+    line = Image.new("RGB", (pixels.shape[1], LINE[1]), "white")
     ImageDraw.Draw(line).text((2, 1), DEMO, fill="black")
     return np.concatenate([np.asarray(line), pixels])

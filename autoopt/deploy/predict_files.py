@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from autoopt.core.plain_text import short
+from autoopt.core.scratch import remove_left_behind
 from autoopt.core.store import write_atomic
 from autoopt.deploy import outputs
 from autoopt.deploy.inputs import Input, find_inputs, stems
@@ -130,6 +131,7 @@ class _Work:
         self._overlay, self._probabilities = overlay, probabilities
         self._segments = self._pipeline.task == "segmentation"
         self._several = self._pipeline.activation == "sigmoid"
+        self._tidied: set[Path] = set()
         self._demo = bool(predictor.info.get("demo"))
         self._title = f"{predictor.info.get('workload', 'model')}{' (demo data)' if self._demo else ''}"
         if overlay and not self._segments:
@@ -144,7 +146,7 @@ class _Work:
             raise UsageError(f"{', '.join(map(str, inputs))} must hold images ({', '.join(READERS)}), there are none")
         names = stems(found.inputs, self._outputs_of)
         self._check_outputs(found.inputs, names)
-        _make(self._out)
+        _check_writable(self._out)
         failed, written = dict(found.problems), dict[str, list[Path]]()
         rows: list[list[str]] = []
         for done, (name, problem) in enumerate(failed.items(), start=1):
@@ -159,8 +161,7 @@ class _Work:
                 reason = failed[item.name] = _reason(error, item)
             listener(Event(item.name, done, total, reason))
         if not self._segments and rows:
-            path = outputs.place_for(self._out, PurePosixPath(TABLE))
-            write_atomic(path, self._table(rows))
+            path = self._write(PurePosixPath(TABLE), self._table(rows))
             written = {name: [*paths, path] for name, paths in written.items()}
         return Predicted(self._out, self._title, written, failed, found.others, self._remarks)
 
@@ -192,13 +193,21 @@ class _Work:
         else:
             answer, likely = self._predictor.predict(image, file.affine), None
         contents = list(self._contents(item, image, file, answer, likely))  # all of them before the first is written
-        paths = []
-        for name, content in zip(self._outputs_of(item, stem), contents, strict=True):
-            paths.append(outputs.place_for(self._out, name))
-            write_atomic(paths[-1], content)
+        paths = [
+            self._write(name, content) for name, content in zip(self._outputs_of(item, stem), contents, strict=True)
+        ]
         if not self._segments:
             rows.append([item.name, self._label(answer), *map(str, answer), self._title])
         return paths
+
+    def _write(self, name: PurePosixPath, content: bytes) -> Path:
+        """Write one output, complete or not at all; what a killed process left in its folder goes first."""
+        folder = outputs.folder_for(self._out, name)
+        if folder not in self._tidied:
+            remove_left_behind(folder)
+            self._tidied.add(folder)
+        write_atomic(folder / name.name, content)
+        return folder / name.name
 
     def _contents(
         self, item: Input, image: np.ndarray, file: ImageFile, answer: np.ndarray, likely: np.ndarray | None
@@ -211,7 +220,8 @@ class _Work:
             axis = 0 if file.affine is None else 2
             yield overlay_bytes(image, answer, self._title, several=self._several, stack_axis=axis, demo=self._demo)
         if self._probabilities and likely is not None:
-            yield outputs.array_bytes({"probabilities": likely, "labels": np.array(self._predictor.labels)})
+            told = {"labels": np.array(self._predictor.labels), "model": np.array(self._title)}
+            yield outputs.array_bytes({"probabilities": likely, **told})
 
     def _label(self, likely: np.ndarray) -> str:
         """The name of the most probable class, or of all classes that reach the threshold."""
@@ -229,15 +239,11 @@ class _Work:
         return stream.getvalue().encode(errors="surrogateescape")
 
 
-def _make(out: Path) -> None:
-    """Make the folder of the outputs. Raises UsageError unless files can be written to it."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        writable = os.access(out, os.W_OK | os.X_OK)
-    except OSError as error:
-        raise UsageError(f"-o must be a folder that can be written to, {out} is not ({error.strerror})") from error
-    if not writable:
-        raise UsageError(f"-o must be a folder that can be written to, {out} is not: choose another")
+def _check_writable(out: Path) -> None:
+    """Raise UsageError unless `out` is a folder that can be written to, or can be made: the first output makes it."""
+    place = next(place for place in (out, *out.absolute().parents) if os.path.lexists(place))
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise UsageError(f"-o must be a folder that can be written to, {place} is not: choose another")
 
 
 def _reason(error: Any, item: Input) -> str:

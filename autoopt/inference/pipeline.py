@@ -177,8 +177,7 @@ class Pipeline(PipelineSettings):
 
     def _likely(self, values: np.ndarray, *, sure: bool) -> np.ndarray:
         """float32 (*spatial, classes) of logits (classes, *spatial), or with `sure` of probabilities."""
-        with np.errstate(over="ignore"):  # of a logit far below zero: its probability is zero
-            values = values if sure else postprocess.probabilities(values, self.activation)
+        values = values if sure else postprocess.probabilities(values, self.activation)
         return np.ascontiguousarray(np.moveaxis(values, 0, -1), np.float32)
 
     def _cleaned(self, labels: np.ndarray) -> np.ndarray:

@@ -44,4 +44,4 @@ def test_demo_data_is_called_so() -> None:
     """A picture of a model made from demo data has a line above it."""
     image = np.zeros((12, 80, 3), np.uint8)
     found = drawn(image, np.zeros((12, 80), np.uint8), demo=True)
-    assert found.shape[0] > 12 and (found[:-12] == 0).any() and (found[:-12] == 255).any()
+    assert found.shape[0] > 12 and found[:-12].min() < 100 < found[:-12].max()

@@ -153,6 +153,7 @@ def test_arrays_become_arrays(tmp_path: Path) -> None:
     assert done.failed == {}
     for name, index in (("one", 0), ("two", 1), ("all-00000", 0), ("all-00001", 1)):
         with np.load(tmp_path / "out" / f"{name}.npz") as found:
+            assert str(found["model"]) == "tiny (demo data)"
             assert np.array_equal(found["labels"], images[index, ..., 0] > 127)
         with np.load(tmp_path / "out" / f"{name}_probabilities.npz") as found:
             likely = found["probabilities"]
