@@ -1,6 +1,6 @@
 """The answers of a bundle for files: each is read as the search read its cases, predicted, and its answer written.
 
-Every output is complete or not there, in a folder that nothing else is written to. A file that cannot be read or
+Every output is complete or not there, and replaces nothing but outputs of before. A file that cannot be read or
 predicted is told with the reason, and the others go on.
 """
 
@@ -18,10 +18,12 @@ import numpy as np
 
 from autoopt.core.plain_text import short
 from autoopt.core.scratch import remove_left_behind
-from autoopt.core.store import write_atomic
+from autoopt.core.store import file_digest, write_atomic
 from autoopt.deploy import outputs
 from autoopt.deploy.inputs import Input, find_inputs, stems
+from autoopt.deploy.layout import CARD
 from autoopt.deploy.overlay import overlay_bytes
+from autoopt.deploy.predicted_list import add_to_list, check_replaceable
 from autoopt.deploy.predictor import Predictor, load
 from autoopt.errors import BadData, BundleError, DataError, NeedsPackage, StorageError, TrialError, UsageError
 from autoopt.inference.pipeline import Pipeline
@@ -89,8 +91,8 @@ def predict_files(
     if not inputs:
         raise UsageError("at least one image file or folder must be given, got none")
     with load(bundle, stand_ins=stand_ins) as predictor:
-        work = _Work(predictor, out, *reading_of(predictor), overlay=overlay, probabilities=probabilities)
-        return work.run(inputs, listener)
+        digest, told = file_digest(bundle / CARD), reading_of(predictor)
+        return _Work(predictor, digest, out, *told, overlay=overlay, probabilities=probabilities).run(inputs, listener)
 
 
 def reading_of(predictor: Predictor) -> tuple[Reading, tuple[str, ...]]:
@@ -119,6 +121,7 @@ class _Work:
     def __init__(
         self,
         predictor: Predictor,
+        bundle: str,
         out: Path,
         reading: Reading,
         remarks: Sequence[str],
@@ -126,11 +129,13 @@ class _Work:
         overlay: bool,
         probabilities: bool,
     ) -> None:
-        self._predictor, self._out, self._reading, self._remarks = predictor, out, reading, remarks
+        self._predictor, self._bundle, self._out = predictor, bundle, out
+        self._reading, self._remarks = reading, remarks
         self._pipeline: Pipeline = predictor.pipeline
         self._overlay, self._probabilities = overlay, probabilities
         self._segments = self._pipeline.task == "segmentation"
         self._several = self._pipeline.activation == "sigmoid"
+        self._planned: list[str] = []
         self._tidied: set[Path] = set()
         self._demo = bool(predictor.info.get("demo"))
         self._title = f"{predictor.info.get('workload', 'model')}{' (demo data)' if self._demo else ''}"
@@ -145,8 +150,7 @@ class _Work:
         if not total:
             raise UsageError(f"{', '.join(map(str, inputs))} must hold images ({', '.join(READERS)}), there are none")
         names = stems(found.inputs, self._outputs_of)
-        self._check_outputs(found.inputs, names)
-        _check_writable(self._out)
+        self._planned = self._checked_outputs(found.inputs, names)
         failed, written = dict(found.problems), dict[str, list[Path]]()
         rows: list[list[str]] = []
         for done, (name, problem) in enumerate(failed.items(), start=1):
@@ -163,6 +167,9 @@ class _Work:
         if not self._segments and rows:
             path = self._write(PurePosixPath(TABLE), self._table(rows))
             written = {name: [*paths, path] for name, paths in written.items()}
+        if written:
+            paths = {path.relative_to(self._out).as_posix() for paths in written.values() for path in paths}
+            add_to_list(self._out, paths, self._bundle, self._title)
         return Predicted(self._out, self._title, written, failed, found.others, self._remarks)
 
     def _outputs_of(self, item: Input, stem: PurePosixPath) -> list[PurePosixPath]:
@@ -172,14 +179,20 @@ class _Work:
         names += [outputs.overlay_name(stem)] if self._overlay else []
         return [*names, *([outputs.probabilities_name(stem)] if self._probabilities else [])]
 
-    def _check_outputs(self, inputs: Sequence[Input], names: Sequence[PurePosixPath]) -> None:
+    def _checked_outputs(self, inputs: Sequence[Input], names: Sequence[PurePosixPath]) -> list[str]:
+        """The names of all outputs. Raises UsageError where one would replace an input or somebody else's file."""
         given = {item.source.path.resolve() for item in inputs}
         planned = [name for item, stem in zip(inputs, names, strict=True) for name in self._outputs_of(item, stem)]
-        for name in [*planned, *([] if self._segments else [PurePosixPath(TABLE)])]:
+        planned += [] if self._segments else [PurePosixPath(TABLE)]
+        for name in planned:
             if (self._out / name).resolve() in given:
                 raise UsageError(
                     f"no output may replace an input, {self._out / name} would: choose another folder with -o"
                 )
+        _check_writable(self._out)
+        texts = [name.as_posix() for name in planned]
+        check_replaceable(self._out, texts)
+        return texts
 
     def _one(self, item: Input, stem: PurePosixPath, rows: list[list[str]]) -> list[Path]:
         """Predict one image and write its files; of a classification its line joins `rows`."""
@@ -203,6 +216,8 @@ class _Work:
     def _write(self, name: PurePosixPath, content: bytes) -> Path:
         """Write one output, complete or not at all; what a killed process left in its folder goes first."""
         folder = outputs.folder_for(self._out, name)
+        if not self._tidied:  # a killed process leaves outputs: the next one must know them for its own
+            add_to_list(self._out, self._planned, self._bundle, self._title)
         if folder not in self._tidied:
             remove_left_behind(folder)
             self._tidied.add(folder)

@@ -16,12 +16,15 @@ from PIL import Image
 
 from autoopt.core.store import Store
 from autoopt.deploy.predict_files import UNKNOWN, Event, Predicted, predict_files
+from autoopt.deploy.predicted_list import LIST
 from autoopt.deploy.predictor import load
 from autoopt.deploy.writer import write_bundle
 from autoopt.errors import BundleError, UsageError
 from autoopt.inference.pipeline import Pipeline, predict
+from autoopt.measure.files import case_affine, case_ids, case_image
+from autoopt.measure.pack import pack_cases
 from autoopt.workloads import brain, histo
-from autoopt.workloads.contract import SPLITS, Workload
+from autoopt.workloads.contract import SPLITS, SplitName, Workload
 from autoopt.workloads.data.reading import Reading
 from tests import tiny
 from tests.deploy.bundles import FAKE, reseal
@@ -66,7 +69,8 @@ def run(folder: Path, inputs: Sequence[Path], out: Path, **more: Any) -> Predict
 
 
 def files_in(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    """All files below a folder but the lists of what was written."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != LIST}
 
 
 def test_a_folder_of_pictures_becomes_masks_of_their_size(tmp_path: Path) -> None:
@@ -211,6 +215,33 @@ def test_outputs_stay_in_their_folder_and_replace_nothing_else(tmp_path: Path) -
     assert files_in(data) == {"a/x.png", "masks/a/x.png"}
 
 
+def test_files_of_somebody_else_are_not_replaced(tmp_path: Path) -> None:
+    """A folder with masks made by hand is refused before anything is written; what a killed call left is ours."""
+    model, data = bundle(tmp_path), tmp_path / "data"
+    for name in ("x", "y", "z"):
+        picture(data / "images" / f"{name}.png")
+    by_hand = picture(data / "masks" / "x.png", seed=1)
+    with pytest.raises(UsageError, match=r"only files that `autoopt predict` wrote may be replaced, .* \(x.png\)"):
+        run(model, [data / "images"], data / "masks")
+    assert files_in(data / "masks") == {"x.png"}
+    assert np.array_equal(np.asarray(Image.open(data / "masks" / "x.png")), by_hand)
+
+    def killed(event: Event) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(model, [data / "images"], tmp_path / "out", listener=killed)
+    assert files_in(tmp_path / "out") == {"x.png"}
+    (data / "images" / "z.png").write_bytes(b"")
+    run(model, [data / "images"], tmp_path / "out")
+    listed = json.loads((tmp_path / "out" / LIST).read_text())
+    assert set(listed["files"]) == {"x.png", "y.png"} and set(listed["models"].values()) == {"tiny (demo data)"}
+
+    (tmp_path / "out" / LIST).write_text("{}")
+    with pytest.raises(UsageError, match="must be the list of what was predicted before"):
+        run(model, [data / "images"], tmp_path / "out")
+
+
 def test_a_classification_becomes_one_table(tmp_path: Path) -> None:
     """predictions.csv has a line for each picture: its label, the probability of every class, and the model."""
     data = tmp_path / "data"
@@ -246,18 +277,21 @@ def test_several_labels_at_once_become_a_file_for_each(tmp_path: Path) -> None:
         assert np.array_equal(found["labels"][..., 1], pixels[..., 0] > 127)
 
 
-def same_answers(workload: Workload, tmp_path: Path, inputs: Path, names: Mapping[str, str]) -> None:
-    """Each case of the workload is answered as the search's pipeline answers what it reads; `names` has the masks."""
+def same_answers(
+    workload: Workload, tmp_path: Path, inputs: Path, names: Mapping[str, str], splits: Sequence[SplitName] = SPLITS
+) -> None:
+    """Each case is answered as a worker of a search answers what was packed for it; `names` has the masks."""
     folder = bundle(tmp_path, workload.pipeline, workload.reading, workload.labels)
     done = run(folder, [inputs], tmp_path / "out")
     assert done.failed == {} and done.remarks == ()
-    cases = {case.id: case for split in SPLITS for case in workload.splits[split]}
+    packed = {split: pack_cases(workload, split, Store(tmp_path / "store")).path for split in splits}
+    cases = {name: (place, index) for place in packed.values() for index, name in enumerate(case_ids(place))}
     assert set(names) <= set(cases)
     with load(folder, stand_ins=True) as predictor:
         session = predictor._open()
         for name, mask in names.items():
-            sample = cases[name].read()
-            wanted = predict(workload.pipeline, session.run, sample.image, sample.affine)
+            image, affine = (part(*cases[name]) for part in (case_image, case_affine))
+            wanted = predict(workload.pipeline, session.run, image, affine)
             path = tmp_path / "out" / mask
             loaded: Any = nibabel.load(path) if mask.endswith(".nii.gz") else None
             found = np.asarray(Image.open(path) if loaded is None else loaded.dataobj)
@@ -304,7 +338,7 @@ def test_demo_heads_are_answered_as_in_the_search(tmp_path: Path) -> None:
     kept = tmp_path / "some"
     kept.mkdir()
     (kept / f"{case}.nii.gz").write_bytes((tmp_path / "data" / "images" / f"{case}.nii.gz").read_bytes())
-    same_answers(workload, tmp_path, kept, {case: f"{case}.nii.gz"})
+    same_answers(workload, tmp_path, kept, {case: f"{case}.nii.gz"}, ["val"])
 
 
 def test_what_a_bundle_does_not_say_is_told(tmp_path: Path) -> None:
