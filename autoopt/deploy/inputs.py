@@ -54,10 +54,11 @@ def find_inputs(paths: Sequence[Path], out: Path) -> Found:
                     files[path] = None
                 else:
                     others += 1
-        elif place.exists():
+        elif place.is_file():
             files[place] = None
         else:
-            problems[_name(place, base)] = f"{place} must be a file or folder, it is not there"
+            came = "a pipe or a device" if place.exists() else "not there"
+            problems[_name(place, base)] = f"{place} must be a file or folder, it is {came}"
     inputs: list[Input] = []
     for path in sorted(files):
         try:
@@ -136,6 +137,8 @@ def _below(folder: Path, out: Path, base: Path, problems: dict[str, str]) -> Ite
                 continue
             if path.is_symlink() and not path.resolve().is_relative_to(inside):
                 problems[_name(path, base)] = f"{path} is a link that leads out of {folder}: give the file itself"
+            elif not path.is_file():
+                problems[_name(path, base)] = f"{path} must be a file, it is a pipe, a device or a link to nothing"
             else:
                 yield path
 

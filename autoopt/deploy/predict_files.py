@@ -34,6 +34,8 @@ from autoopt.workloads.data.reading import Reading
 TABLE = "predictions.csv"
 BETWEEN = "|"
 """Between the labels of an image that has several."""
+MOST_TITLE = 100
+"""Of the name of a workload, in characters: a bundle may come from anybody."""
 DEPTHS = (255.0, 65535.0)
 """Scales that say what pixels have: 8 or 16 bits."""
 UNKNOWN = (
@@ -138,7 +140,8 @@ class _Work:
         self._planned: list[str] = []
         self._tidied: set[Path] = set()
         self._demo = bool(predictor.info.get("demo"))
-        self._title = f"{predictor.info.get('workload', 'model')}{' (demo data)' if self._demo else ''}"
+        name = "".join(letter if letter.isprintable() else " " for letter in str(predictor.info.get("workload")))
+        self._title = f"{name[:MOST_TITLE]}{' (demo data)' if self._demo else ''}"
         if overlay and not self._segments:
             raise UsageError("--overlay draws masks, this bundle is a classification: leave it out")
         if probabilities and self._pipeline.gives_labels:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -175,6 +176,7 @@ def test_a_bad_file_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     (data / "link.png").symlink_to(tmp_path / "elsewhere" / "secret.png")
     (data / "folder").symlink_to(tmp_path / "elsewhere")
     np.save(data / "floats.npy", np.zeros((8, 8, 3)))
+    os.mkfifo(data / "pipe.npz")  # to open it would wait for ever
     (tmp_path / "notes.txt").write_text("no image")
     inputs = [data, tmp_path / "absent.png", tmp_path / "notes.txt"]
     events: list[Event] = []
@@ -186,7 +188,8 @@ def test_a_bad_file_is_named_and_the_others_go_on(tmp_path: Path) -> None:
         "data/broken.png": "must be a picture",
         "data/link.png": "leads out of",
         "data/folder": "is a link to a folder",
-        "data/floats.npy": "must have pixels of the type that the search had",
+        "data/pipe.npz": "it is a pipe",
+        "data/floats.npy": "must have pixels as the search had them",
         "absent.png": "it is not there",
         "notes.txt": "must have one of the endings",
     }

@@ -70,8 +70,8 @@ class Reading:
             return read_rgb(source.path), file
         if self.value_range not in (None, file.value_range):
             raise BadData(
-                f"{source} must have pixels of the type that the search had: those are divided by "
-                f"{self.value_range:g}, these by {file.value_range:g}; convert the file as those were"
+                f"{source} must have pixels as the search had them, of a type that is divided by "
+                f"{self.value_range:g}, its own is divided by {file.value_range:g}: store it as those were"
             )
         return with_channels(file.read(), dimensions, channels if file.is_picture else 1), file
 

@@ -36,8 +36,8 @@ def test_other_types_of_pixels_are_refused(tmp_path: Path) -> None:
     folders.volume(tmp_path / "head.nii.gz", np.zeros((4, 4, 4), np.float32))
     reading = Reading(value_range=255.0)
     cases = (
-        ("floats.npy", "divided by 255, these by 1"),
-        ("deep.png", "these by 65535"),
+        ("floats.npy", "divided by 255, its own is divided by 1:"),
+        ("deep.png", "its own is divided by 65535"),
         ("head.nii.gz", "must be 2D, it is 3D"),
     )
     for name, words in cases:
