@@ -45,7 +45,7 @@ from autoopt.workloads.data.image_file import Source
 from autoopt.workloads.data.label_maps import SCANNED_MAPS, LabelMaps, absent_labels, rare_labels, read_label_maps
 from autoopt.workloads.data.layouts import find_items
 from autoopt.workloads.data.readers import Opener, open_image
-from autoopt.workloads.data.reading import Reading, with_channels
+from autoopt.workloads.data.reading import AS_STORED, Reading, with_channels
 
 JUDGED: tuple[SplitName, ...] = ("val", "test")
 """Splits that are scored: a label that any case has must be in each of them."""
@@ -73,8 +73,8 @@ class Dataset:
     sizes: tuple[tuple[int, ...], ...]
     has_affine: bool
     pictures: bool | None
-    reading: Reading
     remarks: tuple[str, ...] = ()
+    reading: Reading = AS_STORED
 
 
 def read_dataset(

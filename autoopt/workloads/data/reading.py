@@ -76,6 +76,10 @@ class Reading:
         return with_channels(file.read(), dimensions, channels if file.is_picture else 1), file
 
 
+AS_STORED = Reading()
+"""Of files that need nothing more than their format."""
+
+
 def with_channels(values: np.ndarray, dimensions: int, channels: int) -> np.ndarray:
     """Values (*spatial) or (*spatial, own channels) as (*spatial, channels): a single one is repeated."""
     image = values if values.ndim > dimensions else values[..., np.newaxis]
