@@ -14,7 +14,7 @@ FUZZ ?= 20
 # The tests mostly wait for processes that they start: two at a time take half as long. Each has a temporary folder, and
 # so a lock of measurements, of its own.
 WORKERS ?= 2
-# torch is installed first and pinned: left to another package's range, pip fetches gigabytes of CUDA. A machine whose
+# The extra `dev` has that of the search. torch is installed first and pinned: left to another package's range, pip fetches gigabytes of CUDA. A machine whose
 # index has no CPU build of it gets the plain build of the same version. TORCH=... installs something else.
 TORCH_VERSION := 2.13.0
 TORCH ?= torch==$(TORCH_VERSION)

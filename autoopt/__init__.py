@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autoopt.api import explain, front, plan, pull, replay, search, train
+    from autoopt.api import explain, front, plan, predict, pull, replay, search, train
     from autoopt.deploy.predictor import load
     from autoopt.errors import AutooptError
     from autoopt.inference.pipeline import Pipeline
@@ -31,6 +31,7 @@ _HOMES = {
     "front": "autoopt.api",
     "load": "autoopt.deploy.predictor",
     "plan": "autoopt.api",
+    "predict": "autoopt.api",
     "pull": "autoopt.api",
     "replay": "autoopt.api",
     "search": "autoopt.api",
@@ -51,6 +52,7 @@ __all__ = [
     "front",
     "load",
     "plan",
+    "predict",
     "pull",
     "replay",
     "search",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
+from autoopt.core.packages import SEARCH, STUDIES, require
 from autoopt.study.request import FACTS, HOME, Facts, PathLike, SearchRequest, default_storage, requested
 
 if TYPE_CHECKING:
     from autoopt.compress.matrix import Cell
     from autoopt.core.configuration import Scalar
+    from autoopt.deploy.predict_files import Listener as PredictListener
+    from autoopt.deploy.predict_files import Predicted
     from autoopt.measure.timing import MeasuringPlan
     from autoopt.nets.baseline import TrainProgress, TrainResult
     from autoopt.report.explanation import Explanation
@@ -39,7 +43,22 @@ def _showing_facts(function: F) -> F:
     return function
 
 
+def _needs(*modules: str) -> Callable[[F], F]:
+    """Let a function raise NeedsPackage, before it begins, where one of these modules is not installed."""
+
+    def decorated(function: F) -> F:
+        @functools.wraps(function)
+        def checked(*arguments: Any, **words: Any) -> object:
+            require(*modules)
+            return function(*arguments, **words)
+
+        return cast(F, checked)
+
+    return decorated
+
+
 @_showing_facts
+@_needs(*SEARCH)
 def search(
     request: SearchRequest | str | None = None,
     /,
@@ -67,6 +86,7 @@ def search(
 
 
 @_showing_facts
+@_needs(*SEARCH)
 def plan(request: SearchRequest | str | None = None, /, **facts: Unpack[Facts]) -> SearchPlan:
     """What `search` with the same arguments would do and cost.
 
@@ -79,6 +99,7 @@ def plan(request: SearchRequest | str | None = None, /, **facts: Unpack[Facts]) 
 
 
 @_showing_facts
+@_needs(*SEARCH)
 def sensitivity(
     request: SearchRequest | str | None = None,
     /,
@@ -97,6 +118,7 @@ def sensitivity(
     return layer_ranking.rank_layers(prepare(requested(request, facts)), on_stage=on_stage)
 
 
+@_needs(*SEARCH)
 def matrix(
     *,
     quick: bool = False,
@@ -114,6 +136,7 @@ def matrix(
     return module.matrix(quick=quick, timed=timed, home=_path(home), on_cell=on_cell)
 
 
+@_needs(*STUDIES)
 def front(
     *, study: str | None = None, workload: str | None = None, storage: str | None = None, home: PathLike = HOME
 ) -> StudyResult:
@@ -126,6 +149,7 @@ def front(
     return read_study(storage or default_storage(Path(home)), study, workload)
 
 
+@_needs(*STUDIES)
 def gc(*, storage: str | None = None, home: PathLike = HOME, most_bytes: int = 0) -> Collected:
     """Remove the artifacts of a home folder that no study needs, until at most `most_bytes` are left in its store.
 
@@ -137,6 +161,7 @@ def gc(*, storage: str | None = None, home: PathLike = HOME, most_bytes: int = 0
     return collect(Path(home), storage or default_storage(Path(home)), most_bytes=most_bytes)
 
 
+@_needs(*SEARCH)
 def replay(
     trial: str | int,
     *,
@@ -154,6 +179,7 @@ def replay(
     return replaying.replay_trial(str(trial), study=study, home=Path(home), storage=storage, on_stage=on_stage)
 
 
+@_needs(*SEARCH)
 def explain(
     trial: str | int,
     *,
@@ -214,6 +240,29 @@ def pull(
     return deploy.pull(result, choice, Store(Path(home) / "store"), Path(out)), choice.explanation
 
 
+def predict(
+    bundle: PathLike,
+    inputs: Sequence[PathLike],
+    out: PathLike,
+    *,
+    overlay: bool = False,
+    probabilities: bool = False,
+    listener: PredictListener = lambda event: None,
+) -> Predicted:
+    """The answers of a bundle for image files and folders of them, written to the folder `out`.
+
+    A file that cannot be read or predicted is in `.failed` of the result, with the reason; the others go on. `listener`
+    is told after each. See `autoopt.deploy.predict_files`. Raises UsageError for bad input.
+    """
+    from autoopt.deploy.predict_files import predict_files
+
+    paths = [Path(item) for item in inputs]
+    return predict_files(
+        Path(bundle), paths, Path(out), overlay=overlay, probabilities=probabilities, listener=listener
+    )
+
+
+@_needs(*SEARCH)
 def train(
     workload: str = "histo",
     *,

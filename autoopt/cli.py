@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from autoopt.commands.predict import predict
 from autoopt.commands.pull import pull
 from autoopt.commands.serve import serve
 from autoopt.commands.shared import Home, OfWorkload, Storage, Study, TrackingUri
@@ -134,6 +135,7 @@ def explain(
 
 
 app.command()(pull)
+app.command()(predict)
 app.command()(serve)
 
 

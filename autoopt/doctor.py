@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 from autoopt.core.host import Host
+from autoopt.core.packages import SEARCH_EXTRA, how_to_install
 from autoopt.core.process import Child, Handler, serve
 from autoopt.core.store import Store
 from autoopt.core.urls import sqlite_file, without_secrets
@@ -32,6 +33,8 @@ from autoopt.tracking import default_tracking_uri
 
 LIBRARIES = ("torch", "nncf", "openvino", "onnxruntime", "onnx", "monai", "optuna", "mlflow", "numpy")
 """The libraries whose versions decide what a search does."""
+OF_A_SEARCH = ("optuna", "nncf")
+"""Where none of these is installed, nobody meant to search here."""
 IMPORT_TIMEOUT_S = 120.0
 """For the first import of a library from a slow disk."""
 SERVER_TIMEOUT_S = 40.0
@@ -107,10 +110,11 @@ def checks(
     at most the folder of locks.
     """
     host = (target or LocalTarget()).host
+    searches = any(version_of(name) is not None for name in OF_A_SEARCH)
     with Child("autoopt.doctor", environment=server_environment()) as child:
         return [
-            _versions(version_of),
-            *_runtimes(host, child, ask, version_of),
+            _versions(version_of, searches),
+            *_runtimes(host, child, ask, version_of, searches),
             *_precisions(host),
             _cores(host),
             _memory(host),
@@ -118,23 +122,36 @@ def checks(
             _writable("home folder", home, hint="choose another with --home"),
             _disk(home),
             _store(home),
-            server_check("study storage", storage or default_storage(home), child, ask),
-            server_check("tracking", tracking_uri or default_tracking_uri(home), child, ask),
+            *(_servers(home, storage, tracking_uri, child, ask) if searches else []),
             _locks(),
         ]
 
 
-def _versions(version_of: VersionOf) -> Check:
+def _servers(home: Path, storage: str | None, tracking_uri: str | None, child: Child, ask: Ask) -> Iterator[Check]:
+    """What only a search writes to."""
+    yield server_check("study storage", storage or default_storage(home), child, ask)
+    yield server_check("tracking", tracking_uri or default_tracking_uri(home), child, ask)
+
+
+def _versions(version_of: VersionOf, searches: bool) -> Check:
     found = {name: version_of(name) for name in LIBRARIES}
     missing = [name for name, version in found.items() if version is None]
     told = [f"autoopt {version_of('autoopt') or 'from source'}", f"Python {platform.python_version()}"]
     told += [f"{name} {version}" for name, version in found.items() if version is not None]
-    lack = f"; missing: {', '.join(missing)}: install autoopt again with pip" if missing else ""
+    if not searches:
+        slim = f"; this installation loads bundles and predicts, to search: pip install {SEARCH_EXTRA}"
+        return Check("versions", None, ", ".join(told) + slim)
+    lack = f"; missing: {', '.join(missing)}: pip install {SEARCH_EXTRA}" if missing else ""
     return Check("versions", not missing, ", ".join(told) + lack)
 
 
-def _runtimes(host: Host, child: Child, ask: Ask, version_of: VersionOf) -> Iterator[Check]:
-    """One check per runtime: installed, loads, and the precisions it has kernels for here."""
+def _runtimes(host: Host, child: Child, ask: Ask, version_of: VersionOf, searches: bool) -> Iterator[Check]:
+    """One check per runtime: installed, loads, and the precisions it has kernels for here.
+
+    A search needs all of them, what only predicts needs one.
+    """
+    packages = [runtime(name).DISTRIBUTION for name in RUNTIMES]
+    enough = not searches and any(version_of(package) is not None for package in packages if package is not None)
     for name in RUNTIMES:
         module = runtime(name)
         if module.DISTRIBUTION is None:
@@ -142,7 +159,8 @@ def _runtimes(host: Host, child: Child, ask: Ask, version_of: VersionOf) -> Iter
         version = version_of(module.DISTRIBUTION)
         label = f"runtime {name}"
         if version is None:
-            yield Check(label, False, f"{module.DISTRIBUTION} is not installed: run pip install {module.DISTRIBUTION}")
+            text = f"{module.DISTRIBUTION} is not installed: run pip install {how_to_install(module.DISTRIBUTION)}"
+            yield Check(label, None if enough else False, text)
             continue
         problem = ask(child, "import", {"module": name}, IMPORT_TIMEOUT_S)
         if problem is None:

@@ -19,6 +19,7 @@ KEPT = {
     "search": "all finished trials are stored; the same command continues with the next one",
     "train": "epochs that were finished are kept; the same command continues after the last of them",
     "pull": "no bundle was written; artifacts that were made are kept",
+    "predict": "files that were written are whole; the same command writes all of them again",
     "matrix": "nothing is kept but what --home has; cells that were made there are not made again",
     "sensitivity": "artifacts that were made are kept; the same command continues with the others",
     "explain": "nothing was written; artifacts that were made are kept",
@@ -59,7 +60,7 @@ def ended(command: Callable[[], object]) -> NoReturn:
         code = _say(str(error), error.exit_code)
     except (OSError, MemoryError, ImportError, RuntimeError) as error:
         if not isinstance(error, BrokenPipeError):
-            code = _say(_machine(error), UsageError.exit_code)
+            code = _say(_lacking(error), UsageError.exit_code)
     finally:
         for number, handler in before.items():
             with suppress(ValueError, TypeError):
@@ -69,14 +70,15 @@ def ended(command: Callable[[], object]) -> NoReturn:
     _flush(code)
 
 
-def _machine(error: Exception) -> str:
-    """What the machine lacks. Raises the error again where that is not known: then it is a fault of ours."""
+def _lacking(error: Exception) -> str:
+    """What the machine or the installation lacks. Raises the error again where that is not known: a fault of ours."""
     from autoopt.core.host_problem import own_problem
+    from autoopt.core.packages import lacking
 
-    problem = own_problem(error)
+    problem = own_problem(error) or lacking(error)
     if problem is None:
         raise error
-    return problem
+    return str(problem)
 
 
 def _said(error: BaseException | None) -> str:

@@ -10,6 +10,7 @@ AutooptError                  the root; never raised itself
 |   |   `-- NoStudy           the storage is fine but does not hold the study
 |   |-- TrackingError         a tracking server that cannot be used
 |   |-- BundleError           a bundle that is incomplete or was altered
+|   |-- NeedsPackage          a package that is not installed; says what to type
 |   `-- BusyError             somebody else holds what this command needs
 |-- NothingFits               no trial satisfies the limits (exit code 3)
 `-- TrialError                one trial cannot go on; the study does. `cause` names the kind:
@@ -78,6 +79,10 @@ class TrackingError(UsageError):
 
 class BundleError(UsageError):
     """A deployment bundle that is incomplete, altered or from a newer version."""
+
+
+class NeedsPackage(UsageError):
+    """A package that is not installed; the message names the extra or the package that pip is to install."""
 
 
 class BusyError(UsageError):
@@ -160,6 +165,7 @@ CHILD_ERRORS: Mapping[str, type[UsageError] | type[TrialError]] = {
         NoStudy,
         TrackingError,
         BundleError,
+        NeedsPackage,
         BusyError,
         Unsupported,
         Numeric,

@@ -22,6 +22,7 @@ from autoopt.terminal import console_of, duration
 
 if TYPE_CHECKING:
     from autoopt.compress.matrix import Cell
+    from autoopt.deploy.predict_files import Event
     from autoopt.nets.baseline import TrainProgress
     from autoopt.study import loop
 
@@ -139,6 +140,31 @@ class MatrixBar(_Bar):
         self._progress.update(self._task, advance=1, text=text)
         if not self._console.is_terminal:
             self._console.print(text, markup=False)
+
+
+class PredictBar(_Bar):
+    """The progress of a prediction of files: images done, time left; what failed is a line of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            SpinnerColumn(),
+            TextColumn("images"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            _field("text"),
+            total=None,
+            text="",
+        )
+
+    def __call__(self, event: Event) -> None:
+        """Show that one more image is done."""
+        self._progress.update(self._task, total=event.total, completed=event.done, text=event.name)
+        if event.problem is not None:
+            self._progress.console.print(f"failed: {event.problem}", markup=False)
+        elif not self._console.is_terminal:
+            self._console.print(f"{event.done}/{event.total} {event.name}", markup=False)
 
 
 class TrainBar(_Bar):

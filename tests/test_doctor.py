@@ -141,9 +141,20 @@ def test_a_missing_runtime_is_named(tmp_path: Path) -> None:
     found = by_name(checks(tmp_path, ask=asked, version_of=installed))
 
     assert found["runtime openvino"].ok is False
-    assert "pip install openvino" in found["runtime openvino"].detail
+    assert "pip install 'autoopt[openvino]'" in found["runtime openvino"].detail
     assert found["versions"].ok is False
     assert asked.count("import") == 2
+
+
+def test_an_installation_that_only_predicts_is_well_with_one_runtime(tmp_path: Path) -> None:
+    """Without the packages of a search one runtime is enough, no server is asked, and the extra is named."""
+
+    for there, verdict in (({"numpy": "2.0", "openvino": "1.0"}, None), ({"numpy": "2.0"}, False)):
+        asked = NoProbes()
+        found = by_name(checks(tmp_path, ask=asked, version_of=there.get))
+        assert found["versions"].ok is None and "pip install 'autoopt[search]'" in found["versions"].detail
+        assert found["runtime onnxruntime"].ok is verdict
+        assert set(asked) <= {"import"} and not {"study storage", "tracking"} & set(found)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ LONGER_FILES = {
 """Files with more lines, and why."""
 NAMED_ELSEWHERE = {
     "__main__.py": "tests/test_cli.py runs it",
+    "commands/predict.py": "tests/deploy/test_slim.py runs it",
     "commands/pull.py": "tests/e2e/test_search.py runs it",
     "commands/shared.py": "every command of it is run in the tests of the commands",
     "compress/chain.py": "tests/study/trial/test_evaluate.py and tests/compress/test_matrix.py make artifacts by it",

@@ -74,6 +74,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     "study.samplers": frozenset({"optuna"}),
     "study.storage": frozenset({"optuna", "sqlalchemy"}),
     "study.only_writer": frozenset({"sqlalchemy"}),
+    "deploy.outputs": frozenset({"PIL", "nibabel"}),
+    "deploy.overlay": frozenset({"PIL"}),
     "report": frozenset({"matplotlib", "rich"}),
     "tracking": frozenset({"mlflow", "sqlalchemy"}),
     "doctor": frozenset({"psutil", "mlflow"}),

@@ -9,6 +9,7 @@ import pytest
 
 from autoopt import progress
 from autoopt.compress.matrix import REFUSED, WORKS, Cell
+from autoopt.deploy.predict_files import Event
 from autoopt.nets.baseline import TrainProgress
 from autoopt.study.loop import Progress
 from tests.worlds import World, space_of, study_of
@@ -62,6 +63,14 @@ def test_without_a_terminal_there_is_a_line_for_each_cell_and_epoch(capsys: pyte
         "epoch 1/3 loss 0.5000",
         "epoch 2/3 loss 0.2500, val dice_macro 0.7500 (best 0.8000)",
     ]
+
+
+def test_predicted_images_are_lines_and_failures_say_why(capsys: pytest.CaptureFixture[str]) -> None:
+    """A log has each image that was predicted, and the reason of each one that was not; no markup in names."""
+    with progress.PredictBar() as bar:
+        bar(Event("[a].png", 1, 2))
+        bar(Event("b.png", 2, 2, "b.png: it is broken"))
+    assert capsys.readouterr().err.splitlines() == ["1/2 [a].png", "failed: b.png: it is broken"]
 
 
 def test_on_a_terminal_a_bar_counts_and_says_what_came_last(

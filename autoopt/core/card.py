@@ -20,7 +20,7 @@ class StudyCard:
     constraints by name (`drop` as a fraction, `latency_s`), which may change between commands.
     `labels` and `pipeline` are what a bundle needs of the workload, `origin` where workload, data and
     weights were loaded from (`source`, `data`, `weights`, and `home`), so that one trial can be run again, and what
-    was `left_out` of the training of the weights. `latency` says what is
+    was `left_out` of the training of the weights, and the `reading` of image files. `latency` says what is
     timed: one network call, or a whole case. `id` is drawn when the study is stored first, empty before: a study of the
     same name that is made after this one was lost has another one. `calibration` is what `doctor --noise` found of the
     host: `sigma`, and `peaks` by number of threads.

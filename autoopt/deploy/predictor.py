@@ -10,10 +10,11 @@ from typing import Any, Self
 
 import numpy as np
 
+from autoopt.core.packages import how_to_install, is_installed
 from autoopt.core.plain_text import short
 from autoopt.deploy.layout import CARD, MODEL, pipeline_of, read_card, verify_files
 from autoopt.errors import BundleError, TrialError
-from autoopt.inference.pipeline import Pipeline, predict
+from autoopt.inference.pipeline import Pipeline, predict, predict_both
 from autoopt.inference.runtimes import has_network, runtime
 from autoopt.inference.runtimes.base import Runtime, Session
 
@@ -43,18 +44,21 @@ def load(folder: str | Path, *, stand_ins: bool = False) -> Predictor:
     executes = runtime(name)
     _check_settings(folder, settings, executes)
     verify_files(folder, card["files"])
+    pipeline = pipeline_of(folder, card)
+    if pipeline.needs_scipy and not is_installed("scipy"):
+        raise BundleError(f"{folder} fills holes or chooses components, which needs scipy: pip install scipy")
     try:
         session = executes.open(folder / MODEL, settings)
     except (ImportError, TrialError) as error:
         if _is_import_error(error):
             package = executes.DISTRIBUTION or name
             needs = f"{folder} needs {name}, which cannot be imported ({error})"
-            raise BundleError(f"{needs}: pip install {package}") from error
+            raise BundleError(f"{needs}: pip install {how_to_install(package)}") from error
         raise BundleError(f"{folder} cannot be opened on this machine: {error}") from error
     remark = " ".join(str(card.get("weights_remark") or "").split())  # older bundles have none
     if remark:
         _log.warning("%s: %s", folder, remark[:MOST_REMARK])
-    return Predictor(card, pipeline_of(folder, card), session)
+    return Predictor(card, pipeline, session)
 
 
 class Predictor:
@@ -86,9 +90,19 @@ class Predictor:
         (*spatial, labels). Classification: float32 probabilities (classes,). Raises ValueError for an image
         that does not fit the pipeline, BundleError after `close`.
         """
+        return predict(self.pipeline, self._open().run, image, affine)
+
+    def predict_both(self, image: np.ndarray, affine: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """What `predict` answers, and the probabilities of all classes, float32 (*spatial, classes) or (classes,).
+
+        Raises what `predict` raises, and ValueError where the graph decides itself: then there are none.
+        """
+        return predict_both(self.pipeline, self._open().run, image, affine)
+
+    def _open(self) -> Session:
         if self._session is None:
             raise BundleError("the predictor was closed: load the bundle again")
-        return predict(self.pipeline, self._session.run, image, affine)
+        return self._session
 
     def call(self, tile: np.ndarray) -> np.ndarray:
         """One call of the network: a tile of `pipeline.input_shape` in, its output; see `Session.run`.

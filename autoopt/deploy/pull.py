@@ -45,6 +45,7 @@ def facts(result: StudyResult, choice: Choice) -> dict[str, Any]:
         "workload": card.workload,
         "demo": card.demo,
         "weights_remark": card.weights_remark,
+        "reading": card.origin.get("reading"),
         "study": card.name,
         "trial": record.number,
         "configuration": record.configuration.sections(),

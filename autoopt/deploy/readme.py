@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from autoopt.core.packages import HOW
 from autoopt.inference.pipeline import Pipeline
 from autoopt.inference.runtimes import runtime
 
@@ -14,14 +15,17 @@ def readme(card: Mapping[str, Any]) -> str:
     were not trained to the end."""
     name = str(card["runtime"]["name"])
     pipeline = Pipeline.from_json(card["pipeline"])
-    packages = ["numpy", *(["scipy"] if pipeline.needs_scipy else []), runtime(name).DISTRIBUTION or name]
+    package = runtime(name).DISTRIBUTION or name
+    packages = ["numpy", *(["scipy"] if pipeline.needs_scipy else []), package]
+    install = " ".join([HOW.get(package, f"autoopt {package}"), *(["scipy"] if pipeline.needs_scipy else [])])
     call = "predict(image, affine)" if pipeline.needs_affine else "predict(image)        "
     demo = "DEMO: made from synthetic data. Not for patients.\n" if card["demo"] else ""
     remark = str(card.get("weights_remark") or "")  # bundles from before it was written lack it
     told = f"{remark}\n" if remark else ""
     return (
         f"{demo}{told}A {card['pipeline']['task']} model of the workload {card['workload']}, made by autoopt.\n"
-        f"1. pip install autoopt, or only {' and '.join(packages)} beside its source\n"
+        f"1. pip install {install}     # or only {' and '.join(packages)} beside the source of autoopt\n"
+        "   autoopt predict 'this folder' FILES -o OUT     # image files to files; or in Python:\n"
         "2. predictor = autoopt.load('this folder')     # every file is verified first\n"
         f"3. answer = predictor.{call}   # image: {_image_text(pipeline)}\n"
         f"4. classes: {', '.join(f'{index} {label}' for index, label in enumerate(card['labels']))}\n"

@@ -127,6 +127,24 @@ class Pipeline(PipelineSettings):
         mean over the tiles. Raises ValueError for outputs of another number or shape, with NaN or infinity, or of
         probabilities outside 0 to 1.
         """
+        return self._finished(outputs, tiling, likely=False)[0]
+
+    def finish_both(self, outputs: np.ndarray | Iterable[np.ndarray], tiling: Tiling) -> tuple[np.ndarray, np.ndarray]:
+        """What `finish` answers, and the probabilities that it decided on, float32 (*spatial, classes) or (classes,).
+
+        Clean-up changes labels and no probability; with `restore` labels each voxel has the nearest label, while its
+        probabilities are interpolated. Raises ValueError as `finish`, and where the graph decides itself.
+        """
+        if self.gives_labels:
+            raise ValueError("there are no probabilities, because the graph decides itself (in_graph: both)")
+        answer, likely = self._finished(outputs, tiling, likely=True)
+        assert likely is not None
+        return answer, likely
+
+    def _finished(
+        self, outputs: np.ndarray | Iterable[np.ndarray], tiling: Tiling, *, likely: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The answer, and with `likely` its probabilities."""
         checked = checked_outputs(self, outputs, tiling.count)
         if self.output == "probabilities" and not self.gives_labels:
             checked = (postprocess.logits_of(output, self.activation) for output in checked)
@@ -134,23 +152,33 @@ class Pipeline(PipelineSettings):
             probabilities = [
                 postprocess.probabilities(np.asarray(output, np.float64), self.activation) for output in checked
             ]
-            return np.asarray(np.mean(probabilities, axis=0), np.float32)
+            mean = np.asarray(np.mean(probabilities, axis=0), np.float32)
+            return mean, mean
         tiles = len(tiling.corners)
         items = [stitched(itertools.islice(checked, tiles), tiling, self) for _ in range(tiling.stack)]
         for _ in checked:  # one output too many is found by asking for it
             pass
         if self.gives_labels:
             labels = np.stack(items) if self.sliced else np.ascontiguousarray(items[0])
-            return self._cleaned(labels_on_image(labels, tiling.frame, self))
+            return self._cleaned(labels_on_image(labels, tiling.frame, self)), None
         values = uncropped(np.stack(items, axis=1) if self.sliced else items[0], tiling.frame, self)
         if self.restore == "labels":
-            labels = postprocess.decide(values, self.activation, self.threshold)
-            return self._cleaned(labels_on_image(labels, tiling.frame, self))
+            labels = labels_on_image(self._decided(values, sure=False), tiling.frame, self)
+            values = values_on_image(values, tiling.frame, self) if likely else values
+            return self._cleaned(labels), self._likely(values, sure=False) if likely else None
         sure = self.restore == "probabilities"
         if sure:
             values = postprocess.probabilities(values, self.activation)
         values = values_on_image(values, tiling.frame, self)
-        return self._cleaned(postprocess.decide(values, self.activation, self.threshold, sure=sure))
+        return self._cleaned(self._decided(values, sure=sure)), self._likely(values, sure=sure) if likely else None
+
+    def _decided(self, values: np.ndarray, *, sure: bool) -> np.ndarray:
+        return postprocess.decide(values, self.activation, self.threshold, sure=sure)
+
+    def _likely(self, values: np.ndarray, *, sure: bool) -> np.ndarray:
+        """float32 (*spatial, classes) of logits (classes, *spatial), or with `sure` of probabilities."""
+        values = values if sure else postprocess.probabilities(values, self.activation)
+        return np.ascontiguousarray(np.moveaxis(values, 0, -1), np.float32)
 
     def _cleaned(self, labels: np.ndarray) -> np.ndarray:
         if not (self.fill_holes or self.largest_component):
@@ -162,6 +190,14 @@ def predict(pipeline: Pipeline, run: Run, image: np.ndarray, affine: np.ndarray 
     """The answer for one image, calling `run` with one tile at a time; see `Pipeline.cut` and `.finish`."""
     tiles, tiling = pipeline.cut(image, affine)
     return pipeline.finish((np.asarray(run(tile))[0] for tile in tiles), tiling)
+
+
+def predict_both(
+    pipeline: Pipeline, run: Run, image: np.ndarray, affine: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The answer for one image and its probabilities; see `predict` and `Pipeline.finish_both`."""
+    tiles, tiling = pipeline.cut(image, affine)
+    return pipeline.finish_both((np.asarray(run(tile))[0] for tile in tiles), tiling)
 
 
 def with_tile(pipeline: Pipeline, tile: str | None, overlap: float | None) -> Pipeline:

@@ -13,7 +13,8 @@ LEAST_DOUBT = 2.0**-24
 def probabilities(logits: np.ndarray, activation: str) -> np.ndarray:
     """Probabilities (classes, ...) of logits (classes, ...): softmax, or the sigmoid of each."""
     if activation == "sigmoid":
-        return np.asarray(1 / (1 + np.exp(-logits)))
+        with np.errstate(over="ignore"):  # of a logit far below zero: its probability is zero
+            return np.asarray(1 / (1 + np.exp(-logits)))
     shifted = np.exp(logits - logits.max(axis=0))
     return np.asarray(shifted / shifted.sum(axis=0))
 

@@ -239,6 +239,7 @@ def _card(request: SearchRequest, workload: Workload, weights: Path, space: Spac
             "home": str(request.home.resolve()),
             "left_out": remark_on(weights),
             "options": dict(request.options),
+            "reading": None if workload.reading is None else workload.reading.to_json(),
         },
     )
     default = f"{card.workload}{'-demo' if card.demo else ''}-{digest(card.identity())[:8]}"

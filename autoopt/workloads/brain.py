@@ -30,6 +30,7 @@ from autoopt.workloads.data.headers import open_pair
 from autoopt.workloads.data.image_file import Source
 from autoopt.workloads.data.layouts.pairs import find_pairs
 from autoopt.workloads.data.readers import suffixes_read_by
+from autoopt.workloads.data.reading import AS_STORED
 from autoopt.workloads.data.volumes import check_same_grid, open_volume, read_header, read_mask, read_volume
 from autoopt.workloads.networks import attention
 from autoopt.workloads.networks.resunet import DIVISOR, build_resunet
@@ -113,6 +114,7 @@ def workload(data: Path, width: int = WIDTH, spacing_mm: float = SPACING_MM, net
         data_digest=digest([data_digest(data, items), {name: list(pair) for name, pair in slices.items()}]),
         remarks=tuple(remarks),
         latency="case",
+        reading=AS_STORED,
     )
 
 

@@ -25,6 +25,7 @@ from autoopt.workloads.data.arrays import read_arrays
 from autoopt.workloads.data.cases import Item, check_folder, data_digest, raise_problems, split_items, to_splits
 from autoopt.workloads.data.layouts.archives import find_archives
 from autoopt.workloads.data.manifest import MANIFEST, find_table
+from autoopt.workloads.data.reading import AS_STORED
 from autoopt.workloads.networks.unet import build_unet
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def workload(data: Path, base: int = BASE) -> Workload:
         recipe=recipe(base),
         data_digest=data_digest(data, items),
         latency="call",
+        reading=AS_STORED,
     )
 
 

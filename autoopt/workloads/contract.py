@@ -16,6 +16,7 @@ import numpy as np
 from autoopt.core.configuration import Scalar
 from autoopt.errors import WorkloadError
 from autoopt.inference.pipeline import Pipeline
+from autoopt.workloads.data.reading import Reading
 from autoopt.workloads.identity import code_identity
 
 if TYPE_CHECKING:
@@ -138,7 +139,8 @@ class Workload:
     is None where `graph` is a finished ONNX file, which no step can prune or train. `metrics` are names of
     `autoopt.measure.metrics.METRICS`, the primary one first. `data_digest` is any text that changes with the cases.
     `demo` says that the cases are synthetic. `latency` says what is timed: "call", or "case" for whole cases. `remarks`
-    are sentences for the user on what was understood without being asked.
+    are sentences for the user on what was understood without being asked. `reading` says how images are read from
+    files, so that `autoopt predict` does the same; None where that is not known, as with readers of the user's own.
     """
 
     name: str
@@ -156,6 +158,7 @@ class Workload:
     latency: Latency = "call"
     graph: Path | None = None
     remarks: tuple[str, ...] = ()
+    reading: Reading | None = None
 
     @property
     def title(self) -> str:

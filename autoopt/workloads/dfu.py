@@ -35,6 +35,7 @@ from autoopt.workloads.data.image_file import Source
 from autoopt.workloads.data.manifest import MANIFEST, file_below, find_table, read_manifest
 from autoopt.workloads.data.pictures import read_picture_header, read_rgb
 from autoopt.workloads.data.readers import images_in
+from autoopt.workloads.data.reading import Reading
 from autoopt.workloads.networks import attention, classifiers
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def workload(data: Path, net: str = NET) -> Workload:
         ),
         data_digest=data_digest(data, items),
         remarks=() if find_table(data) else tuple(unknown_patients(data, items)),
+        reading=Reading(colours=True, value_range=255.0),
     )
 
 

@@ -25,6 +25,7 @@ from autoopt.workloads.data.image_file import Source
 from autoopt.workloads.data.layouts.pairs import find_pairs
 from autoopt.workloads.data.pictures import open_picture, read_grey, read_rgb
 from autoopt.workloads.data.readers import suffixes_read_by
+from autoopt.workloads.data.reading import Reading
 from autoopt.workloads.networks import attention
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def workload(data: Path, net: str = NET) -> Workload:
         recipe=Recipe(epochs=12, batch=4, learning_rate=2e-3, weight_decay=1e-2, augment=augment),
         data_digest=data_digest(data, items),
         remarks=tuple(remarks),
+        reading=Reading(colours=True, value_range=255.0),
     )
 
 

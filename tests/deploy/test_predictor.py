@@ -94,8 +94,19 @@ def test_a_missing_runtime_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     folder = write(tmp_path / "deploy", artifact, {"name": "onnxruntime", "threads": 1})
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
 
-    with pytest.raises(BundleError, match="pip install onnxruntime"):
+    with pytest.raises(BundleError, match=r"pip install 'autoopt\[onnxruntime\]'"):
         load(folder, stand_ins=True)
+
+
+def test_a_bundle_that_needs_scipy_says_so_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where scipy is not installed, a bundle that fills holes is refused when it is loaded, not at the first image."""
+    artifact = Store(tmp_path / "store").put("model", "key", {}, build_onnx)
+    pipeline = replace(tiny.PIPELINE, fill_holes=True)
+    folder = write_bundle(tmp_path / "deploy", artifact, {"name": "onnxruntime", "threads": 1}, pipeline, LABELS, FACTS)
+    monkeypatch.setitem(sys.modules, "scipy", None)
+
+    with pytest.raises(BundleError, match="needs scipy: pip install scipy"):
+        load(folder)
 
 
 def test_a_graph_that_cannot_be_opened_is_named(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from autoopt.inference.pipeline import Pipeline, predict, with_tile
+from autoopt.inference.pipeline import Pipeline, predict, predict_both, with_tile
 from tests.inference.pipelines import BRAIN, FLAT, PIXELS, PLAIN, VOLUME, fused, identity
 
 
@@ -62,6 +62,30 @@ def test_probabilities_give_the_answer_of_their_logits(task: str, activation: st
     answer = predict(replace(plain, output="probabilities"), probabilities, image)
 
     np.testing.assert_allclose(answer, predict(plain, logits, image), atol=1e-6)
+
+
+def first_two(batch: np.ndarray) -> np.ndarray:
+    """A network whose logits are its first two channels."""
+    return batch[:, :2]
+
+
+@pytest.mark.parametrize("restore", ["logits", "probabilities", "labels"])
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_the_probabilities_of_an_answer_lead_to_it(restore: str, activation: str) -> None:
+    """The answer beside its probabilities is the one without them, and, on the image's own grid, what they decide."""
+    image = np.random.default_rng(0).normal(scale=60, size=(13, 17, 3))  # also where a sigmoid would overflow
+    for pipeline in (
+        replace(PLAIN, restore=restore, activation=activation, threshold=0.6),
+        replace(FLAT, fit="resize"),
+    ):
+        network = identity if pipeline.classes == 3 else first_two
+        answer, likely = predict_both(pipeline, network, image)
+        assert np.array_equal(answer, predict(pipeline, network, image))
+        assert likely.dtype == np.float32 and likely.shape == (13, 17, pipeline.classes) and likely.flags.c_contiguous
+        decided = likely >= 0.6 if pipeline.activation == "sigmoid" else likely.argmax(-1)
+        assert np.array_equal(decided, answer)
+    with pytest.raises(ValueError, match="there are no probabilities"):
+        predict_both(replace(PIXELS, in_graph="both", overlap=0.0), fused(PIXELS), np.zeros((8, 6, 3), np.uint8))
 
 
 def test_a_certain_network_gives_its_own_probabilities() -> None:

@@ -45,6 +45,7 @@ from autoopt.workloads.data.image_file import Source
 from autoopt.workloads.data.label_maps import SCANNED_MAPS, LabelMaps, absent_labels, rare_labels, read_label_maps
 from autoopt.workloads.data.layouts import find_items
 from autoopt.workloads.data.readers import Opener, open_image
+from autoopt.workloads.data.reading import AS_STORED, Reading, with_channels
 
 JUDGED: tuple[SplitName, ...] = ("val", "test")
 """Splits that are scored: a label that any case has must be in each of them."""
@@ -57,7 +58,8 @@ class Dataset:
     `layout` is one sentence that says how the folder was read. `value_range` is what pixels are divided by unless
     something else is said: 255 for 8-bit pictures, 65535 for 16 bits, 1 else. `sizes` are spatial sizes of some cases.
     `remarks` are sentences on what was understood without being asked, and on what is not known.
-    `pictures`: whether the images are pictures (PNG, JPEG, ...), None where only some are.
+    `pictures`: whether the images are pictures (PNG, JPEG, ...), None where only some are. `reading`: how files are
+    read.
     """
 
     splits: Splits
@@ -72,6 +74,7 @@ class Dataset:
     has_affine: bool
     pictures: bool | None
     remarks: tuple[str, ...] = ()
+    reading: Reading = AS_STORED
 
 
 def read_dataset(
@@ -120,6 +123,7 @@ def read_dataset(
         has_affine=form.has_affine,
         remarks=_remarks(folder, found, answers, present),
         pictures=form.pictures,
+        reading=Reading(value_range=form.value_range, files=len(form.channels)),
     )
 
 
@@ -165,9 +169,7 @@ def _sample(item: Item, form: CaseFormat, answers: LabelMaps | ClassNames, opene
     parts, affine = [], None
     for source, channels in zip(item.images, form.channels, strict=True):
         file = opener(source)
-        image = file.read()
-        image = image if image.ndim > form.dimensions else image[..., np.newaxis]
-        parts.append(np.repeat(image, channels, axis=-1) if image.shape[-1] == 1 < channels else image)
+        parts.append(with_channels(file.read(), form.dimensions, channels))
         affine = file.affine if affine is None else affine
     image = np.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
     if isinstance(answers, ClassNames):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autoopt.core.packages import lacking
 from autoopt.core.tables import Table
 from autoopt.errors import BadData
 from autoopt.workloads.data.image_file import ImageFile, Source, shape_problem, value_problem
@@ -64,7 +65,7 @@ def images_in(folder: Path) -> list[Path]:
 def open_image(source: Source) -> ImageFile:
     """The image at `source`, its header read; its shape is checked now, its values when they are read.
 
-    Raises BadData naming the file, and for an unknown ending what is known.
+    Raises BadData naming the file, and for an unknown ending what is known; NeedsPackage for a reader's package.
     """
     suffix = suffix_of(source.path)
     if not suffix:
@@ -78,6 +79,8 @@ def open_image(source: Source) -> ImageFile:
     except (BadData, MemoryError):
         raise
     except Exception as error:  # a reader of somebody else may raise anything: name the file
+        if (needed := lacking(error)) is not None:
+            raise needed from error
         raise BadData(f"{source} cannot be read: {type(error).__name__}: {error}") from error
     if (problem := shape_problem(found.shape, found.channels)) is not None:
         raise BadData(f"{source} {problem}")

@@ -187,6 +187,7 @@ def workload_of(
         data_digest=dataset.digest,
         latency=cast(Latency, options.get("latency", "call")),
         remarks=dataset.remarks,
+        reading=dataset.reading,
         **model,
     )
 

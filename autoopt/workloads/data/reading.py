@@ -1,0 +1,107 @@
+"""How a search reads its images from files, so that `autoopt predict` reads files of the same kind in the same way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from autoopt.errors import BadData
+from autoopt.workloads.data.arrays import array_names, read_header
+from autoopt.workloads.data.image_file import ImageFile, Source
+from autoopt.workloads.data.pictures import read_rgb
+from autoopt.workloads.data.readers import open_image, suffix_of
+
+ONE, MANY = "image", "images"
+"""The arrays of a .npz file with one case, and of one with all cases, as data folders have them."""
+ARCHIVE = ".npz"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the images of a search were read.
+
+    `colours`: every picture as 8-bit RGB, whatever it holds; else as it is stored, as `ImageFile` says. `value_range`:
+    that of all files (see `ImageFile`), None where files of any type will do. `files`: image files of one case, put
+    side by side as channels.
+    """
+
+    colours: bool = False
+    value_range: float | None = None
+    files: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """What `to_json` wrote. Raises ValueError for anything else."""
+        try:
+            made = cls(**value)
+        except TypeError as error:
+            raise ValueError(
+                f"it must say colours, value_range and files, it says {sorted(map(str, value))}"
+            ) from error
+        ranged = made.value_range is None or (_number(made.value_range) and made.value_range > 0)
+        if not isinstance(made.colours, bool) or not ranged or type(made.files) is not int or made.files < 1:
+            raise ValueError(
+                "colours must be true or false, value_range a number above 0, files a whole number above 0"
+            )
+        return made
+
+    def image(self, source: Source, dimensions: int, channels: int) -> tuple[np.ndarray, ImageFile]:
+        """The image (*spatial, channels) of a file for a model of so many axes and channels, and the open file.
+
+        Raises BadData naming a file that the search would not have taken.
+        """
+        file = open_image(source)
+        if self.files != 1 and file.channels is not None:
+            raise BadData(
+                f"{source} must hold all channels of its case, as the search put {self.files} files of a case side by "
+                "side: store them as one .npy or .npz with the channels in the last axis"
+            )
+        if file.channels is not None and len(file.shape) != dimensions:
+            raise BadData(f"{source} must be {dimensions}D, it is {len(file.shape)}D")
+        if self.colours and file.is_picture:
+            return read_rgb(source.path), file
+        if self.value_range not in (None, file.value_range):
+            raise BadData(
+                f"{source} must have pixels as the search had them, of a type that is divided by "
+                f"{self.value_range:g}, its own is divided by {file.value_range:g}: store it as those were"
+            )
+        return with_channels(file.read(), dimensions, channels if file.is_picture else 1), file
+
+
+AS_STORED = Reading()
+"""Of files that need nothing more than their format."""
+
+
+def with_channels(values: np.ndarray, dimensions: int, channels: int) -> np.ndarray:
+    """Values (*spatial) or (*spatial, own channels) as (*spatial, channels): a single one is repeated."""
+    image = values if values.ndim > dimensions else values[..., np.newaxis]
+    return np.repeat(image, channels, axis=-1) if image.shape[-1] == 1 < channels else image
+
+
+def sources_in(source: Source) -> list[Source]:
+    """The images in a file: the file itself, or each case of a .npz that holds many; as data folders are read.
+
+    Raises BadData naming a file that cannot be read.
+    """
+    if suffix_of(source.path) != ARCHIVE:
+        return [source]
+    names = array_names(source.path)
+    if ONE in names or MANY not in names:
+        return [Source(source.path, ONE) if ONE in names else source]
+    whole = Source(source.path, MANY)
+    count = (read_header(whole).shape or (0,))[0]
+    if not count:
+        raise BadData(f"{whole} must hold images, it is empty")
+    return [Source(source.path, MANY, index) for index in range(count)]
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
