@@ -22,6 +22,9 @@ def pull(
     min_quality: Annotated[float | None, option("min_quality", otherwise=OF_SEARCH)] = None,
     min_throughput: Annotated[float | None, option("min_throughput", otherwise=OF_SEARCH)] = None,
     pick: Annotated[str | None, typer.Option(help="fastest, balanced, best-quality or smallest.")] = None,
+    self_test: Annotated[
+        bool, typer.Option("--self-test/--no-self-test", help="Run it here, for `autoopt check` to compare with.")
+    ] = True,
     study: Study = None,
     storage: Storage = None,
     home: Home = HOME,
@@ -40,6 +43,7 @@ def pull(
         min_quality=min_quality,
         min_throughput=min_throughput,
         pick=pick,
+        self_test=self_test,
         storage=storage,
         home=home,
     )
