@@ -20,16 +20,14 @@ def check(
         float | None,
         typer.Option(metavar="RATIO", help="Fail where a call surely takes longer, and more than RATIO times as long."),
     ] = None,
-    latency: Annotated[
-        bool, typer.Option("--latency/--no-latency", help="Time it beside a small probe computation.")
-    ] = True,
+    no_latency: Annotated[bool, typer.Option("--no-latency", help="Time nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check a bundle on this host: files, signature, host, libraries, precision, golden answers, latency."""
     from autoopt import api, progress
 
     with progress.StageLine() as line:
-        checked = api.check(folder, verify=verify, gate=gate, timed=latency, on_stage=line)
+        checked = api.check(folder, verify=verify, gate=gate, timed=not no_latency, on_stage=line)
     if as_json:
         typer.echo(json.dumps(checked.to_json(), indent=2))
     else:

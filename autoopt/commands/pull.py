@@ -22,9 +22,10 @@ def pull(
     min_quality: Annotated[float | None, option("min_quality", otherwise=OF_SEARCH)] = None,
     min_throughput: Annotated[float | None, option("min_throughput", otherwise=OF_SEARCH)] = None,
     pick: Annotated[str | None, typer.Option(help="fastest, balanced, best-quality or smallest.")] = None,
-    self_test: Annotated[
-        bool, typer.Option("--self-test/--no-self-test", help="Run it here, for `autoopt check` to compare with.")
-    ] = True,
+    no_self_test: Annotated[
+        bool,
+        typer.Option("--no-self-test", help="Do not run it here: `autoopt check` has nothing to compare with then."),
+    ] = False,
     study: Study = None,
     storage: Storage = None,
     home: Home = HOME,
@@ -43,7 +44,7 @@ def pull(
         min_quality=min_quality,
         min_throughput=min_throughput,
         pick=pick,
-        self_test=self_test,
+        self_test=not no_self_test,
         storage=storage,
         home=home,
     )
