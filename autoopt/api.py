@@ -192,6 +192,7 @@ def pull(
     self_test: bool = True,
     storage: str | None = None,
     home: PathLike = HOME,
+    on_stage: Callable[[str], None] = lambda stage: None,
 ) -> tuple[Path, str]:
     """Pick a trial of the front and write it to the folder `out` as a bundle; returns the folder and the reason.
 
@@ -214,7 +215,8 @@ def pull(
         min_throughput=min_throughput,
         pick=pick,
     )
-    written = deploy.pull(result, choice, Store(Path(home) / "store"), Path(out), self_test=self_test)
+    store = Store(Path(home) / "store")
+    written = deploy.pull(result, choice, store, Path(out), self_test=self_test, on_stage=on_stage)
     return written, choice.explanation
 
 

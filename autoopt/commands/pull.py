@@ -31,22 +31,24 @@ def pull(
     home: Home = HOME,
 ) -> None:
     """Write the best model of the front that keeps the limits, ready to deploy."""
-    from autoopt import api
+    from autoopt import api, progress
 
-    folder, explanation = api.pull(
-        out,
-        workload=workload,
-        study=study,
-        max_latency_s=duration(max_latency, "--max-latency"),
-        max_drop=largest_drop(max_drop, "--max-drop"),
-        max_memory_bytes=None if max_memory is None else size_bytes(max_memory, "--max-memory"),
-        max_size_bytes=None if max_size is None else size_bytes(max_size, "--max-size"),
-        min_quality=min_quality,
-        min_throughput=min_throughput,
-        pick=pick,
-        self_test=not no_self_test,
-        storage=storage,
-        home=home,
-    )
+    with progress.StageLine() as line:
+        folder, explanation = api.pull(
+            out,
+            workload=workload,
+            study=study,
+            max_latency_s=duration(max_latency, "--max-latency"),
+            max_drop=largest_drop(max_drop, "--max-drop"),
+            max_memory_bytes=None if max_memory is None else size_bytes(max_memory, "--max-memory"),
+            max_size_bytes=None if max_size is None else size_bytes(max_size, "--max-size"),
+            min_quality=min_quality,
+            min_throughput=min_throughput,
+            pick=pick,
+            self_test=not no_self_test,
+            storage=storage,
+            home=home,
+            on_stage=line,
+        )
     typer.echo(explanation)
     typer.echo(f"wrote {folder}: load it with autoopt.load({str(folder)!r})")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ def pull(
     self_test: bool = True,
     target: Target | None = None,
     plan: MeasuringPlan = PLAN,
+    on_stage: Callable[[str], None] = lambda stage: None,
 ) -> Path:
     """Verify the artifact of the chosen trial and write it to `out` as a bundle; returns the folder.
 
@@ -55,6 +56,7 @@ def pull(
     settings, found = record.configuration.runtime, None
     check_replaceable(out)
     if self_test:
+        on_stage(f"running trial #{record.number} on its golden inputs and timing it")
         try:
             found = make_self_test(
                 artifact.path, settings, pipeline, target or LocalTarget(), sigma=result.sigma, plan=plan

@@ -15,6 +15,7 @@ import numpy as np
 
 from autoopt.core.configuration import Scalar
 from autoopt.core.store import Artifact, file_digest, write_atomic
+from autoopt.deploy.goldens import array_bytes
 from autoopt.deploy.layout import (
     CARD,
     FACTS,
@@ -116,7 +117,7 @@ def _fill(folder: Path, artifact: Artifact, card: Mapping[str, Any], arrays: Map
             raise BundleError(f"{artifact.path / name} was altered since it was made: delete {artifact.path}")
     for name, array in arrays.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        np.save(folder / name, array, allow_pickle=False)
+        (folder / name).write_bytes(array_bytes(array))
     (folder / README).write_text(readme(card))
     (folder / MODEL_CARD).write_text(model_card(card))
     names = [README, MODEL_CARD, *(f"{MODEL}/{name}" for name in artifact.files), *arrays]

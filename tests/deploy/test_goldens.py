@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from autoopt.deploy.goldens import (
     MOST_OUTPUT_VALUES,
     Deviation,
+    array_bytes,
     deviation,
     goldens,
     read_array,
@@ -137,9 +139,9 @@ def test_labels_may_differ_a_little() -> None:
     assert not Deviation(share=0.0).within({})
 
 
-def _lying(path: Path) -> None:
+def _lying(path: Path, shape: tuple[int, ...] = (10**12,)) -> None:
     stream = io.BytesIO()
-    np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": (10**12,)})
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": shape})
     path.write_bytes(stream.getvalue() + b"\0" * 64)
 
 
@@ -155,9 +157,29 @@ WRONG = {
     "a size that is not there": _lying,
     "objects": lambda path: np.save(path, np.array([{}], object), allow_pickle=True),
     "an archive": _archive,
+    "no end of a header": lambda path: path.write_bytes(
+        b"\x93NUMPY\x01\x00\xff\xff{'descr': '<f4', 'shape':((16, 16), }"
+    ),
+    "a size below zero": lambda path: _lying(path, (-1,)),
     "texts": lambda path: np.save(path, np.array(["a"])),
     "nothing there": lambda path: None,
 }
+
+
+@pytest.mark.parametrize("kind", ["u1", "i8", "f2", "f4", "f8"])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 1, 4), (0, 5)])
+def test_an_array_is_read_as_it_was_written(tmp_path: Path, kind: str, shape: tuple[int, ...]) -> None:
+    """Arrays of numbers of any shape and kind come back bit for bit, also turned ones, and numpy reads them too."""
+    path, array = tmp_path / "golden.npy", np.asarray(np.arange(math.prod(shape)).reshape(shape), kind)
+    for one in (array, array.T):
+        path.write_bytes(array_bytes(one))
+        found = read_array(path)
+        assert (
+            found.dtype == one.dtype
+            and found.shape == (one.shape or (1,))
+            and np.array_equal(found, one.reshape(found.shape))
+        )
+        assert np.array_equal(np.load(path), found)
 
 
 @pytest.mark.parametrize("name", WRONG)

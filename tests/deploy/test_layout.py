@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autoopt.core.store import Store
-from autoopt.deploy.layout import CARD, README, SEAL, read_card, verify_files
+from autoopt.deploy.layout import CARD, README, SEAL, check_regular_file, read_card, verify_files
 from autoopt.deploy.predictor import load
 from autoopt.errors import BundleError
 from tests.deploy.bundles import build_onnx, build_openvino, reseal, write
@@ -69,6 +71,16 @@ def test_names_that_lead_out_are_refused(written: Path, name: str) -> None:
 
     with pytest.raises(BundleError, match=r"must lie inside it|is a link"):
         load(written, stand_ins=True)
+
+
+@given(name=st.text(st.sampled_from("./\\:~ a\0\n-*?"), max_size=12) | st.text(max_size=30))
+def test_no_name_leads_out(bundle: Path, name: str) -> None:
+    """Whatever the name of a file, it is refused or is a plain file inside the folder."""
+    try:
+        check_regular_file(bundle, name)
+    except BundleError:
+        return
+    assert (bundle / name).resolve().is_relative_to(bundle.resolve()) and (bundle / name).is_file()
 
 
 def test_a_file_without_a_digest_is_refused(written: Path) -> None:
