@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import autoopt
 from autoopt.core.store import file_digest
 from autoopt.deploy.check import Checked, Finding, check
 from autoopt.deploy.predictor import load
@@ -20,6 +22,7 @@ from autoopt.errors import UsageError
 from autoopt.measure.target import LocalTarget
 from tests.deploy.bundles import QUICK, build_onnx, reseal, with_self_test
 from tests.deploy.test_signing import keys
+from tests.test_layering import HEAVY
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +218,18 @@ def test_the_command_ends_as_it_found(tmp_path: Path) -> None:
     assert bad_json.returncode == 2 and json.loads(bad_json.stdout)["findings"][0]["matters"] is True
 
 
+def test_checking_needs_a_slim_install_only(tmp_path: Path) -> None:
+    """Where of the heavy packages only the runtime and those of a slim install can be imported, a bundle is checked."""
+    folder = with_self_test(tmp_path, build_onnx, name="onnxruntime", precision="f32", threads=1)
+    missing = sorted({*HEAVY, "filelock", "pandas"} - {"onnxruntime", "typer", "rich", "pydantic", "psutil"})
+    (tmp_path / "site").mkdir()  # read by every Python that starts: the child processes, too
+    (tmp_path / "site" / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({missing}))\n")
+    done = run("check", str(folder), "--no-latency", first_on_path=tmp_path / "site")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("deploy passed\n")
+
+
 def test_the_commands_sign_and_verify(tmp_path: Path) -> None:
     """`autoopt sign` makes what `autoopt check --verify` asks for; without it that ends with 2."""
     folder = with_self_test(tmp_path, build_onnx, name="onnxruntime", precision="f32", threads=1)
@@ -228,6 +243,8 @@ def test_the_commands_sign_and_verify(tmp_path: Path) -> None:
     assert done.returncode == 0 and "signed by the owner of" in done.stdout, done.stdout
 
 
-def run(*words: str) -> subprocess.CompletedProcess[str]:
+def run(*words: str, first_on_path: Path | None = None) -> subprocess.CompletedProcess[str]:
     code = f"import sys\nfrom autoopt.cli import main\nsys.argv = ['autoopt', *{words!r}]\nmain()"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    paths = [str(path) for path in (first_on_path, Path(autoopt.__file__).parent.parent) if path is not None]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
