@@ -191,14 +191,16 @@ def _latency(
     if stored.ratio is None or ran.ratio is None:
         text = "the bundle holds no latency to compare with: pull it again"
         return None, [Finding("latency", text, matters=gate is not None)]
-    slower = slowdown(stored.ratio, ran.ratio, stored.sigma)
-    text = f"a call takes {slower} that it took in the bundle, each against a probe beside it"
-    alike = not host_differences(stored.facts.get("host"), target.host)
     if stored.probe != probe.VERSION:
         text = f"the bundle was timed beside probe {stored.probe}, this version has {probe.VERSION}: pull it again"
         return None, [Finding("latency", text, matters=gate is not None)]
+    slower = slowdown(stored.ratio, ran.ratio, stored.sigma)
+    text = f"a call takes {slower} that it took in the bundle, each against a probe beside it"
+    host = host_differences(stored.facts.get("host"), target.host)
+    numpy = version_differences(stored.facts.get("versions"), target.host.versions, ["numpy"])
+    alike = not (host or numpy)
     if not alike:
-        text += "; on another host that says little"
+        text += f"; with another {'host' if host else 'numpy, which does the probe,'} that says little"
     if gate is not None:
         failed = slower.fails(gate)
         judged = f"{text}; --gate {gate:g} {'fails' if failed else 'holds'}"

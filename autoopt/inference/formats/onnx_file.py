@@ -119,7 +119,7 @@ def _check_location(location: str, file: Path) -> None:
 
 
 def _check_size(sizes: list[int], name: str, file: Path) -> None:
-    if any(size >> 63 for size in sizes) or math.prod(sizes) > MOST_VALUES:
+    if math.prod(sizes) > MOST_VALUES:  # a size below zero is read as one beyond all limits
         raise Unsupported(
             f"a tensor must have at most {MOST_VALUES:g} values, {short(name)} in {file.name} has the shape "
             f"{short(tuple(sizes))}: do not use it"
