@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.deploy.goldens import deviation, goldens
-from autoopt.deploy.layout import MODEL, pipeline_of
+from autoopt.deploy.layout import MODEL, SIGNATURE, pipeline_of
 from autoopt.deploy.predictor import verified_card
 from autoopt.deploy.self_test import PLAN, Answer, Examined, examine
 from autoopt.deploy.stored_self_test import Stored, stored_self_test
@@ -91,8 +91,7 @@ def check(
     except BundleError as error:
         return Checked(folder, (Finding("files", str(error), matters=True),))
     found = [_good("files", f"all {len(card['files'])} files are as they were written")]
-    if verify is not None:
-        found.append(_good("signature", f"signed by the owner of {verify}"))
+    found.append(_signature(folder, verify))
     pipeline = pipeline_of(folder, card)
     inputs = tuple(item.golden for item in stored.goldens) or goldens(pipeline)
     on_stage("answering the golden inputs" + (" and timing" if timed else ""))
@@ -119,6 +118,14 @@ def _check_arguments(gate: float | None, *, timed: bool) -> None:
 
 def _good(about: str, text: str) -> Finding:
     return Finding(about, text, difference=False)
+
+
+def _signature(folder: Path, verify: str | Path | None) -> Finding:
+    """Who signed a bundle, whose signature was verified where that was asked for."""
+    if verify is not None:
+        return _good("signature", f"it is signed by the owner of {verify}")
+    signed = (folder / SIGNATURE).is_file()
+    return _good("signature", "it is signed, --verify PUBKEY tells by whom" if signed else "it is not signed")
 
 
 def _remarks(about: str, texts: Sequence[str], good: str) -> list[Finding]:

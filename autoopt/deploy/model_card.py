@@ -116,8 +116,8 @@ def _quality(card: Mapping[str, Any]) -> Iterator[str]:
         return
     rule = _mapping(card, "quality").get("rule", UNKNOWN)
     reference = _mapping(card, "reference")
-    yield f"The primary metric is {primary} ({rule}); the drop is what it lost against "
-    yield f"{reference.get('label') or 'the reference of the study'} on the same cases.\n"
+    against = reference.get("label") or "the reference of the study"
+    yield f"The primary metric is {primary} ({rule}); the drop is what it lost against {against} on the same cases.\n"
     if reference.get("remark"):
         yield f"Note: {reference['remark']}.\n"
     yield "| split | metric | drop | one-sided 95 % bound of the drop |\n| --- | --- | --- | --- |"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -199,7 +200,8 @@ def _process(
     def ask(do: str, request: Mapping[str, Any]) -> dict[str, Any]:
         return child.call(do, request, stage=STAGE, timeout_s=USUAL_TIMEOUT_S, memory_bytes=limit)
 
-    with child, target.exchange() as exchange:
+    with ExitStack() as held, target.exchange() as exchange:
+        held.callback(child.close, now=True)  # it has nothing to tidy up: leaving by itself takes a runtime a while
         ask("open", {"model": str(model.absolute()), "runtime": dict(settings), "pipeline": pipeline.to_json()})
 
         def answers(*, changed: bool) -> dict[str, Answer]:
