@@ -91,7 +91,7 @@ def check(
     except BundleError as error:
         return Checked(folder, (Finding("files", str(error), matters=True),))
     found = [_good("files", f"all {len(card['files'])} files are as they were written")]
-    found.append(_signature(folder, verify))
+    found += [_signature(folder, verify), *_surroundings(card, stored, host)]
     pipeline = pipeline_of(folder, card)
     inputs = tuple(item.golden for item in stored.goldens) or goldens(pipeline)
     on_stage("answering the golden inputs" + (" and timing" if timed else ""))
@@ -102,7 +102,6 @@ def check(
         )
     except (TrialError, BundleError) as error:
         return Checked(folder, (*found, Finding("answers", f"it cannot be run on this host: {error}", matters=True)))
-    found += _surroundings(card, stored, host)
     found += _settings(card, stored, ran)
     found += _answers(stored, ran.answers[0])
     slower, latency = _latency(stored, ran, host, gate, timed=timed)
