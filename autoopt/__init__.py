@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autoopt.api import explain, front, plan, predict, pull, replay, search, train
+    from autoopt.api import check, explain, front, plan, predict, pull, replay, search, train
     from autoopt.deploy.predictor import load
     from autoopt.errors import AutooptError
     from autoopt.inference.pipeline import Pipeline
@@ -27,6 +27,7 @@ _HOMES = {
     "SearchRequest": "autoopt.study.request",
     "Splits": "autoopt.workloads.contract",
     "Workload": "autoopt.workloads.contract",
+    "check": "autoopt.api",
     "explain": "autoopt.api",
     "front": "autoopt.api",
     "load": "autoopt.deploy.predictor",
@@ -48,6 +49,7 @@ __all__ = [
     "Splits",
     "Workload",
     "__version__",
+    "check",
     "explain",
     "front",
     "load",

@@ -14,6 +14,7 @@ from autoopt.study.request import FACTS, HOME, Facts, PathLike, SearchRequest, d
 if TYPE_CHECKING:
     from autoopt.compress.matrix import Cell
     from autoopt.core.configuration import Scalar
+    from autoopt.deploy.check import Checked
     from autoopt.deploy.predict_files import Listener as PredictListener
     from autoopt.deploy.predict_files import Predicted
     from autoopt.measure.timing import MeasuringPlan
@@ -214,13 +215,16 @@ def pull(
     min_quality: float | None = None,
     min_throughput: float | None = None,
     pick: str | None = None,
+    self_test: bool = True,
     storage: str | None = None,
     home: PathLike = HOME,
+    on_stage: Callable[[str], None] = lambda stage: None,
 ) -> tuple[Path, str]:
     """Pick a trial of the front and write it to the folder `out` as a bundle; returns the folder and the reason.
 
     The limits are those of a `SearchRequest` and replace the search's own; `pick` is fastest, balanced, best-quality or
-    smallest. Raises NothingFits when no trial keeps the limits, naming the limit that rules it out.
+    smallest. With `self_test` it is run here, so that `check` can tell later whether it still is what it was.
+    Raises NothingFits when no trial keeps the limits, naming the limit that rules it out.
     """
     from autoopt.core.store import Store
     from autoopt.deploy import pull as deploy
@@ -237,7 +241,34 @@ def pull(
         min_throughput=min_throughput,
         pick=pick,
     )
-    return deploy.pull(result, choice, Store(Path(home) / "store"), Path(out)), choice.explanation
+    store = Store(Path(home) / "store")
+    written = deploy.pull(result, choice, store, Path(out), self_test=self_test, on_stage=on_stage)
+    return written, choice.explanation
+
+
+def check(
+    folder: PathLike,
+    *,
+    verify: PathLike | None = None,
+    gate: float | None = None,
+    timed: bool = True,
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> Checked:
+    """Check a bundle on this host: `.passed`, and `.findings` in words.
+
+    `verify` is the file of the public key that it must be signed with. `gate`, such as 1.1, is how many times as long a
+    call may take as when the bundle was written; nothing is timed unless it is `timed`.
+    """
+    from autoopt.deploy import check as module
+
+    return module.check(folder, verify=verify, gate=gate, timed=timed, on_stage=on_stage)
+
+
+def sign(folder: PathLike, key: PathLike) -> Path:
+    """Sign a bundle with the private Ed25519 key in the file `key`; returns the file of the signature."""
+    from autoopt.deploy.writer import sign_bundle
+
+    return sign_bundle(Path(folder), Path(key))
 
 
 def predict(

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from autoopt.commands.check import check
 from autoopt.commands.predict import predict
 from autoopt.commands.pull import pull
 from autoopt.commands.serve import serve
 from autoopt.commands.shared import Home, OfWorkload, Storage, Study, TrackingUri
+from autoopt.commands.sign import sign
 from autoopt.endings import ended
 from autoopt.errors import NothingFits, UsageError
 from autoopt.options import duration, size_bytes, takes_request
@@ -135,6 +137,8 @@ def explain(
 
 
 app.command()(pull)
+app.command()(check)
+app.command()(sign)
 app.command()(predict)
 app.command()(serve)
 

@@ -20,6 +20,8 @@ KEPT = {
     "train": "epochs that were finished are kept; the same command continues after the last of them",
     "pull": "no bundle was written; artifacts that were made are kept",
     "predict": "files that were written are whole; the same command writes all of them again",
+    "check": "nothing was changed; what was found so far is not kept",
+    "sign": "no signature was written",
     "matrix": "nothing is kept but what --home has; cells that were made there are not made again",
     "sensitivity": "artifacts that were made are kept; the same command continues with the others",
     "explain": "nothing was written; artifacts that were made are kept",

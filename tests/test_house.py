@@ -21,8 +21,10 @@ LONGER_FILES = {
 """Files with more lines, and why."""
 NAMED_ELSEWHERE = {
     "__main__.py": "tests/test_cli.py runs it",
+    "commands/check.py": "tests/deploy/test_check.py runs it",
     "commands/predict.py": "tests/deploy/test_slim.py runs it",
     "commands/pull.py": "tests/e2e/test_search.py runs it",
+    "commands/sign.py": "tests/deploy/test_check.py runs it",
     "commands/shared.py": "every command of it is run in the tests of the commands",
     "compress/chain.py": "tests/study/trial/test_evaluate.py and tests/compress/test_matrix.py make artifacts by it",
     "compress/control.py": "a line of STEPS: tests/contracts/test_steps.py goes over the table",
@@ -31,7 +33,9 @@ NAMED_ELSEWHERE = {
     "compress/tools.py": "tests/compress/test_quantize.py quantizes by every tool",
     "deploy/metrics.py": "tests/deploy/test_server.py reads them from a server",
     "deploy/readme.py": "tests/deploy/test_writer.py reads what it writes",
+    "deploy/self_test_process.py": "a child process: tests/deploy/test_self_test.py runs it",
     "inference/formats/fused_pipeline.py": "tests/compress/test_fuse_pre_post.py fuses in every format",
+    "inference/formats/protobuf.py": "tests/inference/formats/test_loops.py and test_onnx_file.py read with it",
     "inference/formats/torch.py": "a line of FORMATS: tests/contracts/test_formats.py goes over the table",
     "inference/runtimes/base.py": "protocols",
     "inference/runtimes/fake.py": "a line of RUNTIMES: tests/contracts/test_runtimes.py goes over the table",

@@ -32,6 +32,7 @@ FACE = (
 HEAVY = frozenset(
     {
         "PIL",
+        "cryptography",
         "matplotlib",
         "mlflow",
         "monai",
@@ -70,6 +71,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "measure.peaks_process": frozenset({"openvino"}),
     "nets": frozenset({"torch", "monai", "safetensors"}),
     "compress": frozenset({"torch", "nncf", "openvino", "onnxruntime", "onnx", "onnxscript"}),
+    "deploy.signing": frozenset({"cryptography"}),
     "study.space": frozenset({"yaml"}),
     "study.samplers": frozenset({"optuna"}),
     "study.storage": frozenset({"optuna", "sqlalchemy"}),

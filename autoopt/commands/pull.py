@@ -22,26 +22,33 @@ def pull(
     min_quality: Annotated[float | None, option("min_quality", otherwise=OF_SEARCH)] = None,
     min_throughput: Annotated[float | None, option("min_throughput", otherwise=OF_SEARCH)] = None,
     pick: Annotated[str | None, typer.Option(help="fastest, balanced, best-quality or smallest.")] = None,
+    no_self_test: Annotated[
+        bool,
+        typer.Option("--no-self-test", help="Do not run it here: `autoopt check` has nothing to compare with then."),
+    ] = False,
     study: Study = None,
     storage: Storage = None,
     home: Home = HOME,
 ) -> None:
     """Write the best model of the front that keeps the limits, ready to deploy."""
-    from autoopt import api
+    from autoopt import api, progress
 
-    folder, explanation = api.pull(
-        out,
-        workload=workload,
-        study=study,
-        max_latency_s=duration(max_latency, "--max-latency"),
-        max_drop=largest_drop(max_drop, "--max-drop"),
-        max_memory_bytes=None if max_memory is None else size_bytes(max_memory, "--max-memory"),
-        max_size_bytes=None if max_size is None else size_bytes(max_size, "--max-size"),
-        min_quality=min_quality,
-        min_throughput=min_throughput,
-        pick=pick,
-        storage=storage,
-        home=home,
-    )
+    with progress.StageLine() as line:
+        folder, explanation = api.pull(
+            out,
+            workload=workload,
+            study=study,
+            max_latency_s=duration(max_latency, "--max-latency"),
+            max_drop=largest_drop(max_drop, "--max-drop"),
+            max_memory_bytes=None if max_memory is None else size_bytes(max_memory, "--max-memory"),
+            max_size_bytes=None if max_size is None else size_bytes(max_size, "--max-size"),
+            min_quality=min_quality,
+            min_throughput=min_throughput,
+            pick=pick,
+            self_test=not no_self_test,
+            storage=storage,
+            home=home,
+            on_stage=line,
+        )
     typer.echo(explanation)
     typer.echo(f"wrote {folder}: load it with autoopt.load({str(folder)!r})")

@@ -2,4 +2,5 @@
 
 pick.py chooses a trial, nothing_fits.py says why none can be chosen, pull.py writes the chosen one. layout.py is the
 layout of a bundle, writer.py writes one, predictor.py loads one and needs numpy and the bundle's runtime only.
+self_test.py makes what a bundle tests itself by (goldens.py), check.py compares with it, signing.py knows keys.
 """

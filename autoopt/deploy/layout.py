@@ -3,7 +3,10 @@
     model/          the graph files of one artifact
     bundle.json     runtime settings, pipeline, labels, numbers, host, digests; size and SHA-256 of every other file
     bundle.sha256   the SHA-256 of bundle.json
+    bundle.sig      a signature of bundle.json, where somebody signed it
     README.txt      how to use it
+    MODEL_CARD.md   what is known of the model
+    self_test/      golden inputs and their answers
 
 The digests find damaged and mixed-up files. They are no signature: whoever can write the files can write the digests.
 """
@@ -17,6 +20,7 @@ from typing import Any
 
 from autoopt.core.plain_text import parse_json, read_bounded, short
 from autoopt.core.store import file_digest
+from autoopt.deploy.signing import check_signature
 from autoopt.errors import BundleError
 from autoopt.inference.pipeline import Pipeline
 from autoopt.inference.runtimes import RUNTIMES
@@ -24,9 +28,10 @@ from autoopt.inference.runtimes import RUNTIMES
 FORMAT = "autoopt-bundle"
 SCHEMA = 1
 CARD, SEAL, README, MODEL = "bundle.json", "bundle.sha256", "README.txt", "model"
+SIGNATURE, MODEL_CARD = "bundle.sig", "MODEL_CARD.md"
 FACTS = ("workload", "demo")
 """The facts every bundle must have: the name of the workload, and whether its data is synthetic."""
-OWN_KEYS = ("schema", "format", "runtime", "pipeline", "labels", "files")
+OWN_KEYS = ("schema", "format", "runtime", "pipeline", "labels", "files", "self_test")
 """The keys of bundle.json that the writer sets; facts may not use them."""
 MOST_CARD_BYTES = 2_000_000
 MOST_SEAL_BYTES = 1000
@@ -37,11 +42,20 @@ MOST_VERSION, MOST_REASON = 40, 1000
 AGAIN = "pull the bundle again"
 
 
-def read_card(folder: Path) -> dict[str, Any]:
-    """Read bundle.json, and check it against its digest and the schema.
+def read_card(folder: Path, verify: Path | None = None) -> dict[str, Any]:
+    """Read bundle.json, and check its digest, its schema and, with the public key in `verify`, its signature.
 
-    Raises BundleError with the file or the key that is wrong, and what to do.
+    Raises BundleError with the file or the key that is wrong, and what to do; UsageError for a file that is no key.
     """
+    data = _sealed(folder)
+    if verify is not None:
+        check_no_link(folder / SIGNATURE)
+        check_signature(data, folder / SIGNATURE, verify)
+    return _checked(folder, data)
+
+
+def _sealed(folder: Path) -> bytes:
+    """The content of bundle.json, which fits its digest."""
     if not folder.is_dir():
         raise BundleError(f"a bundle must be a folder, {folder} is {'a file' if folder.exists() else 'not there'}")
     for name in (CARD, SEAL):
@@ -53,6 +67,11 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise BundleError(f"{folder / CARD} and {SEAL} must be files of a bundle: {error}: {AGAIN}") from error
     if not sealed or sealed[0] != hashlib.sha256(data).hexdigest().encode():
         raise BundleError(f"{folder / CARD} was altered since it was written: {AGAIN}")
+    return data
+
+
+def _checked(folder: Path, data: bytes) -> dict[str, Any]:
+    """The card in the content of bundle.json. Raises BundleError where this version cannot use it."""
     try:
         card = parse_json(data)
         form, schema = card["format"], card["schema"]

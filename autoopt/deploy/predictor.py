@@ -13,10 +13,12 @@ import numpy as np
 from autoopt.core.packages import how_to_install, is_installed
 from autoopt.core.plain_text import short
 from autoopt.deploy.layout import CARD, MODEL, pipeline_of, read_card, verify_files
+from autoopt.deploy.surroundings import host_differences, precision_difference, version_differences
 from autoopt.errors import BundleError, TrialError
 from autoopt.inference.pipeline import Pipeline, predict, predict_both
 from autoopt.inference.runtimes import has_network, runtime
 from autoopt.inference.runtimes.base import Runtime, Session
+from autoopt.measure.target import LocalTarget, Target
 
 _log = logging.getLogger("autoopt")
 
@@ -27,23 +29,27 @@ MOST_REMARK = 500
 """Of the remark on the weights, in characters."""
 
 
-def load(folder: str | Path, *, stand_ins: bool = False) -> Predictor:
+def load(
+    folder: str | Path,
+    *,
+    verify: str | Path | None = None,
+    stand_ins: bool = False,
+    target: Target | None = None,
+) -> Predictor:
     """The model of the bundle in `folder`, ready to predict; every file is verified first, nothing is unpickled.
 
-    Needs numpy and the bundle's runtime. A bundle of the runtime that only tests use is refused without `stand_ins`.
-    What the bundle says is wrong with its weights is logged as a warning.
+    Needs numpy and the bundle's runtime. With `verify`, the file of a public key, the bundle must be signed by its
+    owner. A bundle of the runtime that only tests use is refused without `stand_ins`. Two warnings may be logged: what
+    the bundle says is wrong with its weights, and in what `target`, by default this host, differs from the host, the
+    libraries and the precision that it was measured with.
     Raises BundleError naming the file that is missing, altered or not where it belongs, the setting that cannot work,
-    or the package that is not installed.
+    or the package that is not installed; UsageError for a file that is no key.
     """
     folder = Path(folder)
-    card = read_card(folder)
+    card = verified_card(folder, verify=None if verify is None else Path(verify), stand_ins=stand_ins)
     settings = dict(card["runtime"])
     name = str(settings.pop("name"))
-    if not stand_ins and not has_network(name):
-        raise BundleError(f"{folder} must be of a runtime that executes a network; {name} is for tests: do not use it")
     executes = runtime(name)
-    _check_settings(folder, settings, executes)
-    verify_files(folder, card["files"])
     pipeline = pipeline_of(folder, card)
     if pipeline.needs_scipy and not is_installed("scipy"):
         raise BundleError(f"{folder} fills holes or chooses components, which needs scipy: pip install scipy")
@@ -58,7 +64,23 @@ def load(folder: str | Path, *, stand_ins: bool = False) -> Predictor:
     remark = " ".join(str(card.get("weights_remark") or "").split())  # older bundles have none
     if remark:
         _log.warning("%s: %s", folder, remark[:MOST_REMARK])
+    _warn_of_differences(folder, card, session, target or LocalTarget())
     return Predictor(card, pipeline, session)
+
+
+def verified_card(folder: Path, *, verify: Path | None = None, stand_ins: bool = False) -> dict[str, Any]:
+    """The card of the bundle in `folder`, all of whose files, settings and, with `verify`, signature are right.
+
+    Raises BundleError as `load` does.
+    """
+    card = read_card(folder, verify)
+    settings = dict(card["runtime"])
+    name = str(settings.pop("name"))
+    if not stand_ins and not has_network(name):
+        raise BundleError(f"{folder} must be of a runtime that executes a network; {name} is for tests: do not use it")
+    _check_settings(folder, settings, runtime(name))
+    verify_files(folder, card["files"])
+    return card
 
 
 class Predictor:
@@ -124,6 +146,23 @@ class Predictor:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+def _warn_of_differences(folder: Path, card: Mapping[str, Any], session: Session, target: Target) -> None:
+    """Log, once, in what this host differs from the one that the numbers of the bundle hold for."""
+    host = target.host
+    package = runtime(str(card["runtime"]["name"])).DISTRIBUTION
+    names = [name for name in (package, "numpy") if name is not None]
+    found = [
+        *host_differences(card.get("host"), host),
+        *version_differences(card.get("versions"), host.versions, names),
+        precision_difference(card.get("effective"), session.effective()),
+    ]
+    if told := "; ".join(filter(None, found)):
+        text = (
+            "this is not what the bundle was measured with, so its numbers may not hold: %s. `autoopt check` says more"
+        )
+        _log.warning(f"%s: {text}", folder, told)
 
 
 def _check_settings(folder: Path, settings: Mapping[str, Any], executes: Runtime) -> None:

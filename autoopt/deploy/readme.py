@@ -29,7 +29,8 @@ def readme(card: Mapping[str, Any]) -> str:
         "2. predictor = autoopt.load('this folder')     # every file is verified first\n"
         f"3. answer = predictor.{call}   # image: {_image_text(pipeline)}\n"
         f"4. classes: {', '.join(f'{index} {label}' for index, label in enumerate(card['labels']))}\n"
-        "5. numbers, host, settings and digests are in bundle.json; the numbers hold for that host only\n"
+        "5. numbers, host, settings and digests are in bundle.json and MODEL_CARD.md; they hold for that host only\n"
+        "6. autoopt check 'this folder' says whether it still is what it was, here\n"
     )
 
 

@@ -13,12 +13,17 @@ import numpy as np
 from autoopt.core.configuration import Scalar
 from autoopt.core.store import Artifact, Store
 from autoopt.deploy.layout import CARD, SEAL
+from autoopt.deploy.self_test import make_self_test
 from autoopt.deploy.writer import write_bundle
+from autoopt.measure.target import LocalTarget, Target
+from autoopt.measure.timing import MeasuringPlan
 from tests import tiny
 
 FACTS = {"workload": "tiny", "demo": True, "numbers": {"latency_p25_ms": 1.5}}
 LABELS = ("background", "foreground")
 FAKE: dict[str, Scalar] = {"name": "fake", "threads": 1, "latency_ms": 0.0, "error": 0.0}
+QUICK = MeasuringPlan(processes=2, warmup_min_s=0.0, warmup_max_s=0.02, rounds=3, turn_s=0.005)
+"""How bundles are timed here: as little as tells a model from one that is a thousand times slower."""
 WEIGHTS = np.array([[-1, 0, 0], [1, 0, 0]], np.float32).reshape(2, 3, 1, 1)
 """A convolution that says foreground where the first channel is positive, as the tiny workload wants it."""
 
@@ -62,6 +67,26 @@ def write(folder: Path, artifact: Artifact, settings: Mapping[str, Scalar] = FAK
     """A bundle in `folder`; `facts` are added to `FACTS`, `exchange` is passed on."""
     more = {"exchange": facts.pop("exchange")} if "exchange" in facts else {}
     return write_bundle(folder, artifact, settings, tiny.PIPELINE, LABELS, {**FACTS, **facts}, **more)
+
+
+def with_self_test(
+    root: Path,
+    build: Callable[[Path], Mapping[str, Any]] | None = None,
+    target: Target | None = None,
+    **settings: Scalar,
+) -> Path:
+    """A bundle in `root` with its self-test, as `pull` writes it on `target`; by default of the fake model."""
+    store, here = Store(root / "store"), target or LocalTarget()
+    artifact = put_fake(store) if build is None else store.put("model", "key", {}, build)
+    runtime = {**(FAKE if build is None else {}), **settings}
+    made = make_self_test(artifact.path, runtime, tiny.PIPELINE, here, sigma=0.03, plan=QUICK)
+    facts = {
+        **FACTS,
+        "effective": made.facts["effective"],
+        "host": made.facts["host"],
+        "versions": made.facts["versions"],
+    }
+    return write_bundle(root / "deploy", artifact, runtime, tiny.PIPELINE, LABELS, facts, self_test=made)
 
 
 def reseal(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:

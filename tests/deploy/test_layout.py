@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from autoopt.deploy.layout import CARD, README, SEAL, read_card, verify_files
+from autoopt.core.store import Store
+from autoopt.deploy.layout import CARD, README, SEAL, check_regular_file, read_card, verify_files
 from autoopt.deploy.predictor import load
 from autoopt.errors import BundleError
-from tests.deploy.bundles import reseal
+from tests.deploy.bundles import build_onnx, build_openvino, reseal, write
 
 
 @pytest.mark.parametrize("name", [CARD, README, "model/fake.json", "model/more/notes.txt"])
@@ -66,6 +71,16 @@ def test_names_that_lead_out_are_refused(written: Path, name: str) -> None:
 
     with pytest.raises(BundleError, match=r"must lie inside it|is a link"):
         load(written, stand_ins=True)
+
+
+@given(name=st.text(st.sampled_from("./\\:~ a\0\n-*?"), max_size=12) | st.text(max_size=30))
+def test_no_name_leads_out(bundle: Path, name: str) -> None:
+    """Whatever the name of a file, it is refused or is a plain file inside the folder."""
+    try:
+        check_regular_file(bundle, name)
+    except BundleError:
+        return
+    assert (bundle / name).resolve().is_relative_to(bundle.resolve()) and (bundle / name).is_file()
 
 
 def test_a_file_without_a_digest_is_refused(written: Path) -> None:
@@ -123,3 +138,58 @@ def test_what_is_no_folder_is_refused(tmp_path: Path, there: bool) -> None:
         (tmp_path / "bundle").write_text("")
     with pytest.raises(BundleError, match="a bundle must be a folder, .* is " + ("a file" if there else "not there")):
         load(tmp_path / "bundle", stand_ins=True)
+
+
+def _outside(folder: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(folder / "model.onnx")
+    weights = model.graph.initializer[0]
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="../../secret")
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+
+
+def _strange(folder: Path) -> None:
+    text = (folder / "model.xml").read_text()
+    (folder / "model.xml").write_text(
+        text.replace('type="Convolution" version="opset1"', 'type="Run" version="extension"')
+    )
+
+
+def _wide(folder: Path) -> None:
+    import openvino
+    from openvino import opset13 as ops
+
+    tile = ops.parameter([1, 3, 16, 16], np.float32)
+    huge = ops.broadcast(ops.constant(np.float32(1)), ops.constant(np.array([1 << 20, 1 << 20])))
+    total = ops.reduce_sum(huge, ops.constant(np.array([0, 1])), False)
+    openvino.save_model(openvino.Model([ops.add(tile, total)], [tile]), folder / "model.xml")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "build", "spoil", "message"),
+    [
+        ("onnxruntime", build_onnx, _outside, "the weights of a graph must lie in its folder"),
+        ("openvino", build_openvino, _strange, "refused with RuntimeError"),
+        ("openvino", build_openvino, _wide, "a tensor must have at most"),
+    ],
+)
+def test_a_graph_that_must_not_be_opened_is_refused(
+    tmp_path: Path,
+    runtime: str,
+    build: Callable[[Path], Any],
+    spoil: Callable[[Path], None],
+    message: str,
+) -> None:
+    """A graph that reads elsewhere, needs a library of others, or more memory than there is, makes no predictor."""
+
+    def spoiled(folder: Path) -> Mapping[str, Any]:
+        build(folder)
+        spoil(folder)
+        return {}
+
+    artifact = Store(tmp_path / "store").put("model", "key", {}, spoiled)
+    folder = write(tmp_path / "deploy", artifact, {"name": runtime, "precision": "f32", "threads": 1})
+
+    with pytest.raises(BundleError, match=f"cannot be opened on this machine: .*{message}"):
+        load(folder)

@@ -24,7 +24,7 @@ from tests.deploy.bundles import FACTS, FAKE, LABELS, build_onnx, build_openvino
 from tests.test_layering import HEAVY, ROOMS
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-NEEDED_ROOMS = ("core", "inference", "deploy")
+NEEDED_ROOMS = ("core", "inference", "measure", "deploy")
 """The folders of the package that predicting needs."""
 ALONE = """
 import sys
@@ -69,7 +69,7 @@ def test_loading_needs_numpy_and_the_runtime_only(
 
 
 def test_predicting_needs_neither_the_study_nor_the_search(tmp_path: Path) -> None:
-    """A bundle of an earlier version predicts in a process that can import numpy, and of autoopt three folders only."""
+    """A bundle of an earlier version predicts in a process that can import numpy, and of autoopt four folders only."""
     with np.load(GOLDEN / "bundle-1.npz") as stored:
         pixels, wanted = stored["image"], stored["answer"]
 
@@ -134,7 +134,14 @@ def test_a_bundle_says_what_it_is(written: Path) -> None:
     with pytest.raises(BundleError, match="was closed"):
         predictor.predict(image())
     names = {path.relative_to(written).as_posix() for path in written.rglob("*") if path.is_file()}
-    assert names == {"bundle.json", "bundle.sha256", "README.txt", "model/fake.json", "model/more/notes.txt"}
+    assert names == {
+        "bundle.json",
+        "bundle.sha256",
+        "MODEL_CARD.md",
+        "README.txt",
+        "model/fake.json",
+        "model/more/notes.txt",
+    }
 
 
 def test_the_readme_says_what_an_image_is(tmp_path: Path, artifact: Artifact) -> None:

@@ -59,6 +59,14 @@ def read_bundle(path: Path) -> None:
             predictor.predict(np.zeros((*[24] * pipeline.dimensions, pipeline.channels), np.float32))
 
 
+def read_self_test(path: Path) -> None:
+    """Verify a bundle and read what it tests itself by."""
+    from autoopt.deploy.predictor import verified_card
+    from autoopt.deploy.stored_self_test import stored_self_test
+
+    stored_self_test(path, verified_card(path, stand_ins=True))
+
+
 def read_deployed(path: Path) -> None:
     """Load a bundle as users do."""
     from autoopt.deploy.predictor import load
@@ -221,6 +229,7 @@ def warm_data() -> None:
 
 TARGETS = {
     "bundle": Target(read_bundle, warm_bundle, (BundleError, ValueError), threads=True),
+    "self-test": Target(read_self_test, nothing, (BundleError,)),
     "deployed": Target(read_deployed, nothing, (BundleError,)),
     "space": Target(read_space, warm_space, (SpaceError,), longest_message=20_000),
     "monai": Target(read_monai, warm_monai, (WorkloadError,), longest_message=20_000),

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from autoopt.core.store import Store, file_digest
 from autoopt.deploy.layout import CARD, SEAL
-from tests.deploy.bundles import build_onnx, build_openvino, put_fake, write
+from tests.deploy.bundles import build_onnx, build_openvino, put_fake, with_self_test, write
 from tests.fuzz.probe import ACCEPTED, REFUSED, Outcome, Probe
 from tests.fuzz.strategies import altered, damaged, examples, nested
 
@@ -195,6 +195,35 @@ def test_a_loop_without_an_end_is_refused(
                 openvino.save_model(openvino.convert_model(Path(source) / "model.onnx"), folder / "model/model.xml")
         reseal(folder)
         assert good(probe("bundle")(folder)) == (ACCEPTED if count == 3 else REFUSED)
+
+
+@pytest.fixture(scope="module")
+def tested(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with golden inputs and answers."""
+    return with_self_test(tmp_path_factory.mktemp("tested"))
+
+
+@examples(60)
+@given(data=st.data())
+def test_a_self_test_of_odd_values_is_read_or_refused(probe: Probes, tested: Path, data: st.DataObject) -> None:
+    """A self-test with odd values in any place of the card, and the right digest, is read or refused."""
+    card = json.loads((tested / CARD).read_text())
+    with copied(tested) as folder:
+        seal(folder, json.dumps({**card, "self_test": data.draw(altered(card["self_test"]))}).encode())
+        good(probe("self-test")(folder))
+
+
+@examples(40)
+@given(data=st.data())
+def test_a_damaged_golden_array_is_read_or_refused(probe: Probes, tested: Path, data: st.DataObject) -> None:
+    """An array with any bytes changed, and the right digest, is read or refused, and takes little memory."""
+    card = json.loads((tested / CARD).read_text())
+    with copied(tested) as folder:
+        path = data.draw(st.sampled_from(sorted((folder / "self_test").iterdir())))
+        path.write_bytes(data.draw(damaged(path.read_bytes())))
+        card["files"][f"self_test/{path.name}"] = {"sha256": file_digest(path), "bytes": path.stat().st_size}
+        seal(folder, json.dumps(card).encode())
+        good(probe("self-test")(folder))
 
 
 @examples(60)

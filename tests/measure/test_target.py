@@ -211,6 +211,9 @@ ASKING = {
         "compress/matrix.py",
         "compress/maker.py",  # the target where none is given: the builder itself
         "nets/baseline.py",  # training happens here
+        "deploy/check.py",  # a bundle is checked where it is to be used
+        "deploy/predictor.py",  # and says what is other there than where it was measured
+        "deploy/pull.py",  # the golden answers of a bundle are made where it is written
     },
 }
 """Who may ask this machine, by what: all others are given a target or a host."""

@@ -14,8 +14,8 @@ from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
 from autoopt.core.scratch import scratch_folder
-from autoopt.inference.formats.loops import check_onnx_loops
 from autoopt.inference.formats.onnx import FILE
+from autoopt.inference.formats.onnx_file import check_onnx_file
 from autoopt.inference.runtimes.concurrent import Callers
 from autoopt.inference.runtimes.layers import Layer, over_calls, precision_of
 from autoopt.inference.runtimes.shared import (
@@ -93,7 +93,7 @@ class Session:
 
         onnxruntime.disable_telemetry_events()
         with refusals("ONNX Runtime", folder):
-            check_onnx_loops(self._path)
+            check_onnx_file(self._path)
             before = _os_threads()
             self._session: Any = self._create(None)
             self._pool = _os_threads() - before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,9 +13,12 @@ import numpy as np
 from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
+from autoopt.core.plain_text import short
+from autoopt.errors import Unsupported
 from autoopt.inference.formats.loops import check_count
 from autoopt.inference.formats.names import is_counted
 from autoopt.inference.formats.openvino import FILE
+from autoopt.inference.pipeline_checks import MOST_VALUES
 from autoopt.inference.runtimes.concurrent import Callers
 from autoopt.inference.runtimes.layers import Layer, over_calls, precision_of
 from autoopt.inference.runtimes.shared import (
@@ -160,12 +164,16 @@ class Session:
 
 
 def compiled(path: Path, properties: Mapping[str, Any]) -> Any:
-    """The graph in `path`, compiled for the CPU with these properties. Raises Unsupported for a loop without an end."""
+    """The graph in `path`, compiled for the CPU with these properties.
+
+    Raises Unsupported for a loop without an end and for a tensor that no host could hold.
+    """
     import openvino
 
     core = openvino.Core()
     model = core.read_model(path)
     _check_loops(model)
+    _check_sizes(model, path)
     return core.compile_model(model, "CPU", dict(properties))
 
 
@@ -177,6 +185,19 @@ def _check_loops(model: Any, outer: int = 1) -> None:
             numbers = [int(item) for item in count.get_vector()] if count.get_type_name() == "Constant" else []
             known = numbers[0] if len(numbers) == 1 and numbers[0] >= 0 else None
             _check_loops(node.get_function(), check_count(known, outer))
+
+
+def _check_sizes(model: Any, path: Path) -> None:
+    """Raise Unsupported for a tensor of more values than a host could hold."""
+    for node in model.get_ops():
+        for output in node.outputs():
+            shape = output.get_partial_shape()
+            if shape.is_static and math.prod(int(size.get_length()) for size in shape) > MOST_VALUES:
+                name = short(node.get_friendly_name())
+                raise Unsupported(
+                    f"a tensor must have at most {MOST_VALUES:g} values, {name} in {path.name} has the shape "
+                    f"{short(str(shape))}: do not use it"
+                )
 
 
 def _executed(compiled: Any, batch: np.ndarray, calls: int) -> list[list[Any]]:

@@ -1,0 +1,76 @@
+"""Whether a model became slower: its time over that of a probe beside it, then and now, with an interval.
+
+Pure functions of numbers that were measured elsewhere. `LogRatio` is what `stats.paired_ratio` makes of the rounds in
+which a model and the probe took turns.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from autoopt.core.stats import CONFIDENCE, PRIOR_DEGREES, LogRatio, normal_quantile
+
+USUAL_GATE = 1.1
+"""A slowdown that is tolerated, unless said otherwise."""
+
+
+@dataclass(frozen=True)
+class Slowdown:
+    """How many times longer a call takes than before, on a host of the same speed.
+
+    `low` and `high` are its one-sided bounds of 95 %, so that it lies between them nine times in ten.
+    """
+
+    ratio: float
+    low: float
+    high: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether it is surely slower: at equal speed that is said of five in a hundred comparisons."""
+        return self.low > 1
+
+    def fails(self, gate: float) -> bool:
+        """Whether it is surely slower, and by more than `gate` (1.1 is 10 %)."""
+        return self.significant and self.ratio > gate
+
+    def outside(self, band: tuple[float, float]) -> bool:
+        """Whether all of the interval is outside of a band of ratios."""
+        return self.low > band[1] or self.high < band[0]
+
+    def __str__(self) -> str:
+        return f"{self.ratio:.2f} times the time (90 % interval {self.low:.2f} to {self.high:.2f})"
+
+
+def slowdown(before: LogRatio, now: LogRatio, sigma: float) -> Slowdown:
+    """The ratio of two ratios to the same probe, measured at different times on hosts of one kind.
+
+    `sigma` is the usual standard deviation of log latency between processes of one model; what the processes of both
+    sides differ by is weighed against it. The degrees of freedom of the two errors are joined as Satterthwaite (1946)
+    and Welch do.
+    """
+    sides = [side.with_process_noise(sigma) for side in (before, now)]
+    variances = [side.error**2 for side in sides]
+    degrees = [side.processes - 1 + PRIOR_DEGREES for side in sides]
+    total = sum(variances)
+    parts = sum(variance**2 / count for variance, count in zip(variances, degrees, strict=True))
+    joined = total**2 / parts if parts > 0 else math.inf
+    reach = student_quantile(CONFIDENCE, joined) * math.sqrt(total)
+    value = now.value - before.value
+    return Slowdown(math.exp(value), math.exp(value - reach), math.exp(value + reach))
+
+
+def student_quantile(probability: float, degrees: float) -> float:
+    """The quantile of Student's t distribution, within 0.2 % for 4 degrees or more, without scipy.
+
+    By the expansion in 1 / `degrees` of Abramowitz and Stegun (1964), 26.7.5.
+    """
+    z = normal_quantile(probability)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / degrees ** (power + 1) for power, term in enumerate(terms))
