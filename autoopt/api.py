@@ -252,15 +252,21 @@ def check(
     verify: PathLike | None = None,
     gate: float | None = None,
     timed: bool = True,
+    server: str | None = None,
+    model: str | None = None,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> Checked:
     """Check a bundle on this host: `.passed`, and `.findings` in words.
 
+    With `server`, an address, its network is asked there (called `model`) and nothing runs here.
     `verify` is the file of the public key that it must be signed with. `gate`, such as 1.1, is how many times as long a
     call may take as when the bundle was written; nothing is timed unless it is `timed`.
     """
     from autoopt.deploy import check as module
+    from autoopt.deploy.check_server import check_server
 
+    if server is not None:
+        return check_server(folder, server, model=model, verify=verify)
     return module.check(folder, verify=verify, gate=gate, timed=timed, on_stage=on_stage)
 
 

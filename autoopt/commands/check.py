@@ -20,14 +20,24 @@ def check(
         float | None,
         typer.Option(metavar="RATIO", help="Fail where a call surely takes longer, and more than RATIO times as long."),
     ] = None,
+    server: Annotated[
+        str | None, typer.Option(metavar="URL", help="Ask the network at this server instead of running it here.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The network's name at the server. [default: that of `autoopt serve`]")
+    ] = None,
     no_latency: Annotated[bool, typer.Option("--no-latency", help="Time nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check a bundle on this host: files, signature, host, libraries, precision, golden answers, latency."""
     from autoopt import api, progress
 
+    if (server is None and model is not None) or (server is not None and gate is not None):
+        raise UsageError("--model needs --server, and --gate times calls here: --server and --gate exclude each other")
     with progress.StageLine() as line:
-        checked = api.check(folder, verify=verify, gate=gate, timed=not no_latency, on_stage=line)
+        checked = api.check(
+            folder, verify=verify, gate=gate, timed=not no_latency, server=server, model=model, on_stage=line
+        )
     if as_json:
         typer.echo(json.dumps(checked.to_json(), indent=2))
     else:

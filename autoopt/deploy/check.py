@@ -103,7 +103,7 @@ def check(
     except (TrialError, BundleError) as error:
         return Checked(folder, (*found, Finding("answers", f"it cannot be run on this host: {error}", matters=True)))
     found += _settings(card, stored, ran)
-    found += _answers(stored, ran.answers[0])
+    found += answer_findings(stored, ran.answers[0])
     slower, latency = _latency(stored, ran, host, gate, timed=timed)
     return Checked(folder, (*found, *latency), slower)
 
@@ -164,7 +164,7 @@ def _settings(card: Mapping[str, Any], stored: Stored, ran: Examined) -> list[Fi
     ]
 
 
-def _answers(stored: Stored, answers: Mapping[str, Answer]) -> list[Finding]:
+def answer_findings(stored: Stored, answers: Mapping[str, Answer]) -> list[Finding]:
     """The golden inputs whose output or answer is too far from the stored one."""
     if not stored.goldens:
         return [
