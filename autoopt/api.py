@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from autoopt.deploy.check import Checked
     from autoopt.deploy.predict_files import Listener as PredictListener
     from autoopt.deploy.predict_files import Predicted
+    from autoopt.deploy.remeasure import Again
     from autoopt.measure.timing import MeasuringPlan
     from autoopt.nets.baseline import TrainProgress, TrainResult
     from autoopt.report.explanation import Explanation
@@ -268,6 +269,15 @@ def check(
     if server is not None:
         return check_server(folder, server, model=model, verify=verify)
     return module.check(folder, verify=verify, gate=gate, timed=timed, on_stage=on_stage)
+
+
+def remeasure(
+    bundles: Sequence[PathLike], *, on_stage: Callable[[str], None] = lambda stage: None
+) -> tuple[Again, ...]:
+    """Measure bundles of one workload again on this host: of each what is found now, and whether it `.stays`."""
+    from autoopt.deploy import remeasure as module
+
+    return module.remeasure(bundles, on_stage=on_stage)
 
 
 def sign(folder: PathLike, key: PathLike) -> Path:

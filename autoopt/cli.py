@@ -13,6 +13,7 @@ import typer
 from autoopt.commands.check import check
 from autoopt.commands.predict import predict
 from autoopt.commands.pull import pull
+from autoopt.commands.remeasure import remeasure
 from autoopt.commands.serve import serve
 from autoopt.commands.shared import Home, OfWorkload, Storage, Study, TrackingUri
 from autoopt.commands.sign import sign
@@ -141,6 +142,7 @@ app.command()(check)
 app.command()(sign)
 app.command()(predict)
 app.command()(serve)
+app.command()(remeasure)
 
 
 @app.command()

@@ -25,6 +25,7 @@ NAMED_ELSEWHERE = {
     "commands/predict.py": "tests/deploy/test_slim.py runs it",
     "commands/pull.py": "tests/e2e/test_search.py runs it",
     "commands/sign.py": "tests/deploy/test_check.py runs it",
+    "commands/remeasure.py": "tests/deploy/test_remeasure.py runs it",
     "commands/shared.py": "every command of it is run in the tests of the commands",
     "compress/chain.py": "tests/study/trial/test_evaluate.py and tests/compress/test_matrix.py make artifacts by it",
     "compress/control.py": "a line of STEPS: tests/contracts/test_steps.py goes over the table",

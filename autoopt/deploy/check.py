@@ -83,13 +83,37 @@ def check(
     `timed`. Raises UsageError for arguments that make no sense; whatever is wrong with the bundle is a finding.
     """
     _check_arguments(gate, timed=timed)
-    folder, host = Path(folder), target or LocalTarget()
+    return check_and_time(
+        Path(folder),
+        verify=verify,
+        gate=gate,
+        timed=timed,
+        stand_ins=stand_ins,
+        target=target or LocalTarget(),
+        plan=plan,
+        on_stage=on_stage,
+    )[0]
+
+
+def check_and_time(
+    folder: Path,
+    *,
+    target: Target,
+    verify: str | Path | None = None,
+    gate: float | None = None,
+    timed: bool = True,
+    stand_ins: bool = False,
+    plan: MeasuringPlan = PLAN,
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> tuple[Checked, Examined | None, float]:
+    """As `check`, with what its processes found (None where it was not run) and the noise between processes."""
+    host = target
     on_stage("reading all files")
     try:
         card = verified_card(folder, verify=None if verify is None else Path(verify), stand_ins=stand_ins)
         stored = stored_self_test(folder, card)
     except BundleError as error:
-        return Checked(folder, (Finding("files", str(error), matters=True),))
+        return Checked(folder, (Finding("files", str(error), matters=True),)), None, 0.0
     found = [_good("files", f"all {len(card['files'])} files are as they were written")]
     found += [_signature(folder, verify), *_surroundings(card, stored, host)]
     pipeline = pipeline_of(folder, card)
@@ -101,11 +125,12 @@ def check(
             folder / MODEL, card["runtime"], pipeline, inputs, host, plan=plan, timed=timed and stored.ratio is not None
         )
     except (TrialError, BundleError) as error:
-        return Checked(folder, (*found, Finding("answers", f"it cannot be run on this host: {error}", matters=True)))
+        failed = Finding("answers", f"it cannot be run on this host: {error}", matters=True)
+        return Checked(folder, (*found, failed)), None, stored.sigma
     found += _settings(card, stored, ran)
     found += answer_findings(stored, ran.answers[0])
     slower, latency = _latency(stored, ran, host, gate, timed=timed)
-    return Checked(folder, (*found, *latency), slower)
+    return Checked(folder, (*found, *latency), slower), ran, stored.sigma
 
 
 def _check_arguments(gate: float | None, *, timed: bool) -> None:
