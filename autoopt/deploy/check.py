@@ -97,9 +97,9 @@ def check(
     on_stage("answering the golden inputs" + (" and timing" if timed else ""))
     try:
         # Without a latency in the bundle there is nothing to compare with.
-        ran = examine(
-            folder / MODEL, card["runtime"], pipeline, inputs, host, plan=plan, timed=timed and stored.ratio is not None
-        )
+        here = timed and stored.ratio is not None
+        model, settings, repeats = folder / MODEL, card["runtime"], stored.repeats
+        ran = examine(model, settings, pipeline, inputs, host, plan=plan, timed=here, repeats=repeats)
     except (TrialError, BundleError) as error:
         return Checked(folder, (*found, Finding("answers", f"it cannot be run on this host: {error}", matters=True)))
     found += _settings(card, stored, ran)

@@ -3,6 +3,9 @@
 It stands for the host: whatever slows the whole host down (other programs, heat, a lower clock) slows both, so that
 their ratio says what only the model can change, such as another version of its runtime. It uses no BLAS library, whose
 threads would go on spinning beside the model for a while.
+
+Other programs take turns of some milliseconds: a short call may escape them, a long one never does. So the computation
+is repeated until it takes about as long as a call of the model; only then the same load slows both alike.
 """
 
 from __future__ import annotations
@@ -18,21 +21,32 @@ _SMALL, _LARGE = 1 << 15, 1 << 19
 _REPEATS = 24
 
 
-class Probe:
-    """The computation, done by so many threads side by side, each for itself; a call takes some milliseconds."""
+MOST_REPEATS = 20_000
+"""Of the computation in a call: half a minute."""
 
-    def __init__(self, threads: int = 1) -> None:
+
+def repeats_for(model_s: float, probe_s: float) -> int:
+    """How often a computation of `probe_s` seconds is repeated to take about as long as a model of `model_s`."""
+    return max(1, min(MOST_REPEATS, round(model_s / max(probe_s, 1e-9))))
+
+
+class Probe:
+    """The computation, done by so many threads side by side, that wait for each other after each of `repeats`."""
+
+    def __init__(self, threads: int = 1, repeats: int = 1) -> None:
         count = max(1, threads)
+        self._repeats = repeats
         self._parts = [_Part() for _ in range(count)]
         self._pool = ThreadPoolExecutor(count) if count > 1 else None
 
     def __call__(self) -> None:
-        """Do it once."""
-        if self._pool is None:
-            self._parts[0].compute()
-        else:
-            for future in [self._pool.submit(part.compute) for part in self._parts]:
-                future.result()
+        """Do it as often as it is repeated."""
+        for _ in range(self._repeats):
+            if self._pool is None:
+                self._parts[0].compute()
+            else:
+                for future in [self._pool.submit(part.compute) for part in self._parts]:
+                    future.result()
 
     def close(self) -> None:
         """End the threads."""
