@@ -54,7 +54,8 @@ class Examined:
     """What fresh processes found: the answers by golden input in each, those to shaken inputs, the settings that ran.
 
     `ratio` is the time of a call over that of the probe, which was repeated `repeats` times, None where nothing was
-    timed; `model_s` and `probe_s` are their quartiles.
+    timed; `model_s` and `probe_s` are their quartiles, `foreign_share` the largest share of the cores that other
+    programs took meanwhile, None where it cannot be told.
     """
 
     answers: Sequence[Mapping[str, Answer]]
@@ -64,6 +65,7 @@ class Examined:
     model_s: float | None = None
     probe_s: float | None = None
     repeats: int | None = None
+    foreign_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,9 @@ def examine(
         for side in (model_s, probe_s)
     ]
     ratio = stats.paired_ratio(model_s, probe_s, q=plan.quantile)
-    return Examined(answers, first["shaken"], first["effective"], ratio, quartiles[0], quartiles[1], repeats)
+    shares = [item["foreign_share"] for item in found if item["foreign_share"] is not None]
+    busy = max(shares, default=None)
+    return Examined(answers, first["shaken"], first["effective"], ratio, quartiles[0], quartiles[1], repeats, busy)
 
 
 def make_self_test(
@@ -167,6 +171,7 @@ def latency_facts(found: Examined, sigma: float) -> dict[str, Any]:
     return {
         "probe": probe.VERSION,
         "repeats": found.repeats,
+        "foreign_share": found.foreign_share,
         "ratio": found.ratio.ratio,
         "band": [found.ratio.ratio * math.exp(-reach), found.ratio.ratio * math.exp(reach)],
         "log_ratios": list(found.ratio.values),
@@ -220,9 +225,8 @@ def _process(
                 )
             return found
 
-        return {
-            "answers": answers(changed=False),
-            "shaken": answers(changed=True) if shake else {},
-            "times": None if timing is None else ask("time", timing),
-            "effective": ask("effective", {})["effective"],
-        }
+        found: dict[str, Any] = {"answers": answers(changed=False), "shaken": answers(changed=True) if shake else {}}
+        if timing is not None:
+            load = target.load_from_now([child.pid] if child.pid is not None else [])
+            found |= {"times": ask("time", timing), "foreign_share": load().foreign_share}
+        return {**found, "effective": ask("effective", {})["effective"]}

@@ -18,7 +18,7 @@ VERSION = 1
 """Raised when the computation changes: ratios to another version of it are not compared."""
 _SMALL, _LARGE = 1 << 15, 1 << 19
 """Numbers in an array that stays in the cache of a core, and in one that does not."""
-_REPEATS = 24
+_ROUNDS = 24
 
 
 MOST_REPEATS = 20_000
@@ -31,7 +31,7 @@ def repeats_for(model_s: float, probe_s: float) -> int:
 
 
 class Probe:
-    """The computation, done by so many threads side by side, that wait for each other after each of `repeats`."""
+    """The computation, done `repeats` times by each of so many threads; a call waits for all of them."""
 
     def __init__(self, threads: int = 1, repeats: int = 1) -> None:
         count = max(1, threads)
@@ -41,12 +41,11 @@ class Probe:
 
     def __call__(self) -> None:
         """Do it as often as it is repeated."""
-        for _ in range(self._repeats):
-            if self._pool is None:
-                self._parts[0].compute()
-            else:
-                for future in [self._pool.submit(part.compute) for part in self._parts]:
-                    future.result()
+        if self._pool is None:
+            self._parts[0].compute(self._repeats)
+        else:
+            for future in [self._pool.submit(part.compute, self._repeats) for part in self._parts]:
+                future.result()
 
     def close(self) -> None:
         """End the threads."""
@@ -63,10 +62,11 @@ class _Part:
         self._large = np.linspace(0.5, 1.5, _LARGE, dtype=np.float32)
         self._copy = np.empty_like(self._large)
 
-    def compute(self) -> None:
-        """Arithmetic within the cache, and one pass over memory."""
-        for _ in range(_REPEATS):
-            np.multiply(self._small, self._small, out=self._result)
-            np.add(self._result, self._small, out=self._result)
-            np.sqrt(self._result, out=self._result)
-        np.add(self._large, np.float32(1), out=self._copy)
+    def compute(self, repeats: int) -> None:
+        """Arithmetic within the cache, and one pass over memory, so many times."""
+        for _ in range(repeats):
+            for _ in range(_ROUNDS):
+                np.multiply(self._small, self._small, out=self._result)
+                np.add(self._result, self._small, out=self._result)
+                np.sqrt(self._result, out=self._result)
+            np.add(self._large, np.float32(1), out=self._copy)
