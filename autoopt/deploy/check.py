@@ -30,6 +30,9 @@ from autoopt.measure.gate import Slowdown, slowdown
 from autoopt.measure.target import LocalTarget, Target
 from autoopt.measure.timing import MeasuringPlan
 
+BUSY = 0.1
+"""The share of the processor that other programs may take before it is told."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -121,9 +124,9 @@ def check_and_time(
     on_stage("answering the golden inputs" + (" and timing" if timed else ""))
     try:
         # Without a latency in the bundle there is nothing to compare with.
-        ran = examine(
-            folder / MODEL, card["runtime"], pipeline, inputs, host, plan=plan, timed=timed and stored.ratio is not None
-        )
+        here = timed and stored.ratio is not None
+        model, settings, repeats = folder / MODEL, card["runtime"], stored.repeats
+        ran = examine(model, settings, pipeline, inputs, host, plan=plan, timed=here, repeats=repeats)
     except (TrialError, BundleError) as error:
         failed = Finding("answers", f"it cannot be run on this host: {error}", matters=True)
         return Checked(folder, (*found, failed)), None, stored.sigma
@@ -227,6 +230,8 @@ def _latency(
         return None, [Finding("latency", text, matters=gate is not None)]
     slower = slowdown(stored.ratio, ran.ratio, stored.sigma)
     text = f"a call takes {slower} that it took in the bundle, each against a probe beside it"
+    if ran.foreign_share is not None and ran.foreign_share > BUSY:
+        text += f"; other programs took {ran.foreign_share:.0%} of the processor meanwhile, look again when it is quiet"
     host = host_differences(stored.facts.get("host"), target.host)
     numpy = version_differences(stored.facts.get("versions"), target.host.versions, ["numpy"])
     alike = not (host or numpy)

@@ -53,8 +53,9 @@ class Answer:
 class Examined:
     """What fresh processes found: the answers by golden input in each, those to shaken inputs, the settings that ran.
 
-    `ratio` is the time of a call over that of the probe, None where nothing was timed; `model_s` and `probe_s` are
-    their quartiles.
+    `ratio` is the time of a call over that of the probe, which was repeated `repeats` times, None where nothing was
+    timed; `model_s` and `probe_s` are their quartiles, `foreign_share` the largest share of the cores that other
+    programs took meanwhile, None where it cannot be told.
     """
 
     answers: Sequence[Mapping[str, Answer]]
@@ -63,6 +64,8 @@ class Examined:
     ratio: LogRatio | None = None
     model_s: float | None = None
     probe_s: float | None = None
+    repeats: int | None = None
+    foreign_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,21 +86,25 @@ def examine(
     plan: MeasuringPlan = PLAN,
     timed: bool = True,
     shake: bool = False,
+    repeats: int | None = None,
 ) -> Examined:
     """Let the graph in the folder `model` answer `inputs` in fresh processes on `target`.
 
     `settings` are those of the runtime with its `name`. Where it is `timed` there are `plan.processes`, and other
     measurements of the host are kept out; else there is one. With `shake` the inputs are also answered slightly
-    changed. Raises TrialError for a graph that cannot be run, BundleError where its runtime is missing, BusyError.
+    changed. The probe is repeated `repeats` times, by default to take as long as the model. Raises TrialError for a
+    graph that cannot be run, BundleError where its runtime is missing, BusyError.
     """
     if not timed:
-        found = [_process(model, settings, pipeline, inputs, target, plan=None, shake=shake, seed=0)]
+        found = [_process(model, settings, pipeline, inputs, target, timing=None, shake=shake)]
     else:
         with target.exclusive(wait_s=LONGEST_WAIT_S):
-            found = [
-                _process(model, settings, pipeline, inputs, target, plan=plan, shake=shake and not seed, seed=seed)
-                for seed in range(plan.processes)
-            ]
+            found = []
+            for seed in range(plan.processes):
+                first_one = shake and not seed
+                request = {"plan": plan.to_json(), "seed": seed, "repeats": repeats}
+                found.append(_process(model, settings, pipeline, inputs, target, timing=request, shake=first_one))
+                repeats = found[-1]["times"]["repeats"]
     first = found[0]
     answers = [item["answers"] for item in found]
     if not timed:
@@ -108,7 +115,9 @@ def examine(
         for side in (model_s, probe_s)
     ]
     ratio = stats.paired_ratio(model_s, probe_s, q=plan.quantile)
-    return Examined(answers, first["shaken"], first["effective"], ratio, *quartiles)
+    shares = [item["foreign_share"] for item in found if item["foreign_share"] is not None]
+    busy = max(shares, default=None)
+    return Examined(answers, first["shaken"], first["effective"], ratio, quartiles[0], quartiles[1], repeats, busy)
 
 
 def make_self_test(
@@ -161,6 +170,8 @@ def latency_facts(found: Examined, sigma: float) -> dict[str, Any]:
     reach = max(math.log(LEAST_BAND), BAND_ERRORS * error)
     return {
         "probe": probe.VERSION,
+        "repeats": found.repeats,
+        "foreign_share": found.foreign_share,
         "ratio": found.ratio.ratio,
         "band": [found.ratio.ratio * math.exp(-reach), found.ratio.ratio * math.exp(reach)],
         "log_ratios": list(found.ratio.values),
@@ -189,11 +200,10 @@ def _process(
     inputs: Sequence[Golden],
     target: Target,
     *,
-    plan: MeasuringPlan | None,
+    timing: Mapping[str, Any] | None,
     shake: bool,
-    seed: int,
 ) -> dict[str, Any]:
-    """What one fresh process finds; it times nothing without a `plan`."""
+    """What one fresh process finds; `timing` is its request to time, None where nothing is timed."""
     limit = memory.limit_bytes(target.host.memory_bytes)
     child = target.worker(PROCESS, threads=int(settings.get("threads") or 1))
 
@@ -215,9 +225,8 @@ def _process(
                 )
             return found
 
-        return {
-            "answers": answers(changed=False),
-            "shaken": answers(changed=True) if shake else {},
-            "times": None if plan is None else ask("time", {"plan": plan.to_json(), "seed": seed}),
-            "effective": ask("effective", {})["effective"],
-        }
+        found: dict[str, Any] = {"answers": answers(changed=False), "shaken": answers(changed=True) if shake else {}}
+        if timing is not None:
+            load = target.load_from_now([child.pid] if child.pid is not None else [])
+            found |= {"times": ask("time", timing), "foreign_share": load().foreign_share}
+        return {**found, "effective": ask("effective", {})["effective"]}

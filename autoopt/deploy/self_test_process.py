@@ -21,7 +21,7 @@ from autoopt.errors import BadData, BundleError
 from autoopt.inference.pipeline import Pipeline, predict
 from autoopt.inference.runtimes import runtime
 from autoopt.inference.runtimes.base import Session
-from autoopt.measure.probe import Probe
+from autoopt.measure.probe import Probe, repeats_for
 from autoopt.measure.timing import MeasuringPlan, settle, take_turn
 
 
@@ -75,22 +75,29 @@ class SelfTest:
         return {}
 
     def _time(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Turns of the model and of the probe, in random order within each round, once both are steady."""
+        """Turns of the model and of the probe, in random order within each round, once both are steady.
+
+        The probe is repeated as often as the request says; where it says nothing, to take as long as the model.
+        """
         plan, tile = MeasuringPlan.from_json(request["plan"]), self._tile
         assert tile is not None  # an image was answered first
-        probe = Probe(self._threads)
-        calls: dict[str, Callable[[], object]] = {"model": lambda: self._session.run(tile), "probe": probe}
+        once = Probe(self._threads)
+        calls: dict[str, Callable[[], object]] = {"model": lambda: self._session.run(tile), "probe": once}
         usual_s = {}
         for name, call in calls.items():
             warmups_s, _ = settle(call, plan)
             usual_s[name] = stats.quantile(warmups_s[-plan.window :], plan.quantile)
+        once.close()
+        repeats = int(request["repeats"] or repeats_for(usual_s["model"], usual_s["probe"]))
+        probe = Probe(self._threads, repeats)
+        calls["probe"], usual_s["probe"] = probe, repeats * usual_s["probe"]
         order = random.Random(int(request["seed"]))  # noqa: S311 - an order, not a secret
         turns: dict[str, list[list[float]]] = {name: [] for name in calls}
         for _ in range(plan.rounds):
             for name in order.sample(sorted(calls), len(calls)):
                 turns[name].append(list(take_turn(calls[name], plan, usual_s[name]).calls_s))
         probe.close()
-        return turns
+        return {**turns, "repeats": repeats}
 
     def _effective(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"effective": self._session.effective()}

@@ -16,6 +16,7 @@ from autoopt.deploy.goldens import Golden, read_array
 from autoopt.deploy.layout import AGAIN, CARD
 from autoopt.deploy.self_test import FOLDER
 from autoopt.errors import BundleError
+from autoopt.measure.probe import MOST_REPEATS
 
 MOST_GOLDENS = 16
 MOST_PROCESSES = 1000
@@ -36,8 +37,8 @@ class StoredGolden:
 class Stored:
     """What a bundle holds to test itself; empty where an earlier version wrote it.
 
-    `ratio` is the time of a call over that of the probe with the version `probe`, None where it was not timed; `band`
-    the slowdowns that its noise explains; `sigma` the noise between processes.
+    `ratio` is the time of a call over that of the probe with the version `probe`, repeated `repeats` times, None where
+    it was not timed; `band` the slowdowns that its noise explains; `sigma` the noise between processes.
     """
 
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -46,6 +47,7 @@ class Stored:
     band: tuple[float, float] = (1.0, 1.0)
     sigma: float = 0.0
     probe: int = 0
+    repeats: int = 1
 
 
 def stored_self_test(folder: Path, card: Mapping[str, Any]) -> Stored:
@@ -71,6 +73,7 @@ def stored_self_test(folder: Path, card: Mapping[str, Any]) -> Stored:
             (low, high),
             abs(_finite(latency["sigma"])),
             int(latency["probe"]),
+            max(1, min(MOST_REPEATS, int(latency["repeats"]))),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"{type(error).__name__}: {short(str(error))}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import variance
 
 from autoopt.core.stats import CONFIDENCE, PRIOR_DEGREES, LogRatio, normal_quantile
 
@@ -46,23 +47,30 @@ class Slowdown:
 def slowdown(before: LogRatio, now: LogRatio, sigma: float) -> Slowdown:
     """The ratio of two ratios to the same probe, measured at different times on hosts of one kind.
 
-    `sigma` is the usual standard deviation of log latency between processes of one model; what the processes of both
-    sides differ by is weighed against it. The degrees of freedom of the two errors are joined as Satterthwaite (1946)
-    and Welch do.
+    `sigma` is the usual standard deviation of log latency between processes of one model, by which few processes that
+    happen to be alike are not believed; where they differ by more, that counts. The degrees of freedom of the two
+    errors are joined as Satterthwaite (1946) and Welch do.
     """
-    sides = [side.with_process_noise(sigma) for side in (before, now)]
-    variances = [side.error**2 for side in sides]
-    degrees = [side.processes - 1 + PRIOR_DEGREES for side in sides]
-    total = sum(variances)
-    parts = sum(variance**2 / count for variance, count in zip(variances, degrees, strict=True))
+    sides = [_variance(side, sigma) for side in (before, now)]
+    total = sum(squared for squared, _ in sides)
+    parts = sum(squared**2 / degrees for squared, degrees in sides)
     joined = total**2 / parts if parts > 0 else math.inf
     reach = student_quantile(CONFIDENCE, joined) * math.sqrt(total)
     value = now.value - before.value
     return Slowdown(math.exp(value), math.exp(value - reach), math.exp(value + reach))
 
 
+def _variance(side: LogRatio, sigma: float) -> tuple[float, int]:
+    """The squared error of a ratio, and its degrees of freedom."""
+    count = side.processes
+    expected = side.with_process_noise(sigma).error ** 2
+    seen = variance(side.values) / count if count > 1 else 0.0
+    # Weighed against a quiet study, what a busy host does to the processes would be made small.
+    return (seen, count - 1) if seen > expected else (expected, count - 1 + PRIOR_DEGREES)
+
+
 def student_quantile(probability: float, degrees: float) -> float:
-    """The quantile of Student's t distribution, within 0.2 % for 4 degrees or more, without scipy.
+    """The quantile of Student's t distribution, within 0.5 % for 2 degrees or more, without scipy.
 
     By the expansion in 1 / `degrees` of Abramowitz and Stegun (1964), 26.7.5.
     """

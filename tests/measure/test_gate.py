@@ -40,12 +40,12 @@ def test_the_same_model_passes(gate: float, least: int) -> None:
 
 
 def test_a_slow_runtime_fails() -> None:
-    """A model that takes a third longer is found, and its interval holds the truth nine times in ten."""
+    """A model that takes a third longer is found, and its interval holds the truth at least nine times in ten."""
     generator = np.random.default_rng(2)
     found = [slowdown(measured(generator), measured(generator, slower=1.33), SIGMA) for _ in range(100)]
 
     assert sum(item.fails(1.1) for item in found) >= 97
-    assert 83 <= sum(item.low <= 1.33 <= item.high for item in found) <= 97
+    assert 85 <= sum(item.low <= 1.33 <= item.high for item in found) <= 99
 
 
 def test_a_slowdown_within_the_gate_passes() -> None:
@@ -66,6 +66,14 @@ def test_the_band_is_left_only_by_the_whole_interval() -> None:
     assert slow.outside((slow.high * 1.01, 9.0))
 
 
+def test_a_busy_host_is_not_believed_to_be_quiet() -> None:
+    """Processes that differ a lot on a host whose study was quiet make a wide interval, and no slowdown of it."""
+    before = LogRatio(0.0, 0.01, (-0.2, 0.0, 0.2))
+    now = LogRatio(0.2, 0.01, (0.0, 0.2, 0.4))
+
+    assert not slowdown(before, now, 0.005).significant
+
+
 @given(
     values=st.lists(st.floats(-3, 3), min_size=1, max_size=6),
     others=st.lists(st.floats(-3, 3), min_size=1, max_size=6),
@@ -81,10 +89,12 @@ def test_a_slowdown_turned_round_is_a_speed_up(values: list[float], others: list
     assert one.low <= one.ratio <= one.high
 
 
-@pytest.mark.parametrize("degrees", [4, 5, 7.5, 12, 100])
+@pytest.mark.parametrize("degrees", [2, 4, 5, 7.5, 12, 100])
 @pytest.mark.parametrize("probability", [0.9, 0.95, 0.975])
 def test_students_quantile_is_right(probability: float, degrees: float) -> None:
     """The expansion without scipy agrees with scipy."""
     special = pytest.importorskip("scipy.special")
 
-    assert student_quantile(probability, degrees) == pytest.approx(special.stdtrit(degrees, probability), rel=2e-3)
+    assert student_quantile(probability, degrees) == pytest.approx(
+        special.stdtrit(degrees, probability), rel=5e-3 if probability < 0.96 else 0.02
+    )
