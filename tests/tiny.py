@@ -16,6 +16,7 @@ from autoopt.core.configuration import digest
 from autoopt.core.store import Artifact, Store
 from autoopt.testing.example import CHANNELS, PIPELINE, TILE, WIDTH, build, drawn_case, weights, workload
 from autoopt.workloads.contract import Case, Sample, Splits, Workload
+from autoopt.workloads.data.reading import Reading
 
 __all__ = ["PIPELINE", "TILE", "WIDTH", "build", "weights", "workload"]
 
@@ -23,6 +24,7 @@ SOURCE = f"{Path(__file__).resolve()}:workload"
 CASES_SOURCE = f"{Path(__file__).resolve()}:whole_cases"
 PIXELS_SOURCE = f"{Path(__file__).resolve()}:pixels"
 ENDLESS_SOURCE = f"{Path(__file__).resolve()}:endless"
+PICTURES_SOURCE = f"{Path(__file__).resolve()}:pictures"
 MANY_SOURCE = f"{Path(__file__).resolve()}:many"
 PIXEL_SHAPES = ((16, 16), (32, 16), (12, 16))
 """Shapes that tiles cover without overlapping."""
@@ -55,6 +57,11 @@ def pixels(data: Path | None = None) -> Workload:
     pipeline = replace(PIPELINE, overlap=0.0, scale=255.0, mean=(0.5, 0.45, 0.55), std=(0.25, 0.2, 0.3))
     splits = Splits(train, calibration, val, test)
     return replace(workload(data), name="tiny-pixels", pipeline=pipeline, splits=splits, data_digest=digest("pixels"))
+
+
+def pictures(data: Path | None = None) -> Workload:
+    """The tiny workload as one that says how its images are read from files."""
+    return replace(workload(data), name="tiny-pictures", reading=Reading(colours=True, value_range=255.0))
 
 
 def _pixel_case(seed: int, group: str, shape: tuple[int, ...]) -> Case:

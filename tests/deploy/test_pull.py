@@ -53,6 +53,15 @@ def test_pull_writes_a_bundle_that_runs(tmp_path: Path, store: Store) -> None:
     assert "/home/me" not in (folder / CARD_FILE).read_text()
 
 
+def test_how_the_search_read_files_is_in_the_bundle(tmp_path: Path, store: Store) -> None:
+    """A bundle keeps how the search read its images, for later files; None where the study does not say it."""
+    told = {"colours": True, "value_range": 255.0, "files": 1}
+    study = replace(STUDY, card=replace(STUDY.card, origin={**STUDY.card.origin, "reading": told}))
+    for searched, reading in ((study, told), (STUDY, None)):
+        with load(pull(searched, choose(searched), store, tmp_path / "deploy"), stand_ins=True) as predictor:
+            assert predictor.info["reading"] == reading
+
+
 @pytest.mark.parametrize("left_out", ["", "they were trained for 3 of 40 steps, the time was up"])
 def test_weights_that_were_trained_in_part_are_told(
     tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture, left_out: str

@@ -95,6 +95,17 @@ def test_a_request_is_loaded(tmp_path: Path) -> None:
     assert prepared.storage_url == f"sqlite:///{tmp_path / 'home' / 'study.db'}"
 
 
+def test_how_files_are_read_comes_from_the_workload_to_the_card(tmp_path: Path) -> None:
+    """A study keeps how its workload reads image files, for the bundles of its front; or that nobody said it."""
+    weights = tiny.weights(tmp_path / "w.safetensors")
+    for source, told in (
+        (tiny.PICTURES_SOURCE, {"colours": True, "value_range": 255.0, "files": 1}),
+        (tiny.SOURCE, None),
+    ):
+        card = prepare(SearchRequest(source, weights=weights, space="quick", home=tmp_path / "home")).card
+        assert card.origin["reading"] == told
+
+
 def test_energy_is_refused_where_nobody_counts_it(tmp_path: Path) -> None:
     """Energy as an objective needs a target that tells it: elsewhere it is refused with the target's reason."""
     weights = tiny.weights(tmp_path / "w.safetensors")
