@@ -7,13 +7,26 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from autoopt.core.configuration import Scalar
 from autoopt.core.store import Artifact, file_digest, write_atomic
-from autoopt.deploy.layout import CARD, FACTS, FORMAT, MODEL, OWN_KEYS, README, SCHEMA, SEAL, file_names, read_card
+from autoopt.deploy.layout import (
+    CARD,
+    FACTS,
+    FORMAT,
+    MODEL,
+    OWN_KEYS,
+    README,
+    SCHEMA,
+    SEAL,
+    SIGNATURE,
+    file_names,
+    read_card,
+)
 from autoopt.deploy.readme import readme
 from autoopt.deploy.replacing import Exchange, exchange_folders, put_in_place
 from autoopt.errors import BundleError
@@ -49,20 +62,30 @@ def write_bundle(
         "pipeline": pipeline.to_json(),
         "labels": list(labels),
     }
+    with placing(folder, exchange) as temporary:
+        _fill(temporary, artifact, card)
+    return folder
+
+
+@contextmanager
+def placing(folder: Path, exchange: Exchange = exchange_folders) -> Iterator[Path]:
+    """An empty folder to be filled in the block, which then takes the place of `folder`: complete, or not at all.
+
+    Raises BundleError, before the block, for a folder that holds anything but a bundle, and where it cannot be written.
+    """
     final = Path(os.path.abspath(folder))  # noqa: PTH100 - resolve() would write through a link
     try:
-        _check_replaceable(final)
+        check_replaceable(final)
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
         try:
-            _fill(temporary, artifact, card)
+            yield temporary
             os.chmod(temporary, 0o755)  # mkdtemp lets nobody else in
             put_in_place(temporary, final, exchange)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise BundleError(f"{folder} cannot be written ({error.strerror or error}): choose another folder") from error
-    return folder
 
 
 def _fill(folder: Path, artifact: Artifact, card: Mapping[str, Any]) -> None:
@@ -80,7 +103,7 @@ def _fill(folder: Path, artifact: Artifact, card: Mapping[str, Any]) -> None:
     write_atomic(folder / SEAL, f"{hashlib.sha256(data).hexdigest()}  {CARD}\n".encode())
 
 
-def _check_replaceable(folder: Path) -> None:
+def check_replaceable(folder: Path) -> None:
     """Raise BundleError unless `folder` is absent, empty, or a bundle with nothing else in it."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise BundleError(f"{folder} must be a folder, it is a link or a file: choose another")
@@ -88,7 +111,7 @@ def _check_replaceable(folder: Path) -> None:
     if not found:
         return
     try:
-        own = {CARD, SEAL, *read_card(folder)["files"]}
+        own = {CARD, SEAL, SIGNATURE, *read_card(folder)["files"]}
     except BundleError as error:
         raise BundleError(
             f"{folder} must be new, empty or an intact bundle ({error}): choose another folder"
