@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autoopt.api import explain, front, plan, pull, replay, search, train
+    from autoopt.api import explain, front, plan, pull, register, replay, search, train
     from autoopt.deploy.predictor import load
     from autoopt.errors import AutooptError
     from autoopt.inference.pipeline import Pipeline
@@ -32,6 +32,7 @@ _HOMES = {
     "load": "autoopt.deploy.predictor",
     "plan": "autoopt.api",
     "pull": "autoopt.api",
+    "register": "autoopt.api",
     "replay": "autoopt.api",
     "search": "autoopt.api",
     "train": "autoopt.api",
@@ -52,6 +53,7 @@ __all__ = [
     "load",
     "plan",
     "pull",
+    "register",
     "replay",
     "search",
     "train",

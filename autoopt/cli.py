@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from autoopt.commands.pull import pull
+from autoopt.commands.register import register
 from autoopt.commands.shared import Home, OfWorkload, Storage, Study, TrackingUri
 from autoopt.endings import ended
 from autoopt.errors import NothingFits, UsageError
@@ -133,6 +134,7 @@ def explain(
 
 
 app.command()(pull)
+app.command()(register)
 
 
 @app.command()

@@ -19,6 +19,7 @@ KEPT = {
     "search": "all finished trials are stored; the same command continues with the next one",
     "train": "epochs that were finished are kept; the same command continues after the last of them",
     "pull": "no bundle was written; artifacts that were made are kept",
+    "register": "versions that were registered stay; the same command goes on with the others",
     "matrix": "nothing is kept but what --home has; cells that were made there are not made again",
     "sensitivity": "artifacts that were made are kept; the same command continues with the others",
     "explain": "nothing was written; artifacts that were made are kept",

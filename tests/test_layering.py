@@ -76,6 +76,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "study.only_writer": frozenset({"sqlalchemy"}),
     "report": frozenset({"matplotlib", "rich"}),
     "tracking": frozenset({"mlflow", "sqlalchemy"}),
+    "tracking.served": frozenset({"PIL"}),
     "doctor": frozenset({"psutil", "mlflow"}),
     "terminal": frozenset({"rich"}),
     "progress": frozenset({"rich"}),
