@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autoopt.api import check, explain, front, plan, predict, pull, remeasure, replay, search, train
+    from autoopt.api import check, explain, front, plan, predict, pull, register, remeasure, replay, search, train
     from autoopt.deploy.predictor import load
     from autoopt.errors import AutooptError
     from autoopt.inference.pipeline import Pipeline
@@ -34,6 +34,7 @@ _HOMES = {
     "plan": "autoopt.api",
     "predict": "autoopt.api",
     "pull": "autoopt.api",
+    "register": "autoopt.api",
     "remeasure": "autoopt.api",
     "replay": "autoopt.api",
     "search": "autoopt.api",
@@ -57,6 +58,7 @@ __all__ = [
     "plan",
     "predict",
     "pull",
+    "register",
     "remeasure",
     "replay",
     "search",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from autoopt.deploy.check import Checked
     from autoopt.deploy.predict_files import Listener as PredictListener
     from autoopt.deploy.predict_files import Predicted
+    from autoopt.deploy.registry import Registry
     from autoopt.deploy.remeasure import Again
     from autoopt.measure.timing import MeasuringPlan
     from autoopt.nets.baseline import TrainProgress, TrainResult
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from autoopt.study.replay import Replay
     from autoopt.study.result import StudyResult
     from autoopt.study.sink import Sink
+    from autoopt.tracking.register import Registration
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -76,15 +78,20 @@ def search(
     "model:" and an ONNX file, the folder of a MONAI bundle or a builder. `facts` are the fields of the request by name,
     such as budget=50: `help(autoopt.SearchRequest)` explains each. The same call continues an interrupted study; the
     budget counts all of its trials. `listener` is told the progress, `sinks` get every record beside MLflow; `plan`
-    says how long each trial is measured. Raises UsageError for bad input.
+    says how long each trial is measured. Where `tracking_uri` is a server, the front is registered there at the end, as
+    `register` does. Raises UsageError for bad input.
     """
+    from autoopt.measure.target import LocalTarget
     from autoopt.study import loop
     from autoopt.tracking import Tracker, default_tracking_uri, warm_up_in_background
+    from autoopt.tracking.register import Registrar
 
     asked = requested(request, facts)
     warm_up_in_background()  # importing MLflow takes seconds
-    tracker = Tracker(asked.tracking_uri or default_tracking_uri(asked.home), asked.home)
-    return loop.search(asked, sinks=(tracker, *sinks), listener=listener or loop.silent, plan=plan)
+    uri = asked.tracking_uri or default_tracking_uri(asked.home)
+    registrar = Registrar(uri, asked.home, lambda: LocalTarget().host.fingerprint)
+    own = (Tracker(uri, asked.home), registrar)  # sinks are closed from the last to the first
+    return loop.search(asked, sinks=(*own, *sinks), listener=listener or loop.silent, plan=plan)
 
 
 @_showing_facts
@@ -206,6 +213,7 @@ def explain(
 
 def pull(
     out: PathLike,
+    source: PathLike | None = None,
     *,
     workload: str | None = None,
     study: str | None = None,
@@ -217,34 +225,60 @@ def pull(
     min_throughput: float | None = None,
     pick: str | None = None,
     self_test: bool = True,
+    host: str | None = None,
     storage: str | None = None,
+    tracking_uri: str | None = None,
     home: PathLike = HOME,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> tuple[Path, str]:
-    """Pick a trial of the front and write it to the folder `out` as a bundle; returns the folder and the reason.
+    """Write a model to the folder `out` as a bundle; returns the folder and the reason.
 
-    The limits are those of a `SearchRequest` and replace the search's own; `pick` is fastest, balanced, best-quality or
-    smallest. With `self_test` it is run here, so that `check` can tell later whether it still is what it was.
-    Raises NothingFits when no trial keeps the limits, naming the limit that rules it out.
+    Without `source` and `tracking_uri` it is picked from the front of a study of this machine: the limits are those of
+    a `SearchRequest` and replace the search's own; `pick` is fastest, balanced, best-quality or smallest. With
+    `tracking_uri` the same is answered from what `register` put into that registry, of the `host` with this
+    fingerprint. `source` is models:/NAME@ALIAS or models:/NAME/VERSION there, or the folder or the ZIP of a bundle.
+    With `self_test` a model of this machine is run here, so that `check` can tell later whether it is what it was.
+    Raises NothingFits when nothing keeps the limits, naming the limit that rules it out.
+    """
+    from autoopt.deploy import pull as deploy
+    from autoopt.deploy import pull_from
+    from autoopt.study.limit_arguments import LimitArguments
+
+    asked = LimitArguments(max_drop, max_latency_s, max_memory_bytes, max_size_bytes, min_quality, min_throughput)
+    wish = pull_from.Wish(asked, pick=pick, host=host, study=study, workload=workload)
+    place = pull_from.Place(Path(home), storage, tracking_uri)
+
+    def read() -> StudyResult:
+        return front(study=study, workload=workload, storage=storage, home=home)
+
+    write = functools.partial(deploy.pull, self_test=self_test, on_stage=on_stage)
+    named = None if source is None else str(source)
+    return pull_from.pull_from(named, wish, place, Path(out), _registry, read, write=write)
+
+
+def register(
+    *,
+    study: str | None = None,
+    workload: str | None = None,
+    storage: str | None = None,
+    tracking_uri: str | None = None,
+    home: PathLike = HOME,
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> Registration:
+    """Put the front of a study into MLflow's model registry, from where `pull` gets it anywhere.
+
+    Each member is a version of autoopt-WORKLOAD; what is there already is not added again. Aliases name what the
+    policies of `pull` pick. Raises NothingFits for an empty front, TrackingError.
     """
     from autoopt.core.store import Store
-    from autoopt.deploy import pull as deploy
-    from autoopt.deploy.pick import choose
+    from autoopt.measure.target import LocalTarget
+    from autoopt.tracking import default_tracking_uri
+    from autoopt.tracking.register import register as publish
 
+    home = Path(home)
     result = front(study=study, workload=workload, storage=storage, home=home)
-    choice = choose(
-        result,
-        max_latency_s=max_latency_s,
-        max_drop=max_drop,
-        max_memory_bytes=max_memory_bytes,
-        max_size_bytes=max_size_bytes,
-        min_quality=min_quality,
-        min_throughput=min_throughput,
-        pick=pick,
-    )
-    store = Store(Path(home) / "store")
-    written = deploy.pull(result, choice, store, Path(out), self_test=self_test, on_stage=on_stage)
-    return written, choice.explanation
+    uri = tracking_uri or default_tracking_uri(home)
+    return publish(result, Store(home / "store"), uri, home, LocalTarget().host.fingerprint, on_stage=on_stage)
 
 
 def check(
@@ -340,6 +374,25 @@ def train(
     return baseline.train(
         loaded, home, progress=progress, seed=seed, max_seconds=max_seconds, half=demo, on_remark=on_remark
     )
+
+
+def _registry(uri: str | None, home: Path) -> Registry:
+    """The registry at `uri`: a server is asked with the standard library, a database with MLflow's own client."""
+    from autoopt.core.urls import sqlite_file, without_secrets
+
+    if uri is not None and uri.partition(":")[0] in ("http", "https"):
+        from autoopt.deploy.mlflow_rest import HttpRegistry
+
+        return HttpRegistry(uri)
+    from autoopt.errors import TrackingError
+    from autoopt.tracking import default_tracking_uri
+    from autoopt.tracking.client_registry import ClientRegistry
+
+    place = uri or default_tracking_uri(home)
+    file = sqlite_file(place)
+    if file is not None and not file.is_file():
+        raise TrackingError(f"MLflow at {without_secrets(place)} is not there: give --tracking-uri http://HOST:PORT")
+    return ClientRegistry(place, home)
 
 
 def _path(value: PathLike | None) -> Path | None:

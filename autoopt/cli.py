@@ -13,6 +13,7 @@ import typer
 from autoopt.commands.check import check
 from autoopt.commands.predict import predict
 from autoopt.commands.pull import pull
+from autoopt.commands.register import register
 from autoopt.commands.remeasure import remeasure
 from autoopt.commands.serve import serve
 from autoopt.commands.shared import Home, OfWorkload, Storage, Study, TrackingUri
@@ -138,6 +139,7 @@ def explain(
 
 
 app.command()(pull)
+app.command()(register)
 app.command()(check)
 app.command()(sign)
 app.command()(predict)

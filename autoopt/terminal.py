@@ -22,6 +22,7 @@ from autoopt.study.prepare import command_arguments
 from autoopt.study.request import HOME, SearchRequest
 from autoopt.study.result import StudyResult
 from autoopt.tracking import default_tracking_uri
+from autoopt.tracking.server import is_server
 
 if TYPE_CHECKING:
     from autoopt.compress.matrix import Cell
@@ -311,6 +312,10 @@ def _next_commands(console: Console, study: StudyResult, request: SearchRequest)
         name = shlex.quote(study.card.name)
         commands.append(f"autoopt replay {name}/{study.front[0].number}{flags}")
         commands.append(f"autoopt pull --study {name} --pick balanced -o deploy/{flags}")
+        if request.tracking_uri is not None and is_server(request.tracking_uri):  # its front was registered
+            server = shlex.quote(without_secrets(request.tracking_uri))
+            workload = shlex.quote(study.card.workload)
+            commands.append(f"autoopt pull --workload {workload} --tracking-uri {server} -o deploy/   # on any machine")
     console.print("Next:", *(f"  {command}" for command in commands), sep="\n", markup=False)
 
 

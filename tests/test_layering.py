@@ -80,6 +80,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "deploy.overlay": frozenset({"PIL"}),
     "report": frozenset({"matplotlib", "rich"}),
     "tracking": frozenset({"mlflow", "sqlalchemy"}),
+    "tracking.served": frozenset({"PIL"}),
     "doctor": frozenset({"psutil", "mlflow"}),
     "terminal": frozenset({"rich"}),
     "progress": frozenset({"rich"}),

@@ -14,6 +14,12 @@ from autoopt.study.request import HOME
 
 def pull(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write the bundle to.")],
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="models:/NAME@ALIAS or models:/NAME/VERSION, or the folder or ZIP of a bundle. [default: by limits]"
+        ),
+    ] = None,
     workload: OfWorkload = None,
     max_latency: Annotated[str | None, option("max_latency_s", otherwise=OF_SEARCH)] = None,
     max_drop: Annotated[str | None, option("max_drop", otherwise=OF_SEARCH)] = None,
@@ -22,20 +28,25 @@ def pull(
     min_quality: Annotated[float | None, option("min_quality", otherwise=OF_SEARCH)] = None,
     min_throughput: Annotated[float | None, option("min_throughput", otherwise=OF_SEARCH)] = None,
     pick: Annotated[str | None, typer.Option(help="fastest, balanced, best-quality or smallest.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="In a registry: the fingerprint of the host that measured. [default: this one]")
+    ] = None,
     no_self_test: Annotated[
         bool,
         typer.Option("--no-self-test", help="Do not run it here: `autoopt check` has nothing to compare with then."),
     ] = False,
     study: Study = None,
     storage: Storage = None,
+    tracking_uri: Annotated[str | None, option("tracking_uri", otherwise="none: the studies of this machine")] = None,
     home: Home = HOME,
 ) -> None:
-    """Write the best model of the front that keeps the limits, ready to deploy."""
+    """Write the best model that keeps the limits, ready to deploy: of a study, or of a registry anywhere."""
     from autoopt import api, progress
 
     with progress.StageLine() as line:
         folder, explanation = api.pull(
             out,
+            source,
             workload=workload,
             study=study,
             max_latency_s=duration(max_latency, "--max-latency"),
@@ -45,8 +56,10 @@ def pull(
             min_quality=min_quality,
             min_throughput=min_throughput,
             pick=pick,
+            host=host,
             self_test=not no_self_test,
             storage=storage,
+            tracking_uri=tracking_uri,
             home=home,
             on_stage=line,
         )

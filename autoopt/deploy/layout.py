@@ -29,6 +29,7 @@ FORMAT = "autoopt-bundle"
 SCHEMA = 1
 CARD, SEAL, README, MODEL = "bundle.json", "bundle.sha256", "README.txt", "model"
 SIGNATURE, MODEL_CARD = "bundle.sig", "MODEL_CARD.md"
+"""A signature of bundle.json, which alone may lie beside it without being listed; and what people read of the model."""
 FACTS = ("workload", "demo")
 """The facts every bundle must have: the name of the workload, and whether its data is synthetic."""
 OWN_KEYS = ("schema", "format", "runtime", "pipeline", "labels", "files", "self_test")
@@ -134,8 +135,11 @@ def file_names(inside: Path, folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in paths}
 
 
-def check_regular_file(folder: Path, name: str) -> None:
-    """Raise BundleError unless `name` is a plain file inside `folder`, with no link on the way to it."""
+def check_name(name: str, where: Path | str) -> None:
+    """Raise BundleError for the name of a file that could lead out of the folder of a bundle.
+
+    `where` is what names it, for the message.
+    """
     pure = PurePosixPath(name[:MOST_NAME])
     if (
         not name
@@ -147,7 +151,13 @@ def check_regular_file(folder: Path, name: str) -> None:
         or ":" in name
         or "\0" in name
     ):
-        raise BundleError(f"a bundle's files must lie inside it, {folder / CARD} names {short(name)}: do not use it")
+        raise BundleError(f"a bundle's files must lie inside it, {where} names {short(name)}: do not use it")
+
+
+def check_regular_file(folder: Path, name: str) -> None:
+    """Raise BundleError unless `name` is a plain file inside `folder`, with no link on the way to it."""
+    check_name(name, folder / CARD)
+    pure = PurePosixPath(name)
     path = folder
     for part in pure.parts:
         path = path / part

@@ -83,15 +83,19 @@ def _no_reference(result: StudyResult) -> str:
 
 def numbers_text(result: StudyResult, record: TrialRecord) -> str:
     """The numbers that a choice is made by: latency, speed-ups, quality, drop, size."""
-    numbers = result.headline(record)
-    words = [f"p25 {numbers['latency_p25_ms']:.3g} ms"]
+    return headline_text(result.headline(record), result.card.primary)
+
+
+def headline_text(numbers: Mapping[str, float], primary: str) -> str:
+    """The same from the numbers of a trial by their keys; one that is not there is left out, but for the drop."""
+    words = [f"p25 {numbers['latency_p25_ms']:.3g} ms"] if "latency_p25_ms" in numbers else []
     others = {"torch_f32": "PyTorch f32", "openvino_f32": "OpenVINO f32", "best_float": "the best float trial"}
     for name, text in ((f"speedup_vs_{key}", text) for key, text in others.items()):
         if name in numbers:
             words.append(f"{numbers[name]:.2f}x {text}")
-    words.append(f"{result.card.primary} {numbers[result.card.primary]:.4f}")
+    words += [f"{primary} {numbers[primary]:.4f}"] if primary in numbers else []
     words.append(f"drop {numbers['drop']:+.4f}" if "drop" in numbers else "drop unknown (no reference)")
-    return ", ".join([*words, f"{numbers['size_mb']:.2f} MB"])
+    return ", ".join([*words, *([f"{numbers['size_mb']:.2f} MB"] if "size_mb" in numbers else [])])
 
 
 def _binding(free: StudyResult, limits: Mapping[str, float]) -> str:

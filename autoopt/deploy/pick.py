@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Unpack
 
-from autoopt.core import pareto
 from autoopt.core.records import TrialRecord
 from autoopt.deploy.nothing_fits import nothing_fits, numbers_text
+from autoopt.deploy.policies import PICKS, POLICIES, REASONS, Candidate, default_policy
 from autoopt.errors import NothingFits, UsageError
 from autoopt.study.limit_arguments import LimitArguments, LimitFacts
 from autoopt.study.limits import in_words
@@ -44,77 +44,48 @@ def choose(
     member keeps, UsageError for arguments that make no sense.
     """
     asked = LimitArguments(**given)
-    problems = asked.problems()
-    if pick is not None and pick not in PICKS:
-        problems.append(f"--pick must be one of {', '.join(PICKS)}, got {pick!r}")
-    if problems:
-        raise UsageError(*problems)
+    check_asked(asked, pick)
     limits = asked.over(result.card.limits)
     within = replace(result, card=replace(result.card, limits=limits))
     if not within.front:
         raise NothingFits(nothing_fits(within))
     pick = pick or default_pick(asked)
-    record = POLICIES[pick](within)
+    record = picked(within, pick)
     return Choice(record, _explanation(within, record, pick), pick, limits)
 
 
+def check_asked(asked: LimitArguments, pick: str | None) -> None:
+    """Raise UsageError with everything that is wrong with limits and the name of a policy."""
+    problems = asked.problems()
+    if pick is not None and pick not in PICKS:
+        problems.append(f"--pick must be one of {', '.join(PICKS)}, got {pick!r}")
+    if problems:
+        raise UsageError(*problems)
+
+
 def default_pick(asked: LimitArguments) -> str:
-    """The policy when none is named: the number that was not limited is optimised.
-
-    With a limit on the quality but none on the latency the fastest, the other way round the best quality, else the
-    balanced one.
-    """
-    latency, quality = "max_latency_s" in asked.given, bool({"max_drop", "min_quality"} & asked.given)
-    if latency == quality:
-        return "balanced"
-    return "fastest" if quality else "best-quality"
+    """The policy when none is named: see `policies.default_policy`."""
+    quality = bool({"max_drop", "min_quality"} & asked.given)
+    return default_policy(latency_limited="max_latency_s" in asked.given, quality_limited=quality)
 
 
-def _fastest(result: StudyResult) -> TrialRecord:
-    return min(result.front, key=lambda record: _order(record, "latency", "quality", "size"))
+def picked(result: StudyResult, pick: str) -> TrialRecord:
+    """The member of a front that is not empty which the policy `pick` takes."""
+    chosen = POLICIES[pick](list(map(candidate, result.front)), result.card.objectives)
+    return next(record for record in result.front if record.number == chosen.number)
 
 
-def _best_quality(result: StudyResult) -> TrialRecord:
-    return min(result.front, key=lambda record: _order(record, "quality", "latency", "size"))
-
-
-def _smallest(result: StudyResult) -> TrialRecord:
-    return min(result.front, key=lambda record: _order(record, "size", "latency", "quality"))
-
-
-def _balanced(result: StudyResult) -> TrialRecord:
-    """The knee of the front in all objectives of the study; those whose ratios matter enter as logarithms."""
-    members = tuple(sorted(result.front, key=lambda record: _order(record, "latency", "quality", "size")))
-    return members[pareto.knee(result.log_points(members))]
-
-
-def _order(record: TrialRecord, *names: str) -> tuple[float, ...]:
-    """The sort key of a record: the named objectives, smallest first, then the number of the trial."""
-    return (*(objectives()[name].minimised(record) for name in names), record.number)
-
-
-POLICIES: dict[str, Callable[[StudyResult], TrialRecord]] = {
-    "fastest": _fastest,
-    "balanced": _balanced,
-    "best-quality": _best_quality,
-    "smallest": _smallest,
-}
-"""Name to policy: a function that picks from a front that is not empty."""
-PICKS = tuple(POLICIES)
-"""What `--pick` takes."""
-_REASONS = {
-    "fastest": "it has the smallest p25 latency",
-    "balanced": "it is the knee of the front, beyond which each gain costs more than it brings",
-    "best-quality": "it has the best {primary}",
-    "smallest": "it has the smallest files",
-}
+def candidate(record: TrialRecord) -> Candidate:
+    """A measured trial as a policy sees it."""
+    known = {name: number for name, number in objectives().items() if number.known(record)}
+    return Candidate(record.number, {name: number.minimised(record) for name, number in known.items()})
 
 
 def _explanation(result: StudyResult, record: TrialRecord, pick: str) -> str:
     limits = in_words(result.card.limits)
     count = len(result.front)
     members = f"{count} member{'s' if count != 1 else ''} of the front of {result.card.name} ({result.card.title})"
-    reason = _REASONS[pick].format(primary=result.card.primary)
+    reason = REASONS.get(pick, f"{pick} takes it").format(primary=result.card.primary)
     return (
         f"picked trial #{record.number} ({describe(record.configuration)}) by policy {pick}: of the {members}"
         f"{' with ' + limits if limits else ''}, {reason}. {numbers_text(result, record)}"

@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,21 +74,30 @@ def write_bundle(
         "labels": list(labels),
         **({} if self_test is None else {"self_test": dict(self_test.facts)}),
     }
-    arrays = {} if self_test is None else self_test.arrays
+    with placing(folder, exchange) as temporary:
+        _fill(temporary, artifact, card, {} if self_test is None else self_test.arrays)
+    return folder
+
+
+@contextmanager
+def placing(folder: Path, exchange: Exchange = exchange_folders) -> Iterator[Path]:
+    """An empty folder to be filled in the block, which then takes the place of `folder`: complete, or not at all.
+
+    Raises BundleError, before the block, for a folder that holds anything but a bundle, and where it cannot be written.
+    """
     final = _absolute(folder)
     try:
         check_replaceable(final)
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
         try:
-            _fill(temporary, artifact, card, arrays)
+            yield temporary
             os.chmod(temporary, 0o755)  # mkdtemp lets nobody else in
             put_in_place(temporary, final, exchange)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise BundleError(f"{folder} cannot be written ({error.strerror or error}): choose another folder") from error
-    return folder
 
 
 def sign_bundle(folder: Path, key: Path) -> Path:

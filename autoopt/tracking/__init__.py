@@ -1,7 +1,8 @@
 """Trial records to MLflow: one parent run per study, one child run per trial. The one place that knows MLflow.
 
 `tracker.py` says what is written when, `runs.py` what a run holds, `front.py` how the front looks as a file,
-`server.py` how a tracking server is reached.
+`server.py` how a tracking server is reached. `register.py` puts a front into the model registry, `model_files.py` says
+what such a model is made of, `served.py` what MLflow serves, `client_registry.py` how the registry is read.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ from autoopt.core.urls import sqlite_file
 
 EXPERIMENT = "autoopt-"
 """The experiment of a workload is this and its name."""
+_MODELS = (("logged_models", "artifact_location"), ("model_versions", "storage_location"))
+"""Tables and columns that say where the files of registered models lie."""
 
 
 def artifacts_uri(home: Path) -> str:
@@ -39,5 +41,11 @@ def relocate(uri: str, home: Path) -> bool:
                 "WHERE experiment_id = ? AND substr(artifact_uri, 1, ?) = ?",
                 (here, len(there) + 1, experiment, len(there) + 1, f"{there}/"),
             )
+            for table, column in _MODELS:
+                if database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+                    database.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",  # noqa: S608
+                        (here, len(there) + 1, len(there) + 1, f"{there}/"),
+                    )
             changed = True
     return changed

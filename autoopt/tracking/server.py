@@ -37,7 +37,7 @@ FIRST_CONTACT = {
 _LIBRARIES = frozenset(
     {"mlflow", "sqlalchemy", "alembic", "sqlite3", "requests", "urllib3", "psycopg", "psycopg2", "pymysql"}
 )
-_NOISY = ("alembic", "mlflow.store.db.utils", "urllib3.connectionpool")
+_NOISY = ("alembic", "mlflow.store.db.utils", "mlflow.utils.requirements_utils", "urllib3.connectionpool")
 
 
 def default_tracking_uri(home: Path) -> str:
@@ -61,6 +61,7 @@ def connect(uri: str) -> MlflowClient:
     if scheme not in SCHEMES or "://" not in uri:
         forms = ", ".join(f"{name}://..." for name in SCHEMES)
         raise TrackingError(f"--tracking-uri must be one of {forms}, got {without_secrets(uri)!r}")
+    _set_defaults()  # before the block, after which they must be there
     with tracking_errors(uri), _environment(FIRST_CONTACT):
         while _warming:
             _warming.pop().finish()
@@ -99,11 +100,15 @@ def tracking_errors(uri: str) -> Iterator[None]:
 
 def warm_up() -> None:
     """Import MLflow, which takes seconds, with its telemetry off; `connect` says in its words what is wrong with it."""
-    for name, text in DEFAULTS.items():
-        os.environ.setdefault(name, text)
+    _set_defaults()
     with suppress(ImportError):
         import mlflow.store.tracking.sqlalchemy_store
         import mlflow.tracking.client  # noqa: F401
+
+
+def _set_defaults() -> None:
+    for name, text in DEFAULTS.items():
+        os.environ.setdefault(name, text)
 
 
 class WarmUp(threading.Thread):
@@ -129,6 +134,7 @@ class WarmUp(threading.Thread):
 
 
 _warming: list[WarmUp] = []
+_setting = threading.RLock()
 
 
 def warm_up_in_background() -> None:
@@ -139,17 +145,18 @@ def warm_up_in_background() -> None:
 
 @contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set `variables` for the block; MLflow reads them at every request."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, text in before.items():
-            if text is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = text
+    """Set `variables` for the block, one thread at a time; MLflow reads them at every request."""
+    with _setting:
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        try:
+            yield
+        finally:
+            for name, text in before.items():
+                if text is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = text
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autoopt.core.card import StudyCard
 from autoopt.core.configuration import digest
 from autoopt.core.records import Status, TrialRecord
 from autoopt.core.scratch import scratch_folder
@@ -82,7 +83,7 @@ class Tracker:
         """
         card = study.card
         with tracking_errors(self._uri):
-            self._experiment = self._find_experiment(f"{EXPERIMENT}{card.workload}")
+            self._experiment = find_experiment(self._client, self._uri, self._home, f"{EXPERIMENT}{card.workload}")
             self._parent, self._front, self._logged, self._new = "", "", {}, 0
             for run in _study_runs(self._client, [self._experiment], card.name):
                 self._adopt(run, study)
@@ -203,15 +204,6 @@ class Tracker:
             logged.tags.update(new_tags)
             logged.metrics.update(new_metrics)
 
-    def _find_experiment(self, name: str) -> str:
-        found = self._client.get_experiment_by_name(name)
-        if found is not None:
-            if found.lifecycle_stage == "deleted":
-                self._client.restore_experiment(found.experiment_id)
-            return str(found.experiment_id)
-        location = None if is_server(self._uri) else artifacts_uri(self._home)
-        return str(self._client.create_experiment(name, artifact_location=location))
-
     def _log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
         with scratch_folder() as folder:
             for name, data in files.items():
@@ -248,6 +240,25 @@ def read_trials(uri: str, study: str) -> list[TrialRecord]:
             f"MLflow at {without_secrets(uri)} has no study {study!r}: check --study and --tracking-uri"
         )
     return sorted(records, key=lambda record: record.number)
+
+
+def find_experiment(client: MlflowClient, uri: str, home: Path, name: str) -> str:
+    """The id of an experiment, made or restored if need be; without a server its files go to the home folder."""
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+    location = None if is_server(uri) else artifacts_uri(home)
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+def runs_of_trials(client: MlflowClient, experiment: str, card: StudyCard) -> dict[int, str]:
+    """The ids of the runs of a study's trials, by number, where MLflow has them."""
+    found = [run for run in _study_runs(client, [experiment], card.name) if runs.TRIAL in run.data.tags]
+    return {
+        int(run.data.tags[runs.TRIAL]): run.info.run_id for run in found if run.data.tags.get(runs.STUDY_ID) == card.id
+    }
 
 
 def _study_runs(client: MlflowClient, experiments: list[str], study: str) -> list[Run]:

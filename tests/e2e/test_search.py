@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from autoopt.study.only_writer import only_writer
 from autoopt.study.storage import read_study
 from tests import tiny
 from tests.e2e.helpers import SPACE, project, run, start
+from tests.postgresql import cluster
 
 
 def storage(folder: Path) -> str:
@@ -186,36 +186,8 @@ def test_two_searches_on_one_study_do_not_meet(tmp_path: Path) -> None:
 @pytest.fixture
 def postgresql(tmp_path: Path) -> Iterator[str]:
     """The URL of a throw-away PostgreSQL cluster."""
-    candidates = [shutil.which("initdb"), *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")))]
-    initdb = next((Path(item) for item in candidates if item), None)
-    if initdb is None:
-        pytest.skip("PostgreSQL's initdb is not installed")
-    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install autoopt[postgres]")
-    folder = tmp_path / "pg"
-    folder.mkdir()
-    as_user = []
-    if os.getuid() == 0:  # PostgreSQL refuses to run as root
-        shutil.chown(folder, "postgres")
-        for parent in folder.parents:
-            if parent.owner() == "root" and parent.stat().st_mode & 0o1 == 0:
-                parent.chmod(parent.stat().st_mode | 0o1)
-        as_user = ["runuser", "-u", "postgres", "--"]
-    data, port = folder / "data", 54000 + os.getpid() % 1000
-    control = [*as_user, str(initdb.parent / "pg_ctl"), "-D", str(data), "-w"]
-    subprocess.run(
-        [*as_user, str(initdb), "-D", str(data), "-A", "trust", "-U", "postgres"],
-        check=True,
-        capture_output=True,
-        cwd="/",
-    )
-    options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories={folder}"
-    subprocess.run(
-        [*control, "-l", str(folder / "log"), "-o", options, "start"], check=True, capture_output=True, cwd="/"
-    )
-    try:
-        yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd="/")
+    with cluster(tmp_path) as url:
+        yield url
 
 
 def test_postgresql_storage_works_the_same(tmp_path: Path, postgresql: str) -> None:

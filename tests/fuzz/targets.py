@@ -86,6 +86,47 @@ def warm_bundle() -> None:
     onnxruntime.disable_telemetry_events()
 
 
+def read_received(path: Path) -> None:
+    """Pull a bundle from a folder or an archive."""
+    import autoopt
+
+    with tempfile.TemporaryDirectory() as folder:
+        autoopt.pull(Path(folder) / "deploy", path)
+
+
+def warm_received() -> None:
+    """Import what pulls."""
+    import autoopt.deploy.pull_from  # noqa: F401
+
+
+def read_request(path: Path) -> None:
+    """Answer a request of a served model with the bytes of a file."""
+    from autoopt.deploy.predictor import Predictor
+    from autoopt.tracking.served import IMAGE, Answering
+    from tests import tiny
+
+    class Logits:
+        def run(self, tile: np.ndarray) -> np.ndarray:
+            return np.stack([-tile[:, 0], tile[:, 0]], axis=1)
+
+        def close(self) -> None:
+            """Nothing is held."""
+
+    predictor = Predictor({"labels": ["a", "b"]}, tiny.pixels().pipeline, Logits())  # type: ignore[arg-type]
+    Answering(predictor)({IMAGE: [path.read_bytes()]})
+
+
+def warm_request() -> None:
+    """Import what reads requests."""
+    import PIL.Image
+
+    import autoopt.tracking.served  # noqa: F401
+    from tests import tiny
+
+    PIL.Image.init()
+    tiny.pixels()
+
+
 def read_space(path: Path) -> None:
     """Read a space file, and draw from it."""
     from autoopt.study.space import load_space
@@ -231,6 +272,8 @@ TARGETS = {
     "bundle": Target(read_bundle, warm_bundle, (BundleError, ValueError), threads=True),
     "self-test": Target(read_self_test, nothing, (BundleError,)),
     "deployed": Target(read_deployed, nothing, (BundleError,)),
+    "received": Target(read_received, warm_received, (BundleError,)),
+    "request": Target(read_request, warm_request, (ValueError,)),
     "space": Target(read_space, warm_space, (SpaceError,), longest_message=20_000),
     "monai": Target(read_monai, warm_monai, (WorkloadError,), longest_message=20_000),
     "weights": Target(load_into_tiny, warm_weights, (WeightsError,)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from autoopt.core.store import Store, file_digest
 from autoopt.deploy.layout import CARD, SEAL
@@ -259,3 +261,45 @@ def test_a_damaged_graph_is_opened_or_refused(probe: Probes, made: dict[str, Pat
         path.write_bytes(data.draw(damaged(path.read_bytes())))
         reseal(folder)
         good(probe("bundle")(folder))
+
+
+def archive_of(bundle: Path, path: Path) -> bytes:
+    """The bytes of a ZIP of a bundle."""
+    return Path(shutil.make_archive(str(path), "zip", bundle)).read_bytes()
+
+
+@examples(60)
+@given(data=st.data())
+def test_a_damaged_archive_is_received_whole_or_refused(
+    probe: Probes, made: dict[str, Path], data: st.DataObject
+) -> None:
+    """A ZIP with any bytes changed gives the bundle that was packed, or is refused."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "bundle.zip"
+        path.write_bytes(data.draw(damaged(archive_of(made["fake"], Path(folder) / "whole"))))
+        good(probe("received")(path))
+
+
+def image_files() -> dict[str, bytes]:
+    """A picture and an array that the small model takes."""
+    values = np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)
+    png, npy = io.BytesIO(), io.BytesIO()
+    Image.fromarray(values).save(png, "PNG")
+    np.save(npy, values)
+    return {"png": png.getvalue(), "npy": npy.getvalue()}
+
+
+@examples(60)
+@given(data=st.data())
+def test_a_damaged_image_is_answered_or_refused(probe: Probes, data: st.DataObject) -> None:
+    """A file with any bytes changed that is sent to a served model is answered or refused, in little memory."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "image"
+        path.write_bytes(data.draw(damaged(image_files()[data.draw(st.sampled_from(["png", "npy"]))])))
+        good(probe("request")(path))
+
+
+def test_a_picture_that_is_huge_when_unpacked_is_refused(probe: Probes, tmp_path: Path) -> None:
+    """A PNG of few bytes may stand for gigabytes: it is not unpacked."""
+    Image.new("RGB", (13_000, 13_000)).save(tmp_path / "huge.png")
+    assert good(probe("request")(tmp_path / "huge.png")) == REFUSED

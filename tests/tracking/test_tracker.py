@@ -7,12 +7,9 @@ import errno
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -33,13 +30,13 @@ from autoopt.study.short_names import describe
 from autoopt.tracking import Tracker, check_tracking, default_tracking_uri, read_trials
 from autoopt.tracking.runs import written
 from autoopt.tracking.server import WarmUp
+from tests.mlflow_server import serving
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "mlflow.md"
-SERVER_START_S = 120.0
 HOST = Host(
     "a cpu", "x86_64", 2, 8_000_000_000, ("avx2",), "Linux", {"openvino": "2026.4.1", "torch": "2.13.0", "numpy": "2.4"}
 )
@@ -188,45 +185,8 @@ def uri(home: Path) -> str:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URI of a real `mlflow server` that keeps the artifacts itself."""
-    folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-        "--backend-store-uri",
-        f"sqlite:///{folder / 'server.db'}",
-        "--artifacts-destination",
-        str(folder / "artifacts"),
-    ]
-    with (folder / "log").open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder, start_new_session=True)
-        try:
-            _wait(f"http://127.0.0.1:{port}/health", process, folder / "log")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _wait(url: str, process: subprocess.Popen[bytes], output: Path) -> None:
-    deadline = time.monotonic() + SERVER_START_S
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail(f"the MLflow server did not start: {output.read_text()[-2000:]}")
+    with serving(tmp_path_factory.mktemp("server")) as uri:
+        yield uri
 
 
 def test_every_trial_is_one_finished_run_below_the_parent(uri: str) -> None:
