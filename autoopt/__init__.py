@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autoopt.api import check, explain, front, plan, predict, pull, register, remeasure, replay, search, train
+    from autoopt.api import check, explain, front, plan, predict, pull, register, replay, search, train
     from autoopt.deploy.predictor import load
     from autoopt.errors import AutooptError
     from autoopt.inference.pipeline import Pipeline
@@ -35,7 +35,6 @@ _HOMES = {
     "predict": "autoopt.api",
     "pull": "autoopt.api",
     "register": "autoopt.api",
-    "remeasure": "autoopt.api",
     "replay": "autoopt.api",
     "search": "autoopt.api",
     "train": "autoopt.api",
@@ -59,7 +58,6 @@ __all__ = [
     "predict",
     "pull",
     "register",
-    "remeasure",
     "replay",
     "search",
     "train",

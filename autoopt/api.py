@@ -256,6 +256,7 @@ def pull(
     return pull_from.pull_from(named, wish, place, Path(out), _registry, read, write=write)
 
 
+@_needs("mlflow", *STUDIES)
 def register(
     *,
     study: str | None = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,21 +16,24 @@ from tests.mlflow_server import free_port
 
 
 @contextmanager
-def cluster(tmp_path: Path) -> Iterator[str]:
-    """The URL of a cluster for the block; the test is skipped where PostgreSQL is not installed."""
+def cluster() -> Iterator[str]:
+    """The URL of a cluster for the block; the test is skipped where PostgreSQL is not installed.
+
+    It is not in pytest's folder, which every session that starts closes to all other users, such as postgres.
+    """
     candidates = [shutil.which("initdb"), *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")))]
     initdb = next((Path(item) for item in candidates if item), None)
     if initdb is None:
         pytest.skip("PostgreSQL's initdb is not installed")
     pytest.importorskip("psycopg", reason="psycopg is not installed: pip install autoopt[postgres]")
-    folder = tmp_path / "pg"
-    folder.mkdir()
+    with tempfile.TemporaryDirectory(prefix="autoopt-postgresql-", dir="/tmp") as folder:
+        yield from _running(initdb, Path(folder))
+
+
+def _running(initdb: Path, folder: Path) -> Iterator[str]:
     as_user = []
     if os.getuid() == 0:  # PostgreSQL refuses to run as root
         shutil.chown(folder, "postgres")
-        for parent in folder.parents:
-            if parent.owner() == "root" and parent.stat().st_mode & 0o1 == 0:
-                parent.chmod(parent.stat().st_mode | 0o1)
         as_user = ["runuser", "-u", "postgres", "--"]
     data, port = folder / "data", free_port()
     control = [*as_user, str(initdb.parent / "pg_ctl"), "-D", str(data), "-w"]

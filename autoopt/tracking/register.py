@@ -117,8 +117,13 @@ def register(
         bundles = {}
         for record in missing:
             on_stage(f"bundle #{record.number}")
+            # Only where it was measured can a bundle be given what it tests itself by.
             bundles[record.number] = pull(
-                result, _choice(result, record), store, folder / str(record.number) / "bundle"
+                result,
+                _choice(result, record),
+                store,
+                folder / str(record.number) / "bundle",
+                self_test=record.measured.host == here,
             )
         with tracking_errors(uri):
             publisher = _Publisher(client, result, name, uri, home)

@@ -184,9 +184,9 @@ def test_two_searches_on_one_study_do_not_meet(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def postgresql(tmp_path: Path) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """The URL of a throw-away PostgreSQL cluster."""
-    with cluster(tmp_path) as url:
+    with cluster() as url:
         yield url
 
 

@@ -345,7 +345,7 @@ def test_postgresql_keeps_a_registry_too(tmp_path: Path) -> None:
     result = study("histo", members=(1,))
     home = home_of(tmp_path, result)
     (tmp_path / "server").mkdir()
-    with cluster(tmp_path) as database:
+    with cluster() as database:
         address = database.replace("postgresql://", "postgresql+psycopg://")
         with serving(tmp_path / "server", address) as uri:
             track(result, uri, home)
