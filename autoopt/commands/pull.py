@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from autoopt.commands.shared import OF_SEARCH, Home, OfWorkload, Storage, Study
+from autoopt.core.scratch import scratch_folder
+from autoopt.errors import UsageError
 from autoopt.options import duration, largest_drop, option, size_bytes
 from autoopt.study.request import HOME
 
@@ -35,6 +37,9 @@ def pull(
         bool,
         typer.Option("--no-self-test", help="Do not run it here: `autoopt check` has nothing to compare with then."),
     ] = False,
+    layout: Annotated[
+        str | None, typer.Option(help="Write the network as this server wants it instead of a bundle: ovms or triton.")
+    ] = None,
     study: Study = None,
     storage: Storage = None,
     tracking_uri: Annotated[str | None, option("tracking_uri", otherwise="none: the studies of this machine")] = None,
@@ -42,10 +47,12 @@ def pull(
 ) -> None:
     """Write the best model that keeps the limits, ready to deploy: of a study, or of a registry anywhere."""
     from autoopt import api, progress
+    from autoopt.deploy.server_layout import write_server_layout
 
-    with progress.StageLine() as line:
+    _check_layout(layout)
+    with scratch_folder() as scratch, progress.StageLine() as line:
         folder, explanation = api.pull(
-            out,
+            out if layout is None else scratch / "bundle",
             source,
             workload=workload,
             study=study,
@@ -57,11 +64,22 @@ def pull(
             min_throughput=min_throughput,
             pick=pick,
             host=host,
-            self_test=not no_self_test,
+            self_test=layout is None and not no_self_test,
             storage=storage,
             tracking_uri=tracking_uri,
             home=home,
             on_stage=line,
         )
+        said = f"wrote {folder}: load it with autoopt.load({str(folder)!r})" if layout is None else ""
+        if layout is not None:
+            said = f"wrote {write_server_layout(folder, out, layout)}: the folder of models of a server"
     typer.echo(explanation)
-    typer.echo(f"wrote {folder}: load it with autoopt.load({str(folder)!r})")
+    typer.echo(said)
+
+
+def _check_layout(layout: str | None) -> None:
+    """Raise UsageError for a server that is not known."""
+    from autoopt.deploy.server_layout import LAYOUTS
+
+    if layout is not None and layout not in LAYOUTS:
+        raise UsageError(f"--layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from autoopt.cli import app
 from autoopt.core.configuration import Scalar
 from autoopt.core.store import Store
 from autoopt.deploy.server_layout import LAYOUTS, write_server_layout
-from autoopt.errors import BundleError
+from autoopt.errors import BundleError, UsageError
 from tests.deploy.bundles import build_onnx, build_openvino, write
 
 SETTINGS: dict[str, dict[str, Scalar]] = {
@@ -59,3 +61,14 @@ def test_what_these_servers_do_not_take_is_refused(tmp_path: Path, bundle: Path)
     with pytest.raises(BundleError, match="was altered"):
         write_server_layout(folder, tmp_path / "c", "ovms")
     assert not (tmp_path / "a").exists() and not (tmp_path / "c").exists()
+
+
+def test_pull_writes_the_folder_of_a_server(tmp_path: Path) -> None:
+    """`autoopt pull BUNDLE --layout ovms` writes the network instead of a bundle; a server nobody knows is refused."""
+    pytest.importorskip("openvino")
+    folder, out = bundle_of(tmp_path, "openvino"), tmp_path / "served"
+    done = CliRunner().invoke(app, ["pull", str(folder), "--layout", "ovms", "-o", str(out)])
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in out.iterdir()) == ["config.json", "tiny"]
+    done = CliRunner().invoke(app, ["pull", str(folder), "--layout", "tfs", "-o", str(tmp_path / "other")])
+    assert isinstance(done.exception, UsageError) and "ovms, triton" in str(done.exception)
