@@ -70,11 +70,10 @@ def pull(
             home=home,
             on_stage=line,
         )
-        said = f"wrote {folder}: load it with autoopt.load({str(folder)!r})" if layout is None else ""
+        use = f"load it with autoopt.load({str(folder)!r})"
         if layout is not None:
-            said = f"wrote {write_server_layout(folder, out, layout)}: the folder of models of a server"
-    typer.echo(explanation)
-    typer.echo(said)
+            folder, use = write_server_layout(folder, out, layout), "the folder of models of a server"
+    typer.echo(f"{explanation}\nwrote {folder}: {use}")
 
 
 def _check_layout(layout: str | None) -> None:
