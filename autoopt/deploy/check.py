@@ -18,6 +18,7 @@ from autoopt.deploy.predictor import verified_card
 from autoopt.deploy.self_test import PLAN, Answer, Examined, examine
 from autoopt.deploy.stored_self_test import Stored, stored_self_test
 from autoopt.deploy.surroundings import (
+    FEWER_BITS,
     host_differences,
     precision_difference,
     setting_differences,
@@ -187,9 +188,15 @@ def _settings(card: Mapping[str, Any], stored: Stored, ran: Examined) -> list[Fi
     return [
         Finding("precision", precision, matters=True)
         if precision
-        else _good("precision", f"the graph really runs in {ran.effective.get('precision')}"),
+        else _good("precision", f"the graph really runs in {_precision(ran.effective)}"),
         *[Finding("settings", text) for text in others],
     ]
+
+
+def _precision(effective: Mapping[str, Any]) -> str:
+    share = effective.get(FEWER_BITS)
+    fewer = f", {share:.0%} of the time in layers of fewer bits" if share else ""
+    return f"{effective.get('precision')}{fewer}"
 
 
 def answer_findings(stored: Stored, answers: Mapping[str, Answer]) -> list[Finding]:
@@ -228,7 +235,8 @@ def _latency(
     if stored.probe != probe.VERSION:
         text = f"the bundle was timed beside probe {stored.probe}, this version has {probe.VERSION}: pull it again"
         return None, [Finding("latency", text, matters=gate is not None)]
-    slower = slowdown(stored.ratio, ran.ratio, stored.sigma)
+    foreign = (stored.foreign_share, ran.foreign_share or 0.0)
+    slower = slowdown(stored.ratio, ran.ratio, stored.sigma, foreign)
     text = f"a call takes {slower} that it took in the bundle, each against a probe beside it"
     if ran.foreign_share is not None and ran.foreign_share > BUSY:
         text += f"; other programs took {ran.foreign_share:.0%} of the processor meanwhile, look again when it is quiet"

@@ -29,7 +29,7 @@ class Again:
     """A bundle that was measured again.
 
     `now_ms` is the quartile of its calls here, `then_ms` what the bundle says; `ratio` the time of a call over that of
-    the probe, None where it could not be timed. `promises` are the limits of its pick that it breaks here, in words;
+    the probe, None where it could not be timed, `foreign_share` what others took of the cores. `promises` are the limits of its pick that it breaks here, in words;
     `behind` the folder of a bundle that is surely faster and at least as good.
     """
 
@@ -40,6 +40,7 @@ class Again:
     now_ms: float | None
     ratio: LogRatio | None
     sigma: float = 0.0
+    foreign_share: float = 0.0
     promises: tuple[str, ...] = ()
     behind: Path | None = None
 
@@ -105,6 +106,7 @@ def _again(folder: Path, card: Mapping[str, Any], target: Target, plan: Measurin
         None if now_s is None else 1e3 * now_s,
         None if ran is None else ran.ratio,
         sigma,
+        0.0 if ran is None else ran.foreign_share or 0.0,
         _broken(card, now_s),
     )
 
@@ -115,7 +117,8 @@ def _compared(item: Again, every: Sequence[Again]) -> Again:
         if other is item or item.ratio is None or other.ratio is None or not other.checked.passed:
             continue
         at_least_as_good = item.quality is not None and other.quality is not None and other.quality >= item.quality
-        slower = slowdown(other.ratio, item.ratio, max(item.sigma, other.sigma))
+        busy = (other.foreign_share, item.foreign_share)
+        slower = slowdown(other.ratio, item.ratio, max(item.sigma, other.sigma), busy)
         if at_least_as_good and slower.significant:
             return replace(item, behind=other.checked.folder)
     return item

@@ -38,7 +38,8 @@ class Stored:
     """What a bundle holds to test itself; empty where an earlier version wrote it.
 
     `ratio` is the time of a call over that of the probe with the version `probe`, repeated `repeats` times, None where
-    it was not timed; `band` the slowdowns that its noise explains; `sigma` the noise between processes.
+    it was not timed; `band` the slowdowns that its noise explains; `sigma` the noise between processes, and
+    `foreign_share` what other programs took of the processor.
     """
 
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Stored:
     sigma: float = 0.0
     probe: int = 0
     repeats: int = 1
+    foreign_share: float = 0.0
 
 
 def stored_self_test(folder: Path, card: Mapping[str, Any]) -> Stored:
@@ -74,6 +76,7 @@ def stored_self_test(folder: Path, card: Mapping[str, Any]) -> Stored:
             abs(_finite(latency["sigma"])),
             int(latency["probe"]),
             max(1, min(MOST_REPEATS, int(latency["repeats"]))),
+            min(1.0, abs(_finite(latency.get("foreign_share") or 0.0))),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"{type(error).__name__}: {short(str(error))}"

@@ -44,14 +44,23 @@ class Slowdown:
         return f"{self.ratio:.2f} times the time (90 % interval {self.low:.2f} to {self.high:.2f})"
 
 
-def slowdown(before: LogRatio, now: LogRatio, sigma: float) -> Slowdown:
+LOAD_ERROR = 0.25
+"""The standard error of a ratio, in logarithms, where other programs take all of the processor; less where they take a
+part of it. On a host half of which was taken, ratios of one model an hour apart differed by up to 0.35."""
+
+
+def slowdown(before: LogRatio, now: LogRatio, sigma: float, foreign: tuple[float, float] = (0.0, 0.0)) -> Slowdown:
     """The ratio of two ratios to the same probe, measured at different times on hosts of one kind.
 
     `sigma` is the usual standard deviation of log latency between processes of one model, by which few processes that
     happen to be alike are not believed; where they differ by more, that counts. The degrees of freedom of the two
-    errors are joined as Satterthwaite (1946) and Welch do.
+    errors are joined as Satterthwaite (1946) and Welch do. `foreign` is the share of the processor that other programs
+    took then and now: they never slow model and probe quite alike.
     """
     sides = [_variance(side, sigma) for side in (before, now)]
+    sides = [
+        (squared + (LOAD_ERROR * share) ** 2, count) for (squared, count), share in zip(sides, foreign, strict=True)
+    ]
     total = sum(squared for squared, _ in sides)
     parts = sum(squared**2 / degrees for squared, degrees in sides)
     joined = total**2 / parts if parts > 0 else math.inf

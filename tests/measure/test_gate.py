@@ -74,6 +74,15 @@ def test_a_busy_host_is_not_believed_to_be_quiet() -> None:
     assert not slowdown(before, now, 0.005).significant
 
 
+def test_a_slowdown_on_a_busy_host_is_less_sure() -> None:
+    """What other programs took of the processor, then or now, widens the interval; the ratio stays."""
+    before, now = LogRatio(0.0, 0.01, (0.0, 0.0, 0.0)), LogRatio(0.3, 0.01, (0.3, 0.3, 0.3))
+    quiet, busy = (slowdown(before, now, 0.01, foreign) for foreign in ((0.0, 0.0), (0.5, 0.6)))
+
+    assert quiet.ratio == busy.ratio
+    assert quiet.fails(1.1) and not busy.fails(1.1)
+
+
 @given(
     values=st.lists(st.floats(-3, 3), min_size=1, max_size=6),
     others=st.lists(st.floats(-3, 3), min_size=1, max_size=6),
