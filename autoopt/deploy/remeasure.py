@@ -29,8 +29,9 @@ class Again:
     """A bundle that was measured again.
 
     `now_ms` is the quartile of its calls here, `then_ms` what the bundle says; `ratio` the time of a call over that of
-    the probe, None where it could not be timed, `foreign_share` what others took of the cores. `promises` are the limits of its pick that it breaks here, in words;
-    `behind` the folder of a bundle that is surely faster and at least as good.
+    the probe, None where it could not be timed, `foreign_share` what others took of the cores. `promises` are the
+    limits of its pick that it breaks here, in words; `behind` the folder of a bundle that is surely faster and at least
+    as good.
     """
 
     checked: Checked
