@@ -18,8 +18,8 @@ from autoopt.inference.pipeline import Pipeline
 
 VERSION = "1"
 """The folder of the first version; a new model is a new number beside it."""
-GRAPHS = {"model.xml": "openvino", "model.onnx": "onnxruntime"}
-"""The graph files that these servers take, and Triton's backend for each."""
+GRAPHS = {"model.xml": ("openvino", "INFERENCE_NUM_THREADS"), "model.onnx": ("onnxruntime", "intra_op_thread_count")}
+"""The graph files that these servers take, and for each Triton's backend and its name of the number of threads."""
 TYPES = {True: "TYPE_UINT8", False: "TYPE_FP32"}
 
 Config = Callable[[str, str, Mapping[str, Any], Pipeline], tuple[str, str]]
@@ -81,10 +81,10 @@ def _triton(name: str, graph: str, settings: Mapping[str, Any], pipeline: Pipeli
     """config.pbtxt of Triton, in the folder of the model (github.com/triton-inference-server/openvino_backend)."""
     shapes = (list(pipeline.input_shape), list(pipeline.output_shape))
     types = (TYPES[pipeline.takes_pixels], TYPES[pipeline.gives_labels])
-    threads = "INFERENCE_NUM_THREADS" if GRAPHS[graph] == "openvino" else "intra_op_thread_count"
+    backend, threads = GRAPHS[graph]
     lines = [
         f"name: {json.dumps(name)}",
-        f'backend: "{GRAPHS[graph]}"',
+        f'backend: "{backend}"',
         f'default_model_filename: "{graph}"',
         "max_batch_size: 0",
         f'input [{{ name: "input" data_type: {types[0]} dims: {shapes[0]} }}]',

@@ -198,11 +198,16 @@ def test_the_message_goes_to_stderr(tmp_path: Path) -> None:
 
 ASKING = {
     "autoopt.measure.host.current_host": {"measure/target.py"},
-    "autoopt.measure.lock.host_lock": {"measure/target.py", "study/only_writer.py"},  # the latter for the storage file
+    "autoopt.measure.lock.host_lock": {
+        "measure/target.py",
+        "study/only_writer.py",  # for the storage file
+        "tracking/register.py",  # for a registry, which has no lock of its own
+    },
     "autoopt.measure.energy": {"measure/target.py"},
     "autoopt.measure.host_load.snapshot": {"measure/peaks_process.py"},
     "autoopt.measure.host_load": {"measure/target.py", "measure/undisturbed.py"},  # the latter where artifacts are made
     "autoopt.measure.target.LocalTarget": {
+        "api.py",  # whether a front was measured here, where it is registered
         "cli.py",  # what a listing, a matrix or a check of this host says
         "terminal.py",
         "doctor.py",
@@ -212,6 +217,8 @@ ASKING = {
         "compress/maker.py",  # the target where none is given: the builder itself
         "nets/baseline.py",  # training happens here
         "deploy/check.py",  # a bundle is checked where it is to be used
+        "deploy/remeasure.py",  # and measured again
+        "deploy/pull_from.py",  # which models of a registry were measured here
         "deploy/predictor.py",  # and says what is other there than where it was measured
         "deploy/pull.py",  # the golden answers of a bundle are made where it is written
     },

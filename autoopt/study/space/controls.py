@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from autoopt.compress import step
 from autoopt.core.configuration import Scalar
-from autoopt.inference.runtimes import EXACT, RUNTIMES
+from autoopt.inference.runtimes import BASELINE, EXACT, RUNTIMES
 from autoopt.study.space.points import RUNTIME, Space
 from autoopt.study.space.seeds import Seed, settings_on
 
 STEP, ONE_LAYER, LABEL = "control", "one-layer", "one layer"
 LEAST_BUDGET = 20
 """Fewer trials have none to spare for a control."""
-FASTEST = "openvino"
-"""The runtime that is the fastest on CPUs, where the space has it."""
 
 
 def control(space: Space, budget: int) -> Seed | None:
@@ -21,7 +19,7 @@ def control(space: Space, budget: int) -> Seed | None:
         return None
     dimension = space.dimension(f"{RUNTIME}.name")
     names = () if dimension is None else dimension.choices
-    name = FASTEST if FASTEST in names else min(map(str, names), key=list(RUNTIMES).index)
+    name = BASELINE if BASELINE in names else min(map(str, names), key=list(RUNTIMES).index)
     parameters = step(STEP).PARAMETERS
     settings: dict[str, Scalar] = {f"{STEP}.{key}": parameter.default for key, parameter in parameters.items()}
     switched = {**settings, f"{STEP}.{step(STEP).SWITCH}": ONE_LAYER}
