@@ -155,7 +155,7 @@ def test_sinks_from_outside_hear_everything(searched: tuple[SearchResult, Path, 
 def test_what_was_found_is_deployed(searched: tuple[SearchResult, Path, ListSink]) -> None:
     """A bundle of the new format runs in the new runtime, and a stored study is read again."""
     result, folder, _ = searched
-    out, _ = autoopt.pull(folder / "deployed", home=folder / "home", pick="fastest")
+    out, _ = autoopt.pull(folder / "deployed", home=folder / "home", self_test=False, pick="fastest")
     with autoopt.load(out) as predictor:
         bright = np.zeros((16, 16), np.uint8)
         bright[:, :7] = 200

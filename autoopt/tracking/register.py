@@ -98,10 +98,12 @@ def register(
     *,
     on_stage: Callable[[str], None] = lambda stage: None,
     locks: Path | None = None,
+    self_test: bool = True,
 ) -> Registration:
     """Register every member of a front at the MLflow `uri`; `here` is the fingerprint of this host.
 
-    `locks` is the folder of the lock, by default one of this user. Raises NothingFits for an empty front, BundleError
+    `locks` is the folder of the lock, by default one of this user. With `self_test` members that were measured here are
+    run here again, so that their bundles can test themselves. Raises NothingFits for an empty front, BundleError
     where an artifact is not in the store any more (nothing is registered then), TrackingError where MLflow cannot be
     used.
     """
@@ -123,7 +125,7 @@ def register(
                 _choice(result, record),
                 store,
                 folder / str(record.number) / "bundle",
-                self_test=record.measured.host == here,
+                self_test=self_test and record.measured.host == here,
             )
         with tracking_errors(uri):
             publisher = _Publisher(client, result, name, uri, home)

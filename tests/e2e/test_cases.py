@@ -45,7 +45,7 @@ def test_tiles_are_searched_measured_and_deployed(tmp_path: Path) -> None:
     replayed = autoopt.replay(other.number, home=tmp_path / "home")
     assert replayed.after.quality is not None and replayed.after.quality.value == pytest.approx(scores[other.number])
 
-    folder, _ = autoopt.pull(tmp_path / "bundle", home=tmp_path / "home", pick="fastest")
+    folder, _ = autoopt.pull(tmp_path / "bundle", home=tmp_path / "home", self_test=False, pick="fastest")
     with autoopt.load(folder) as predictor:
         image = tiny.workload().splits.val[1].read().image
         picked = result.study.by_number(predictor.info["trial"])
