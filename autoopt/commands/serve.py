@@ -27,7 +27,8 @@ def serve(
         about = {"workload": str(predictor.info["workload"]), "demo": str(bool(predictor.info["demo"])).lower()}
         with Server(served(predictor), host, port, about) as server:
             shown = f"[{host}]" if ":" in host else host
-            typer.echo(f"serving {', '.join(server.models)} at http://{shown}:{server.port} until Ctrl-C")
+            demo = " (demo data)" if predictor.info["demo"] else ""
+            typer.echo(f"serving {', '.join(server.models)}{demo} at http://{shown}:{server.port} until Ctrl-C")
             if not is_loopback(host):
                 typer.echo("note: whoever reaches this port may ask: there is no password and no TLS", err=True)
             server.serve_forever()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,15 @@ def short(value: Any, most: int = LONGEST_SHOWN) -> str:
     """The value as Python writes it, for a message: cut where it is longer than `most` characters."""
     text = repr(value)
     return text if len(text) <= most else f"{text[:most]}..."
+
+
+def kind_of(value: Any) -> str:
+    """What a value of a text is, for a message: nothing, a list, a mapping, or the value itself."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, list):
+        return "a list"
+    return "a mapping" if isinstance(value, Mapping) else short(value)
 
 
 def close_match(word: str, names: Iterable[str]) -> str:

@@ -59,14 +59,14 @@ def label_words(labels: Sequence[str]) -> list[str]:
     return [f"{index}-{word}" for index, word in enumerate(words)]
 
 
-def mask_bytes(mask: np.ndarray, kind: str, source: Path, title: str, *, several: bool) -> list[bytes]:
+def mask_bytes(mask: np.ndarray, kind: str, source: Path, title: str, *, multilabel: bool) -> list[bytes]:
     """The contents of the files that `mask_names` names, for the mask of the image file `source`.
 
-    `mask`: uint8 (*spatial), or with `several` 0 / 1 (*spatial, labels). `title` is the model, as files can say it.
+    `mask`: uint8 (*spatial), or with `multilabel` 0 / 1 (*spatial, labels). `title` is the model, as files can say it.
     """
     if kind == ARRAY:
         return [array_bytes({"labels": mask, "model": np.array(title)})]
-    parts = list(np.moveaxis(mask, -1, 0)) if several else [mask]
+    parts = list(np.moveaxis(mask, -1, 0)) if multilabel else [mask]
     if kind == PICTURE:
         return [picture_bytes(part, title) for part in parts]
     return [_volume_bytes(part, source, title) for part in parts]

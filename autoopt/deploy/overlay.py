@@ -20,15 +20,15 @@ DEMO, LINE = "DEMO DATA", (64, 14)
 
 
 def overlay_bytes(
-    image: np.ndarray, mask: np.ndarray, title: str, *, several: bool, stack_axis: int, demo: bool
+    image: np.ndarray, mask: np.ndarray, title: str, *, multilabel: bool, stack_axis: int, demo: bool
 ) -> bytes:
     """A PNG: the picture, or of a volume or stack at most `SLICES` slices side by side, those with labels evenly.
 
-    `image`: (*spatial, channels); `mask`: (*spatial) labels, or with `several` 0 / 1 (*spatial, labels). `stack_axis`
-    is the axis of slices where there are three axes: the last one of NIfTI, whose others are turned to lie as people
-    are used to, or the first one of a stack. With `demo` the picture says so.
+    `image`: (*spatial, channels); `mask`: (*spatial) labels, or with `multilabel` 0 / 1 (*spatial, labels).
+    `stack_axis` is the axis of slices where there are three axes: the last one of NIfTI, whose others are turned to lie
+    as people are used to, or the first one of a stack. With `demo` the picture says so.
     """
-    layers: np.ndarray = np.moveaxis(mask, -1, 0) > 0 if several else mask[np.newaxis] == _foreground(mask)
+    layers: np.ndarray = np.moveaxis(mask, -1, 0) > 0 if multilabel else mask[np.newaxis] == _foreground(mask)
     pixels = _pixels(image)
     if layers.ndim == 3:
         drawn = _drawn(pixels, layers)

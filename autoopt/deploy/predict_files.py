@@ -136,7 +136,7 @@ class _Work:
         self._pipeline: Pipeline = predictor.pipeline
         self._overlay, self._probabilities = overlay, probabilities
         self._segments = self._pipeline.task == "segmentation"
-        self._several = self._pipeline.activation == "sigmoid"
+        self._multilabel = self._pipeline.activation == "sigmoid"
         self._planned: list[str] = []
         self._tidied: set[Path] = set()
         self._demo = bool(predictor.info.get("demo"))
@@ -177,7 +177,7 @@ class _Work:
 
     def _outputs_of(self, item: Input, stem: PurePosixPath) -> list[PurePosixPath]:
         """All files that are written for an image; a classification has none of its own but the probabilities."""
-        labels = self._predictor.labels if self._several else None
+        labels = self._predictor.labels if self._multilabel else None
         names = outputs.mask_names(stem, outputs.kind_of(item.source.path), labels) if self._segments else []
         names += [outputs.overlay_name(stem)] if self._overlay else []
         return [*names, *([outputs.probabilities_name(stem)] if self._probabilities else [])]
@@ -233,17 +233,19 @@ class _Work:
         """What `_outputs_of` names, one after the other."""
         path = item.source.path
         if self._segments:
-            yield from outputs.mask_bytes(answer, outputs.kind_of(path), path, self._title, several=self._several)
+            yield from outputs.mask_bytes(answer, outputs.kind_of(path), path, self._title, multilabel=self._multilabel)
         if self._overlay:
             axis = 0 if file.affine is None else 2
-            yield overlay_bytes(image, answer, self._title, several=self._several, stack_axis=axis, demo=self._demo)
+            yield overlay_bytes(
+                image, answer, self._title, multilabel=self._multilabel, stack_axis=axis, demo=self._demo
+            )
         if self._probabilities and likely is not None:
             told = {"labels": np.array(self._predictor.labels), "model": np.array(self._title)}
             yield outputs.array_bytes({"probabilities": likely, **told})
 
     def _label(self, likely: np.ndarray) -> str:
         """The name of the most probable class, or of all classes that reach the threshold."""
-        if not self._several:
+        if not self._multilabel:
             return self._predictor.labels[int(likely.argmax())]
         reached = likely >= np.float32(self._pipeline.threshold)
         return BETWEEN.join(name for name, holds in zip(self._predictor.labels, reached, strict=True) if holds)

@@ -101,14 +101,14 @@ def _again(folder: Path, card: Mapping[str, Any], target: Target, plan: Measurin
     assert isinstance(numbers, Mapping) and isinstance(quality, Mapping)
     return Again(
         checked,
-        _whole(card.get("trial")),
-        _number(numbers.get(str(quality.get("primary")))),
-        _number(numbers.get("latency_p25_ms")),
-        None if now_s is None else 1e3 * now_s,
-        None if ran is None else ran.ratio,
-        sigma,
-        0.0 if ran is None else ran.foreign_share or 0.0,
-        _broken(card, now_s),
+        trial=_whole(card.get("trial")),
+        quality=_number(numbers.get(str(quality.get("primary")))),
+        then_ms=_number(numbers.get("latency_p25_ms")),
+        now_ms=None if now_s is None else 1e3 * now_s,
+        ratio=None if ran is None else ran.ratio,
+        sigma=sigma,
+        foreign_share=0.0 if ran is None else ran.foreign_share or 0.0,
+        promises=_broken(card, now_s),
     )
 
 

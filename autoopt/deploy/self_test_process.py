@@ -15,6 +15,7 @@ import numpy as np
 
 from autoopt.core import stats
 from autoopt.core.configuration import Scalar
+from autoopt.core.packages import how_to_install
 from autoopt.core.process import Handler, serve
 from autoopt.deploy.goldens import sampled, shaken
 from autoopt.errors import BadData, BundleError
@@ -49,7 +50,7 @@ class SelfTest:
         except ImportError as error:
             package = executes.DISTRIBUTION or name
             raise BundleError(
-                f"the bundle needs {name}, which cannot be imported ({error}): pip install {package}"
+                f"the bundle needs {name}, which cannot be imported ({error}): pip install {how_to_install(package)}"
             ) from error
         return {}
 

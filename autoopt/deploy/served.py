@@ -24,7 +24,7 @@ AFFINE = "affine"
 GRAPH = "-graph"
 """What the name of the network alone ends with."""
 IMAGE_TYPES = ("UINT8", "INT16", "UINT16", "FP32")
-"""The types that an image may have; they are what files of images hold."""
+"""The types that an image may have; they are what files of images hold. Pictures of 8 bits have the first alone."""
 
 
 @dataclass(frozen=True)
@@ -109,14 +109,15 @@ def served(predictor: Predictor) -> dict[str, Served]:
 
 
 def _image(pipeline: Pipeline) -> Described:
-    return Described(IMAGE, IMAGE_TYPES, (*(-1,) * pipeline.dimensions, pipeline.channels))
+    types = IMAGE_TYPES[:1] if pipeline.takes_8_bits else IMAGE_TYPES
+    return Described(IMAGE, types, (*(-1,) * pipeline.dimensions, pipeline.channels))
 
 
 def _answer(pipeline: Pipeline) -> Described:
     if pipeline.task == "classification":
         return Described(ANSWER, ("FP32",), (pipeline.classes,))
-    several = (pipeline.classes,) if pipeline.activation == "sigmoid" else ()
-    return Described(ANSWER, ("UINT8",), (*(-1,) * pipeline.dimensions, *several))
+    labels = (pipeline.classes,) if pipeline.activation == "sigmoid" else ()
+    return Described(ANSWER, ("UINT8",), (*(-1,) * pipeline.dimensions, *labels))
 
 
 def _tile(pipeline: Pipeline) -> Described:

@@ -10,7 +10,7 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import BoundedSemaphore
@@ -32,6 +32,10 @@ IDLE_S = 30.0
 """A connection on which nothing comes for so long is closed."""
 TYPES = ("application/json", "application/octet-stream")
 """Content types of requests."""
+
+
+Reply = tuple[HTTPStatus, bytes, dict[str, str]]
+"""The status, the body and the headers of an answer."""
 
 
 class Refused(Exception):
@@ -118,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *about: Any) -> None:
         """Requests are counted (/metrics), not logged."""
 
-    def _answer(self, how: Any) -> None:
+    def _answer(self, how: Callable[[], Reply]) -> None:
         try:
             status, body, headers = how()
         except Refused as refused:
@@ -138,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def _get(self) -> tuple[HTTPStatus, bytes, dict[str, str]]:
+    def _get(self) -> Reply:
         if self._parts == ["metrics"]:
             return HTTPStatus.OK, self.server.metrics.text().encode(), {"Content-Type": "text/plain; version=0.0.4"}
         match self._parts:
@@ -158,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
                 raise Refused(HTTPStatus.NOT_FOUND, "there is no such address; /v2/models lists the models")
         return HTTPStatus.OK, json.dumps(found).encode(), {"Content-Type": "application/json"}
 
-    def _post(self) -> tuple[HTTPStatus, bytes, dict[str, str]]:
+    def _post(self) -> Reply:
         match self._parts:
             case ["v2", "models", name, *version, "infer"] if version in ([], ["versions", "1"]):
                 model = self._model(name)

@@ -17,6 +17,8 @@ SPACING_GRIDS = ("extent", "first_voxel")
 WINDOWS = ("even", "stride")
 PADDINGS = ("mirror", "zero")
 RESTORES = ("logits", "probabilities", "labels")
+EIGHT_BITS = 255.0
+"""What pictures of 8 bits are divided by."""
 IN_GRAPH = ("none", "input", "both")
 """What the graph does of the pipeline itself, each value including the one before it."""
 ADDED = (
@@ -81,6 +83,11 @@ class PipelineSettings:
     def takes_pixels(self) -> bool:
         """Whether the graph normalises: a call takes uint8, channels last, instead of float32, channels first."""
         return self.in_graph != "none"
+
+    @property
+    def takes_8_bits(self) -> bool:
+        """Whether images are pictures of 8 bits, as what they are divided by tells: values of 0 to 1 would be black."""
+        return self.takes_pixels or self.scale == EIGHT_BITS
 
     @property
     def gives_labels(self) -> bool:

@@ -26,8 +26,6 @@ PNG, NPY = b"\x89PNG\r\n\x1a\n", b"\x93NUMPY"
 """How such files begin."""
 MOST_PIXELS = 50_000_000
 """Of a picture: a few bytes may stand for more than fits into memory."""
-PIXELS_TO = 255.0
-"""What pictures in 8 bits are divided by."""
 MODES = {1: "L", 3: "RGB"}
 """Pillow's name of the pictures with so many channels of 8 bits."""
 WANTED = f"send a column {IMAGE!r} with the bytes of a PNG or .npy file (in JSON as base64), no list of numbers"
@@ -162,7 +160,7 @@ def _array(data: bytes, predictor: Predictor) -> np.ndarray:
     if min(shape, default=0) < 1 or whole != len(data) - stream.tell():
         raise ValueError(f"the .npy file must hold {whole} bytes of values, it holds {len(data) - stream.tell()}")
     pipeline = predictor.pipeline
-    if (pipeline.takes_pixels or pipeline.scale == PIXELS_TO) and dtype != np.uint8:
+    if pipeline.takes_8_bits and dtype != np.uint8:
         raise ValueError(
             f"the model takes pictures of 8 bits, the .npy file must be uint8, it is {dtype}: values from 0 to 1 would "
             "be taken for black"

@@ -144,6 +144,13 @@ def test_bounds_enclose_the_mean_and_shift_with_it(differences: list[float], shi
         assert moved.upper == pytest.approx(drop.upper + shift, abs=1e-6)
 
 
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=60), st.lists(st.floats(0, 1), min_size=1, max_size=4))
+def test_quantiles_are_those_of_numpy(values: list[float], shares: list[float]) -> None:
+    """Taken without sorting all of a list, quantiles are the same, at its ends and of a single value too."""
+    found = stats._quantiles(np.array(values), shares)
+    assert found == pytest.approx(np.quantile(values, shares), rel=1e-9, abs=1e-9)
+
+
 def test_nothing_lost_is_no_drop() -> None:
     """Equal values are tied with a bound of zero, whatever their number; no values are an error."""
     assert stats.paired_drop([0.5], [0.5]) == stats.Drop(0.0, 0.0, 0.0, 0.0, 1)

@@ -11,9 +11,9 @@ from autoopt.deploy.overlay import COLOURS, overlay_bytes
 
 
 def drawn(
-    image: np.ndarray, mask: np.ndarray, *, several: bool = False, axis: int = 0, demo: bool = False
+    image: np.ndarray, mask: np.ndarray, *, multilabel: bool = False, axis: int = 0, demo: bool = False
 ) -> np.ndarray:
-    data = overlay_bytes(image, mask, "m", several=several, stack_axis=axis, demo=demo)
+    data = overlay_bytes(image, mask, "m", multilabel=multilabel, stack_axis=axis, demo=demo)
     return np.asarray(Image.open(io.BytesIO(data)))
 
 
@@ -25,8 +25,8 @@ def test_labels_are_drawn_where_they_are() -> None:
     found = drawn(image, mask)
     assert tuple(found[2, 2]) == COLOURS[1] and (found[0, 0] == 100).all()
     assert np.array_equal(found[4, 4], np.rint(0.6 * 100 + 0.4 * np.array(COLOURS[1])))
-    several = np.stack([mask > 0, mask > 9], axis=-1).astype(np.uint8)
-    assert tuple(drawn(image, several, several=True)[2, 2]) == COLOURS[0]
+    labels = np.stack([mask > 0, mask > 9], axis=-1).astype(np.uint8)
+    assert tuple(drawn(image, labels, multilabel=True)[2, 2]) == COLOURS[0]
 
 
 def test_a_volume_shows_slices_with_labels_upright() -> None:

@@ -158,6 +158,16 @@ def test_what_does_not_fit_is_refused(
     assert asked(server, "/v2/health/ready")[0] == 200
 
 
+def test_pictures_of_8_bits_have_no_other_type(predictor: Predictor) -> None:
+    """A model of such pictures refuses floats, which would be taken for black, and says what it takes."""
+    pictures = Predictor(predictor.info, replace(predictor.pipeline, scale=255.0), predictor._session)  # type: ignore[arg-type]
+    with serving(pictures) as server:
+        whole = json.loads(asked(server, "/v2/models/tiny")[1])
+        assert whole["inputs"][0]["datatype"] == "UINT8"
+        status, data, _ = asked(server, "/v2/models/tiny/infer", message(image()), Content_Type=JSON)
+        assert status == 400 and b"must have a datatype of UINT8, it has FP32" in data
+
+
 def test_requests_are_counted(server: Server) -> None:
     """Metrics tell requests by model and status, and how long they took."""
     inferred(server, "tiny", Message({"image": image()}))

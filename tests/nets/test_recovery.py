@@ -42,6 +42,20 @@ def test_a_damaged_network_learns_from_the_whole_one(teacher: torch.nn.Module) -
     assert not any(item.requires_grad for item in student.parameters()) and not student.training
 
 
+@pytest.mark.parametrize(("tile", "pixels"), [((128, 128), 0.25), ((16, 16), 1.0)], ids=str)
+def test_pictures_are_learnt_from_windows_of_their_tiles(tile: tuple[int, int], pixels: float) -> None:
+    """Each step sees a window where a tile is larger than one; the hold-out is judged on whole tiles."""
+    small = tiny.workload()
+    workload = replace(small, pipeline=replace(small.pipeline, tile=tile))
+    student, sizes = torch.nn.Conv2d(tiny.CHANNELS, 2, 3, padding=1), set()
+    teacher = copy.deepcopy(student).eval()
+    student.register_forward_hook(lambda module, given, answer: sizes.add((module.training, tuple(answer.shape[2:]))))
+    report = recovery.recover(student, teacher, workload, replace(PLAN, steps=2))
+    seen = tuple(round(size * pixels**0.5) for size in tile)
+    assert report["pixels"] == pixels
+    assert {size for training, size in sizes if training} == {seen} and (False, tile) in sizes
+
+
 def test_what_does_not_get_better_is_not_kept(teacher: torch.nn.Module) -> None:
     """A training that only harms leaves the weights from before it."""
     student = copy.deepcopy(teacher)

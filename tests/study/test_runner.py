@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,15 @@ from autoopt.core.records import Failure, Status, TrialRecord
 from autoopt.measure.target import MEASURING, LocalTarget
 from autoopt.study.loop import search
 from autoopt.study.prepare import prepare
+from autoopt.study.proposals import Proposal
 from autoopt.study.request import SearchRequest
+from autoopt.study.result import StudyResult
 from autoopt.study.runner import LocalRunner
-from autoopt.study.trial.bench import Bench
+from autoopt.study.space import seeds
+from autoopt.study.trial.bench import FIRST_TIMEOUT_S, Bench
 from tests import tiny
 from tests.e2e.quick import LEAST
+from tests.study.test_result import REFERENCE
 from tests.targets import HOST, RecordingTarget
 
 SPACE = "runtime: {name: fake, precision: f32, threads: [1, 64], latency_ms: 1, error: 0.0}"
@@ -73,6 +78,39 @@ def test_trials_are_run_by_the_function_that_is_given(request_: SearchRequest) -
     assert [record.failure and record.failure.message for record in result.records] == ["planted"]
     assert result.study.lacks_reference
     assert {bench.plan for bench in benches} == {LEAST}
+
+
+def test_the_time_of_an_answer_is_that_of_the_study_or_of_the_user(request_: SearchRequest) -> None:
+    """Before a reference there is an hour, then what follows from it; what the user said holds in any case."""
+    limits_s: list[float] = []
+
+    def seen(configuration: Configuration, bench: Bench, **named: Any) -> TrialRecord:
+        limits_s.append(bench.measure_timeout_s)
+        return TrialRecord(configuration, Status.FAILED, failure=Failure("crash", "make", "planted"))
+
+    for asked in (request_, replace(request_, stage_timeouts={"measure": 7.0})):
+        prepared = prepare(asked)
+        empty = StudyResult(prepared.card, ())
+        slow = replace(empty, records=(replace(REFERENCE, seconds={"measure": 100.0}),))
+        first = seeds(prepared.space)[0]
+        proposal = Proposal(first.configuration, first.raw, "seed", first.label)
+        with LocalRunner(LocalTarget().host, seen, LEAST) as runner:
+            runner.open(prepared, empty, lambda stage: None)
+            runner.run(proposal, empty)
+            runner.run(proposal, slow)
+    assert limits_s == [FIRST_TIMEOUT_S, 2000.0, 7.0, 7.0]
+
+
+def test_the_steps_of_trainings_follow_the_time_of_a_search(request_: SearchRequest) -> None:
+    """The space that is searched has what fits: a second leaves an eighth of the steps, of a day all are left."""
+    found = []
+    for time_s in (1.0, 86_400.0):
+        prepared = prepare(replace(request_, space="default", time_s=time_s))
+        with LocalRunner(LocalTarget().host, plan=LEAST) as runner:
+            runner.open(prepared, StudyResult(prepared.card, ()), lambda stage: None)
+            steps = runner.check().dimension("prune.steps")
+            found.append(None if steps is None else steps.choices)
+    assert found == [(15,), (120,)]
 
 
 def test_a_runner_that_was_not_opened_runs_nothing() -> None:

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from autoopt.core import stats
+from autoopt.core import pareto, stats
 from autoopt.core.configuration import Configuration
 from autoopt.core.measurement import Measurement
 from autoopt.core.records import Status, TrialRecord
@@ -135,6 +137,18 @@ def test_chances_to_be_on_the_front() -> None:
     assert probabilities[3] < 0.01
     assert 0.1 < probabilities[2] < 0.9
     assert 0.1 < probabilities[1] < 1.0
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.floats(0.001, 0.1), st.floats(0, 0.2)), min_size=1, max_size=25))
+def test_what_is_always_behind_is_left_out_without_a_change(trials: list[tuple[float, float]]) -> None:
+    """The chances are those of the fronts of all records in every draw, of records near the front and far from it."""
+    records = [trial(number, latency_s, loss=loss) for number, (latency_s, loss) in enumerate(trials)]
+    points = np.array([[r.measured.latency_p25_s, -r.quality.value] for r in records])  # type: ignore[union-attr]
+    columns = {"latency": 0, "quality": 1}
+    drawn = uncertainty.drawn_points(records, SIGMA, points, columns)
+    whole = np.mean([pareto.front(draw) for draw in drawn], axis=0)
+    assert np.array_equal(uncertainty.front_probabilities(records, SIGMA, points, columns), whole)
 
 
 def test_verdicts() -> None:

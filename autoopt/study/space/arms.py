@@ -17,7 +17,7 @@ from typing import Any
 
 from autoopt.compress import STEPS, step
 from autoopt.core.configuration import Scalar
-from autoopt.core.plain_text import close_match, short
+from autoopt.core.plain_text import close_match, kind_of, short
 from autoopt.inference.runtimes import EXACT, RUNTIMES, runtime
 from autoopt.study.space.pipeline import PARAMETERS, PIPELINE
 from autoopt.study.space.points import RUNTIME, Arm, Space
@@ -48,7 +48,7 @@ def read_arms(section: Any, problem: Problem) -> Iterator[Arm]:
     if section is None:
         return
     if not isinstance(section, Mapping):
-        problem(ARMS, f"must be a mapping of names to configurations, got {_kind(section)}")
+        problem(ARMS, f"must be a mapping of names to configurations, got {kind_of(section)}")
         return
     if len(section) > MOST_ARMS:
         problem(ARMS, f"must be at most {MOST_ARMS}, got {len(section)}")
@@ -58,7 +58,7 @@ def read_arms(section: Any, problem: Problem) -> Iterator[Arm]:
         if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME:
             problem(ARMS, f"must have names, texts of at most {LONGEST_NAME} characters, got {short(name)}")
         elif not isinstance(sections, Mapping) or not sections:
-            problem(path, f"must be a mapping of sections ({_sections()}), got {_kind(sections)}")
+            problem(path, f"must be a mapping of sections ({_sections()}), got {kind_of(sections)}")
         else:
             yield Arm(name, dict(_settings(path, sections, problem)))
 
@@ -71,7 +71,7 @@ def _settings(path: str, sections: Mapping[Any, Any], problem: Problem) -> Itera
                 f"{path}.{section}", f"is not a section, allowed are {_sections()}{close_match(str(section), STEPS)}"
             )
         elif not isinstance(given, Mapping):
-            problem(f"{path}.{section}", f"must be a mapping of settings, got {_kind(given)}")
+            problem(f"{path}.{section}", f"must be a mapping of settings, got {kind_of(given)}")
         elif section == RUNTIME:
             yield from _runtime(path, given, problem)
         elif section == PIPELINE:
@@ -105,7 +105,7 @@ def _values(
             hint = close_match(str(key), parameters)
             problem(f"{path}.{key}", f"is not a setting of {section}, allowed are {', '.join(parameters)}{hint}")
         elif isinstance(value, list | Mapping):
-            problem(f"{path}.{key}", f"must be one value ({parameters[key].describe()}), got {_kind(value)}")
+            problem(f"{path}.{key}", f"must be one value ({parameters[key].describe()}), got {kind_of(value)}")
         else:
             dimension, problems = dimension_of(f"{section}.{key}", parameters[key], value)
             for _, text in problems:
@@ -122,11 +122,3 @@ def _first_runtime(space: Space) -> Scalar:
 
 def _sections() -> str:
     return ", ".join((PIPELINE, *STEPS, RUNTIME))
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, list):
-        return "a list"
-    return "a mapping" if isinstance(value, Mapping) else short(value)

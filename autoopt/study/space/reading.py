@@ -26,7 +26,7 @@ from autoopt.compress import STEPS, net_steps, step
 from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
-from autoopt.core.plain_text import LONGEST_SHOWN, close_match, parse_yaml, read_bounded, short
+from autoopt.core.plain_text import LONGEST_SHOWN, close_match, kind_of, parse_yaml, read_bounded, short
 from autoopt.core.records import RENAMED_SECTIONS, RENAMED_SETTINGS
 from autoopt.errors import SpaceError, TrialError
 from autoopt.inference.runtimes import RUNTIMES, can_run, runtime
@@ -68,7 +68,7 @@ def load_space(
     path = _locate(source)
     document = _parse(path, str(path))
     if not isinstance(document, Mapping):
-        got = _kind(document)
+        got = kind_of(document)
         raise SpaceError(f"{path}: a space must be a mapping of sections ({_listed(_sections())}), got {got}")
     shipped = path in _shipped()
     if workload is not None and workload.build is None and shipped:
@@ -133,7 +133,7 @@ class _Reader:
         if section is None:
             return
         if not isinstance(section, Mapping):
-            self._problem(PIPELINE, f"must be a mapping of settings ({_listed(PARAMETERS)}), got {_kind(section)}")
+            self._problem(PIPELINE, f"must be a mapping of settings ({_listed(PARAMETERS)}), got {kind_of(section)}")
             return
         if self._workload is not None:
             try:
@@ -152,7 +152,7 @@ class _Reader:
             section = {step(name).SWITCH: None}
         if not isinstance(section, Mapping):
             wanted = f"a mapping of settings ({_listed(parameters)}) or null (off)"
-            self._problem(name, f"must be {wanted}, got {_kind(section)}")
+            self._problem(name, f"must be {wanted}, got {kind_of(section)}")
             return
         if name in net_steps() and self._workload is not None and self._workload.build is None:
             why = f"{self._workload.name} is a finished graph, there is no network to change"
@@ -163,7 +163,7 @@ class _Reader:
     def _runtime(self, section: Any) -> Iterator[Dimension]:
         choice = runtime_choice(RUNTIMES)
         if not isinstance(section, Mapping) or "name" not in section:
-            got = "nothing" if section is None else f"no name in {_kind(section)}"
+            got = "nothing" if section is None else f"no name in {kind_of(section)}"
             self._problem(f"{RUNTIME}.name", f"must be {choice.describe()}, or a list of them, got {got}")
             section = section if isinstance(section, Mapping) else {}
         given = section.get("name")
@@ -301,11 +301,3 @@ def _sections() -> tuple[str, ...]:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(names) or "none"
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, list):
-        return "a list"
-    return "a mapping" if isinstance(value, Mapping) else short(value)
