@@ -30,6 +30,7 @@ def predict(
         typer.echo(f"note: {remark}", err=True)
     total = len(done.written) + len(done.failed)
     others = f"; {done.others} other files were left out" if done.others else ""
-    typer.echo(f"{done.title}: {len(done.written)} of {total} images predicted, written to {done.out}{others}")
+    where = f", written to {done.out}" if done.written else ""
+    typer.echo(f"{done.title}: {len(done.written)} of {total} images predicted{where}{others}")
     if done.failed:
         raise UsageError(f"{len(done.failed)} of {total} images failed, each is named above with its reason")

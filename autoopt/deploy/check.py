@@ -226,7 +226,11 @@ def answer_findings(stored: Stored, answers: Mapping[str, Answer]) -> list[Findi
 def _latency(
     stored: Stored, ran: Examined, target: Target, gate: float | None, *, timed: bool
 ) -> tuple[Slowdown | None, list[Finding]]:
-    """How much longer a call takes than there, against the probe that took turns with it."""
+    """How much longer a call takes than there, against the probe that took turns with it.
+
+    On a host like the bundle's the clock must say so too: the probe is not as steady from one minute to the next as a
+    model on a quiet host, and on a busy one the clock is not as steady as their ratio.
+    """
     if not timed:
         return None, [Finding("latency", "nothing was timed, as asked")]
     if stored.ratio is None or ran.ratio is None:
@@ -245,11 +249,14 @@ def _latency(
     alike = not (host or numpy)
     if not alike:
         text += f"; with another {'host' if host else 'numpy, which does the probe,'} that says little"
+    clock = ran.model_s / stored.model_s if alike and ran.model_s and stored.model_s else None
+    if clock is not None:
+        text += f"; by the clock it takes {clock:.2f} times the time"
     if gate is not None:
-        failed = slower.fails(gate)
+        failed = slower.fails(gate) and (clock is None or clock > gate)
         judged = f"{text}; --gate {gate:g} {'fails' if failed else 'holds'}"
         return slower, [Finding("latency", judged, difference=failed, matters=failed)]
     surely = slower.outside(stored.band)
-    slow = surely and slower.ratio > 1
+    slow = surely and slower.ratio > 1 and (clock is None or clock > stored.band[1])
     text += f"; the bundle's band is {stored.band[0]:.2f} to {stored.band[1]:.2f}"
     return slower, [Finding("latency", text, difference=surely, matters=slow and alike)]

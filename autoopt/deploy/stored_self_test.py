@@ -39,7 +39,7 @@ class Stored:
 
     `ratio` is the time of a call over that of the probe with the version `probe`, repeated `repeats` times, None where
     it was not timed; `band` the slowdowns that its noise explains; `sigma` the noise between processes, and
-    `foreign_share` what other programs took of the processor.
+    `foreign_share` what other programs took of the processor, `model_s` the time of a call by the clock.
     """
 
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -50,6 +50,7 @@ class Stored:
     probe: int = 0
     repeats: int = 1
     foreign_share: float = 0.0
+    model_s: float | None = None
 
 
 def stored_self_test(folder: Path, card: Mapping[str, Any]) -> Stored:
@@ -77,6 +78,7 @@ def stored_self_test(folder: Path, card: Mapping[str, Any]) -> Stored:
             int(latency["probe"]),
             max(1, min(MOST_REPEATS, int(latency["repeats"]))),
             min(1.0, abs(_finite(latency.get("foreign_share") or 0.0))),
+            1e-3 * _positive(latency["model_ms"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"{type(error).__name__}: {short(str(error))}"

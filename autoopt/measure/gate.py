@@ -29,7 +29,7 @@ class Slowdown:
 
     @property
     def significant(self) -> bool:
-        """Whether it is surely slower: at equal speed that is said of five in a hundred comparisons."""
+        """Whether it is surely slower, as far as noise between processes and load tell: the probe itself may drift."""
         return self.low > 1
 
     def fails(self, gate: float) -> bool:

@@ -160,6 +160,19 @@ def test_a_gate_fails_on_any_host(ready: Path) -> None:
     assert not gated.passed and "--gate 1.1 fails" in found(gated, "latency").text
 
 
+def test_on_the_same_host_the_clock_must_say_so_too(ready: Path) -> None:
+    """A probe that became faster makes no model slower: here the gate holds; it fails where no clock can be compared."""
+    reseal(ready, setting("self_test", "latency", "ratio", value=1e-6))
+    reseal(ready, setting("self_test", "latency", "model_ms", value=1e6))
+    elsewhere = LocalTarget(replace(LocalTarget().host, cpu="another cpu"))
+
+    here, there = (checked(ready, timed=True, target=target, gate=1.1) for target in (LocalTarget(), elsewhere))
+    assert here.passed and here.slowdown is not None and here.slowdown.low > 1
+    assert "by the clock it takes 0.00 times" in found(here, "latency").text
+    assert not there.passed and "by the clock" not in found(there, "latency").text
+    assert checked(ready, timed=True).passed
+
+
 def test_a_planted_fast_runtime_holds_the_gate(ready: Path) -> None:
     """A bundle that was a hundred times slower when it was written passes every gate."""
     reseal(ready, setting("self_test", "latency", "ratio", value=1e6))

@@ -66,7 +66,9 @@ def test_an_altered_bundle_goes(made: Path, tmp_path: Path) -> None:
 
 def again(made: Again, name: str, times: float, quality: float, error: float = 0.01) -> Again:
     ratio = LogRatio(math.log(times), error, (math.log(times),) * 3)
-    return replace(made, checked=replace(made.checked, folder=Path(name)), ratio=ratio, quality=quality, sigma=0.01)
+    return replace(
+        made, checked=replace(made.checked, folder=Path(name)), ratio=ratio, quality=quality, sigma=0.01, now_ms=times
+    )
 
 
 def test_behind_is_surely_slower_and_no_better(made: Path) -> None:
@@ -76,6 +78,7 @@ def test_behind_is_surely_slower_and_no_better(made: Path) -> None:
     better, alike = again(first, "better", 2.0, 0.95), again(first, "alike", 1.01, 0.90, error=0.1)
     every = (fast, slow, better, alike)
     assert [_compared(item, every).behind for item in every] == [None, Path("fast"), None, None]
+    assert _compared(replace(slow, now_ms=0.9), every).behind is None  # only the probe beside it was faster
 
 
 def test_what_cannot_be_compared_is_refused(made: Path, tmp_path: Path) -> None:

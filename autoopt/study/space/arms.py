@@ -68,7 +68,8 @@ def _settings(path: str, sections: Mapping[Any, Any], problem: Problem) -> Itera
     for section, given in sections.items():
         if section not in (PIPELINE, *STEPS, RUNTIME):
             problem(
-                f"{path}.{section}", f"is not a section, allowed are {_sections()}{close_match(str(section), STEPS)}"
+                f"{path}.{section}",
+                f"is not a section, allowed are {_sections()}{close_match(str(section), (*STEPS, PIPELINE, RUNTIME))}",
             )
         elif not isinstance(given, Mapping):
             problem(f"{path}.{section}", f"must be a mapping of settings, got {kind_of(given)}")
