@@ -161,7 +161,7 @@ def test_a_gate_fails_on_any_host(ready: Path) -> None:
 
 
 def test_on_the_same_host_the_clock_must_say_so_too(ready: Path) -> None:
-    """A probe that became faster makes no model slower: here the gate holds; it fails where no clock can be compared."""
+    """A probe that became faster makes no model slower: here the gate holds, and fails where no clock can be asked."""
     reseal(ready, setting("self_test", "latency", "ratio", value=1e-6))
     reseal(ready, setting("self_test", "latency", "model_ms", value=1e6))
     elsewhere = LocalTarget(replace(LocalTarget().host, cpu="another cpu"))
