@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Unpack
 
-from autoopt.core.packages import SEARCH, STUDIES, require
-from autoopt.study.request import FACTS, HOME, Facts, PathLike, SearchRequest, default_storage, requested
+from autoopt.core.packages import SEARCH, STUDIES, needs
+from autoopt.study.request import HOME, Facts, PathLike, SearchRequest, default_storage, requested, showing_facts
 
 if TYPE_CHECKING:
     from autoopt.compress.matrix import Cell
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from autoopt.nets.baseline import TrainProgress, TrainResult
     from autoopt.report.explanation import Explanation
     from autoopt.report.layer_ranking import LayerRanking
+    from autoopt.study.again import StudyAgain
     from autoopt.study.garbage import Collected
     from autoopt.study.loop import Listener, SearchResult
     from autoopt.study.plan import SearchPlan
@@ -31,38 +31,9 @@ if TYPE_CHECKING:
     from autoopt.study.sink import Sink
     from autoopt.tracking.register import Registration
 
-F = TypeVar("F", bound=Callable[..., object])
 
-
-def _showing_facts(function: F) -> F:
-    """Let `inspect.signature` and `help` of `function` show every fact of a request where it has `**facts`."""
-    signature = inspect.signature(function)
-    own = [item for item in signature.parameters.values() if item.kind is not inspect.Parameter.VAR_KEYWORD]
-    types = {name: getattr(kind, "__forward_arg__", kind) for name, kind in Facts.__annotations__.items()}
-    facts = [
-        inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=item.default, annotation=types[item.name])
-        for item in FACTS
-    ]
-    function.__signature__ = signature.replace(parameters=[own[0], *facts, *own[1:]])  # type: ignore[attr-defined]
-    return function
-
-
-def _needs(*modules: str) -> Callable[[F], F]:
-    """Let a function raise NeedsPackage, before it begins, where one of these modules is not installed."""
-
-    def decorated(function: F) -> F:
-        @functools.wraps(function)
-        def checked(*arguments: Any, **words: Any) -> object:
-            require(*modules)
-            return function(*arguments, **words)
-
-        return cast(F, checked)
-
-    return decorated
-
-
-@_showing_facts
-@_needs(*SEARCH)
+@showing_facts
+@needs(*SEARCH)
 def search(
     request: SearchRequest | str | None = None,
     /,
@@ -94,8 +65,8 @@ def search(
     return loop.search(asked, sinks=(*own, *sinks), listener=listener or loop.silent, plan=plan)
 
 
-@_showing_facts
-@_needs(*SEARCH)
+@showing_facts
+@needs(*SEARCH)
 def plan(request: SearchRequest | str | None = None, /, **facts: Unpack[Facts]) -> SearchPlan:
     """What `search` with the same arguments would do and cost.
 
@@ -107,8 +78,8 @@ def plan(request: SearchRequest | str | None = None, /, **facts: Unpack[Facts]) 
     return planned(prepare(requested(request, facts)))
 
 
-@_showing_facts
-@_needs(*SEARCH)
+@showing_facts
+@needs(*SEARCH)
 def sensitivity(
     request: SearchRequest | str | None = None,
     /,
@@ -127,7 +98,7 @@ def sensitivity(
     return layer_ranking.rank_layers(prepare(requested(request, facts)), on_stage=on_stage)
 
 
-@_needs(*SEARCH)
+@needs(*SEARCH)
 def matrix(
     *,
     quick: bool = False,
@@ -145,7 +116,7 @@ def matrix(
     return module.matrix(quick=quick, timed=timed, home=_path(home), on_cell=on_cell)
 
 
-@_needs(*STUDIES)
+@needs(*STUDIES)
 def front(
     *, study: str | None = None, workload: str | None = None, storage: str | None = None, home: PathLike = HOME
 ) -> StudyResult:
@@ -158,7 +129,7 @@ def front(
     return read_study(storage or default_storage(Path(home)), study, workload)
 
 
-@_needs(*STUDIES)
+@needs(*STUDIES)
 def gc(*, storage: str | None = None, home: PathLike = HOME, most_bytes: int = 0) -> Collected:
     """Remove the artifacts of a home folder that no study needs, until at most `most_bytes` are left in its store.
 
@@ -170,7 +141,7 @@ def gc(*, storage: str | None = None, home: PathLike = HOME, most_bytes: int = 0
     return collect(Path(home), storage or default_storage(Path(home)), most_bytes=most_bytes)
 
 
-@_needs(*SEARCH)
+@needs(*SEARCH)
 def replay(
     trial: str | int,
     *,
@@ -188,7 +159,7 @@ def replay(
     return replaying.replay_trial(str(trial), study=study, home=Path(home), storage=storage, on_stage=on_stage)
 
 
-@_needs(*SEARCH)
+@needs(*SEARCH)
 def explain(
     trial: str | int,
     *,
@@ -256,7 +227,7 @@ def pull(
     return pull_from.pull_from(named, wish, place, Path(out), _registry, read, write=write)
 
 
-@_needs("mlflow", *STUDIES)
+@needs("mlflow", *STUDIES)
 def register(
     *,
     study: str | None = None,
@@ -315,6 +286,32 @@ def remeasure(
     return module.remeasure(bundles, on_stage=on_stage)
 
 
+@needs(*SEARCH)
+def remeasure_study(
+    study: str | None = None,
+    *,
+    workload: str | None = None,
+    storage: str | None = None,
+    tracking_uri: str | None = None,
+    home: PathLike = HOME,
+    listener: Listener | None = None,
+    plan: MeasuringPlan | None = None,
+) -> StudyAgain:
+    """Measure the references and the front of a stored study again on this host, from the artifacts that it made.
+
+    It becomes a study of its own, `.after`, in the storage and in MLflow; `.members` say which of the front stay.
+    Raises NothingFits for an empty front, UsageError when workload, weights or data changed since.
+    """
+    from autoopt.study import again, loop
+    from autoopt.tracking import Tracker, default_tracking_uri
+
+    home = Path(home)
+    before = front(study=study, workload=workload, storage=storage, home=home)
+    tracker = Tracker(tracking_uri or default_tracking_uri(home), home)
+    url = storage or default_storage(home)
+    return again.measure_again(before, home, url, sinks=[tracker], plan=plan, listener=listener or loop.silent)
+
+
 def sign(folder: PathLike, key: PathLike) -> Path:
     """Sign a bundle with the private Ed25519 key in the file `key`; returns the file of the signature."""
     from autoopt.deploy.writer import sign_bundle
@@ -344,7 +341,7 @@ def predict(
     )
 
 
-@_needs(*SEARCH)
+@needs(*SEARCH)
 def train(
     workload: str = "histo",
     *,

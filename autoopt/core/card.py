@@ -11,6 +11,9 @@ from autoopt.core.configuration import canonical_json, digest
 from autoopt.core.host import Host
 from autoopt.core.records import READABLE, RENAMED_SECTIONS, RENAMED_SETTINGS, SCHEMA
 
+AGAIN = "again"
+"""The key of `origin` that names the study whose front a study measured again; also what proposed its trials."""
+
 
 @dataclass(frozen=True)
 class StudyCard:
@@ -20,10 +23,10 @@ class StudyCard:
     constraints by name (`drop` as a fraction, `latency_s`), which may change between commands.
     `labels` and `pipeline` are what a bundle needs of the workload, `origin` where workload, data and
     weights were loaded from (`source`, `data`, `weights`, and `home`), so that one trial can be run again, and what
-    was `left_out` of the training of the weights, and the `reading` of image files. `latency` says what is
-    timed: one network call, or a whole case. `id` is drawn when the study is stored first, empty before: a study of the
-    same name that is made after this one was lost has another one. `calibration` is what `doctor --noise` found of the
-    host: `sigma`, and `peaks` by number of threads.
+    was `left_out` of the training of the weights, the `reading` of image files, and the study that was measured
+    `again`. `latency` says what is timed: one network call, or a whole case. `id` is drawn when the study is stored
+    first, empty before: a study of the same name that is made after this one was lost has another one. `calibration` is
+    what `doctor --noise` found of the host: `sigma`, and `peaks` by number of threads.
     """
 
     name: str

@@ -5,10 +5,14 @@ The base install loads bundles, checks them and predicts; what else there is nee
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from importlib import util
+from typing import Any, TypeVar, cast
 
 from autoopt.errors import NeedsPackage
+
+F = TypeVar("F", bound=Callable[..., object])
 
 SEARCH = ("torch", "optuna", "mlflow", "yaml")
 """The modules that a search cannot begin without; where they are, the rest of the extra is there too."""
@@ -53,6 +57,20 @@ def require(*modules: str) -> None:
     absent = [name for name in modules if not is_installed(name)]
     if absent:
         raise NeedsPackage(sentence(absent))
+
+
+def needs(*modules: str) -> Callable[[F], F]:
+    """Let a function raise NeedsPackage, before it begins, where one of these modules is not installed."""
+
+    def decorated(function: F) -> F:
+        @functools.wraps(function)
+        def checked(*arguments: Any, **words: Any) -> object:
+            require(*modules)
+            return function(*arguments, **words)
+
+        return cast(F, checked)
+
+    return decorated
 
 
 def lacking(error: BaseException) -> NeedsPackage | None:

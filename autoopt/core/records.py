@@ -65,8 +65,8 @@ class TrialRecord:
 
     `artifacts` are the store keys from the first stage to the measured one; `seconds` the wall time by kind (`make`,
     `measure`, `score`); `violated` the limits this trial breaks, by name, with the excess; `origin` says what proposed
-    it: seed, arm, control, warm-start, exhaustive or a sampler by name; `test` is the quality on test, where it was
-    confirmed.
+    it: seed, arm, control, warm-start, exhaustive, again or a sampler by name; `test` is the quality on test, where it
+    was confirmed.
     """
 
     configuration: Configuration

@@ -33,6 +33,7 @@ from autoopt.measure.timing import MeasuringPlan
 
 BUSY = 0.1
 """The share of the processor that other programs may take before it is told."""
+LARGEST_GATE = 1000.0
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,8 @@ def check_and_time(
 
 
 def _check_arguments(gate: float | None, *, timed: bool) -> None:
-    if gate is not None and not 1 <= gate < 1000:
-        raise UsageError(f"--gate must be a ratio of at least 1, such as 1.1, got {gate:g}")
+    if gate is not None and not 1 <= gate <= LARGEST_GATE:
+        raise UsageError(f"--gate must be a ratio from 1 to {LARGEST_GATE:g}, such as 1.1, got {gate:g}")
     if gate is not None and not timed:
         raise UsageError("--gate needs the latency, --no-latency leaves it out: give one of them")
 

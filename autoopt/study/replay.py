@@ -12,6 +12,7 @@ from typing import cast
 from autoopt.core.card import StudyCard
 from autoopt.core.records import TrialRecord
 from autoopt.errors import StorageError, UsageError, WeightsError
+from autoopt.measure.target import Target
 from autoopt.study.prepare import Prepared, prepare
 from autoopt.study.request import HOME, SearchRequest, default_storage
 from autoopt.study.result import SETTLED, StudyResult
@@ -81,7 +82,7 @@ def replay_trial(
     return Replay(result, before, after, notes)
 
 
-def prepare_as_before(card: StudyCard, home: Path) -> Prepared:
+def prepare_as_before(card: StudyCard, home: Path, target: Target | None = None) -> Prepared:
     """The workload, weights and space of a stored study, loaded again. Raises UsageError when they changed."""
     data, weights = (_today(card.origin.get(name), card, home) for name in ("data", "weights"))
     prepared = prepare(
@@ -91,7 +92,8 @@ def prepare_as_before(card: StudyCard, home: Path) -> Prepared:
             data=data,
             weights=None if card.demo else weights,
             home=home,
-        )
+        ),
+        target,
     )
     if prepared.card.weights_digest != card.weights_digest:
         raise WeightsError(f"the weights {prepared.weights} are not those that study {card.name} was made with")

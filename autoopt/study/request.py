@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, cast
 
 from autoopt.core.urls import sqlite_url
 
 if TYPE_CHECKING:
     from autoopt.core.configuration import Scalar  # loads numpy, which `autoopt --help` does without
 
+F = TypeVar("F", bound=Callable[..., object])
 PathLike = str | Path
 HOME = Path("mlruns")
 """The folder that holds all state of a project unless another is named."""
@@ -237,6 +239,19 @@ def requested(request: SearchRequest | str | None, facts: Facts) -> SearchReques
     if isinstance(request, SearchRequest):
         return replace(request, **given)
     return SearchRequest(**given) if request is None else SearchRequest(request, **given)
+
+
+def showing_facts(function: F) -> F:
+    """Let `inspect.signature` and `help` of `function` show every fact of a request where it has `**facts`."""
+    signature = inspect.signature(function)
+    own = [item for item in signature.parameters.values() if item.kind is not inspect.Parameter.VAR_KEYWORD]
+    types = {name: getattr(kind, "__forward_arg__", kind) for name, kind in Facts.__annotations__.items()}
+    facts = [
+        inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=item.default, annotation=types[item.name])
+        for item in FACTS
+    ]
+    function.__signature__ = signature.replace(parameters=[own[0], *facts, *own[1:]])  # type: ignore[attr-defined]
+    return function
 
 
 STORAGE_VARIABLE = "AUTOOPT_STORAGE"

@@ -32,6 +32,7 @@ from autoopt.study.trial import space_check
 from autoopt.study.trial.bench import Bench, answer_timeout_s, open_bench
 from autoopt.study.trial.confirm import head_to_head, on_test
 from autoopt.study.trial.evaluate import StopRule, evaluate
+from autoopt.study.trial.kept import Kept
 from autoopt.study.trial.screening import Screening, screening_of
 
 OnStage = Callable[[str], None]
@@ -116,7 +117,8 @@ class LocalRunner:
     """Runs trials: artifacts are made in a process of this host, and measured on the target of the prepared request.
 
     `builder` is what this host is; `evaluate` is the trial, one page; `plan` says how long each trial is measured, None
-    for the usual. What the network needs besides torch may be given as `imports`: they take seconds. See `Runner`.
+    for the usual. What the network needs besides torch may be given as `imports`: they take seconds. What is `kept` is
+    measured as it is stored. See `Runner`.
     """
 
     def __init__(
@@ -125,8 +127,10 @@ class LocalRunner:
         evaluate: Evaluate = evaluate,
         plan: MeasuringPlan | None = None,
         imports: Sequence[str] = (),
+        kept: Kept | None = None,
     ) -> None:
         self._builder = builder
+        self._kept = kept
         self._imports = tuple(imports)
         self._evaluate = evaluate
         self._plan = plan or MeasuringPlan()
@@ -157,12 +161,15 @@ class LocalRunner:
             child=self._child,
             plan=replace(self._plan, quantile=quantile),
             reference_latency_s=before.reference_latency_s,
+            kept=self._kept,
         )
         self._bench = self._held.enter_context(opening)
 
     def check(self) -> Space:
         """See `Runner`; the first seed is exported while the caller goes on."""
         bench, prepared = self._open()
+        if self._kept is not None:
+            return prepared.space  # nothing of it is made
         bench.maker.check()
         space = space_check.possible(prepared.space, bench.maker, str(prepared.request.space))
         space = effort.fitting(replace(prepared, space=space), self._known, bench.maker.call_time)

@@ -211,6 +211,14 @@ def all_studies(url: str) -> list[StudyResult]:
         return found
 
 
+def study_names(url: str) -> set[str]:
+    """The names of all studies in a storage, also of those that other programs made there. Raises StorageError."""
+    import optuna
+
+    with _undamaged(url), _storage_errors(url):
+        return set(optuna.get_all_study_names(storage=_storage(url)))
+
+
 def artifacts_in_use(url: str) -> set[str]:
     """The keys of what the trials of all studies in a storage measured: what `pull` may ask for.
 

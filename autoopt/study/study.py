@@ -15,7 +15,7 @@ from autoopt.core.scores import Quality
 from autoopt.study.early_stop import EarlyStop
 from autoopt.study.later import Later
 from autoopt.study.limits import violations
-from autoopt.study.proposals import Proposal, Proposals
+from autoopt.study.proposals import GivenProposals, Proposal, Proposals
 from autoopt.study.result import StudyResult
 from autoopt.study.samplers import DEFAULT, Found
 from autoopt.study.space import Space
@@ -58,16 +58,24 @@ class Stored(Protocol):
 class Study:
     """One study: proposes, remembers, never proposes the same configuration twice. It runs nothing.
 
-    `sampler` is the name of what proposes once the seeds are tried, a key of `samplers.SAMPLERS`.
+    `sampler` is the name of what proposes once the seeds are tried, a key of `samplers.SAMPLERS`. Where proposals are
+    `given` there are no others.
     """
 
-    def __init__(self, stored: Stored, space: Space, sampler: str = DEFAULT) -> None:
+    def __init__(
+        self, stored: Stored, space: Space, sampler: str = DEFAULT, given: Sequence[Proposal] | None = None
+    ) -> None:
         self._stored = stored
         self.card = stored.card
         self.result = StudyResult(self.card, tuple(stored.records()), stored.early_stop())
         """The study so far, as a value."""
         count, seed = len(self.result.records), self.card.seed
-        self._proposals = Proposals(space, len(self.card.objectives), seed, count, sampler)
+        dimensions = len(self.card.objectives)
+        self._proposals = (
+            Proposals(space, dimensions, seed, count, sampler)
+            if given is None
+            else GivenProposals(given, space, dimensions)
+        )
         for record in self.result.records:
             self._proposals.tell(record.configuration, None, *self._outcome(record))
         self._proposals.noise = objective_noise(self.result)
@@ -170,11 +178,13 @@ class Study:
 
 
 @contextmanager
-def open_study(url: str, card: StudyCard, space: Space, sampler: str = DEFAULT) -> Iterator[Study]:
+def open_study(
+    url: str, card: StudyCard, space: Space, sampler: str = DEFAULT, given: Sequence[Proposal] | None = None
+) -> Iterator[Study]:
     """The study called `card.name` in the storage at `url`, made if it is new, held while the block runs.
 
     Raises StorageError when the storage cannot be used or holds another study of that name, and
     BusyError when a search on another machine is alive on it.
     """
     with open_storage(url, card, space) as stored:
-        yield Study(stored, space, sampler)
+        yield Study(stored, space, sampler, given)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autoopt.inference import silent
 from autoopt.inference.formats import attention, openvino_cost
 from autoopt.inference.formats.base import Call, Source
 from autoopt.inference.formats.fused_pipeline import PREFIX, decided, normalised
@@ -40,14 +41,14 @@ _WITHOUT_BIAS = "/WithoutBiases"
 
 def write(source: Source, precision: str, folder: Path) -> int:
     """Convert the ONNX graph in `source.parent`, its constants folded."""
-    import openvino
-    from openvino.passes import ConstantFolding, Manager
+    openvino = silent.openvino()
+    passes = silent.openvino("passes")
 
     assert source.parent is not None
     # read_model, not convert_model: the latter reports each conversion to its makers unless told otherwise.
     model = openvino.Core().read_model(source.parent / ONNX_FILE)
-    folding = Manager()
-    folding.register_pass(ConstantFolding())
+    folding = passes.Manager()
+    folding.register_pass(passes.ConstantFolding())
     folding.run_passes(model)
     save(model, folder)
     return len(model.get_ordered_ops())
@@ -55,7 +56,7 @@ def write(source: Source, precision: str, folder: Path) -> int:
 
 def call(path: Path) -> Call:
     """See `GraphFormat.call`."""
-    import openvino
+    openvino = silent.openvino()
 
     core = openvino.Core()
     # Without the pin a CPU with AMX would run in bfloat16 and no export would pass its check.
@@ -67,14 +68,14 @@ def call(path: Path) -> Call:
 
 def read(folder: Path) -> openvino.Model:
     """See `EditableFormat.read`."""
-    import openvino
+    openvino = silent.openvino()
 
     return openvino.Core().read_model(folder / FILE)
 
 
 def save(graph: openvino.Model, folder: Path) -> None:
     """See `EditableFormat.save`."""
-    import openvino
+    openvino = silent.openvino()
 
     name_nodes(graph)
     openvino.save_model(graph, folder / FILE, compress_to_fp16=False)
@@ -158,8 +159,8 @@ def name_nodes(graph: openvino.Model) -> None:
 
 def fuse(source: Path, pipeline: Pipeline, folder: Path) -> None:
     """See `GraphFormat.fuse`."""
-    import openvino
-    from openvino import opset13
+    openvino = silent.openvino()
+    opset13 = silent.openvino("opset13")
 
     model, ops = read(source), _Operations()
     (network,), (result,) = model.get_parameters(), model.get_results()
@@ -204,7 +205,7 @@ class _Operations:
     """Values are nodes."""
 
     def __init__(self) -> None:
-        from openvino import opset13
+        opset13 = silent.openvino("opset13")
 
         self._opset, self._count = opset13, 0
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.errors import Unsupported
+from autoopt.inference import silent
 from autoopt.inference.roofline import WIDTH_BYTES, Cost
 
 INT8_LEVELS = 256
@@ -55,7 +56,7 @@ def read_graph(file: Path, input_shape: Sequence[int] | None = None) -> Any:
 
     Raises Unsupported for a file or a shape that OpenVINO does not take.
     """
-    import openvino
+    openvino = silent.openvino()
 
     try:
         model = openvino.Core().read_model(file)

@@ -15,6 +15,7 @@ from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
 from autoopt.core.plain_text import short
 from autoopt.errors import Unsupported
+from autoopt.inference import silent
 from autoopt.inference.formats.loops import check_count
 from autoopt.inference.formats.names import is_counted
 from autoopt.inference.formats.openvino import FILE
@@ -157,7 +158,7 @@ class Session:
 
     def _types(self) -> dict[str, str]:
         """The operation of every node of the artifact, by name."""
-        import openvino
+        openvino = silent.openvino()
 
         model = openvino.Core().read_model(self._path)
         return {node.get_friendly_name(): node.get_type_name() for node in model.get_ordered_ops()}
@@ -168,7 +169,7 @@ def compiled(path: Path, properties: Mapping[str, Any]) -> Any:
 
     Raises Unsupported for a loop without an end and for a tensor that no host could hold.
     """
-    import openvino
+    openvino = silent.openvino()
 
     core = openvino.Core()
     model = core.read_model(path)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from autoopt.compress import net_steps
+from autoopt.compress.chain import Stages, make
 from autoopt.compress.export import form_of
 from autoopt.compress.maker import Maker
 from autoopt.core.configuration import Configuration, RuntimeSettings
@@ -17,6 +18,7 @@ from autoopt.core.records import TrialRecord
 from autoopt.core.scores import DISAGREEMENT, Quality
 from autoopt.core.store import Artifact
 from autoopt.errors import BadData, DataError
+from autoopt.inference.pipeline import Pipeline
 from autoopt.measure.measuring import Measuring
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.quality import score
@@ -28,6 +30,7 @@ from autoopt.measure.workers import Workers
 from autoopt.study.limits import asks_for_throughput
 from autoopt.study.prepare import Prepared
 from autoopt.study.space import seeds
+from autoopt.study.trial.kept import Kept
 from autoopt.study.trial.reference import ReferenceProcess
 from autoopt.study.trial.source_model import SourceModel
 from autoopt.workloads.contract import SplitName, Workload
@@ -53,8 +56,8 @@ class Bench:
     `target` measures; `cases` are the packed cases of `split`; `reference` is the process beside which every trial is
     measured. `plan` says how long to measure; each answer of a worker process may take `measure_timeout_s`, and it may
     hold `worker_memory_bytes` (None: a share of the target's memory). `source` is there where predictions are compared
-    with those of the source model; with `throughput` every trial also answers many calls at once. `on_stage` is told
-    the name of each stage as it begins.
+    with those of the source model; with `throughput` every trial also answers many calls at once. What is `kept` is
+    measured as it is stored. `on_stage` is told the name of each stage as it begins.
     """
 
     workload: Workload
@@ -68,12 +71,18 @@ class Bench:
     worker_memory_bytes: int | None = None
     source: SourceModel | None = None
     throughput: bool = False
+    kept: Kept | None = None
     on_stage: Callable[[str], None] = lambda stage: None
 
     def begin(self, configuration: Configuration) -> None:
         """Let the maker begin the export that `configuration` needs while the parent goes on."""
         if all(configuration.section(name) is None for name in net_steps()):
             self.maker.begin_export(*form_of(configuration.runtime))
+
+    def make(self, configuration: Configuration, pipeline: Pipeline, stages: Stages) -> list[Artifact]:
+        """The artifacts of a configuration, the measured one last: kept ones, else made. Raises TrialError."""
+        stored = [] if self.kept is None else self.kept.chain(configuration)
+        return stored or make(configuration, self.maker, pipeline, stages)
 
     def workers(self, settings: RuntimeSettings) -> Workers:
         """Fresh processes of the target that run an artifact with these settings."""
@@ -106,11 +115,12 @@ def open_bench(
     child: Child | None = None,
     plan: MeasuringPlan | None = None,
     reference_latency_s: float | None = None,
+    kept: Kept | None = None,
 ) -> Iterator[Bench]:
     """The bench of a prepared request; its processes end with the block.
 
     `child` is its maker process, if that was started; `plan` says how long to measure; `reference_latency_s` is what a
-    call of the reference takes on the target, where the study already knows.
+    call of the reference takes on the target, where the study already knows; `kept` is what is not made, see `Bench`.
 
     The maker is still loading the model when the block begins: `bench.maker.check()` waits for it and raises
     WeightsError when the weights do not fit. Raises DataError when a case of val cannot be read.
@@ -127,7 +137,7 @@ def open_bench(
             cases = pack_cases(workload, "val", prepared.store)
         except BadData as error:  # every trial needs these cases: it is no trial's failure
             raise DataError(error.message) from error
-        known = seeds(prepared.space)
+        known = seeds(prepared.space) if kept is None else tuple(kept.seeds)
         with ReferenceProcess(
             workload,
             maker,
@@ -137,6 +147,7 @@ def open_bench(
             plan,
             reference_latency_s=reference_latency_s,
             timeout_s=measure_s,
+            kept=kept,
         ) as reference:
             source = SourceModel(workload, maker, target, known, cases, prepared.store)
             yield Bench(
@@ -150,4 +161,5 @@ def open_bench(
                 measure_timeout_s=measure_s,
                 source=source if DISAGREEMENT in prepared.card.limits else None,
                 throughput=asks_for_throughput(prepared.card),
+                kept=kept,
             )

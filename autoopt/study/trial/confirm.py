@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autoopt.compress.chain import Stages, make
+from autoopt.compress.chain import Stages
 from autoopt.core.measurement import Measurement
 from autoopt.core.records import TrialRecord
 from autoopt.core.scores import Quality
@@ -43,5 +43,5 @@ def on_test(record: TrialRecord, bench: Bench, stages: Stages, cases: Artifact) 
 def _subject(record: TrialRecord, bench: Bench, stages: Stages, cases: Artifact) -> Subject:
     configuration = record.configuration
     pipeline = configured(bench.workload.pipeline, configuration)
-    artifact = make(configuration, bench.maker, pipeline, stages)[-1]
+    artifact = bench.make(configuration, pipeline, stages)[-1]
     return Subject(artifact, configuration.runtime, pipeline, cases, bench.workload.latency)

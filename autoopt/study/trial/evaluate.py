@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from autoopt.compress.chain import Stages, make
+from autoopt.compress.chain import Stages
 from autoopt.core.configuration import Configuration, canonical_json
 from autoopt.core.host_problem import own_problem
 from autoopt.core.records import Failure, Status, TrialRecord
@@ -63,7 +63,7 @@ def evaluate(
     try:
         # A process that will measure imports its runtime while the artifact is made.
         with bench.workers(settings) as workers:
-            chain = make(configuration, bench.maker, pipeline, stages)
+            chain = bench.make(configuration, pipeline, stages)
             record = replace(record, artifacts=tuple(artifact.key for artifact in chain))
 
             with stages("make", "reference"):  # of the first trial only

@@ -21,6 +21,7 @@ from autoopt.measure.subject import Subject
 from autoopt.measure.target import Target
 from autoopt.measure.timing import MeasuringPlan
 from autoopt.study.space import Seed
+from autoopt.study.trial.kept import Kept
 from autoopt.workloads.contract import Workload
 
 PREFERRED = (BASELINE_LABEL, REFERENCE_LABEL)
@@ -30,8 +31,8 @@ class ReferenceProcess:
     """The reference of a study, open in a process on `target` until the end of the study; a context manager.
 
     `seeds` are those of the space; `reference_latency_s` is what a call of the reference took when the study began,
-    None for a new one; each of its answers may take `timeout_s`. `configuration` is the seed in use, None while there
-    is none; `refused` says why others were not taken.
+    None for a new one; each of its answers may take `timeout_s`; what is `kept` runs as it is stored. `configuration`
+    is the seed in use, None while there is none; `refused` says why others were not taken.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class ReferenceProcess:
         *,
         reference_latency_s: float | None = None,
         timeout_s: float = USUAL_TIMEOUT_S,
+        kept: Kept | None = None,
     ) -> None:
         exact = [seed for seed in seeds if seed.label.endswith(EXACT)]
         last = len(PREFERRED)
         self._seeds = sorted(exact, key=lambda s: PREFERRED.index(s.label) if s.label in PREFERRED else last)
         self._workload, self._maker, self._target, self._cases = workload, maker, target, cases
         self._plan, self._reference_latency_s, self._timeout_s = plan, reference_latency_s, timeout_s
+        self._kept = kept
         self._held = ExitStack()
         self._reference_worker: ReferenceWorker | None = None
         self.configuration: Configuration | None = None
@@ -76,7 +79,8 @@ class ReferenceProcess:
 
     def _open(self, configuration: Configuration) -> ReferenceWorker:
         settings = configuration.runtime
-        artifact = self._maker.export(*form_of(settings))
+        stored = [] if self._kept is None else self._kept.chain(configuration)
+        artifact = stored[-1] if stored else self._maker.export(*form_of(settings))
         subject = Subject(artifact, settings, self._workload.pipeline, self._cases, self._workload.latency)
         reference_worker = ReferenceWorker(
             subject,

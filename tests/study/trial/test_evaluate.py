@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self, cast
@@ -63,7 +64,9 @@ class World:
             workers=self._workers,
             measuring=self._measuring,
             score=self._score,
+            kept=None,
         )
+        bench.make = partial(Bench.make, cast(Bench, bench))
         return cast(Bench, bench)
 
     def _export(self, name: str, precision: str, pipeline: Any, net: Artifact | None) -> Artifact:
