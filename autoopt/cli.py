@@ -148,7 +148,7 @@ app.command()(remeasure)
 
 
 @app.command()
-@takes_request("workload", "options", "data", "weights", "home")
+@takes_request("workload", "options", "data", "weights", "weights_key", "home")
 def sensitivity(
     request: SearchRequest,
     csv: Annotated[Path | None, typer.Option(help="Write the ranking to this file.")] = None,

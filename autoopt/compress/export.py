@@ -17,6 +17,7 @@ from autoopt.core.scratch import scratch_folder
 from autoopt.errors import BadData, Numeric, Unsupported, WorkloadError
 from autoopt.inference.formats import FORMATS, caller, finished_format, graph_format
 from autoopt.inference.formats.base import Call, Source
+from autoopt.inference.formats.one_channel import beside
 from autoopt.inference.runtimes import EXACT, runtime
 from autoopt.nets.exporter_errors import quiet, refusals_of
 from autoopt.nets.files import read_net
@@ -29,6 +30,8 @@ TOLERANCE = {"f32": 1e-3, "bf16": 0.2}
 
 In bfloat16 the roundings of a deep network add up (0.06 and 0.10 of two with an EfficientNet and random weights); what
 that costs is scored. A wrong export is off by its whole size."""
+NEAR = 1e-3
+"""How near an answer with a background put beside it must be to what was written, as a fraction of its largest."""
 PEAK = 20.0
 """How much larger the error of a single number may be, as a fraction of the largest one: where a network divides by the
 deviation of a million voxels (instance norm), runtimes sum in other orders, and single voxels stray."""
@@ -48,18 +51,24 @@ def form_of(settings: RuntimeSettings) -> tuple[str, str]:
     return format_name, precision_of(format_name, settings.precision)
 
 
-def load_source(workload: Workload, weights: Path, net: Path | None = None) -> Source:
+def load_source(
+    workload: Workload,
+    weights: Path,
+    net: Path | None = None,
+    *,
+    on_remark: Callable[[str], None] = lambda remark: None,
+) -> Source:
     """The workload's model with `weights`, in evaluation mode, and its answers to noise and to a training tile.
 
-    `net` is the folder of a stored network that is taken instead. Raises WeightsError when the weights do not fit,
-    WorkloadError when the model cannot be built or its output has not the shape that the pipeline needs, Unsupported
-    when it refuses the shape of a tile.
+    `net` is the folder of a stored network that is taken instead; `on_remark` is that of `read_net`. Raises
+    WeightsError when the weights do not fit, WorkloadError when the model cannot be built or its output has not the
+    shape that the pipeline needs, Unsupported when it refuses the shape of a tile.
     """
     if workload.build is None:
         return _finished_source(workload)
     import torch
 
-    model = read_net(workload, weights, net)
+    model = read_net(workload, weights, net, on_remark=on_remark)
     batches = _batches(workload)
     answers = {}
     with torch.no_grad():
@@ -90,7 +99,10 @@ def _finished_source(workload: Workload) -> Source:
     with scratch_folder() as temporary:
         graph_format(name).write(source, EXACT, temporary)  # refuses a shape before the graph is asked for it
         written, call = graph_format(name).call(temporary), graph_format(name).call(graph)
-        answers = {key: _before_decision(call(batch), written, batch) for key, batch in batches.items()}
+        probable = workload.pipeline.output == "probabilities"
+        answers = {
+            key: _before_decision(call(batch), written(batch), probabilities=probable) for key, batch in batches.items()
+        }
     for answer in answers.values():
         if answer.shape != output_shape(workload):
             raise WorkloadError(
@@ -101,11 +113,15 @@ def _finished_source(workload: Workload) -> Source:
     return replace(source, batches=batches, answers=answers)
 
 
-def _before_decision(answer: np.ndarray, written: Call, batch: np.ndarray) -> np.ndarray:
-    """The answer of a finished graph; of one that decides what it decides on, where that gives the same labels."""
-    values = written(batch)
+def _before_decision(answer: np.ndarray, values: np.ndarray, *, probabilities: bool) -> np.ndarray:
+    """The answer of a finished graph, as it is `written` here: one channel has a background beside it, and one that
+    decides answers with what it decides on (`values`), where that gives the same labels."""
     if values.size == answer.size:
         return answer
+    if answer.ndim == values.ndim and answer.shape[1] == 1:
+        whole = beside(answer, probabilities=probabilities)
+        if whole.shape == values.shape and np.allclose(whole, values, rtol=NEAR, atol=NEAR * np.abs(answer).max()):
+            return whole
     labels = values.argmax(axis=1)
     if labels.size != answer.size or not np.array_equal(labels.ravel(), answer.ravel()):
         raise WorkloadError(

@@ -25,7 +25,7 @@ from autoopt.core import memory
 from autoopt.core.configuration import Scalar, digest
 from autoopt.core.host import Host
 from autoopt.core.process import USUAL_TIMEOUT_S, Child, thread_limits
-from autoopt.core.store import KIND, MANIFEST, Artifact, Store, file_digest
+from autoopt.core.store import KIND, MANIFEST, Artifact, Store
 from autoopt.errors import TrialError, Unsupported, WorkloadError
 from autoopt.inference.formats import format_of, graph_format
 from autoopt.inference.formats.names import Node
@@ -33,6 +33,7 @@ from autoopt.inference.pipeline import Pipeline
 from autoopt.inference.runtimes import EXACT
 from autoopt.measure.target import LocalTarget, Target
 from autoopt.measure.undisturbed import Timed, timed_of
+from autoopt.nets.weights import weights_digest
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.loading import imports_of
 
@@ -91,7 +92,7 @@ class Maker:
         self._identity = identity(workload)
         self._data_digest = workload.data_digest
         self._recipe = workload.recipe.identity()
-        self._weights_digest = file_digest(weights)
+        self._weights_digest = weights_digest(weights, workload.weights_key)
         self._child = child or warm_child(builder, imports_of(workload.origin.source))
         self._warming = True
         self._checking = False

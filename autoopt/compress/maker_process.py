@@ -57,6 +57,7 @@ class Jobs:
     def __init__(self) -> None:
         self._workloads: dict[str, Workload] = {}
         self._sources: dict[str, Source] = {}
+        self._remarks: list[str] = []
 
     def handlers(self) -> dict[str, Handler]:
         """The table of its requests. They raise TrialError, or UsageError for what concerns all trials."""
@@ -82,7 +83,8 @@ class Jobs:
     def _check(self, request: Mapping[str, Any]) -> dict[str, Any]:
         workload = self._workload(request["origin"])
         source = self._source(request, workload)
-        return {"remarks": [*outputs.remarks(workload), *output_check.remarks(workload, source.answers)]}
+        found = [*outputs.remarks(workload), *output_check.remarks(workload, source.answers)]
+        return {"remarks": [*self._remarks, *found]}
 
     def _time(self, request: Mapping[str, Any]) -> dict[str, Any]:
         workload = self._workload(request["origin"])
@@ -142,7 +144,8 @@ class Jobs:
             import torch
 
             torch.set_num_threads(int(request["threads"]))
-            self._sources[key] = export.load_source(workload, Path(request["weights"]))
+            weights = Path(request["weights"])
+            self._sources[key] = export.load_source(workload, weights, on_remark=self._remarks.append)
         return self._sources[key]
 
 

@@ -40,6 +40,7 @@ HOW = {
     "PIL": "pillow",
     "nibabel": "nibabel",
     "scipy": "scipy",
+    "segmentation_models_pytorch": "segmentation-models-pytorch",
 }
 """What pip is to install for a module that is missing."""
 

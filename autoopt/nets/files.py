@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,14 +64,23 @@ def write_net(model: torch.nn.Module, folder: Path) -> None:
     (folder / STRUCTURE).write_text(json.dumps(structure, indent=1, sort_keys=True) + "\n")
 
 
-def read_net(workload: Workload, weights: Path, folder: Path | None = None) -> torch.nn.Module:
+def read_net(
+    workload: Workload,
+    weights: Path,
+    folder: Path | None = None,
+    *,
+    on_remark: Callable[[str], None] = lambda remark: None,
+) -> torch.nn.Module:
     """The network stored in `folder`, else the workload's own with `weights`; in evaluation mode, without gradients.
 
+    `on_remark` is told how the weights were found in their file, where that is not plain.
     Raises WeightsError when the files do not fit the network, WorkloadError when it cannot be built.
     """
     if folder is None:
         model = outputs.build(workload)
-        load_weights(model, weights)
+        remark = load_weights(model, weights, workload.weights_key)
+        if remark:
+            on_remark(remark)
     else:
         model = _restored(workload, folder)
     return model.eval().requires_grad_(False)

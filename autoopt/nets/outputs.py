@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 MOST_NAMES = 5
+BINARY = 2
 REFUSALS = (RuntimeError, NotImplementedError, ValueError, TypeError, IndexError, KeyError, AssertionError)
 """What networks raise on tensors without data, or of a shape that they do not take."""
 
@@ -62,7 +63,8 @@ def full_size(output: Any, image: torch.Tensor, classes: int, *, dense: bool) ->
     """The first full-size head in what a network answers to an image, (n, classes[, *sizes]); None where none is.
 
     `output` is a tensor, a list, tuple or dict of such (also inside each other), or heads stacked along a second axis,
-    (n, heads, classes[, *sizes]). With `dense` the sizes must be those of the image.
+    (n, heads, classes[, *sizes]). With `dense` the sizes must be those of the image. Of two classes one channel is
+    enough: a logit of the second class, beside which the first one has 0.
     """
     sizes = (classes, *image.shape[2:]) if dense else (classes,)
     for item in _tensors(output):
@@ -70,6 +72,16 @@ def full_size(output: Any, image: torch.Tensor, classes: int, *, dense: bool) ->
             return item
         if item.ndim == len(sizes) + 2 and tuple(item.shape[2:]) == sizes:
             return item[:, 0]
+    return _with_background(output, sizes) if classes == BINARY else None
+
+
+def _with_background(output: Any, sizes: Sequence[int]) -> torch.Tensor | None:
+    """The first full-size head of one channel with a background beside it: softmax of (0, x) is the sigmoid of x."""
+    import torch
+
+    for item in _tensors(output):
+        if tuple(item.shape[1:]) == (1, *sizes[1:]):
+            return torch.nn.functional.pad(item, [*([0, 0] * (item.ndim - 2)), 1, 0])
     return None
 
 
@@ -115,11 +127,7 @@ def _asked(model: torch.nn.Module, workload: Workload) -> Answers | None:
         return None
     if not found:
         return None
-    said = (
-        []
-        if plain
-        else [f"the model of {workload.name} answers with {_described(used)}: the first of full size is taken"]
-    )
+    said = [] if plain else [f"the model of {workload.name} answers with {_described(used)}: {_taken(used, classes)}"]
     try:
         learnt, same, _ = taken(training=True)
     except REFUSALS as error:
@@ -143,6 +151,15 @@ def _asked(model: torch.nn.Module, workload: Workload) -> Answers | None:
         return Answers(True, (), tuple(said))
     said.append(f"{how}, none of them of full size: what trains it will fail")
     return Answers(not plain, (), tuple(said))
+
+
+def _taken(output: Any, classes: int) -> str:
+    """What is made of an answer that is not one of full size."""
+    import torch
+
+    if isinstance(output, torch.Tensor) and output.shape[1] == 1 and classes == BINARY:
+        return "a background is put beside it"
+    return "the first of full size is taken"
 
 
 def _output(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import struct
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoopt.core.configuration import canonical_json
-from autoopt.core.plain_text import parse_json
+from autoopt.core.configuration import canonical_json, digest
+from autoopt.core.plain_text import parse_json, short
 from autoopt.core.store import file_digest, write_atomic
 from autoopt.errors import WeightsError
+from autoopt.nets.state_dicts import WHOLE, StateDict, Tensors, counted, first, fitting, state_dicts, ways
+from autoopt.nets.weights_file import read_file
 from autoopt.workloads.contract import Workload
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ HEADER_KEY = "autoopt"
 the digest needs."""
 LONGEST_HEADER_BYTES = 100_000_000
 """The limit of the safetensors format."""
-MOST_NAMES = 3
-LONGEST_NAME, MOST_REASON = 200, 300
+MOST_KEYS = 10
 INTERRUPTED = "interrupted"
 """The entry of a recipe that says that the weights are the best before an interrupt, not the end of a training."""
 
@@ -126,83 +125,78 @@ def read_info(path: Path) -> WeightsInfo | None:
     return info if plain and named and isinstance(info.recipe, dict) else None
 
 
-def weights_digest(path: Path) -> str:
-    """SHA-256 of the weights file. Raises WeightsError when it cannot be read."""
+def weights_digest(path: Path, key: str | None = None) -> str:
+    """SHA-256 of the weights file, or of it and the entry that is meant. Raises WeightsError when it cannot be read."""
     try:
-        return file_digest(path)
+        return file_digest(path) if key is None else digest([file_digest(path), key])
     except OSError as error:
         raise WeightsError(f"the weights file {path} must be readable: {error.strerror}") from error
 
 
-def load_weights(model: torch.nn.Module, path: Path) -> None:
-    """Load the weights of `path` (safetensors, or a state dict in .pt / .pth) into the model, in the model's dtypes.
+def load_weights(model: torch.nn.Module, path: Path, key: str | None = None) -> str:
+    """Load the weights of `path` into the model, in the model's dtypes; what is to be said of how they were found.
 
-    Nothing in the file is executed. Raises WeightsError naming what is missing, unexpected or of another shape.
+    Of a file that holds more, such as the checkpoint of a training, the one set of tensors that fits is taken, or the
+    one with this `key`: see `state_dicts`. Nothing in the file is executed. Raises WeightsError naming what is missing,
+    unexpected or of another shape.
     """
-    found, wanted = _read(path), model.state_dict()
-    # Counts of batches seen are not weights; old checkpoints lack them.
-    missing = [name for name in wanted if name not in found and not name.endswith("num_batches_tracked")]
-    unexpected = [name for name in found if name not in wanted]
-    misshapen = [
-        f"{name} {tuple(found[name].shape)} instead of {tuple(value.shape)}"
-        for name, value in wanted.items()
-        if name in found and found[name].shape != value.shape
+    sets, wanted = state_dicts(read_file(path)), model.state_dict()
+    if not sets:
+        raise WeightsError(f"the weights {path} must hold tensors by name, they hold none")
+    if key is not None:
+        sets = _with_key(sets, wanted, key, path)
+    fits = fitting(sets, wanted, lambda tensors: not _count(tensors, wanted))
+    if not fits:
+        raise WeightsError(_no_fit(sets, wanted, path))
+    if len(fits) > 1:
+        names = ", ".join(one.key for one in fits)
+        raise WeightsError(f"the file {path} has several weights that fit: choose one of {names} with --weights-key")
+    (one,) = fits
+    model.load_state_dict({name: one.tensors.get(name, value) for name, value in wanted.items()})
+    return f"{path}: {one.remark}" if one.remark else ""
+
+
+def _with_key(sets: Sequence[StateDict], wanted: Tensors, key: str, path: Path) -> list[StateDict]:
+    """The sets of the entry `key` of a file. Raises WeightsError where it has none."""
+    found = [one for item in sets for one in ways(item, wanted) if one.key == key]
+    if not found:
+        keys = ", ".join(short(one.key) for one in sets[:MOST_KEYS])
+        raise WeightsError(f"--weights-key must name an entry with tensors of {path}, such as {keys}; got {short(key)}")
+    return found
+
+
+def _no_fit(sets: Sequence[StateDict], wanted: Tensors, path: Path) -> str:
+    """What keeps the nearest set of a file from being the weights of the network."""
+    nearest = min((one for item in sets for one in ways(item, wanted)), key=lambda one: _count(one.tensors, wanted))
+    where = f" (those of {short(nearest.key)}, the nearest)" if nearest.prefix or nearest.key != WHOLE else ""
+    faults = [f"{len(names)} {what}: {first(names)}" for what, names in _faults(nearest.tensors, wanted) if names]
+    return (
+        f"the weights {path}{where} must fit the model, they do not: {'; '.join(faults)}. "
+        "Name the file that was trained for this workload with --weights"
+    )
+
+
+def _count(found: Tensors, wanted: Tensors) -> int:
+    return sum(len(names) for _, names in _faults(found, wanted))
+
+
+def _faults(found: Tensors, wanted: Tensors) -> list[tuple[str, list[str]]]:
+    """What keeps tensors from being the weights of a network, by kind: the names of the tensors."""
+    both = [name for name in wanted if name in found]
+    return [
+        # Counts of batches seen are not weights; old checkpoints lack them.
+        ("missing", [name for name in wanted if name not in found and not counted(name)]),
+        ("unexpected", [name for name in found if name not in wanted]),
+        (
+            "of another shape",
+            [
+                f"{name} {tuple(found[name].shape)} instead of {tuple(wanted[name].shape)}"
+                for name in both
+                if found[name].shape != wanted[name].shape
+            ],
+        ),
+        ("of another kind", [name for name in both if not _fits_kind(found[name], wanted[name])]),
     ]
-    unreadable = [name for name, value in wanted.items() if name in found and not _fits_kind(found[name], value)]
-    faults = [
-        f"{len(names)} {what}: {_first(names)}"
-        for what, names in (
-            ("missing", missing),
-            ("unexpected", unexpected),
-            ("of another shape", misshapen),
-            ("of another kind", unreadable),
-        )
-        if names
-    ]
-    if faults:
-        raise WeightsError(
-            f"the weights {path} must fit the model, they do not: {'; '.join(faults)}. "
-            "Name the file that was trained for this workload with --weights"
-        )
-    model.load_state_dict({name: found.get(name, value) for name, value in wanted.items()})
-
-
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    import torch
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        # Older files are one pickle, whose texts say how long they are: from memory no more is read than there is.
-        source = path if _is_unpacked_zip(path) else io.BytesIO(path.read_bytes())
-        found = torch.load(source, map_location="cpu", weights_only=True)
-    except MemoryError:
-        raise
-    except Exception as error:  # both libraries raise many kinds for broken files: name the file
-        reason = str(error).partition("\n")[0][:MOST_REASON] or type(error).__name__
-        raise WeightsError(
-            f"the weights {path} must be a safetensors file or a PyTorch state dict, they cannot be read: {reason}"
-        ) from error
-    for key in ("state_dict", "model"):  # of Lightning and others; of MONAI
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    named = isinstance(found, dict) and all(isinstance(name, str) for name in found)
-    if not named or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise WeightsError(
-            f"the weights {path} must hold a state dict of tensors by name, they hold another {type(found).__name__}"
-        )
-    return dict(found)
-
-
-def _is_unpacked_zip(path: Path) -> bool:
-    """Whether a file of PyTorch is a zip file. Raises ValueError where its tensors are packed: it could fill memory."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
-            raise ValueError("its tensors are packed, PyTorch stores them as they are")
-    return True
 
 
 def _fits_kind(value: torch.Tensor, wanted: torch.Tensor) -> bool:
@@ -215,8 +209,3 @@ def _fits_kind(value: torch.Tensor, wanted: torch.Tensor) -> bool:
 
 def _is_halved(value: torch.Tensor) -> bool:
     return value.is_floating_point() and value.ndim >= 2
-
-
-def _first(names: Sequence[str]) -> str:
-    more = len(names) - MOST_NAMES
-    return ", ".join(name[:LONGEST_NAME] for name in names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -91,6 +91,8 @@ def prepare(request: SearchRequest, target: Target | None = None) -> Prepared:
         workload = load_workload(request.workload, request.data, home, request.options)
     except UsageError as error:
         raise type(error)(*error.problems, *_space_problems(name, host)) from error
+    if request.weights_key is not None and workload.origin is not None:
+        workload = replace(workload, origin=replace(workload.origin, weights_key=request.weights_key))
     _check_subgroups(request.guards, workload)
     workload = _scoring_labels(request.guards, workload)
     space = load_space(name, host, workload)
@@ -222,7 +224,7 @@ def _card(request: SearchRequest, workload: Workload, weights: Path, space: Spac
         demo=workload.demo,
         primary=workload.metrics[0],
         data_digest=workload.data_digest,
-        weights_digest=weights_digest(weights),
+        weights_digest=weights_digest(weights, request.weights_key),
         space=space.text,
         objectives=request.objectives,
         seed=request.seed,
@@ -236,6 +238,7 @@ def _card(request: SearchRequest, workload: Workload, weights: Path, space: Spac
             "source": workload.origin.source if workload.origin else request.workload,
             "data": None if request.data is None else str(request.data.resolve()),
             "weights": str(weights.resolve()),
+            "weights_key": request.weights_key,
             "home": str(request.home.resolve()),
             "left_out": remark_on(weights),
             "options": dict(request.options),

@@ -91,6 +91,7 @@ def prepare_as_before(card: StudyCard, home: Path, target: Target | None = None)
             options=card.origin.get("options") or {},
             data=data,
             weights=None if card.demo else weights,
+            weights_key=card.origin.get("weights_key"),
             home=home,
         ),
         target,

@@ -58,6 +58,9 @@ class SearchRequest:
     weights: Path | None = field(
         default=None, metadata=about("Trained weights.", otherwise="what `autoopt train` stored for this data")
     )
+    weights_key: str | None = field(
+        default=None, metadata=about("The entry of the weights file that is meant.", otherwise="the one that fits")
+    )
     space: str | None = field(
         default=None, metadata=about("A shipped space or a YAML file.", otherwise="the workload's own")
     )
@@ -209,6 +212,7 @@ class Facts(TypedDict, total=False):
     time_s: float | None
     data: PathLike | None
     weights: PathLike | None
+    weights_key: str | None
     space: PathLike | None
     objectives: Sequence[str]
     max_drop: float | str | None

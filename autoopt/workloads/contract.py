@@ -123,12 +123,16 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Origin:
-    """The arguments that `load_workload` was called with: enough to load the same workload in another process."""
+    """The arguments that `load_workload` was called with: enough to load the same workload in another process.
+
+    `weights_key` is the entry of a file of weights that is meant, where it has several that fit.
+    """
 
     source: str
     data: str | None
     home: str
     options: Mapping[str, Scalar] = field(default_factory=dict)
+    weights_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -164,3 +168,8 @@ class Workload:
     def title(self) -> str:
         """The name that users see: demo data is always called so."""
         return f"{self.name} (demo data)" if self.demo else self.name
+
+    @property
+    def weights_key(self) -> str | None:
+        """The entry of a file of weights that is meant; None where the one that fits is."""
+        return None if self.origin is None else self.origin.weights_key

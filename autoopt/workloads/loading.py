@@ -38,7 +38,9 @@ MODELS = Table(
     "kind of model",
     {
         "onnx": "autoopt.workloads.models.onnx_file",
+        "saved": "autoopt.workloads.models.saved_network",
         "bundle": "autoopt.workloads.models.monai_bundle",
+        "named": "autoopt.workloads.models.named_network",
         "checkpoint": "autoopt.workloads.models.checkpoint",
     },
 )
@@ -101,7 +103,8 @@ def imports_of(source: str) -> tuple[str, ...]:
 def load_again(origin: Origin) -> Workload:
     """The workload that was loaded with these arguments, in this process; its remarks were made before."""
     data = None if origin.data is None else Path(origin.data)
-    return load_workload(origin.source, data, Path(origin.home), origin.options, on_remark=lambda remark: None)
+    found = load_workload(origin.source, data, Path(origin.home), origin.options, on_remark=lambda remark: None)
+    return replace(found, origin=origin)
 
 
 def find_function(source: str) -> tuple[Callable[..., Any], str]:
@@ -154,7 +157,8 @@ def _load_model(model: str, data: Path | None, options: Mapping[str, Scalar]) ->
         resolved = f"{path.resolve()}{colon}{function if colon else ''}" if path.exists() else model
         return f"{MODEL}{resolved}", kind.workload(resolved, data, read_options(model, kind.OPTIONS, options))
     raise WorkloadError(
-        f"the model must be an ONNX file, the folder of a MONAI bundle, or file.py:function that builds a network; "
+        f"the model must be an ONNX file, the folder of a MONAI bundle, file.py:function that builds a network, or the "
+        f"name of one, such as monai:SegResNet; "
         f"{model} is {'none of them' if Path(model).exists() else 'not there'}"
     )
 

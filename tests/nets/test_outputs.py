@@ -46,6 +46,18 @@ class Heads(torch.nn.Module):  # type: ignore[misc, name-defined]
         return [answer, small] if kind == "list" else (small, answer)
 
 
+class OneChannel(torch.nn.Module):  # type: ignore[misc, name-defined]
+    """The tiny network with the foreground alone as its answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = tiny.build()
+        self.body.head = torch.nn.Conv2d(tiny.WIDTH, 1, 1)
+
+    def forward(self, image: Any) -> Any:
+        return self.body(image)
+
+
 class Nested(torch.nn.Module):  # type: ignore[misc, name-defined]
     """Has its several answers from a part of it, so that the whole does not know of them."""
 
@@ -118,13 +130,25 @@ def test_parts_are_held_too_and_dropout_is_not() -> None:
     assert model.training and model.inner.training
 
 
-def test_it_is_pruned_and_trained(tmp_path: Path) -> None:
-    """A network whose second head is cut off from the features is pruned, recovered, stored and read back."""
+def test_one_channel_of_two_classes_has_a_background_beside_it() -> None:
+    """Its logit is that of the foreground, the softmax of both is its sigmoid; that is said once."""
+    made = workload(OneChannel)
+    model, image = outputs.build(made).eval(), torch.randn(2, 3, 16, 16)
+    answer, alone = model(image), model.body(image)
+    assert answer.shape == (2, 2, 16, 16) and torch.equal(answer[:, 1:], alone) and not answer[:, 0].any()
+    torch.testing.assert_close(answer.softmax(1)[:, 1:], alone.sigmoid())
+    (said,) = outputs.remarks(made)
+    assert said.endswith("a tensor (n, 1, 16, 16): a background is put beside it")
+
+
+@pytest.mark.parametrize("build", [heads("list"), OneChannel])
+def test_it_is_pruned_and_trained(tmp_path: Path, build: Callable[[], Any]) -> None:
+    """A network with a second head, or with one channel for two classes, is pruned, recovered, stored and read back."""
     from autoopt.compress import step
     from autoopt.nets.files import read_net, write_net
     from autoopt.nets.weights import WeightsInfo, save_weights
 
-    made = workload(heads("list"))
+    made = workload(build)
     weights = save_weights(outputs.build(made), tmp_path, WeightsInfo("tiny", "", {}))
     prune = step("prune")
     settings = {name: item.default for name, item in prune.PARAMETERS.items()}

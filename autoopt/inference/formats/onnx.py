@@ -24,6 +24,7 @@ from autoopt.inference.formats.names import (
     types_of,
     unique,
 )
+from autoopt.inference.formats.one_channel import is_one_channel, with_background
 from autoopt.inference.pipeline import Pipeline
 from autoopt.inference.roofline import Cost
 
@@ -42,6 +43,7 @@ DISTRIBUTIONS: tuple[str, ...] = ("torch", "onnxscript", "onnx")
 INLINE_LIMIT_BYTES = 1_500_000_000
 """Above this a model keeps its weights in a second file: one protobuf message ends at 2 GB."""
 _FLOAT, _UINT8 = 1, 2  # onnx.TensorProto
+BINARY = 2
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
@@ -185,7 +187,7 @@ def _write_finished(source: Source, folder: Path) -> int:
 
 
 def _fixed(source: Source) -> onnx.ModelProto:
-    """The finished graph with the shapes of one call of the pipeline, and without an ArgMax at its end.
+    """The finished graph with the shapes of one call of the pipeline, without an ArgMax at its end, with two classes.
 
     Raises Unsupported.
     """
@@ -194,6 +196,8 @@ def _fixed(source: Source) -> onnx.ModelProto:
 
     model, pipeline = onnx.load(str(source.graph)), source.pipeline
     model = undecided(model) or model
+    if pipeline.classes == BINARY and is_one_channel(model):
+        model = with_background(model, probabilities=pipeline.output == "probabilities")
     try:
         return update_inputs_outputs_dims(
             model,

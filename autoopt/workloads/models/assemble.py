@@ -74,6 +74,8 @@ OUTPUT = Parameter(
     nullable=True,
 )
 """The option of the kinds of models that may answer with other things than logits."""
+BINARY = 2
+"""Classes of which a model may answer one alone: the other is what is left."""
 METRICS: Mapping[str, tuple[str, ...]] = {
     "segmentation": ("dice_foreground", "iou_foreground"),
     "classification": ("accuracy", "macro_f1", "auroc", "mcc", "ece"),
@@ -123,7 +125,8 @@ def pipeline_of(dataset: Dataset, shape: Shape, options: Mapping[str, Scalar], s
     problems = []
     if channels != dataset.channels:
         problems.append(f"{source} takes {channels} channel(s), the images have {dataset.channels}")
-    if shape.classes is not None and shape.classes != len(dataset.labels):
+    one_of_two = shape.classes == 1 and len(dataset.labels) == BINARY and activation == "softmax"
+    if shape.classes is not None and shape.classes != len(dataset.labels) and not one_of_two:
         problems.append(
             f"{source} answers {shape.classes} classes, the data have {len(dataset.labels)}: "
             f"{', '.join(dataset.labels)}; name all of them with --option labels=A,B"

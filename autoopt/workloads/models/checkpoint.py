@@ -84,6 +84,8 @@ def with_logits(net: torch.nn.Module, activation: str) -> torch.nn.Module:
         values = values.float()
         if activation == "sigmoid":
             return torch.logit(values.clamp(LEAST_DOUBT, 1 - LEAST_DOUBT))
+        if values.shape[1] == 1:  # of the second of two classes
+            values = torch.cat([1 - values, values], dim=1)
         return torch.log(values.clamp(min=torch.finfo(torch.float32).tiny))
 
     net.__class__ = type(whole.__name__, (whole,), {"forward": forward, "__module__": whole.__module__})

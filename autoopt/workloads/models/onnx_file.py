@@ -13,8 +13,8 @@ from autoopt.errors import WorkloadError
 from autoopt.inference.formats.decision import DECIDES, undecided
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.models.answer_names import names_said
+from autoopt.workloads.models.assemble import BINARY, OUTPUT, Shape, dataset_of, pipeline_of, task_of, workload_of
 from autoopt.workloads.models.assemble import OPTIONS as COMMON_OPTIONS
-from autoopt.workloads.models.assemble import OUTPUT, Shape, dataset_of, pipeline_of, task_of, workload_of
 from autoopt.workloads.models.onnx_output import LABELS, LOGITS, Meaning, meaning_of
 
 OPTIONS: Mapping[str, Parameter] = {**COMMON_OPTIONS, "output": OUTPUT}
@@ -35,7 +35,10 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
     dataset = dataset_of(data, options, shape.labels)
     pipeline = pipeline_of(dataset, shape, options, path.name)
     made = workload_of(dataset, pipeline, options, path.stem, build=None, graph=path, weights=path)
-    return made if shape.remark is None else replace(made, remarks=(*made.remarks, shape.remark))
+    remarks = [] if shape.remark is None else [shape.remark]
+    if shape.classes == 1 and pipeline.classes == BINARY:
+        remarks.append(f"{path.name} answers with one channel: a background is put beside it")
+    return replace(made, remarks=(*made.remarks, *remarks))
 
 
 def read_shape(path: Path, task: str, output: Scalar = None) -> Shape:
@@ -111,8 +114,6 @@ def _shape_problems(taken_in: Any, given_out: Any, task: str) -> Iterator[str]:
     if given and len(given) != expected:
         shape = "(n, classes)" if task == "classification" else "(n, classes, *sizes)"
         yield f"the output of a {task} must be {shape}, it is {given}"
-    elif given and given[1] == 1:
-        yield "the output must have at least two classes, it has one: let it answer both"
     elif any(None not in pair and pair[0] != pair[1] for pair in zip(taken[2:], given[2:], strict=False)):
         yield f"the output must be as large as the input, {taken[2:]}, it is {given[2:]}"
     if taken and taken[0] not in (None, 1):

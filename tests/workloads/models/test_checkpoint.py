@@ -95,7 +95,7 @@ def test_probabilities_of_a_builder_become_logits(tmp_path: Path, last: str, act
         expected = logits_of(probabilities, "softmax")
         np.testing.assert_allclose(net(image).detach().numpy(), expected, atol=1e-5)
     other = with_logits(torch.nn.Sequential(torch.nn.Sigmoid()), activation)
-    values = torch.tensor([[0.0], [0.3], [1.0]])
+    values = torch.tensor([[0.0, 0.5], [0.3, -1.0], [1.0, 2.0]])
     given = torch.sigmoid(values).numpy()
     np.testing.assert_allclose(other(values).numpy(), logits_of(given, activation), atol=1e-5)
 
@@ -106,3 +106,10 @@ def test_labels_of_a_builder_are_refused(tmp_path: Path) -> None:
     source, data = f"model:{tmp_path / 'nets.py'}:build", squares(tmp_path / "squares")
     with pytest.raises(WorkloadError, match="must build a network that answers with logits or probabilities"):
         load_workload(source, data, tmp_path, {**TASK, "output": "labels"})
+
+
+def test_the_probability_of_one_class_has_that_of_the_other_beside_it() -> None:
+    """A network that ends with one sigmoid answers with the logits of both classes: their softmax is what it said."""
+    values = torch.tensor([[0.0], [0.3], [-4.0]])
+    answer = with_logits(torch.nn.Sequential(torch.nn.Sigmoid()), "softmax")(values)
+    torch.testing.assert_close(answer.softmax(1), torch.cat([1 - values.sigmoid(), values.sigmoid()], dim=1))
