@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from autoopt.core.configuration import RuntimeSettings
 from autoopt.core.scratch import scratch_folder
 from autoopt.errors import BadData, Numeric, Unsupported, WorkloadError
 from autoopt.inference.formats import FORMATS, caller, finished_format, graph_format
-from autoopt.inference.formats.base import Call, Source
+from autoopt.inference.formats.base import Call, FinishedFormat, Source
 from autoopt.inference.formats.one_channel import beside
 from autoopt.inference.runtimes import EXACT, runtime
 from autoopt.nets.exporter_errors import quiet, refusals_of
@@ -92,13 +92,14 @@ def _finished_source(workload: Workload) -> Source:
     """A finished graph file as the source: its own answers are those of its format's library."""
     graph = workload.graph
     assert graph is not None
-    name, source = finished_format(graph), Source(workload.pipeline, graph=graph)
+    name, source = finished_format(graph), Source(workload.pipeline, graph=graph, output=workload.graph_output)
     if name is None:
         raise WorkloadError(f"{graph} must be a graph of a format that can be read: {', '.join(FORMATS)}")
     batches = _batches(workload)
     with scratch_folder() as temporary:
         graph_format(name).write(source, EXACT, temporary)  # refuses a shape before the graph is asked for it
-        written, call = graph_format(name).call(temporary), graph_format(name).call(graph)
+        written = graph_format(name).call(temporary)
+        call = cast(FinishedFormat, graph_format(name)).finished_call(graph, workload.graph_output)
         probable = workload.pipeline.output == "probabilities"
         answers = {
             key: _before_decision(call(batch), written(batch), probabilities=probable) for key, batch in batches.items()

@@ -140,7 +140,8 @@ class Workload:
     """A model, its cases in four splits, its inference pipeline, its metrics and its training recipe.
 
     `build` returns the model with fresh weights, which takes and gives float32 tensors of the shapes in `pipeline`. It
-    is None where `graph` is a finished ONNX file, which no step can prune or train. `metrics` are names of
+    is None where `graph` is a finished ONNX file, which no step can prune or train; `graph_output` is the name of the
+    output that is meant, where it has several. `metrics` are names of
     `autoopt.measure.metrics.METRICS`, the primary one first. `data_digest` is any text that changes with the cases.
     `demo` says that the cases are synthetic. `latency` says what is timed: "call", or "case" for whole cases. `remarks`
     are sentences for the user on what was understood without being asked. `reading` says how images are read from
@@ -161,6 +162,7 @@ class Workload:
     origin: Origin | None = None
     latency: Latency = "call"
     graph: Path | None = None
+    graph_output: str | None = None
     remarks: tuple[str, ...] = ()
     reading: Reading | None = None
 

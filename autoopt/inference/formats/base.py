@@ -29,7 +29,8 @@ Call = Callable[[np.ndarray], np.ndarray]
 class Source:
     """What a graph is written from, and what it must answer.
 
-    `model` is the network in evaluation mode; None where `graph` is a finished file that somebody brings. `parent` is
+    `model` is the network in evaluation mode; None where `graph` is a finished file that somebody brings, of which the
+    output called `output` is meant, or its only one. `parent` is
     the folder with the graph in the format that `GraphFormat.PARENT` names. `answers` are the source's own float32
     outputs to `batches` (of `pipeline.input_shape`, one is called "noise"), by name: the written graph is checked
     against them.
@@ -38,6 +39,7 @@ class Source:
     pipeline: Pipeline
     model: torch.nn.Module | None = None
     graph: Path | None = None
+    output: str | None = None
     parent: Path | None = None
     batches: Mapping[str, np.ndarray] = field(default_factory=dict)
     answers: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -98,6 +100,14 @@ class GraphFormat(Protocol):
 
         Raises Unsupported for a format that cannot hold that.
         """
+        ...
+
+
+class FinishedFormat(GraphFormat, Protocol):
+    """A format that can also be written from finished files: one with suffixes in `FINISHED`."""
+
+    def finished_call(self, path: Path, output: str | None) -> Call:
+        """`call` for such a file as it came, with the images and answers of a pipeline; for `output` see `Source`."""
         ...
 
 

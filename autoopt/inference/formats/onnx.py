@@ -12,7 +12,7 @@ import numpy as np
 from autoopt.errors import Unsupported
 from autoopt.inference.formats import attention, openvino_cost
 from autoopt.inference.formats.base import Call, Source
-from autoopt.inference.formats.decision import undecided
+from autoopt.inference.formats.finished_onnx import caller, prepared
 from autoopt.inference.formats.fused_pipeline import PREFIX, decided, normalised
 from autoopt.inference.formats.names import (
     ENLARGE,
@@ -62,6 +62,11 @@ def call(path: Path) -> Call:
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda batch: np.asarray(session.run(None, {name: batch})[0])
+
+
+def finished_call(path: Path, output: str | None) -> Call:
+    """See `FinishedFormat.finished_call`."""
+    return caller(path, output)
 
 
 def read(folder: Path) -> onnx.ModelProto:
@@ -187,7 +192,7 @@ def _write_finished(source: Source, folder: Path) -> int:
 
 
 def _fixed(source: Source) -> onnx.ModelProto:
-    """The finished graph with the shapes of one call of the pipeline, without an ArgMax at its end, with two classes.
+    """The finished graph in the form that pipelines take, with the shapes of one call and two classes at least.
 
     Raises Unsupported.
     """
@@ -195,7 +200,7 @@ def _fixed(source: Source) -> onnx.ModelProto:
     from onnx.tools.update_model_dims import update_inputs_outputs_dims
 
     model, pipeline = onnx.load(str(source.graph)), source.pipeline
-    model = undecided(model) or model
+    model = prepared(model, source.output)
     if pipeline.classes == BINARY and is_one_channel(model):
         model = with_background(model, probabilities=pipeline.output == "probabilities")
     try:
