@@ -180,8 +180,8 @@ def _load(path: Path) -> Any:
     quantized = sum(node.op_type.startswith(QUANTIZED) for node in _nodes(model))
     if quantized:
         raise WorkloadError(
-            f"{path} must be a float model, it is quantized already ({quantized} operations on integers): name the file "
-            "that it was made of, what quantization is worth is for the search to find"
+            f"{path} must be a float model, it is quantized already ({quantized} operations on integers): name the "
+            "file that it was made of; what quantization is worth is for the search to find"
         )
     domains = sorted(_foreign_domains(model))
     if domains:
