@@ -1,4 +1,4 @@
-"""What a file of weights holds, read without running anything of it: safetensors, PyTorch's own files, TorchScript."""
+"""What a file of weights holds, read without running anything of it: safetensors, and all that PyTorch writes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.errors import WeightsError
+from autoopt.nets.exported_program import exported_weights, is_exported
 
 SCRIPTED = "__torch__"
 """The module of all classes of TorchScript. An object of one is no more than the values of its fields."""
@@ -37,8 +38,8 @@ class Fields(dict[str, Any]):
 def read_file(path: Path) -> Any:
     """The content of a weights file: tensors by name, or whatever a training saved around them; on the CPU.
 
-    Of a TorchScript file the weights of its modules by name. Nothing of the file is run: its classes are data, or it is
-    refused. Raises WeightsError.
+    Of TorchScript and of an exported program the weights of its modules by name. Nothing of the file is run: its
+    classes are data, or it is refused. Raises WeightsError.
     """
     import torch
     from safetensors.torch import load_file
@@ -47,6 +48,8 @@ def read_file(path: Path) -> Any:
         if path.suffix == ".safetensors":
             return load_file(path)
         is_zip = _is_unpacked_zip(path)
+        if is_zip and is_exported(path):
+            return exported_weights(path)
         if is_zip and _is_scripted(path):
             return _scripted(path)
         # Older files are one pickle, whose texts say how long they are: from memory no more is read than there is.
