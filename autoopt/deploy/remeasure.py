@@ -119,7 +119,7 @@ def _compared(item: Again, every: Sequence[Again]) -> Again:
             continue
         at_least_as_good = item.quality is not None and other.quality is not None and other.quality >= item.quality
         busy = (other.foreign_share, item.foreign_share)
-        slower = slowdown(other.ratio, item.ratio, max(item.sigma, other.sigma), busy)
+        slower = slowdown(other.ratio, item.ratio, max(item.sigma, other.sigma), busy, session_error=0.0)
         by_clock = item.now_ms is not None and other.now_ms is not None and item.now_ms > other.now_ms
         if at_least_as_good and slower.significant and by_clock:
             return replace(item, behind=other.checked.folder)

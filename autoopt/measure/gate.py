@@ -49,19 +49,32 @@ LOAD_ERROR = 0.25
 part of it. On a host half of which was taken, ratios of one model an hour apart differed by up to 0.35."""
 
 
-def slowdown(before: LogRatio, now: LogRatio, sigma: float, foreign: tuple[float, float] = (0.0, 0.0)) -> Slowdown:
+SESSION_ERROR = 0.1
+"""The standard error of a ratio, in logarithms, from one hour to another on an idle host: of 56 checks of two models
+against themselves it lets one fail with a gate of 1.1, where without it seven failed, all of calls of 3 ms."""
+
+
+def slowdown(
+    before: LogRatio,
+    now: LogRatio,
+    sigma: float,
+    foreign: tuple[float, float] = (0.0, 0.0),
+    *,
+    session_error: float = SESSION_ERROR,
+) -> Slowdown:
     """The ratio of two ratios to the same probe, measured at different times on hosts of one kind.
 
     `sigma` is the usual standard deviation of log latency between processes of one model, by which few processes that
     happen to be alike are not believed; where they differ by more, that counts. The degrees of freedom of the two
     errors are joined as Satterthwaite (1946) and Welch do. `foreign` is the share of the processor that other programs
-    took then and now: they never slow model and probe quite alike.
+    took then and now: they never slow model and probe quite alike. `session_error` is what else changes from one time
+    to another, 0 for two that were measured together.
     """
     sides = [_variance(side, sigma) for side in (before, now)]
     sides = [
         (squared + (LOAD_ERROR * share) ** 2, count) for (squared, count), share in zip(sides, foreign, strict=True)
     ]
-    total = sum(squared for squared, _ in sides)
+    total = session_error**2 + sum(squared for squared, _ in sides)
     parts = sum(squared**2 / degrees for squared, degrees in sides)
     joined = total**2 / parts if parts > 0 else math.inf
     reach = student_quantile(CONFIDENCE, joined) * math.sqrt(total)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from autoopt.core import stats
 from autoopt.core.stats import LogRatio
-from autoopt.measure.gate import slowdown, student_quantile
+from autoopt.measure.gate import SESSION_ERROR, slowdown, student_quantile
 
 SIGMA = 0.03
 """What processes of one model differ by, in the logarithm of their latency."""
@@ -28,29 +28,42 @@ def measured(generator: np.random.Generator, slower: float = 1.0, processes: int
     return stats.paired_ratio(mine, theirs)
 
 
-@pytest.mark.parametrize(("gate", "least"), [(1.0, 90), (1.1, 97)])
-def test_the_same_model_passes(gate: float, least: int) -> None:
-    """Of a hundred comparisons of a model with itself about 95 say nothing against it, with a usual gate nearly all."""
+SESSIONS = pytest.mark.parametrize("session_error", [0.0, SESSION_ERROR], ids=["one session", "two sessions"])
+
+
+@SESSIONS
+@pytest.mark.parametrize(("gate", "least"), [(1.0, 90), (1.1, 95)])
+def test_the_same_model_passes(gate: float, least: int, session_error: float) -> None:
+    """Of a hundred comparisons of a model with itself about 95 say nothing against it, also from hour to hour."""
     generator = np.random.default_rng(1)
-    failed = sum(slowdown(measured(generator), measured(generator), SIGMA).fails(gate) for _ in range(100))
+    failed = 0
+    for _ in range(100):
+        before = measured(generator)
+        now = measured(generator, math.exp(generator.normal(0, session_error)) if session_error else 1.0)
+        failed += slowdown(before, now, SIGMA, session_error=session_error).fails(gate)
 
     assert 100 - failed >= least
     if gate == 1.0:
         assert failed >= 1  # a test that never fails would say nothing
 
 
-def test_a_slow_runtime_fails() -> None:
-    """A model that takes a third longer is found, and its interval holds the truth at least nine times in ten."""
+@pytest.mark.parametrize(("slower", "session_error"), [(1.33, 0.0), (1.7, SESSION_ERROR)])
+def test_a_slow_runtime_fails(slower: float, session_error: float) -> None:
+    """A model that takes a third longer is found, from hour to hour two thirds; most intervals hold the truth."""
     generator = np.random.default_rng(2)
-    found = [slowdown(measured(generator), measured(generator, slower=1.33), SIGMA) for _ in range(100)]
+    found = []
+    for _ in range(100):
+        before = measured(generator)
+        now = measured(generator, slower * (math.exp(generator.normal(0, session_error)) if session_error else 1.0))
+        found.append(slowdown(before, now, SIGMA, session_error=session_error))
 
     assert sum(item.fails(1.1) for item in found) >= 97
-    assert 85 <= sum(item.low <= 1.33 <= item.high for item in found) <= 99
+    assert 85 <= sum(item.low <= slower <= item.high for item in found) <= 99
 
 
 def test_a_slowdown_within_the_gate_passes() -> None:
     """What is surely slower, but by less than the gate allows, passes; what is far beyond it, but not surely, too."""
-    sure = slowdown(LogRatio(0.0, 0.001, (0.0,) * 9), LogRatio(0.05, 0.001, (0.05,) * 9), 0.001)
+    sure = slowdown(LogRatio(0.0, 0.001, (0.0,) * 9), LogRatio(0.05, 0.001, (0.05,) * 9), 0.001, session_error=0.0)
     unsure = slowdown(LogRatio(0.0, 0.5, (0.0, 0.0)), LogRatio(0.5, 0.5, (0.1, 0.9)), SIGMA)
 
     assert sure.significant and not sure.fails(1.1) and sure.fails(1.04)
