@@ -27,6 +27,7 @@ KEPT = {
     "sensitivity": "artifacts that were made are kept; the same command continues with the others",
     "explain": "nothing was written; artifacts that were made are kept",
     "gc": "what was removed is gone, nothing that a study needs; the same command goes on",
+    "remeasure": "trials that were measured again are stored as a study of their own; bundles are as they were",
     "replay": "nothing was changed; artifacts that were made are kept",
 }
 """What is left of a command that was interrupted, by its name, where the interrupt itself does not say it."""

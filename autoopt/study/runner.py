@@ -168,8 +168,6 @@ class LocalRunner:
     def check(self) -> Space:
         """See `Runner`; the first seed is exported while the caller goes on."""
         bench, prepared = self._open()
-        if self._kept is not None:
-            return prepared.space  # nothing of it is made
         bench.maker.check()
         space = space_check.possible(prepared.space, bench.maker, str(prepared.request.space))
         space = effort.fitting(replace(prepared, space=space), self._known, bench.maker.call_time)

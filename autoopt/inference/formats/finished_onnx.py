@@ -1,12 +1,13 @@
 """A finished ONNX file brought into the one form that pipelines take, and the file itself asked in that form.
 
 That form: one input (n, channels, *sizes) and one output, both float32, a free batch, weights not among the inputs,
-operators of version 13 or later. Each change is exact, and whoever writes the graph holds its answers against those of
-the file as it came (`caller`), which is asked by numpy's means alone.
+and operators of version 13 or later (`raised`). Each change is exact, and whoever writes the graph holds its answers
+against those of the file as it came (`caller`), for which numpy changes the axes and types of images.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,12 +32,16 @@ MOST_CHANNELS = 4
 """An image whose last axis is no longer than this, and whose second one is longer, has its channels last."""
 STANDARD = ("", "ai.onnx")
 Sizes = tuple[int | None, ...]
+Convert = Callable[["onnx.ModelProto", int], "onnx.ModelProto"]
+SAME = 1e-4
+"""How far answers before and after may differ, as a share of themselves and of the largest."""
+_log = logging.getLogger("autoopt")
 
 
 def prepared(model: onnx.ModelProto, output: str | None = None) -> onnx.ModelProto:
-    """A copy of the model in the form above, with the output called `output`, by default its first.
+    """A copy of the model in the form above but for its operators, with the output called `output`, else its first.
 
-    An ArgMax at its end is taken off, as `decision.undecided` does. Raises KeyError for an output that it has not.
+    An ArgMax at its end is taken off, as `decision.undecided` does. Raises KeyError for an output that is not there.
     """
     found = with_output(model, output)
     found = undecided(found) or found
@@ -44,7 +49,45 @@ def prepared(model: onnx.ModelProto, output: str | None = None) -> onnx.ModelPro
         _free_batch(found)
         _channels_first(found)
         _float32(found)
-    return _newer(found)
+    return found
+
+
+def raised(model: onnx.ModelProto, convert: Convert | None = None) -> onnx.ModelProto:
+    """A prepared model with operators of a version that quantizers know; as it is where that changes its answers.
+
+    Its input must have all sizes but the number of images. `convert` is onnx's converter, which refuses some graphs and
+    is wrong about others: what it makes must answer to noise as before, by ONNX Runtime.
+    """
+    import onnx
+    from onnx import version_converter
+
+    version = next((item.version for item in model.opset_import if item.domain in STANDARD), 1)
+    if version >= LEAST_OPSET or model.functions:
+        return model
+    try:
+        found = (convert or version_converter.convert_version)(model, LEAST_OPSET)
+        if version < RESIZE_CHANGED:
+            _resize_as_before(found)
+        onnx.checker.check_model(found)
+        return found if _agree(model, found) else model
+    except Exception:  # converter, checker and runtime raise many kinds: the file as it is will do
+        _log.info("the operators of version %d stay: they could not be raised to %d", version, LEAST_OPSET)
+        return model
+
+
+def _agree(one: onnx.ModelProto, other: onnx.ModelProto) -> bool:
+    """Whether two models with one input and one output give the same answer to noise."""
+    import onnxruntime
+
+    taken = one.graph.input[0]
+    noise = np.random.default_rng(0).standard_normal([size or 1 for size in sizes_of(taken)]).astype(np.float32)
+    answers = []
+    for model in (one, other):
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        answers.append(np.asarray(session.run(None, {taken.name: noise})[0]))
+    before, after = answers
+    largest = float(np.abs(before).max(initial=0.0))
+    return before.shape == after.shape and np.allclose(before, after, rtol=SAME, atol=SAME * largest)
 
 
 def with_output(model: onnx.ModelProto, output: str | None) -> onnx.ModelProto:
@@ -82,7 +125,7 @@ def has_channels_last(sizes: Sizes) -> bool:
 def caller(path: Path, output: str | None = None) -> Call:
     """The file as it came, asked with float32 images (n, channels, *sizes); answers in the same order of axes.
 
-    Images go one by one where it takes another number of them at once.
+    A file that takes a fixed number of images at once is given its one image that many times.
     """
     import onnxruntime
 
@@ -248,24 +291,6 @@ def _free_name(model: onnx.ModelProto, word: str) -> str:
     while name in taken:
         name += "_"
     return name
-
-
-def _newer(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with operators of a version that quantizers know, where onnx can convert it; else as it is."""
-    import onnx
-    from onnx import version_converter
-
-    version = next((item.version for item in model.opset_import if item.domain in STANDARD), 1)
-    if version >= LEAST_OPSET or model.functions:
-        return model
-    try:
-        found = version_converter.convert_version(model, LEAST_OPSET)
-        if version < RESIZE_CHANGED:
-            _resize_as_before(found)
-        onnx.checker.check_model(found)
-    except (RuntimeError, ValueError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
-        return model
-    return found
 
 
 def _resize_as_before(model: onnx.ModelProto) -> None:

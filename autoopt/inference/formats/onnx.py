@@ -12,7 +12,7 @@ import numpy as np
 from autoopt.errors import Unsupported
 from autoopt.inference.formats import attention, openvino_cost
 from autoopt.inference.formats.base import Call, Source
-from autoopt.inference.formats.finished_onnx import caller, prepared
+from autoopt.inference.formats.finished_onnx import caller, prepared, raised
 from autoopt.inference.formats.fused_pipeline import PREFIX, decided, normalised
 from autoopt.inference.formats.names import (
     ENLARGE,
@@ -204,13 +204,14 @@ def _fixed(source: Source) -> onnx.ModelProto:
     if pipeline.classes == BINARY and is_one_channel(model):
         model = with_background(model, probabilities=pipeline.output == "probabilities")
     try:
-        return update_inputs_outputs_dims(
+        fixed = update_inputs_outputs_dims(
             model,
             {model.graph.input[0].name: list(pipeline.input_shape)},
             {model.graph.output[0].name: list(pipeline.output_shape)},
         )
     except ValueError as error:
         raise Unsupported(f"{source.graph} cannot take the shape {pipeline.input_shape}: {error}") from error
+    return raised(fixed)
 
 
 def _module_of_scopes(text: str) -> str:

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from autoopt.core.configuration import canonical_json
 from autoopt.core.packages import require
 from autoopt.core.plain_text import short
 from autoopt.errors import WorkloadError
+from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.identity import plain_name
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 FETCHING = ("pretrained", "weights", "weights_backbone", "encoder_weights", "checkpoint_path", "cache_dir")
 """Arguments by which a library fetches weights or reads files of its own choice."""
+OF_TIMM = "tu-"
+"""What smp puts before the name of an encoder that timm has."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,10 @@ def _smp(library: Any, name: str, asked: Asked) -> torch.nn.Module:
     architecture, _, encoder = name.partition("/")
     known = [item for item in library.__all__ if isinstance(getattr(library, item, None), type)]
     kind = getattr(library, _known(architecture, known, "smp"))
-    named = {"encoder_name": _known(encoder, library.encoders.get_encoder_names(), "smp")} if encoder else {}
+    named = {}
+    if encoder:
+        own = encoder.startswith(OF_TIMM)  # smp asks timm for it
+        named["encoder_name"] = encoder if own else _known(encoder, library.encoders.get_encoder_names(), "smp")
     return _made(
         kind,
         {**named, **asked.arguments, "encoder_weights": None, "in_channels": asked.channels, "classes": asked.classes},
@@ -62,26 +69,26 @@ def _smp(library: Any, name: str, asked: Asked) -> torch.nn.Module:
 
 
 def _timm(library: Any, name: str, asked: Asked) -> torch.nn.Module:
-    """The name of a classifier; sizes that it must know, as a transformer does, are those of a call."""
-    kind = library.create_model
+    """The name of a classifier. Some must know the sizes of a call, as transformers do; others refuse to be told."""
     known = _known(name.partition(".")[0], library.list_models(), "timm")
-    sized = {"img_size": asked.tile} if "img_size" not in asked.arguments and _takes_size(library, known) else {}
-    given = {**sized, **asked.arguments, "pretrained": False, "num_classes": asked.classes, "in_chans": asked.channels}
-    return _made(lambda **arguments: kind(known, **arguments), given)
-
-
-def _takes_size(library: Any, name: str) -> bool:
-    return any(name.startswith(word) for word in ("vit_", "deit", "swin", "beit", "eva", "cait", "xcit"))
+    create = partial(library.create_model, known)
+    given = {**asked.arguments, "pretrained": False, "num_classes": asked.classes, "in_chans": asked.channels}
+    if "img_size" in given:
+        return _made(create, given)
+    try:
+        return _made(create, {"img_size": asked.tile, **given})
+    except WorkloadError:
+        return _made(create, given)
 
 
 def _torchvision(library: Any, name: str, asked: Asked) -> torch.nn.Module:
-    """The name of a classifier or of a segmentation, as `torchvision.models.list_models` has it."""
+    """The name of a model of the task: of torchvision.models, or of torchvision.models.segmentation."""
     models = importlib.import_module(f"{library.__name__}.models")
     if asked.channels != 3:
         raise WorkloadError(f"networks of torchvision take 3 channels, the images have {asked.channels}")
-    short_names = {item.rpartition(".")[2].rpartition("/")[2]: item for item in models.list_models()}
-    known = _known(name, list(short_names), "torchvision")
-    builder = models.get_model_builder(short_names[known])
+    of_task = models.segmentation if asked.task == "segmentation" else models
+    known = _known(name, models.list_models(module=of_task), "torchvision")
+    builder = models.get_model_builder(known)
     nothing = {word: None for word in ("weights", "weights_backbone") if word in inspect.signature(builder).parameters}
     return _made(builder, {**asked.arguments, **nothing, "num_classes": asked.classes})
 
@@ -137,6 +144,17 @@ def builder(library: str, name: str, asked: Asked) -> Callable[[], torch.nn.Modu
         return known.build(module, name, asked)
 
     return build
+
+
+def images_remark(source: str, pipeline: Pipeline) -> str:
+    """What images are normalised by, for a user whose weights may have been trained with something else."""
+    if pipeline.intensity != "fixed":
+        return f"{source} gets images that are normalised by themselves ({pipeline.intensity})"
+    mean, std = (", ".join(f"{item:g}" for item in values) for values in (pipeline.mean, pipeline.std))
+    return (
+        f"{source} gets images divided by {pipeline.scale:g}, with mean {mean} and std {std}: where its weights were "
+        "trained with others, give them with --option scale=, mean= and std="
+    )
 
 
 def _known(name: str, names: Sequence[str], library: str) -> str:

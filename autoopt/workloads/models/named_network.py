@@ -16,7 +16,7 @@ from autoopt.errors import WorkloadError
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.models.assemble import OPTIONS as COMMON_OPTIONS
 from autoopt.workloads.models.assemble import Shape, dataset_of, pipeline_of, workload_of
-from autoopt.workloads.models.libraries import LIBRARIES, Asked, builder
+from autoopt.workloads.models.libraries import LIBRARIES, Asked, builder, images_remark
 
 OPTIONS: Mapping[str, Parameter] = {
     **COMMON_OPTIONS,
@@ -45,7 +45,7 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
     asked = Asked(pipeline.task, pipeline.channels, pipeline.classes, pipeline.tile, arguments)
     called = name.replace("/", "-")
     made = workload_of(dataset, pipeline, options, called, build=builder(library, name, asked))
-    return replace(made, remarks=(*made.remarks, _normalisation(model, options)))
+    return replace(made, remarks=(*made.remarks, images_remark(model, pipeline)))
 
 
 def _arguments(text: Scalar) -> dict[str, Any]:
@@ -59,15 +59,3 @@ def _arguments(text: Scalar) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise WorkloadError(f"--option arguments must be a JSON object, got {short(text)}")
     return cast(dict[str, Any], found)
-
-
-def _normalisation(model: str, options: Mapping[str, Scalar]) -> str:
-    """What the images are normalised by: a name does not say what its weights were trained with."""
-    scale = options.get("scale") or "their largest value"
-    words = f"mean {options.get('mean', '0')} and std {options.get('std', '1')}"
-    if str(options.get("intensity", "fixed")) != "fixed":
-        return f"{model} gets images that are normalised by themselves ({options['intensity']})"
-    return (
-        f"{model} gets images divided by {scale}, with {words}: where its weights were trained with others, "
-        "give them with --option scale=, mean= and std="
-    )

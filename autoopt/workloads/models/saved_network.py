@@ -7,7 +7,7 @@ are only read: the network is built by the library as `libraries.py` builds it, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from autoopt.errors import WorkloadError
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.models.assemble import OPTIONS as COMMON_OPTIONS
 from autoopt.workloads.models.assemble import Shape, dataset_of, pipeline_of, workload_of
-from autoopt.workloads.models.libraries import FETCHING, Asked, builder
+from autoopt.workloads.models.libraries import FETCHING, Asked, builder, images_remark
 
 OPTIONS: Mapping[str, Parameter] = COMMON_OPTIONS
 CONFIG = "config.json"
@@ -29,7 +29,10 @@ LONGEST_CONFIG = 1_000_000
 @dataclass(frozen=True)
 class Saved:
     """What a config.json says: the network by library and name, its channels and classes, and how images are given to
-    it, as options of a model."""
+    it, as options of a model.
+
+    `cropped` is what it says of cutting images to size, in words; the pipeline does that in its own way.
+    """
 
     library: str
     name: str
@@ -38,6 +41,7 @@ class Saved:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Scalar] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
+    cropped: str = ""
 
 
 def matches(model: str) -> bool:
@@ -60,7 +64,12 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
     asked = Asked(pipeline.task, pipeline.channels, pipeline.classes, pipeline.tile, saved.arguments)
     weights = next(folder / name for name in FILES if (folder / name).is_file())
     build = builder(saved.library, saved.name, asked)
-    return workload_of(dataset, pipeline, chosen, folder.resolve().name, build=build, weights=weights)
+    made = workload_of(dataset, pipeline, chosen, folder.resolve().name, build=build, weights=weights)
+    remark = images_remark(str(folder), pipeline)
+    if saved.cropped:
+        how = {"tile": "cut into tiles", "resize": "resized whole, linearly", "center": "cut to their centre"}
+        remark += f"; they are {how[pipeline.fit]}, where {folder / CONFIG} says {saved.cropped}"
+    return replace(made, remarks=(*made.remarks, remark))
 
 
 def read_saved(path: Path) -> Saved:
@@ -99,6 +108,9 @@ def _of_timm(found: Mapping[str, Any], path: Path) -> Saved:
             **({} if sizes is None else {"tile": f"{sizes[1]}x{sizes[2]}"}),
         },
         labels=tuple(map(str, names)) if isinstance(names, list) else (),
+        cropped=", ".join(
+            f"{name} {said[name]}" for name in ("crop_mode", "crop_pct", "interpolation") if name in said
+        ),
     )
 
 

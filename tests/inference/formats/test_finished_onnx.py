@@ -15,6 +15,7 @@ from autoopt.inference.formats.finished_onnx import (
     has_channels_last,
     inputs_of,
     prepared,
+    raised,
     sizes_of,
 )
 
@@ -111,7 +112,7 @@ def test_a_file_answers_as_it_came(tmp_path: Path, form: str) -> None:
     model, path = FORMS[form](), tmp_path / "net.onnx"
     onnx.save(model, path)
     before = model.SerializeToString()
-    found = prepared(model)
+    found = raised(prepared(model))
     assert model.SerializeToString() == before
     onnx.checker.check_model(found, full_check=True)
     (taken,) = inputs_of(found)
@@ -138,6 +139,30 @@ def test_one_of_several_outputs_is_kept(tmp_path: Path) -> None:
     assert caller(path, "logits")(image).shape == (1, 2, 8, 8) and caller(path)(image).shape == (1, 2, 4, 4)
     with pytest.raises(KeyError):
         prepared(model, "other")
+
+
+def refusing(model: Any, version: int) -> Any:
+    raise onnx.version_converter.ConvertError("no adapter")
+
+
+def wrong(model: Any, version: int) -> Any:
+    found = onnx.version_converter.convert_version(model, version)
+    found.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(2 * WEIGHT, "weight"))
+    return found
+
+
+def broken(model: Any, version: int) -> Any:
+    found = onnx.version_converter.convert_version(model, version)
+    found.graph.node[0].op_type = "NoSuchOperation"
+    return found
+
+
+@pytest.mark.parametrize("convert", [refusing, wrong, broken])
+def test_what_cannot_be_raised_stays_as_it_is(convert: Callable[[Any, int], Any]) -> None:
+    """A converter that refuses a graph, changes its answers or breaks it costs no model: the old operators stay."""
+    model = prepared(plain(opset=11))
+    assert raised(model, convert) == model
+    assert raised(model).opset_import[0].version == LEAST_OPSET
 
 
 @pytest.mark.parametrize(

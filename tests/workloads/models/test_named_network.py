@@ -44,10 +44,15 @@ class encoders:
     def get_encoder_names():
         return ["resnet34", "mit_b0"]
 
-def list_models():
-    return ["convnext_tiny", "vit_tiny_patch16_224", "segmentation.fcn_resnet50"]
+class segmentation:
+    pass
+
+def list_models(module=None):
+    return ["convnext_tiny", "vit_tiny_patch16_224"] if module is None else ["fcn_resnet50"]
 
 def create_model(name, pretrained=True, num_classes=1000, in_chans=3, **more):
+    if "img_size" in more and not name.startswith("vit"):
+        raise TypeError("img_size")
     SEEN.append(dict(name=name, pretrained=pretrained, **more))
     return Net(in_chans, num_classes)
 
@@ -56,7 +61,7 @@ def fcn_resnet50(*, weights="DEFAULT", weights_backbone="DEFAULT", num_classes=2
     return Net(3, num_classes)
 
 def get_model_builder(name):
-    return {"segmentation.fcn_resnet50": fcn_resnet50}[name]
+    return {"fcn_resnet50": fcn_resnet50}[name]
 """
 """A stand-in for smp, timm and torchvision: what it was asked for is in SEEN."""
 
@@ -69,7 +74,7 @@ def fakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / module).mkdir()
         (tmp_path / module / "__init__.py").write_text(FAKE)
         (tmp_path / module / "models.py").write_text(
-            f"from {module} import *\nfrom {module} import list_models, get_model_builder\n"
+            f"from {module} import *\nfrom {module} import segmentation, list_models, get_model_builder\n"
         )
         info = tmp_path / f"{distribution.replace('-', '_')}-9.9.dist-info"
         info.mkdir()
@@ -94,6 +99,7 @@ def test_names_of_libraries_are_models() -> None:
     ("model", "asked", "seen"),
     [
         ("smp:Unet/mit_b0", {}, {"encoder_name": "mit_b0", "encoder_weights": None}),
+        ("smp:Unet/tu-resnet18", {}, {"encoder_name": "tu-resnet18", "encoder_weights": None}),
         (
             "smp:Unet",
             {"decoder_channels": [8]},
@@ -164,7 +170,7 @@ def test_a_network_of_monai_fits_the_data(tmp_path: Path) -> None:
     """Its answer has the classes and the sizes of the data; more of its arguments are given as JSON."""
     pytest.importorskip("monai")
     workload = loaded("monai:SegResNet", tmp_path, arguments='{"init_filters": 8}', tile="32x32")
-    assert workload.name == "SegResNet" and "scale" in workload.remarks[-1]
+    assert workload.name == "SegResNet" and "divided by 1, with mean 0 and std 1" in workload.remarks[-1]
     net = outputs.build(workload)
     assert net(torch.zeros(workload.pipeline.input_shape)).shape == (1, workload.pipeline.classes, 32, 32)
     assert next(iter(net.parameters())).shape[0] == 8

@@ -25,7 +25,13 @@ TIMM = {
     "architecture": "convnext_tiny",
     "num_classes": 2,
     "label_names": ["dark", "light"],
-    "pretrained_cfg": {"input_size": [3, 24, 24], "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.2], "url": "https://x"},
+    "pretrained_cfg": {
+        "input_size": [3, 24, 24],
+        "mean": [0.5, 0.4, 0.3],
+        "std": [0.2, 0.2, 0.2],
+        "url": "https://x",
+        "crop_pct": 0.875,
+    },
     "model_args": {"drop_rate": 0.1, "pretrained": True, "checkpoint_path": "/etc/passwd"},
 }
 SMP = {"_model_class": "Unet", "encoder_name": "mit_b0", "encoder_weights": "imagenet", "in_channels": 1, "classes": 2}
@@ -57,6 +63,9 @@ def test_a_folder_of_timm_says_all_of_it(fakes: Path, tmp_path: Path) -> None:
     assert net(torch.ones(1, 3, 1, 1)).flatten().tolist() == [3, 3]
     (seen,) = sys.modules["timm"].SEEN  # type: ignore[attr-defined]
     assert seen == {"name": "convnext_tiny", "pretrained": False, "drop_rate": 0.1}
+    said = workload.remarks[-1]
+    assert "divided by 255, with mean 0.5, 0.4, 0.3" in said and "resized whole, linearly, where" in said
+    assert said.endswith("config.json says crop_pct 0.875")
     other = load_workload(f"model:{folder}", data, tmp_path, {"task": "classification", "mean": "0.1"})
     assert other.pipeline.mean == (0.1, 0.1, 0.1)
 
