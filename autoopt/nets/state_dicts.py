@@ -52,7 +52,7 @@ class StateDict:
             return ""
         words = "the weights are those of the file" if self.key == WHOLE else f"the weights are those of {self.key!r}"
         taken_off = f", {self.prefix!r} taken off their names" if self.prefix else ""
-        beside = f"; {len(self.others)} tensors beside them are left out: {first(self.others)}" if self.others else ""
+        beside = f"; left out beside them: {first(self.others)}" if self.others else ""
         return f"{words}{taken_off}{beside}"
 
 
