@@ -13,6 +13,7 @@ from autoopt.inference import grid
 from autoopt.inference.blending import BLENDS
 from autoopt.inference.pipeline_settings import (
     ACTIVATIONS,
+    FIELDS,
     FITS,
     IN_GRAPH,
     INTENSITIES,
@@ -26,7 +27,6 @@ from autoopt.inference.pipeline_settings import (
     PipelineSettings,
 )
 from autoopt.inference.steps.base import finite, listed, whole
-from autoopt.inference.steps.short_form import FIELDS
 from autoopt.inference.steps.table import STEPS, name_of
 
 PROBABILITY_SLACK = 0.01

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
-from autoopt.inference.steps import short_form
 from autoopt.inference.steps.axes import Axes, Orient
 from autoopt.inference.steps.base import Step
-from autoopt.inference.steps.own_range import OwnRange
-from autoopt.inference.steps.resample import Resample
+from autoopt.inference.steps.own_range import OwnRange, Percentile, ZScore
+from autoopt.inference.steps.resample import Resample, Resize
 from autoopt.inference.steps.spline import ResampleSpline
 from autoopt.inference.steps.table import from_json, to_json
+from autoopt.inference.steps.values import Clip
 
 SCHEMA = 2
 READABLE = (1, 2)
@@ -33,6 +33,8 @@ NEED_SCIPY = ("nnunet",)
 """The values of `blend` that need scipy."""
 IN_GRAPH = ("none", "input", "both")
 """What the graph does of the pipeline itself, each value including the one before it."""
+FIELDS = ("transposed", "orientation", "spacing_mm", "spacing_grid", "clip", "intensity")
+"""The fields that stand for steps. With a list of steps they keep their defaults."""
 ADDED = (
     "in_graph",
     "output",
@@ -100,7 +102,25 @@ class PipelineSettings:
 
         With `fit` resize the last step that moves voxels makes the image one call.
         """
-        return short_form.steps_of(self)
+        resized = (Resize(self.tile, self.interpolation),) if self.fit == "resize" else ()
+        return (*self.steps, *resized) if self.steps else tuple(self._steps_of_fields())
+
+    def _steps_of_fields(self) -> Iterator[Step]:
+        """The steps that the fields of `FIELDS` stand for."""
+        if self.orientation is not None:
+            yield Orient(self.orientation)
+        elif self.transposed:
+            yield Axes((1, 0))
+        if self.fit == "resize":  # at once, also where a voxel size is given: every interpolation blurs
+            yield Resize(self.tile, self.interpolation)
+        elif self.spacing_mm is not None:
+            yield Resample(self.spacing_mm, self.spacing_grid, self.interpolation)
+        if self.clip is not None:
+            yield Clip(low=self.clip[0], high=self.clip[1])
+        if self.intensity == "percentile":
+            yield Percentile(low=self.percentiles[0], high=self.percentiles[1])
+        elif self.intensity == "zscore":
+            yield ZScore()
 
     @property
     def own_numbers(self) -> bool:
