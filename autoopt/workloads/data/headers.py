@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from autoopt.errors import BadData
 from autoopt.workloads.data.cases import Item, raise_problems
@@ -109,11 +110,15 @@ def open_pair(item: Item, problems: list[str], opener: Opener = open_image) -> I
 def _opened(items: Sequence[Item], opener: Opener, problems: list[str]) -> list[_Case]:
     """The cases all of whose files have a header that can be read; the others are said."""
     cases = []
+    blocks: dict[tuple[Path, str | None], ImageFile] = {}  # cases of one array have one header: only that is used here
     for item in items:
         headers = []
         for source in item.sources:
             try:
-                headers.append(Header(source, opener(source)))
+                file = blocks.get((source.path, source.key)) if source.index is not None else None
+                headers.append(Header(source, file or opener(source)))
+                if source.index is not None:
+                    blocks[source.path, source.key] = headers[-1].file
             except BadData as error:
                 problems.append(error.message)
         if len(headers) == len(item.sources):

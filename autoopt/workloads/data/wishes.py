@@ -68,7 +68,7 @@ class Wishes:
         return () if self == NOTHING_ELSE else (self.channels, list(self.suffixes), self.reading.to_json())
 
     def channels_of(self, folder: Path, form: CaseFormat) -> int:
-        """The channels of the images as they are given to a model. Raises WorkloadError where it cannot be that many."""
+        """The channels of the images as a model is given them. Raises WorkloadError where it cannot be that many."""
         there = sum(form.channels)
         if self.channels is None or there == self.channels:
             return there

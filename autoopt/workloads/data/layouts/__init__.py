@@ -11,7 +11,7 @@ from autoopt.workloads.contract import Task
 from autoopt.workloads.data.cases import Found
 from autoopt.workloads.data.columns import is_known
 from autoopt.workloads.data.csv_text import read_rows
-from autoopt.workloads.data.layouts.several_files import read_several
+from autoopt.workloads.data.layouts.several_files import hint, read_several
 from autoopt.workloads.data.manifest import find_table
 
 LAYOUTS = Table(
@@ -45,6 +45,7 @@ def find_items(folder: Path, task: Task, suffixes: Sequence[str] = ()) -> Found:
         there = ", ".join(paths[:MOST_NAMES]) + (" ..." if len(paths) > MOST_NAMES else "") or "nothing"
         what = f"it fits {' and '.join(fitting)}, leave one of them in it" if fitting else f"it holds {there}"
         what += "" if fitting else _what_the_table_lacks(folder, task)
+        what += hint(folder) if not fitting and task == "segmentation" else ""
         raise DataError(
             f"{folder} must have one layout that a {task} can be read from "
             f"({'; '.join(layout.DESCRIPTION for layout in layouts.values())}): {what}. See docs/workloads.md"

@@ -20,6 +20,7 @@ from autoopt.workloads.data.layouts.pair_folders import (
     pair_of,
     parts_of,
 )
+from autoopt.workloads.data.layouts.several_files import hint
 from autoopt.workloads.data.layouts.split_folders import with_splits
 from autoopt.workloads.data.layouts.tables import case_table, names_files_in
 from autoopt.workloads.data.manifest import stray_tables
@@ -65,6 +66,8 @@ def read(folder: Path, task: Task) -> Found:
     described = f"{parts[0].images.name}/ without its ending" if len(parts) == 1 else f"{folder} without its ending"
     items = items_of(folder, files, problems, described=described, others=others, remarks=remarks)
     items = with_splits(items, splits, problems)
+    if problems and others and (told := hint(folder)):
+        problems.insert(0, f"{folder} must have one image for each mask{told}")
     raise_problems(problems)
     where = "" if len(parts) == 1 else f" in {len(parts)} folders"
     remarks += _images_elsewhere(folder, parts)

@@ -14,10 +14,10 @@ from autoopt.workloads.contract import Task
 from autoopt.workloads.data.cases import Found, items_of, raise_problems
 from autoopt.workloads.data.columns import composed
 from autoopt.workloads.data.image_file import Source
-from autoopt.workloads.data.layouts.pair_folders import IMAGES, MASKS, without_mask_word
+from autoopt.workloads.data.layouts.pair_folders import IMAGES, MASKS, SEPARATORS, without_mask_word
 from autoopt.workloads.data.readers import name_of, suffix_of
 
-MOST_NAMES = 3
+MOST_NAMES, MOST_ENDINGS = 3, 6
 Key = tuple[str, str]
 """A case: the folder in which its files lie, and what their names have in common."""
 
@@ -77,6 +77,27 @@ def read_several(folder: Path, task: Task, suffixes: Sequence[str]) -> Found:
         f"cases of {len(suffixes)} files each, the channels {', '.join(suffixes)}",
         remarks=tuple(remarks),
     )
+
+
+def hint(folder: Path) -> str:
+    """That a case seems to have several files, and how to say which are channels, as the end of a sentence, or ""."""
+    files = [(_place(folder, path), composed(name_of(path)), path) for path in _files(folder)]
+    stems = [
+        (place, without_mask_word(name) or (name if path.parent.name.lower() == MASKS else None), path)
+        for place, name, path in files
+    ]
+    for place, stem, path in [mask for mask in stems if mask[1] is not None][:MOST_NAMES]:
+        if stem is not None:
+            endings = [
+                other[len(stem) :]
+                for where, other, file in files
+                if where == place and other.startswith(stem) and other != stem and file != path
+                if other[len(stem)] in SEPARATORS and file.parent.name.lower() != MASKS
+            ]
+            if len(endings) > 1:
+                told = ",".join(endings[:MOST_ENDINGS])
+                return f"; several files of a case are read with --option suffixes, in the order of channels: {told}"
+    return ""
 
 
 def _files(folder: Path) -> list[Path]:
