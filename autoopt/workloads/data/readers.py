@@ -22,6 +22,8 @@ READERS = Table(
         ".bmp": "autoopt.workloads.data.pictures:open_picture",
         ".tif": "autoopt.workloads.data.pictures:open_picture",
         ".tiff": "autoopt.workloads.data.pictures:open_picture",
+        ".ome.tif": "autoopt.workloads.data.pictures:open_picture",
+        ".ome.tiff": "autoopt.workloads.data.pictures:open_picture",
         ".webp": "autoopt.workloads.data.pictures:open_picture",
         ".nii.gz": "autoopt.workloads.data.volumes:open_volume",
         ".nii": "autoopt.workloads.data.volumes:open_volume",
