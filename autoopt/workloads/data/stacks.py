@@ -25,7 +25,7 @@ from autoopt.workloads.data.image_file import ImageFile, reading, value_range
 AXES = "CZT"
 DESCRIPTION, ORIENTATION, X_RESOLUTION, Y_RESOLUTION, SAMPLE_FORMAT = 270, 274, 282, 283, 339
 """Tags of TIFF."""
-MOST_TEXT = 8_000_000
+MOST_TEXT = 4_000_000
 """Letters of a description, which are a few hundred for each page."""
 MOST_PAGES = 100_000
 MOST_UNSEEN, MOST_PACKED = 20_000_000, 1100
@@ -146,11 +146,10 @@ def _told(image: Any, path: Path, count: int) -> _Told:
             f"{path} must say what its {count} pages are, channels, slices or times: store it as OME-TIFF, or a stack "
             "of slices as .npy or NIfTI"
         )
-    absent = sorted(page for page in told.pages.values() if page >= count)
-    if absent:
+    if sorted(set(told.pages.values())) != list(range(count)):
         raise BadData(
-            f"{path} must hold the {len(told.pages)} pages of its description, it holds {count}: save all of them in "
-            "one file, as pages of their own"
+            f"{path} must hold the {len(told.pages)} pages of its description and no others, it holds {count}: save "
+            "all of them in one file, as pages of their own"
         )
     return told
 

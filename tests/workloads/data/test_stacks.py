@@ -66,11 +66,11 @@ def test_colours_within_pages() -> None:
         (
             ome(
                 'DimensionOrder="XYZCT" SizeC="2" SizeZ="1" SizeT="1"',
-                '<TiffData IFD="7" FirstC="0" PlaneCount="1"/><TiffData IFD="3" FirstC="1"/>',
+                '<TiffData IFD="1" FirstC="0" PlaneCount="1"/><TiffData IFD="0" FirstC="1"/>',
             ),
             (4, 5),
             2,
-            [7, 3],
+            [1, 0],
         ),
         ("ImageJ=1.54f\nimages=12\nchannels=2\nslices=6\n", (6, 4, 5), 2, [0, 1]),
     ],
@@ -79,7 +79,8 @@ def test_the_pages_of_the_first_slice(
     tmp_path: Path, description: str, shape: tuple[int, ...], channels: int, pages: list[int]
 ) -> None:
     """The order of the axes, or the place of each page, says which pages are the channels of a slice."""
-    opened = open_stack(write(tmp_path / "x.tif", description))
+    count = shape[0] * channels if len(shape) == 3 else channels
+    opened = open_stack(write(tmp_path / "x.tif", description, PAGES[:count]))
     assert (opened.shape, opened.channels) == (shape, channels)
     values = opened.read()
     assert values.shape == (*shape, channels)
@@ -89,9 +90,16 @@ def test_the_pages_of_the_first_slice(
 SINGLE = ome('DimensionOrder="XYZCT" SizeC="1" SizeZ="{}" SizeT="{}"')
 BAD = {
     "nothing told": ("", r"must say what its 12 pages are, channels, slices or times: store it as OME-TIFF"),
-    "ImageJ of more pages": ("ImageJ=1\nimages=30\nslices=30\n", r"hold the 30 pages of its description, it holds 12"),
+    "ImageJ of more pages": (
+        "ImageJ=1\nimages=30\nslices=30\n",
+        r"hold the 30 pages of its description and no others, it holds 12",
+    ),
     "ImageJ of another number": ("ImageJ=1\nimages=12\nslices=5\n", r"must say what its 12 pages are"),
-    "OME of more pages": (SINGLE.format(20, 1), r"must hold the 20 pages of its description, it holds 12"),
+    "OME of more pages": (
+        SINGLE.format(20, 1),
+        r"must hold the 20 pages of its description and no others, it holds 12",
+    ),
+    "OME of fewer pages": (SINGLE.format(11, 1), r"hold the 11 pages of its description and no others, it holds 12"),
     "times of channels": (
         ome('DimensionOrder="XYCZT" SizeC="3" SizeZ="1" SizeT="4"'),
         r"must hold one image, it holds 4 times of 3 channels",
@@ -133,7 +141,7 @@ def test_no_file_is_read_as_its_first_page(tmp_path: Path) -> None:
     with pytest.raises(BadData, match="must have upright pages of one size and type"):
         open_image(Source(tmp_path / "x.tif"))
     alone = write(tmp_path / "alone.tif", "ImageJ=1.54f\nimages=30\nslices=30\n", PAGES[:1])
-    with pytest.raises(BadData, match="must hold the 30 pages of its description, it holds 1"):
+    with pytest.raises(BadData, match="must hold the 30 pages of its description and no others, it holds 1"):
         open_image(Source(alone))
     stack = write(tmp_path / "stack.tif", SINGLE.format(12, 1))
     with pytest.raises(BadData, match="must hold one picture, it holds 12"):
