@@ -3,9 +3,11 @@
 | layout | segmentation | classification |
 | --- | --- | --- |
 | table | a CSV with `Channel_0`, `Channel_1`, ... and `Label`, paths beside it (GaNDLF) | `Channel_0` and a class |
-| pairs | images/NAME.* and masks/NAME.* | |
+| pairs | images/NAME.* and masks/NAME.*, also in folders of splits and others | |
+| beside | NAME.* and NAME_mask.* side by side | |
+| several files | NAME_t1.*, NAME_t2.* and NAME_seg.*, where the endings were asked for (`wishes.Wishes`) | |
 | classes | | CLASS/NAME.*, or train/CLASS/NAME.*, val/..., test/... |
-| arrays | NAME.npz with `image` and `label`; or one npz with `images` and `labels` (cases first) | the same |
+| arrays | NAME.npz with `image` and `label`; or one npz with `images` and `labels`, or those of splits | the same |
 
 The class of a table is in `ValueToPredict` or `Label`; columns `Label_NAME` of 0 / 1 make a multilabel task.
 Files are those that a reader in `readers.READERS` reads. Beside pairs, classes and arrays a table may lie that names

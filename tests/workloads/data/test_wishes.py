@@ -70,6 +70,10 @@ def test_grey_images_for_a_model_of_colours(tmp_path: Path) -> None:
     assert np.array_equal(later(found, tmp_path / "images" / f"{found.splits.train[0].id}.png"), image)
     assert any("images have one channel, the model is given 3 equal ones" in text for text in found.remarks)
     assert found.digest != plain.digest
+    heads = read(folders.volumes(tmp_path / "heads"), channels=2)
+    image = heads.splits.train[0].read().image
+    assert image.shape == (6, 5, 4, 2)
+    assert np.array_equal(later(heads, tmp_path / "heads" / "images" / f"{heads.splits.train[0].id}.nii.gz"), image)
     with pytest.raises(WorkloadError, match=r"the model takes 4 channel\(s\), the images have 3: leave the option out"):
         read(folders.pairs(tmp_path / "rgb"), channels=4)
 

@@ -136,7 +136,10 @@ def _images_elsewhere(folder: Path, parts: Sequence[Part]) -> list[str]:
     above = {path for part in parts for path in part.images.parents} | {path.parent for path in read}
     inner = {path for place in above if place.is_relative_to(folder) for path in folders_in(place)}
     left = sorted(path for path in inner - read - above if images_in(path) or any(map(images_in, folders_in(path))))
-    return [f"{path} is not read: it has no folder of masks beside it" for path in left]
+    return [
+        f"{path} is not read: it is no folder of images with one of masks beside it, nor of these masks"
+        for path in left
+    ]
 
 
 def _paired(images: Iterable[str], masks: Iterable[str], endings: Sequence[str]) -> dict[str, str]:
