@@ -21,6 +21,7 @@ MASK_WORDS = (
 )
 """What the name of a mask usually has after that of its image, behind one of `SEPARATORS`."""
 SEPARATORS = "_-. "
+SEPARATED = re.compile(f"[{re.escape(SEPARATORS)}]")
 MASK_NAME = re.compile(
     rf"(?P<stem>.+)[{re.escape(SEPARATORS)}](?:{'|'.join(MASK_WORDS)})(?:[{re.escape(SEPARATORS)}]?[0-9]+)?",
     re.IGNORECASE,
@@ -52,26 +53,41 @@ def pair_of(folder: Path) -> tuple[Path, Path] | None:
 
 def parts_of(folder: Path) -> list[Part]:
     """The folders of images with masks of a data folder: images/ and masks/, DIR/images/ and DIR/masks/, or images/DIR/
-    and masks/DIR/, where DIR may be a split or anything else.
+    and masks/DIR/, DIR_images/ and DIR_masks/, where DIR may be a split or anything else.
     """
     return _parts(folder, folder, DEEPEST)
 
 
 def _parts(top: Path, folder: Path, deeper: int) -> list[Part]:
-    found = pair_of(folder)
+    found, where = pair_of(folder), folder.relative_to(top)
     if found is None:
-        return [part for path in folders_in(folder) for part in _parts(top, path, deeper - 1)] if deeper else []
+        named = [_part(images, masks, where / rest) for rest, images, masks in _named_pairs(folder)]
+        deep = [part for path in folders_in(folder) for part in _parts(top, path, deeper - 1)] if deeper else []
+        return named or deep
     images, masks = found
     inner = {path.name: path for path in folders_in(masks)}
     both = [path for path in folders_in(images) if path.name in inner]
-    where = folder.relative_to(top)
     if both and not images_in(images):
         return [_part(path, inner[path.name], where / path.name) for path in both]
     return [_part(images, masks, where)]
 
 
+def _named_pairs(folder: Path) -> list[tuple[str, Path, Path]]:
+    """The folders such as train_images and train_masks, and the words that both have, such as "train"."""
+    by_words = {tuple(SEPARATED.split(path.name.lower())): path for path in folders_in(folder)}
+    found = []
+    for words, images in by_words.items():
+        for place in [place for place, word in enumerate(words) if word in IMAGE_FOLDERS]:
+            before, after = words[:place], words[place + 1 :]
+            masks = [by_words[name] for word in MASK_FOLDERS if (name := (*before, word, *after)) in by_words]
+            if masks:
+                found.append(("_".join(before + after), images, masks[0]))
+    return found
+
+
 def _part(images: Path, masks: Path, where: Path) -> Part:
-    split = next((SPLIT_NAMES[name.lower()] for name in where.parts if name.lower() in SPLIT_NAMES), None)
+    words = [word for name in where.parts for word in SEPARATED.split(name.lower())]
+    split = next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None)
     return Part(images, masks, "" if where == Path() else where.as_posix(), split)
 
 

@@ -46,9 +46,16 @@ def in_classes(folder: Path) -> None:
             pair(folder / kind / "images" / f"{index}.png", folder / kind / "masks" / f"{index}.png", index)
 
 
+def in_names(folder: Path) -> None:
+    for split in ("train", "val", "test"):
+        for index in range(3):
+            pair(folder / f"{split}_images" / f"{index}.png", folder / f"{split}_masks" / f"{index}.png", index)
+
+
 @pytest.mark.parametrize(
     ("write", "names", "splits"),
     [
+        (in_names, {"train/0", "val/2", "test/1"}, {"train", "val", "test"}),
         (in_splits, {"Training/0", "val/2", "test/1"}, {"train", "val", "test"}),
         (splits_inside, {"train/0", "valid/2", "test/1"}, {"train", "val", "test"}),
         (in_classes, {"COVID/0", "Normal/5"}, {None}),
