@@ -185,11 +185,11 @@ BAD: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "a volume of an unknown type": ("volumes", written(gzip.compress(nifti((6, 5, 4), bytes(480), 9999)))),
     "a stack with a long description": (
         "stacks",
-        lambda path: stack(path.parent, path.name, np.zeros((4, 6, 5), np.uint8), "<a/>" * 2_000_000),
+        lambda path: stack(path.parent, path.name, np.zeros((4, 6, 5), np.uint8), "<a/>" * 1_100_000),
     ),
     "a stack of many parts": (
         "stacks",
-        lambda path: stack(path.parent, path.name, np.zeros((4, 6, 7), np.uint8), "<a/>" * 400_000),
+        lambda path: stack(path.parent, path.name, np.zeros((4, 6, 7), np.uint8), "<a/>" * 200_000),
     ),
     "a label volume of a gigabyte": ("label volumes", written(gzip.compress(nifti((1000, 1000, 250))))),
     "a packed volume that is none": ("volumes", written(lambda: gzip.compress(bytes(100_000_000), 1))),
