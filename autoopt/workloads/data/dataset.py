@@ -84,6 +84,7 @@ def read_dataset(
     *,
     order: Order | None = None,
     said: Sequence[str] = (),
+    series: str | None = None,
     scanned_maps: int = SCANNED_MAPS,
     opener: Opener = open_image,
 ) -> Dataset:
@@ -91,10 +92,10 @@ def read_dataset(
 
     `labels` are the names of the classes; without them they are those of the layout, or background, label_1, ... for
     the values that at most `scanned_maps` label maps have. `order` is that of classes called by numbers, `said` are the
-    names that the model has for its answers. `opener` opens the files.
+    names that the model has for its answers. `series` is that of DICOM folders with several. `opener` opens the files.
     """
     check_folder(folder)
-    found = find_items(folder, task)
+    found = find_items(folder, task, series)
     if not found.items:
         raise DataError(f"{folder} must hold cases, it holds none ({found.description})")
     form = read_headers(found.items, opener)
@@ -123,7 +124,7 @@ def read_dataset(
         has_affine=form.has_affine,
         remarks=_remarks(folder, found, answers, present),
         pictures=form.pictures,
-        reading=Reading(value_range=form.value_range, files=len(form.channels)),
+        reading=Reading(value_range=form.value_range, files=len(form.channels), series=series),
     )
 
 

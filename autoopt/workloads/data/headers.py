@@ -14,6 +14,7 @@ from autoopt.errors import BadData
 from autoopt.workloads.data.cases import Item, raise_problems
 from autoopt.workloads.data.image_file import ImageFile, Source
 from autoopt.workloads.data.readers import Opener, open_image
+from autoopt.workloads.data.segment_names import NO_NAMES, SegmentNames, segment_names
 from autoopt.workloads.data.volumes import check_same_grid
 
 MOST_CHANNELS = 4
@@ -40,7 +41,7 @@ class CaseFormat:
     `channels` has the number of channels of each image file of a case. `map_labels` is the number of labels in the last
     axis of multilabel maps, None for plain label maps. `value_range` is what pixels are divided by unless something
     else is said. `sizes` are up to `MOST_SIZES` different spatial sizes. `pictures`: whether the image files are
-    pictures, None where only some are.
+    pictures, None where only some are. `segments`: what label maps call their labels, where they do.
     """
 
     dimensions: int
@@ -50,6 +51,7 @@ class CaseFormat:
     sizes: tuple[tuple[int, ...], ...]
     has_affine: bool
     pictures: bool | None
+    segments: SegmentNames = NO_NAMES
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def read_headers(items: Sequence[Item], opener: Opener = open_image) -> CaseForm
         sizes=tuple(sorted(sizes[:MOST_SIZES])),
         has_affine=all(any(head.file.affine is not None for head in case.images) for case in cases),
         pictures=pictures.pop() if len(pictures) == 1 else None,
+        segments=segment_names([(case.label.source, case.label.file.label_names) for case in cases if case.label]),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,15 @@ REAL = "buif"
 
 @dataclass(frozen=True)
 class Source:
-    """Where an image lies: a file, in an archive the `key` of an array, of many cases in one array the `index`."""
+    """Where an image lies: a file, in an archive the `key` of an array, of many cases in one array the `index`.
+
+    In a folder of several series `key` says which one. `grid` is the image of a label map that does not say its size.
+    """
 
     path: Path
     key: str | None = None
     index: int | None = None
+    grid: Source | None = None
 
     def __str__(self) -> str:
         member = "" if self.key is None else f" ({self.key})"
@@ -37,6 +41,7 @@ class ImageFile:
     file as a label map, by default what `read` gives. `affine`: (4, 4), voxel index to RAS+ millimetres, or None.
     `value_range` is what pixels are divided by unless something else is said: 255 for 8 bits, 65535 for 16, else 1.
     `is_picture` says that channels are colours: a grey picture among coloured ones gets three equal channels.
+    `label_names`: what the values of a label map mean, where the file says it.
     """
 
     shape: tuple[int, ...]
@@ -46,6 +51,7 @@ class ImageFile:
     affine: np.ndarray | None = None
     value_range: float = 1.0
     is_picture: bool = False
+    label_names: Mapping[int, str] | None = None
 
     @classmethod
     def of(cls, values: np.ndarray, affine: np.ndarray | None = None, *, channels: int | None = None) -> ImageFile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -67,9 +67,11 @@ def read_label_maps(
 ) -> tuple[LabelMaps, dict[str, frozenset[int]]]:
     """How to read the maps, and for each case that was looked at, at most `scanned`, the labels that it has.
 
-    Raises DataError for maps that cannot be read, have other values than 0, 1, ... (or 0 and 255), or more labels than
-    `wanted` names.
+    Where maps name their labels, these are the labels, matched by name. Raises DataError for maps that cannot be read,
+    have other values than 0, 1, ... (or 0 and 255), or more labels than `wanted` names.
     """
+    form = replace(form, segments=form.segments.ordered(wanted))
+    wanted = ("background", *form.segments.names) if form.segments and wanted is None else wanted
     looked_at, problems = _scan(items, form, scanned, opener)
     raise_problems(problems)
     maps = {item.name: item.label for item in items}
@@ -204,12 +206,14 @@ def _scan(
 
 def _stored(source: Source, form: CaseFormat, opener: Opener) -> np.ndarray:
     """The whole numbers of a file, without an axis of one label at the end."""
-    values = opener(source).labels()
+    file = opener(source)
+    values = file.labels()
     if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
         soft = values.min() >= 0 and values.max() <= 1
         more = ", as probabilities or soft edges are: store 1 where it is above 0.5, else 0" if soft else ""
         raise BadData(f"{source} must hold whole numbers, the labels; some are not{more}")
-    return values if form.map_labels or values.ndim == form.dimensions else values[..., 0]
+    values = values if form.map_labels or values.ndim == form.dimensions else values[..., 0]
+    return form.segments.by_name(source, values, file.label_names)
 
 
 def _values(values: np.ndarray) -> set[int]:

@@ -13,7 +13,7 @@ from autoopt.errors import BadData
 from autoopt.workloads.data.arrays import array_names, read_header
 from autoopt.workloads.data.image_file import ImageFile, Source
 from autoopt.workloads.data.pictures import read_rgb
-from autoopt.workloads.data.readers import open_image, suffix_of
+from autoopt.workloads.data.readers import of_series, open_image, suffix_of
 
 ONE, MANY = "image", "images"
 """The arrays of a .npz file with one case, and of one with all cases, as data folders have them."""
@@ -26,12 +26,13 @@ class Reading:
 
     `colours`: every picture as 8-bit RGB, whatever it holds; else as it is stored, as `ImageFile` says. `value_range`:
     that of all files (see `ImageFile`), None where files of any type will do. `files`: image files of one case, put
-    side by side as channels.
+    side by side as channels. `series`: which one of a DICOM folder that has several.
     """
 
     colours: bool = False
     value_range: float | None = None
     files: int = 1
+    series: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -44,13 +45,15 @@ class Reading:
             made = cls(**value)
         except TypeError as error:
             raise ValueError(
-                f"it must say colours, value_range and files, it says {sorted(map(str, value))}"
+                f"it must say colours, value_range, files and series, it says {sorted(map(str, value))}"
             ) from error
         ranged = made.value_range is None or (_number(made.value_range) and made.value_range > 0)
         if not isinstance(made.colours, bool) or not ranged or type(made.files) is not int or made.files < 1:
             raise ValueError(
                 "colours must be true or false, value_range a number above 0, files a whole number above 0"
             )
+        if not isinstance(made.series, str | None):
+            raise ValueError("series must be a text or null")
         return made
 
     def image(self, source: Source, dimensions: int, channels: int) -> tuple[np.ndarray, ImageFile]:
@@ -58,7 +61,7 @@ class Reading:
 
         Raises BadData naming a file that the search would not have taken.
         """
-        file = open_image(source)
+        file = open_image(of_series(source, self.series))
         if self.files != 1 and file.channels is not None:
             raise BadData(
                 f"{source} must hold all channels of its case, as the search put {self.files} files of a case side by "

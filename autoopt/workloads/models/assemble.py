@@ -30,6 +30,9 @@ OPTIONS: Mapping[str, Parameter] = {
         allowed=("text", "number"),
         nullable=True,
     ),
+    "series": Parameter(
+        "text", None, "which series of a DICOM folder that has several: number, description or UID", nullable=True
+    ),
     "tile": Parameter("text", None, "size of one network call, such as 224x224", nullable=True),
     "overlap": Parameter("number", 0.25, "share that neighbouring tiles have in common", low=0.0, high=0.9),
     "scale": Parameter(
@@ -114,7 +117,8 @@ def dataset_of(data: Path, options: Mapping[str, Scalar], said: tuple[str, ...] 
     """
     labels = options.get("labels")
     names = None if labels is None else split_names(str(labels))
-    return read_dataset(data, task_of(options), names, order=cast("Order | None", options.get("order")), said=said)
+    order, series = (cast("str | None", options.get(name)) for name in ("order", "series"))
+    return read_dataset(data, task_of(options), names, order=cast("Order | None", order), said=said, series=series)
 
 
 def pipeline_of(dataset: Dataset, shape: Shape, options: Mapping[str, Scalar], source: str) -> Pipeline:

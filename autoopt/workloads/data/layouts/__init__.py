@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from autoopt.core.tables import Table
 from autoopt.errors import DataError
 from autoopt.workloads.contract import Task
-from autoopt.workloads.data.cases import Found
+from autoopt.workloads.data.cases import Found, Item
 from autoopt.workloads.data.columns import is_known
 from autoopt.workloads.data.csv_text import read_rows
+from autoopt.workloads.data.image_file import Source
 from autoopt.workloads.data.manifest import find_table
+from autoopt.workloads.data.readers import of_series, on_grid
 
 LAYOUTS = Table(
     "layout of a data folder",
@@ -28,8 +31,11 @@ is wrong with names and tables; headers and label maps are looked at afterwards.
 MOST_NAMES = 8
 
 
-def find_items(folder: Path, task: Task) -> Found:
-    """The cases in a folder, by the one layout that fits. Raises DataError with what was looked for and is there."""
+def find_items(folder: Path, task: Task, series: str | None = None) -> Found:
+    """The cases in a folder, by the one layout that fits. Raises DataError with what was looked for and is there.
+
+    `series` chooses among those of a folder of DICOM files.
+    """
     layouts = {name: LAYOUTS.load(name) for name in LAYOUTS}
     fitting = [name for name, layout in layouts.items() if layout.fits(folder, task)]
     if len(fitting) != 1:
@@ -42,7 +48,14 @@ def find_items(folder: Path, task: Task) -> Found:
             f"({'; '.join(layout.DESCRIPTION for layout in layouts.values())}): {what}. See docs/workloads.md"
         )
     found: Found = layouts[fitting[0]].read(folder, task)
-    return found
+    return replace(found, items=[_with_series(item, series) for item in found.items])
+
+
+def _with_series(item: Item, series: str | None) -> Item:
+    """The case with its label map laid on its first image, where the map does not say a grid of its own."""
+    images = tuple(of_series(source, series) for source in item.images)
+    label = on_grid(item.label, images[0]) if isinstance(item.label, Source) else item.label
+    return replace(item, images=images, label=label)
 
 
 def _what_the_table_lacks(folder: Path, task: Task) -> str:
