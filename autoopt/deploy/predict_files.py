@@ -10,7 +10,7 @@ import csv
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,7 +28,7 @@ from autoopt.deploy.predictor import Predictor, load
 from autoopt.errors import BadData, BundleError, DataError, NeedsPackage, StorageError, TrialError, UsageError
 from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.data.image_file import ImageFile
-from autoopt.workloads.data.readers import READERS
+from autoopt.workloads.data.readers import known_kinds, of_series
 from autoopt.workloads.data.reading import Reading
 
 TABLE = "predictions.csv"
@@ -80,6 +80,8 @@ def predict_files(
     *,
     overlay: bool = False,
     probabilities: bool = False,
+    wanted: outputs.Format = "same",
+    series: str | None = None,
     listener: Listener = lambda event: None,
     stand_ins: bool = False,
 ) -> Predicted:
@@ -87,14 +89,21 @@ def predict_files(
 
     A segmentation writes a mask of the size of each image (see `outputs`), with `overlay` a picture for people beside
     it; a classification one `predictions.csv`. `probabilities` adds a .npz with `probabilities`, float32 (*spatial,
-    classes) or (classes,). `stand_ins` is that of `load`. Raises UsageError where nothing can be predicted at all, an
-    output would replace an input, `out` cannot be written to, or a package is missing.
+    classes) or (classes,). `wanted`: volumes get masks of their own format, or NIfTI. `series`: which one of a DICOM
+    folder that has several, None: as the search had it. `stand_ins` is that of `load`. Raises UsageError where nothing
+    can be predicted at all, an output would replace an input, `out` cannot be written to, or a package is missing.
     """
     if not inputs:
         raise UsageError("at least one image file or folder must be given, got none")
+    if wanted not in outputs.FORMATS:
+        raise UsageError(f"--format must be one of {', '.join(outputs.FORMATS)}, got {wanted!r}")
     with load(bundle, stand_ins=stand_ins) as predictor:
-        digest, told = file_digest(bundle / CARD), reading_of(predictor)
-        return _Work(predictor, digest, out, *told, overlay=overlay, probabilities=probabilities).run(inputs, listener)
+        digest, (reading, remarks) = file_digest(bundle / CARD), reading_of(predictor)
+        reading = replace(reading, series=reading.series if series is None else series)
+        work = _Work(
+            predictor, digest, out, reading, remarks, overlay=overlay, probabilities=probabilities, wanted=wanted
+        )
+        return work.run(inputs, listener)
 
 
 def reading_of(predictor: Predictor) -> tuple[Reading, tuple[str, ...]]:
@@ -130,11 +139,12 @@ class _Work:
         *,
         overlay: bool,
         probabilities: bool,
+        wanted: outputs.Format,
     ) -> None:
         self._predictor, self._bundle, self._out = predictor, bundle, out
         self._reading, self._remarks = reading, remarks
         self._pipeline: Pipeline = predictor.pipeline
-        self._overlay, self._probabilities = overlay, probabilities
+        self._overlay, self._probabilities, self._wanted = overlay, probabilities, wanted
         self._segments = self._pipeline.task == "segmentation"
         self._multilabel = self._pipeline.activation == "sigmoid"
         self._planned: list[str] = []
@@ -151,7 +161,7 @@ class _Work:
         found = find_inputs(inputs, self._out)
         total = len(found.inputs) + len(found.problems)
         if not total:
-            raise UsageError(f"{', '.join(map(str, inputs))} must hold images ({', '.join(READERS)}), there are none")
+            raise UsageError(f"{', '.join(map(str, inputs))} must hold images ({known_kinds()}), there are none")
         names = stems(found.inputs, self._outputs_of)
         self._planned = self._checked_outputs(found.inputs, names)
         failed, written = dict(found.problems), dict[str, list[Path]]()
@@ -178,9 +188,12 @@ class _Work:
     def _outputs_of(self, item: Input, stem: PurePosixPath) -> list[PurePosixPath]:
         """All files that are written for an image; a classification has none of its own but the probabilities."""
         labels = self._predictor.labels if self._multilabel else None
-        names = outputs.mask_names(stem, outputs.kind_of(item.source.path), labels) if self._segments else []
+        names = outputs.mask_names(stem, self._kind(item), labels) if self._segments else []
         names += [outputs.overlay_name(stem)] if self._overlay else []
         return [*names, *([outputs.probabilities_name(stem)] if self._probabilities else [])]
+
+    def _kind(self, item: Input) -> str:
+        return outputs.kind_of(item.source.path, self._wanted)
 
     def _checked_outputs(self, inputs: Sequence[Input], names: Sequence[PurePosixPath]) -> list[str]:
         """The names of all outputs. Raises UsageError where one would replace an input or somebody else's file."""
@@ -231,9 +244,10 @@ class _Work:
         self, item: Input, image: np.ndarray, file: ImageFile, answer: np.ndarray, likely: np.ndarray | None
     ) -> Iterator[bytes]:
         """What `_outputs_of` names, one after the other."""
-        path = item.source.path
         if self._segments:
-            yield from outputs.mask_bytes(answer, outputs.kind_of(path), path, self._title, multilabel=self._multilabel)
+            source, labels = of_series(item.source, self._reading.series), self._predictor.labels
+            about = outputs.Answered(source, file.affine, labels, self._title, self._bundle, self._multilabel)
+            yield from outputs.mask_bytes(answer, self._kind(item), about)
         if self._overlay:
             axis = 0 if file.affine is None else 2
             yield overlay_bytes(

@@ -46,6 +46,8 @@ ORIGIN = ("Offset", "Position", "Origin")
 ROTATION = ("TransformMatrix", "Rotation", "Orientation")
 SPACING = ("ElementSpacing", "ElementSize")
 """Names that the same thing may have."""
+ONLY_TOLD = ("CenterOfRotation", "AnatomicalOrientation")
+"""Fields of the place that no voxel moves by."""
 BIG = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
 TRUE = ("true", "1")
 
@@ -69,6 +71,12 @@ def data_file(path: Path) -> Path | None:
     if name.startswith("LIST") or "%" in name:
         raise BadData(f"{path} must have its voxels in one file, they are in several: save it as one .mha")
     return file_beside(path, name)
+
+
+def geometry_lines(path: Path) -> list[str]:
+    """The lines of a header that say the place of the volume, for another file in the same place."""
+    fields = _header(path)[0]
+    return [f"{name} = {fields[name]}" for name in (*ROTATION, *ORIGIN, *SPACING, *ONLY_TOLD) if name in fields]
 
 
 def _header(path: Path) -> tuple[dict[str, str], int]:

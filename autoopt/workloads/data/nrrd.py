@@ -7,7 +7,7 @@ in one beside it; text, bzip2, hexadecimal and voxels in several files are refus
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -81,9 +81,17 @@ def data_file(path: Path) -> Path | None:
     return None if name is None else file_beside(path, name)
 
 
-def read_fields(path: Path) -> dict[str, str]:
-    """The fields of a header by their names in small letters, and its key/value pairs. Raises BadData."""
-    return _header(path)[0]
+def geometry_lines(path: Path) -> list[str]:
+    """The lines of a header that say the place of the volume, for another file in the same place; without channels."""
+    fields = _header(path)[0]
+    told: dict[str, str] = {
+        name: fields[name] for name in ("space", "space dimension", "space origin") if name in fields
+    }
+    for name in ("space directions", "spacings"):
+        parts = re.findall(r"\([^()]*\)|[^\s()]+", fields.get(name, ""))
+        if kept := [part for part in parts if part.lower() not in ("none", "nan")]:
+            told[name] = " ".join(kept)
+    return [f"{name}: {value}" for name, value in told.items()]
 
 
 def _header(path: Path) -> tuple[dict[str, str], int]:
@@ -179,9 +187,3 @@ def _segments(path: Path, fields: Mapping[str, str]) -> Mapping[int, str] | None
                 raise BadData(f"{path} must have one segment for each value, {found[value]} and {name} have {value}")
             found[value] = name
     return found or None
-
-
-def directions_of(affine: np.ndarray) -> tuple[Sequence[Sequence[float]], Sequence[float]]:
-    """The three steps between voxels and the place of the first one, in LPS, as a header has them."""
-    lps = LPS_TO_RAS @ affine
-    return lps[:AXES, :AXES].T.tolist(), lps[:AXES, AXES].tolist()
