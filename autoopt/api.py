@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from autoopt.compress.matrix import Cell
     from autoopt.core.configuration import Scalar
     from autoopt.deploy.check import Checked
-    from autoopt.deploy.outputs import Format
     from autoopt.deploy.predict_files import Listener as PredictListener
-    from autoopt.deploy.predict_files import Predicted
+    from autoopt.deploy.predict_files import Predicted, Wanted
     from autoopt.deploy.registry import Registry
     from autoopt.deploy.remeasure import Again
     from autoopt.measure.timing import MeasuringPlan
@@ -325,32 +324,19 @@ def predict(
     inputs: Sequence[PathLike],
     out: PathLike,
     *,
-    overlay: bool = False,
-    probabilities: bool = False,
-    mask_format: Format = "same",
-    series: str | None = None,
     listener: PredictListener = lambda event: None,
+    **wanted: Unpack[Wanted],
 ) -> Predicted:
     """The answers of a bundle for image files and folders of them, written to the folder `out`.
 
-    `mask_format` "nifti" writes masks of DICOM, NRRD and MetaImage volumes as NIfTI, not as what their images are.
-    `series` is the number, description or UID of the one that is meant in DICOM folders of several. A file that cannot
-    be read or predicted is in `.failed` of the result, with the reason; the others go on. `listener` is told after
-    each. See `autoopt.deploy.predict_files`. Raises UsageError for bad input.
+    A file that cannot be read or predicted is in `.failed` of the result, with the reason; the others go on. `listener`
+    is told after each. `overlay`, `probabilities`, `mask_format` and `series` are those of
+    `autoopt.deploy.predict_files.Wanted`. Raises UsageError for bad input.
     """
     from autoopt.deploy.predict_files import predict_files
 
     paths = [Path(item) for item in inputs]
-    return predict_files(
-        Path(bundle),
-        paths,
-        Path(out),
-        overlay=overlay,
-        probabilities=probabilities,
-        wanted=mask_format,
-        series=series,
-        listener=listener,
-    )
+    return predict_files(Path(bundle), paths, Path(out), listener=listener, **wanted)
 
 
 @needs(*SEARCH)

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -73,37 +73,45 @@ class Predicted:
     remarks: Sequence[str] = ()
 
 
+class Wanted(TypedDict, total=False):
+    """What is written, and of which series.
+
+    `overlay`: also a picture for people beside each mask. `probabilities`: also a .npz with `probabilities`, float32
+    (*spatial, classes) or (classes,). `mask_format`: volumes get masks of their own format ("same"), or "nifti".
+    `series`: which one of a DICOM folder that has several, None: as the search had it.
+    """
+
+    overlay: bool
+    probabilities: bool
+    mask_format: outputs.Format
+    series: str | None
+
+
 def predict_files(
     bundle: Path,
     inputs: Sequence[Path],
     out: Path,
     *,
-    overlay: bool = False,
-    probabilities: bool = False,
-    wanted: outputs.Format = "same",
-    series: str | None = None,
     listener: Listener = lambda event: None,
     stand_ins: bool = False,
+    **wanted: Unpack[Wanted],
 ) -> Predicted:
     """Predict all image files in `inputs`, files or folders with all that is below them, and write to `out`.
 
-    A segmentation writes a mask of the size of each image (see `outputs`), with `overlay` a picture for people beside
-    it; a classification one `predictions.csv`. `probabilities` adds a .npz with `probabilities`, float32 (*spatial,
-    classes) or (classes,). `wanted`: volumes get masks of their own format, or NIfTI. `series`: which one of a DICOM
-    folder that has several, None: as the search had it. `stand_ins` is that of `load`. Raises UsageError where nothing
-    can be predicted at all, an output would replace an input, `out` cannot be written to, or a package is missing.
+    A segmentation writes a mask of the size of each image (see `outputs`), a classification one `predictions.csv`.
+    `stand_ins` is that of `load`. Raises UsageError where nothing can be predicted at all, an output would replace an
+    input, `out` cannot be written to, or a package is missing.
     """
     if not inputs:
         raise UsageError("at least one image file or folder must be given, got none")
-    if wanted not in outputs.FORMATS:
-        raise UsageError(f"--format must be one of {', '.join(outputs.FORMATS)}, got {wanted!r}")
+    mask_format = wanted.get("mask_format", "same")
+    if mask_format not in outputs.FORMATS:
+        raise UsageError(f"--format must be one of {', '.join(outputs.FORMATS)}, got {mask_format!r}")
     with load(bundle, stand_ins=stand_ins) as predictor:
         digest, (reading, remarks) = file_digest(bundle / CARD), reading_of(predictor)
-        reading = replace(reading, series=reading.series if series is None else series)
-        work = _Work(
-            predictor, digest, out, reading, remarks, overlay=overlay, probabilities=probabilities, wanted=wanted
-        )
-        return work.run(inputs, listener)
+        if (series := wanted.get("series")) is not None:
+            reading = replace(reading, series=series)
+        return _Work(predictor, digest, out, reading, remarks, wanted).run(inputs, listener)
 
 
 def reading_of(predictor: Predictor) -> tuple[Reading, tuple[str, ...]]:
@@ -136,15 +144,13 @@ class _Work:
         out: Path,
         reading: Reading,
         remarks: Sequence[str],
-        *,
-        overlay: bool,
-        probabilities: bool,
-        wanted: outputs.Format,
+        wanted: Wanted,
     ) -> None:
         self._predictor, self._bundle, self._out = predictor, bundle, out
         self._reading, self._remarks = reading, remarks
         self._pipeline: Pipeline = predictor.pipeline
-        self._overlay, self._probabilities, self._wanted = overlay, probabilities, wanted
+        self._overlay, self._probabilities = wanted.get("overlay", False), wanted.get("probabilities", False)
+        self._format = wanted.get("mask_format", "same")
         self._segments = self._pipeline.task == "segmentation"
         self._multilabel = self._pipeline.activation == "sigmoid"
         self._planned: list[str] = []
@@ -152,9 +158,9 @@ class _Work:
         self._demo = bool(predictor.info.get("demo"))
         name = "".join(letter if letter.isprintable() else " " for letter in str(predictor.info.get("workload")))
         self._title = f"{name[:MOST_TITLE]}{' (demo data)' if self._demo else ''}"
-        if overlay and not self._segments:
+        if self._overlay and not self._segments:
             raise UsageError("--overlay draws masks, this bundle is a classification: leave it out")
-        if probabilities and self._pipeline.gives_labels:
+        if self._probabilities and self._pipeline.gives_labels:
             raise UsageError("--probabilities needs a graph that gives them, this one decides itself: leave it out")
 
     def run(self, inputs: Sequence[Path], listener: Listener) -> Predicted:
@@ -193,7 +199,7 @@ class _Work:
         return [*names, *([outputs.probabilities_name(stem)] if self._probabilities else [])]
 
     def _kind(self, item: Input) -> str:
-        return outputs.kind_of(item.source.path, self._wanted)
+        return outputs.kind_of(item.source.path, self._format)
 
     def _checked_outputs(self, inputs: Sequence[Input], names: Sequence[PurePosixPath]) -> list[str]:
         """The names of all outputs. Raises UsageError where one would replace an input or somebody else's file."""

@@ -61,13 +61,13 @@ def test_masks_lie_where_their_images_lie(tmp_path: Path) -> None:
     for name in ("a.seg.nrrd", "b.mha", "P1/STUDY/scan.seg.dcm"):
         assert b"tiny (demo data)" in (tmp_path / "out" / name).read_bytes(), name
 
-    again = predict_files(model, [scan], tmp_path / "nii", stand_ins=True, wanted="nifti")
+    again = predict_files(model, [scan], tmp_path / "nii", stand_ins=True, mask_format="nifti")
     assert [path.name for path in again.written["scan"]] == ["scan.nii.gz"]
     made = nibabel.load(tmp_path / "nii" / "scan.nii.gz")
     assert np.array_equal(made.affine.astype(np.float32), np.float32(pairs[2][1].affine))  # type: ignore[attr-defined]
     assert np.array_equal(np.asarray(made.dataobj), WANTED)  # type: ignore[attr-defined]
     with pytest.raises(UsageError, match="--format must be one of same, nifti, got 'dicom'"):
-        predict_files(model, [scan], tmp_path / "nii", stand_ins=True, wanted="dicom")  # type: ignore[arg-type]
+        predict_files(model, [scan], tmp_path / "nii", stand_ins=True, mask_format="dicom")  # type: ignore[arg-type]
 
 
 def test_several_labels_at_once_keep_their_places(tmp_path: Path) -> None:

@@ -84,11 +84,15 @@ def is_dicom(path: Path) -> bool:
 
 
 def holds_dicom(folder: Path, *, below: bool = True) -> bool:
-    """Whether a folder holds DICOM files, directly or, with `below`, in folders in it; a few files are looked at."""
+    """Whether a folder holds DICOM files, directly or, with `below`, in folders in it.
+
+    A few files are looked at, of those whose names may be DICOM's (`ENDINGS`, or a number as the ending).
+    """
     for number, (place, folders, names) in enumerate(os.walk(folder)):
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if below else []
         paths = [Path(place) / name for name in sorted(names) if not name.startswith(".")]
-        if any(is_dicom(path) for path in sorted(paths, key=lambda path: not _must_be(path))[:MOST_LOOKED_AT]):
+        likely = [path for path in paths if _must_be(path)]  # pictures and tables by the thousand cost nothing
+        if any(is_dicom(path) for path in likely[:MOST_LOOKED_AT]):
             return True
         if number >= MOST_LOOKED_AT:
             return False

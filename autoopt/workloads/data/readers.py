@@ -12,7 +12,7 @@ import numpy as np
 
 from autoopt.core.packages import lacking
 from autoopt.core.tables import Table
-from autoopt.errors import BadData
+from autoopt.errors import BadData, NeedsPackage
 from autoopt.workloads.data.image_file import ImageFile, Source, shape_problem, value_problem
 
 READERS = Table(
@@ -144,7 +144,7 @@ def open_image(source: Source) -> ImageFile:
     places = {"key": source.key, "index": source.index, "grid": source.grid}
     try:
         found: ImageFile = reader(source.path, **{name: value for name, value in places.items() if value is not None})
-    except (BadData, MemoryError):
+    except (BadData, NeedsPackage, MemoryError):
         raise
     except Exception as error:  # a reader of somebody else may raise anything: name the file
         if (needed := lacking(error)) is not None:

@@ -15,6 +15,9 @@ from pydicom.uid import RLELossless
 from autoopt.errors import BadData, DataError
 from autoopt.workloads.data.dataset import read_dataset
 from autoopt.workloads.data.dicom import open_dicom, patient_of, takes
+from autoopt.workloads.data.dicom_headers import read_slice
+from autoopt.workloads.data.dicom_seg import open_segmentation
+from autoopt.workloads.data.dicom_series import read_series
 from autoopt.workloads.data.image_file import Source
 from autoopt.workloads.data.readers import images_in, open_image
 from tests.workloads.data.dicom_files import ORIGIN, STEP, segmentation, series
@@ -128,6 +131,10 @@ def test_one_of_several_series_is_chosen(tmp_path: Path) -> None:
         assert open_dicom(tmp_path / "scan", key).shape == (6, 5, 2)
     with pytest.raises(BadData, match="'9' is none of them"):
         open_dicom(tmp_path / "scan", "9")
+    volume(tmp_path / "data" / "images" / "a.nii.gz", np.zeros((6, 5, 4), np.uint8))
+    volume(tmp_path / "data" / "masks" / "a.nii.gz", np.zeros((6, 5, 4), np.uint8))
+    with pytest.raises(DataError, match="must hold folders of DICOM files to choose a series"):
+        read_dataset(tmp_path / "data", "segmentation", series="3")
     for path in first:
         change(path, Modality="SR")
     assert open_dicom(tmp_path / "scan").shape == (6, 5, 2)
@@ -199,6 +206,8 @@ def test_a_segmentation_of_something_else_is_refused(tmp_path: Path) -> None:
         change(path, **tags)
         with pytest.raises(BadData, match=words):
             open_dicom(path, grid=grid)
+    with pytest.raises(BadData, match="must be a DICOM segmentation to be a label map, it is CT"):
+        open_segmentation(read_slice(images[0]), read_series(tmp_path / "scan"))
     segmentation(path, images, mask, ["liver"], "BINARY")
     series(tmp_path / "scan", VALUES, positions=[[*ORIGIN[:2], 500 + STEP * n] for n in range(4)])
     with pytest.raises(BadData, match="must lie on the grid of its series"):

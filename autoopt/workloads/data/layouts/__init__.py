@@ -48,7 +48,12 @@ def find_items(folder: Path, task: Task, series: str | None = None) -> Found:
             f"({'; '.join(layout.DESCRIPTION for layout in layouts.values())}): {what}. See docs/workloads.md"
         )
     found: Found = layouts[fitting[0]].read(folder, task)
-    return replace(found, items=[_with_series(item, series) for item in found.items])
+    items = [_with_series(item, series) for item in found.items]
+    if series is not None and not any(source.key == series for item in items for source in item.images):
+        raise DataError(
+            f"{folder} must hold folders of DICOM files to choose a series, it holds none: leave series out"
+        )
+    return replace(found, items=items)
 
 
 def _with_series(item: Item, series: str | None) -> Item:
