@@ -48,13 +48,13 @@ def text_headers(folder: Path) -> Path:
     return folder
 
 
-def nrrd_header(sizes: str, kind: str = "uchar", encoding: str = "gzip") -> bytes:
-    text = f"NRRD0004\ntype: {kind}\ndimension: 3\nspace: LPS\nsizes: {sizes}\nencoding: {encoding}\nendian: little\n"
+def nrrd_header(sizes: str) -> bytes:
+    text = f"NRRD0004\ntype: uchar\ndimension: 3\nspace: LPS\nsizes: {sizes}\nencoding: gzip\n"
     return f"{text}space directions: (1,0,0) (0,1,0) (0,0,2)\nspace origin: (0,0,0)\n\n".encode()
 
 
-def mha_header(sizes: str, kind: str = "MET_UCHAR") -> bytes:
-    text = f"NDims = 3\nDimSize = {sizes}\nElementType = {kind}\nCompressedData = True\nElementSpacing = 1 1 2\n"
+def mha_header(sizes: str) -> bytes:
+    text = f"NDims = 3\nDimSize = {sizes}\nElementType = MET_UCHAR\nCompressedData = True\nElementSpacing = 1 1 2\n"
     return f"{text}ElementDataFile = LOCAL\n".encode()
 
 
@@ -204,15 +204,6 @@ BAD: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "a volume of an unknown type": ("volumes", written(gzip.compress(nifti((6, 5, 4), bytes(480), 9999)))),
     "a label volume of a gigabyte": ("label volumes", written(gzip.compress(nifti((1000, 1000, 250))))),
     "a packed volume that is none": ("volumes", written(lambda: gzip.compress(bytes(100_000_000), 1))),
-    "a nrrd of a gigabyte": ("nrrd", written(nrrd_header("1000 1000 250", "float"))),
-    "a packed nrrd of a gigabyte": (
-        "nrrd",
-        written(lambda: nrrd_header("1000 1000 250", "float") + gzip.compress(os.urandom(1_000_000))),
-    ),
-    "a packed mha of a gigabyte": (
-        "mha labels",
-        written(lambda: mha_header("1000 1000 250", "MET_FLOAT") + zlib.compress(os.urandom(1_000_000))),
-    ),
     "a header without an end": ("nrrd", written(lambda: b"NRRD0004\n" + b"a:=b\n" * 5_000_000)),
     "a DICOM file without pixels": ("dicom", written(bytes(128) + b"DICM" + bytes(1000))),
     "an array of exabytes": ("arrays", written(npy(shape_of((2**30, 2**30))))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -176,3 +177,19 @@ def test_files_that_lie_are_refused_in_one_sentence(tmp_path: Path, name: str) -
     with pytest.raises(BadData, match=path.name) as caught:
         open_image(Source(path)).read()
     assert "\n" not in str(caught.value)
+
+
+def test_a_header_that_lies_takes_no_memory(tmp_path: Path) -> None:
+    """A file too short for its header is refused when it is opened, and what unpacks to less as soon as it ends."""
+    cut = nrrd(tmp_path / "cut.nrrd", bytes(99)), meta(tmp_path / "cut.mha", bytes(99))
+    packed = nrrd(tmp_path / "packed.nrrd", gzip.compress(bytes(9)), sizes="99 99 99", encoding="gzip")
+    for path in (*cut, packed):
+        with pytest.raises(BadData, match=rf"{path.name} must hold \d+ bytes of voxels by its header"):
+            open_image(Source(path))
+    noise = np.random.default_rng(0).bytes(300_000)
+    opened = open_image(Source(nrrd(tmp_path / "lie.nrrd", gzip.compress(noise), sizes="500 500 500", encoding="gzip")))
+    tracemalloc.start()
+    with pytest.raises(BadData, match="it must hold 250000000 bytes of voxels by its header, it holds 300000"):
+        opened.read()
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
