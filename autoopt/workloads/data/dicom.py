@@ -9,7 +9,6 @@ from autoopt.core.packages import needs
 from autoopt.errors import BadData
 from autoopt.workloads.data.dicom_headers import (
     SEGMENTATION,
-    choose,
     holds_dicom,
     patient_name,
     read_slice,
@@ -47,7 +46,7 @@ def patient_of(source: Source) -> str | None:
     """What stands for the patient of a series, None where its files do not say. Raises BadData."""
     if not source.path.is_dir():
         return None
-    return patient_name(choose(source.path, read_slices(source.path), source.key)[0])
+    return patient_name(read_slices(source.path))  # of all series: which one is meant does not matter for that
 
 
 def _label_map(path: Path, grid: Source | None) -> ImageFile:

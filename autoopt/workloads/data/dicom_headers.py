@@ -123,12 +123,15 @@ def read_slice(path: Path) -> Slice:
 def choose(folder: Path, slices: Iterable[Slice], series: str | None) -> list[Slice]:
     """The images of the one series that is meant: the only one, or that of this number, description or UID.
 
-    Raises BadData naming all series where several are there and none, or not just one, is chosen.
+    Raises BadData naming all series where several are there and none, or not just one, is chosen, and for images of
+    several patients.
     """
     by_uid: dict[str, list[Slice]] = {}
     for item in slices:
         if item.modality not in (*NO_IMAGES, SEGMENTATION):
             by_uid.setdefault(item.series_uid, []).append(item)
+    if len(patients := {item.patient for found in by_uid.values() for item in found}) > 1:
+        raise BadData(f"{folder} must be of one patient, it holds images of {len(patients)}: give each a folder")
     if not by_uid:
         raise BadData(f"{folder} must hold a series of images, its DICOM files have none")
     meant = [found for found in by_uid.values() if series is None or _is_called(found[0], series)]
@@ -141,9 +144,14 @@ def choose(folder: Path, slices: Iterable[Slice], series: str | None) -> list[Sl
     raise BadData(f"{folder} must be one series, it holds {len(by_uid)}: {some}{more}{asked}; {how}")
 
 
-def patient_name(item: Slice) -> str | None:
-    """What stands for the patient of an image: a digest of its PatientID, so that the ID gets in no record; or None."""
-    return f"patient-{hashlib.sha256(item.patient.encode()).hexdigest()[:12]}" if item.patient else None
+def patient_name(slices: Iterable[Slice]) -> str | None:
+    """What stands for the one patient of images: a digest of the PatientID, so that the ID gets in no record; or None.
+
+    Images of several patients have none; `choose` refuses them.
+    """
+    patients = {item.patient for item in slices}
+    patient = patients.pop() if len(patients) == 1 else ""
+    return f"patient-{hashlib.sha256(patient.encode()).hexdigest()[:12]}" if patient else None
 
 
 def _is_called(item: Slice, series: str) -> bool:

@@ -161,7 +161,6 @@ def _check_alike(first: Slice, item: Slice) -> None:
     pairs = {
         "size": (first.size, item.size),
         "modality": (first.modality, item.modality),
-        "patient": (first.patient, item.patient),
         "frame of reference": (first.frame_of_reference, item.frame_of_reference),
         "use of slope and intercept": (first.slope is None, item.slope is None),
     }

@@ -114,7 +114,7 @@ def _opened(items: Sequence[Item], opener: Opener, problems: list[str]) -> list[
             try:
                 headers.append(Header(source, opener(source)))
             except BadData as error:
-                problems.append(error.message)
+                problems += [error.message] if error.message not in problems else []
         if len(headers) == len(item.sources):
             count = len(item.images)
             cases.append(_Case(item, tuple(headers[:count]), headers[count] if len(headers) > count else None))

@@ -79,7 +79,10 @@ FAULTS: dict[str, tuple[Callable[[Path, list[Path]], object], str]] = {
     "fewer pixels": (lambda folder, paths: change(paths[3], Rows=5000, Columns=5000), r"must hold 50000000 bytes"),
     "no place": (lambda folder, paths: change(paths[3], ImagePositionPatient=None), "must say its place"),
     "two orientations": (lambda folder, paths: change(paths[3], ImageOrientationPatient=list(TURNED)), "orientation"),
-    "two patients": (lambda folder, paths: change(paths[3], PatientID="P2"), "another patient"),
+    "two patients": (
+        lambda folder, paths: change(paths[3], PatientID="P2"),
+        "must be of one patient, it holds images of 2",
+    ),
     "frames": (lambda folder, paths: change(paths[3], NumberOfFrames=2), "holds 2 frames"),
     "another file": (lambda folder, paths: paths[3].write_bytes(b""), "024.dcm must be a DICOM file"),
     "a cut file": (lambda folder, paths: paths[3].write_bytes(paths[3].read_bytes()[:300]), "024.dcm"),
@@ -161,13 +164,23 @@ def test_segmentations_are_label_maps_of_their_series(tmp_path: Path, kind: str)
     scans(tmp_path, kind)
     dataset = read_dataset(tmp_path, "segmentation")
     assert dataset.labels == ("background", "liver", "tumour") and dataset.has_affine
+    groups = {case.id: case.group for case in all_cases(dataset)}
     for case in all_cases(dataset):
         sample = case.read()
         assert np.array_equal(sample.reference, np.clip((sample.image[..., 0] + 1024) // 2000, 0, 2)), case.id
-    groups = {case.id: case.group for case in all_cases(dataset)}
     assert len(set(groups.values())) == 3 and all(groups[f"s{n}"] == groups[f"s{n + 1}"] for n in (0, 2, 4))
     assert not any("P1" in group for group in groups.values())
     assert any("PatientID" in text and "3 of 6 cases" in text for text in dataset.remarks)
+    for index in range(6):
+        scout = tmp_path / "images" / f"s{index}" / "study"
+        series(scout, VALUES[..., :2], name="b", SeriesNumber=9, patient=f"P{index // 2}")
+    with pytest.raises(DataError, match="must be one series") as caught:
+        read_dataset(tmp_path, "segmentation")
+    assert len(set(caught.value.problems)) == len(caught.value.problems)
+    chosen = read_dataset(tmp_path, "segmentation", series="soft")
+    assert {case.id: case.group for case in all_cases(chosen)} == groups and chosen.reading.series == "soft"
+    for path in (tmp_path / "images").rglob("b*.dcm"):
+        path.unlink()
     assert read_dataset(tmp_path, "segmentation", ["air", "Tumour", "Liver"]).labels == ("air", "Tumour", "Liver")
     with pytest.raises(DataError, match="has the segment 'tumour', which --option labels must name"):
         read_dataset(tmp_path, "segmentation", ["air", "liver", "other"])
