@@ -15,6 +15,7 @@ import numpy as np
 
 from autoopt import __version__
 from autoopt.errors import BadData
+from autoopt.workloads.data.dicom_headers import reading_dicom
 from autoopt.workloads.data.dicom_series import Series
 
 COPIED = (
@@ -52,9 +53,10 @@ def segmentation_bytes(
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     made = pydicom.dataset.FileDataset(None, {}, file_meta=meta, preamble=bytes(128))
     made.SpecificCharacterSet = "ISO_IR 192"
-    image = pydicom.dcmread(series.slices[0].path, stop_before_pixels=True)
-    for name in COPIED:
-        setattr(made, name, image.get(name) or "")
+    with reading_dicom(series.slices[0].path, "a DICOM file whose patient and study can be read"):
+        image = pydicom.dcmread(series.slices[0].path, stop_before_pixels=True)
+        for name in COPIED:
+            setattr(made, name, image.get(name) or "")
     when = now or datetime.now(UTC).astimezone()
     _say_what_it_is(made, title, when)
     frames = list(_frames([part for _, part in parts]))

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from autoopt.errors import BadData
 from autoopt.workloads.data.image_file import Source
-from autoopt.workloads.data.readers import FOLDER, name_of, suffix_of
+from autoopt.workloads.data.readers import FOLDER, files_of, name_of, suffix_of
 from autoopt.workloads.data.reading import sources_in
 
 OutputsOf = Callable[["Input", PurePosixPath], list[PurePosixPath]]
@@ -49,7 +49,8 @@ def find_inputs(paths: Sequence[Path], out: Path) -> Found:
     others = 0
     for place in places:
         if suffix_of(place, below=False).endswith(FOLDER) and place.is_dir():
-            files[place] = None
+            for path in _series(place, place.resolve(), base, problems):
+                files[path] = None
         elif place.is_dir():
             for path in _below(place, out.resolve(), base, problems):
                 if suffix_of(path):
@@ -136,7 +137,7 @@ def _below(folder: Path, out: Path, base: Path, problems: dict[str, str]) -> Ite
             elif name.startswith(".") or path.resolve() == out:
                 continue
             elif suffix_of(path, below=False).endswith(FOLDER):
-                yield path
+                yield from _series(path, inside, base, problems)
             else:
                 kept.append(name)
         folders[:] = kept
@@ -150,6 +151,15 @@ def _below(folder: Path, out: Path, base: Path, problems: dict[str, str]) -> Ite
                 problems[_name(path, base)] = f"{path} must be a file, it is a pipe, a device or a link to nothing"
             else:
                 yield path
+
+
+def _series(folder: Path, inside: Path, base: Path, problems: dict[str, str]) -> Iterator[Path]:
+    """A folder that is one image, unless a file of it is a link that leads out of what was given: a problem."""
+    for file in files_of(folder):
+        if file.is_symlink() and not file.resolve().is_relative_to(inside):
+            problems[_name(folder, base)] = f"{file} is a link that leads out of {inside}: give the folder that has it"
+            return
+    yield folder
 
 
 def _shared(places: Sequence[Path]) -> Path:

@@ -123,6 +123,11 @@ def test_series_are_inputs_as_folders(tmp_path: Path) -> None:
     scan = data / "P1" / "STUDY" / "scan"
     assert [item.name for item in find_inputs([data], tmp_path / "out").inputs] == ["P1/STUDY/scan", "a.nrrd", "b.mha"]
     assert [item.name for item in find_inputs([scan], tmp_path / "out").inputs] == ["scan"]
+    outside = series(tmp_path / "outside", VALUES)[0]
+    (scan / "link.dcm").symlink_to(outside)
+    for place, name in ((scan, "scan"), (data, "P1/STUDY/scan")):
+        assert "link.dcm is a link that leads out" in find_inputs([place], tmp_path / "out").problems[name]
+    (scan / "link.dcm").unlink()
     series(scan, VALUES[..., :5], name="b", SeriesNumber=7, RescaleSlope=1, RescaleIntercept=0)
     model = bundle(tmp_path, VOLUMES, Reading())
     done = predict_files(model, [scan], tmp_path / "out", stand_ins=True)

@@ -135,7 +135,7 @@ def unknown_patients(folder: Path, items: Sequence[Item]) -> list[str]:
     told = [item for item in items if item.group not in (item.name, group_of(item.name))]
     if told:
         patients = len({item.group for item in told})
-        here = f"{folder}: the patients are those that the files name (PatientID), {patients} of {len(told)} cases"
+        here = f"{folder}: the patients are those that the files name (PatientID), {patients} in {len(told)} cases"
         items = [item for item in items if item not in told]
         return [here, *(unknown_patients(folder, items) if items else [])]
     if any(item.group != item.name for item in items):

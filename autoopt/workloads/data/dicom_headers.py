@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -70,6 +72,14 @@ class Slice:
     def told(self) -> str:
         """Its series in messages: number, description, modality."""
         return f"{self.series_number or 'no number'} {self.description!r} ({self.modality})"
+
+
+@contextmanager
+def reading_dicom(path: Path, wanted: str) -> Iterator[None]:
+    """As `image_file.reading`, and without the warnings of pydicom, one for each odd tag: what we use is checked."""
+    with reading(path, wanted), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def is_dicom(path: Path) -> bool:
@@ -184,7 +194,7 @@ def _read(path: Path) -> Slice | None:
     """The header of a file, None for an index of files."""
     import pydicom
 
-    with reading(path, "a whole DICOM file"):
+    with reading_dicom(path, "a whole DICOM file"):
         meta = pydicom.filereader.read_file_meta_info(path)
         syntax = str(meta.get("TransferSyntaxUID", ""))
         if meta.get("MediaStorageSOPClassUID") == DIRECTORY:

@@ -15,9 +15,9 @@ import numpy as np
 
 from autoopt.core.plain_text import short
 from autoopt.errors import BadData
-from autoopt.workloads.data.dicom_headers import SEGMENTATION, Slice
+from autoopt.workloads.data.dicom_headers import SEGMENTATION, Slice, reading_dicom
 from autoopt.workloads.data.dicom_series import Series, check_held, pixels
-from autoopt.workloads.data.image_file import ImageFile, reading
+from autoopt.workloads.data.image_file import ImageFile
 from autoopt.workloads.data.stored_voxels import LPS_TO_RAS, affine_of
 
 BINARY, LABELMAP = "BINARY", "LABELMAP"
@@ -64,7 +64,7 @@ def _frames(item: Slice, series: Series) -> _Frames:
         )
     if item.size is None or item.size != usual.size:
         raise BadData(f"{item.path} must have frames of {usual.size} pixels as its series, it has {item.size}")
-    with reading(item.path, "a whole DICOM segmentation"):
+    with reading_dicom(item.path, "a whole DICOM segmentation"):
         found: Any = pydicom.dcmread(item.path, stop_before_pixels=True)
         kind = str(found.SegmentationType)
         if kind not in (BINARY, LABELMAP):

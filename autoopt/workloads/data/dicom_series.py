@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from autoopt.errors import BadData
-from autoopt.workloads.data.dicom_headers import Slice, choose, read_slices
-from autoopt.workloads.data.image_file import reading
+from autoopt.workloads.data.dicom_headers import Slice, choose, read_slices, reading_dicom
 from autoopt.workloads.data.stored_voxels import LPS_TO_RAS, affine_of
 from autoopt.workloads.data.volumes import check_affine, free_bytes, memory_problem
 
@@ -93,7 +92,7 @@ def pixels(item: Slice) -> np.ndarray:
     """The stored pixels of a file, (rows, columns) or (frames, rows, columns). Raises BadData naming it."""
     import pydicom
 
-    with reading(item.path, "a whole DICOM image"):
+    with reading_dicom(item.path, "a whole DICOM image"):
         dataset = pydicom.dcmread(item.path)
         if "PixelData" not in dataset:
             raise ValueError("it has no pixels")

@@ -110,6 +110,16 @@ def test_what_is_no_volume_is_refused_by_name(tmp_path: Path, name: str) -> None
     assert str(tmp_path / "scan") in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_odd_tags_are_read_without_a_word(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """What a scanner writes against the standard, in tags that mean nothing here, is no matter for the user."""
+    series(tmp_path / "scan", VALUES)
+    for path in (tmp_path / "scan").iterdir():
+        path.write_bytes(path.read_bytes().replace(b"P1", b"P\n").replace(b"soft", b"\xff\xfe\xfd\\"))
+    recwarn.clear()
+    assert open_image(Source(tmp_path / "scan")).read().shape == VALUES.shape
+    assert not [str(warning.message) for warning in recwarn]
+
+
 def test_packed_pixels_are_the_same(tmp_path: Path) -> None:
     """RLE, which needs no further package, gives the values of the plain file; a deflated file is not unpacked."""
     paths = series(tmp_path / "scan", VALUES)
@@ -170,7 +180,7 @@ def test_segmentations_are_label_maps_of_their_series(tmp_path: Path, kind: str)
         assert np.array_equal(sample.reference, np.clip((sample.image[..., 0] + 1024) // 2000, 0, 2)), case.id
     assert len(set(groups.values())) == 3 and all(groups[f"s{n}"] == groups[f"s{n + 1}"] for n in (0, 2, 4))
     assert not any("P1" in group for group in groups.values())
-    assert any("PatientID" in text and "3 of 6 cases" in text for text in dataset.remarks)
+    assert any("PatientID" in text and "3 in 6 cases" in text for text in dataset.remarks)
     for index in range(6):
         scout = tmp_path / "images" / f"s{index}" / "study"
         series(scout, VALUES[..., :2], name="b", SeriesNumber=9, patient=f"P{index // 2}")
