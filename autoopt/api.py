@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from autoopt.core.configuration import Scalar
     from autoopt.deploy.check import Checked
     from autoopt.deploy.predict_files import Listener as PredictListener
-    from autoopt.deploy.predict_files import Predicted
+    from autoopt.deploy.predict_files import Predicted, Wanted
     from autoopt.deploy.registry import Registry
     from autoopt.deploy.remeasure import Again
     from autoopt.measure.timing import MeasuringPlan
@@ -324,21 +324,19 @@ def predict(
     inputs: Sequence[PathLike],
     out: PathLike,
     *,
-    overlay: bool = False,
-    probabilities: bool = False,
     listener: PredictListener = lambda event: None,
+    **wanted: Unpack[Wanted],
 ) -> Predicted:
     """The answers of a bundle for image files and folders of them, written to the folder `out`.
 
     A file that cannot be read or predicted is in `.failed` of the result, with the reason; the others go on. `listener`
-    is told after each. See `autoopt.deploy.predict_files`. Raises UsageError for bad input.
+    is told after each. `overlay`, `probabilities`, `mask_format` and `series` are those of
+    `autoopt.deploy.predict_files.Wanted`. Raises UsageError for bad input.
     """
     from autoopt.deploy.predict_files import predict_files
 
     paths = [Path(item) for item in inputs]
-    return predict_files(
-        Path(bundle), paths, Path(out), overlay=overlay, probabilities=probabilities, listener=listener
-    )
+    return predict_files(Path(bundle), paths, Path(out), listener=listener, **wanted)
 
 
 @needs(*SEARCH)

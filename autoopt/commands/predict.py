@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -20,12 +20,29 @@ def predict(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write the probabilities of all classes as .npz.")
     ] = False,
+    mask_format: Annotated[
+        str,
+        typer.Option("--format", help="Masks of volumes: same as their images, or nifti."),
+    ] = "same",
+    series: Annotated[
+        str | None,
+        typer.Option("--series", help="Number, description or UID of the series in DICOM folders of several."),
+    ] = None,
 ) -> None:
     """Predict images with a bundle: a mask for each, or one table of classes. Bad files are named, the others go on."""
     from autoopt import api, progress
 
     with progress.PredictBar() as bar:
-        done = api.predict(bundle, inputs, out, overlay=overlay, probabilities=probabilities, listener=bar)
+        done = api.predict(
+            bundle,
+            inputs,
+            out,
+            overlay=overlay,
+            probabilities=probabilities,
+            mask_format=cast(Any, mask_format),  # predict_files says which there are
+            series=series,
+            listener=bar,
+        )
     for remark in done.remarks:
         typer.echo(f"note: {remark}", err=True)
     total = len(done.written) + len(done.failed)

@@ -37,6 +37,7 @@ HOW = {
     "openvino": "'autoopt[openvino]'",
     "onnxruntime": "'autoopt[onnxruntime]'",
     "psycopg": "'autoopt[postgres]'",
+    "pydicom": "'autoopt[dicom]'",
     "PIL": "pillow",
     "nibabel": "nibabel",
     "scipy": "scipy",

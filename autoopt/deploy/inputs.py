@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from autoopt.errors import BadData
 from autoopt.workloads.data.image_file import Source
-from autoopt.workloads.data.readers import name_of, suffix_of
+from autoopt.workloads.data.readers import FOLDER, files_of, name_of, suffix_of
 from autoopt.workloads.data.reading import sources_in
 
 OutputsOf = Callable[["Input", PurePosixPath], list[PurePosixPath]]
@@ -48,7 +48,10 @@ def find_inputs(paths: Sequence[Path], out: Path) -> Found:
     files: dict[Path, None] = {}
     others = 0
     for place in places:
-        if place.is_dir():
+        if suffix_of(place, below=False).endswith(FOLDER) and place.is_dir():
+            for path in _series(place, place.resolve(), base, problems):
+                files[path] = None
+        elif place.is_dir():
             for path in _below(place, out.resolve(), base, problems):
                 if suffix_of(path):
                     files[path] = None
@@ -92,7 +95,7 @@ def stems(inputs: Sequence[Input], outputs_of: OutputsOf) -> list[PurePosixPath]
 def _candidates(item: Input, *, alone: bool) -> Iterator[PurePosixPath]:
     if alone:
         yield item.stem
-    ending = suffix_of(item.source.path).lstrip(".").replace(".", "_") or "folder"
+    ending = suffix_of(item.source.path).strip("./").replace(".", "_") or "folder"
     longer = item.stem.with_name(f"{item.stem.name}_{ending}")
     yield longer
     number = 2
@@ -115,7 +118,10 @@ def _inputs_of(path: Path, base: Path) -> Iterator[Input]:
 
 
 def _below(folder: Path, out: Path, base: Path, problems: dict[str, str]) -> Iterator[Path]:
-    """All files below a folder but hidden ones and those in `out`; links that lead out of it are problems."""
+    """All files below a folder but hidden ones and those in `out`; links that lead out of it are problems.
+
+    A folder that is an image, such as a series of DICOM files, is given as a whole, with what is below it.
+    """
     inside = folder.resolve()
 
     def refuse(error: OSError) -> None:
@@ -128,7 +134,11 @@ def _below(folder: Path, out: Path, base: Path, problems: dict[str, str]) -> Ite
             path = here / name
             if path.is_symlink():
                 problems[_name(path, base)] = f"{path} is a link to a folder and is not followed: give that folder"
-            elif not name.startswith(".") and path.resolve() != out:
+            elif name.startswith(".") or path.resolve() == out:
+                continue
+            elif suffix_of(path, below=False).endswith(FOLDER):
+                yield from _series(path, inside, base, problems)
+            else:
                 kept.append(name)
         folders[:] = kept
         for name in sorted(names):
@@ -143,9 +153,18 @@ def _below(folder: Path, out: Path, base: Path, problems: dict[str, str]) -> Ite
                 yield path
 
 
+def _series(folder: Path, inside: Path, base: Path, problems: dict[str, str]) -> Iterator[Path]:
+    """A folder that is one image, unless a file of it is a link that leads out of what was given: a problem."""
+    for file in files_of(folder):
+        if file.is_symlink() and not file.resolve().is_relative_to(inside):
+            problems[_name(folder, base)] = f"{file} is a link that leads out of {inside}: give the folder that has it"
+            return
+    yield folder
+
+
 def _shared(places: Sequence[Path]) -> Path:
     """The folder that all inputs share: a single folder itself, else the nearest one that they all lie in."""
-    if len(places) == 1 and places[0].is_dir():
+    if len(places) == 1 and places[0].is_dir() and not suffix_of(places[0], below=False).endswith(FOLDER):
         return places[0]
     return Path(os.path.commonpath([place.parent for place in places]))
 

@@ -1,43 +1,76 @@
 """What `autoopt predict` writes of one answer: which files it becomes, their names and their bytes.
 
-A picture gets PNG with the labels as grey values, a NIfTI file .nii.gz on its own grid, anything else .npz with the
-array `labels`. Where a place can have several labels at once, pictures and NIfTI get one file of 0 and 1 per label.
+A picture gets PNG with the labels as grey values, a volume a file of its own format in its own place, anything else
+.npz with the array `labels`. Where a place can have several labels at once, pictures and volumes get one file of 0 and
+1 per label, but for DICOM, whose segmentations hold several.
 """
 
 from __future__ import annotations
 
-import gzip
 import io
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
+from autoopt.deploy.dicom_output import segmentation_bytes
+from autoopt.deploy.volume_masks import metaimage_bytes, new_nifti_bytes, nifti_bytes, nrrd_bytes
 from autoopt.errors import DataError
+from autoopt.workloads.data.dicom import open_dicom
+from autoopt.workloads.data.dicom_series import read_series
+from autoopt.workloads.data.image_file import Source
+from autoopt.workloads.data.metaimage import open_metaimage
+from autoopt.workloads.data.nrrd import open_nrrd
 from autoopt.workloads.data.pictures import TIFF_SUFFIXES, open_picture
 from autoopt.workloads.data.readers import suffix_of, suffixes_read_by
 from autoopt.workloads.data.stacks import is_stack
 from autoopt.workloads.data.volumes import open_volume
 
 PICTURE, VOLUME, ARRAY = ".png", ".nii.gz", ".npz"
+NRRD, METAIMAGE, DICOM = ".seg.nrrd", ".mha", ".seg.dcm"
+Format = Literal["same", "nifti"]
+FORMATS: tuple[Format, ...] = ("same", "nifti")
+"""What masks of volumes may be written as."""
 OVERLAY, PROBABILITIES = "_overlay.png", "_probabilities.npz"
-MOST_DESCRIBED = 79
-"""Characters that the description of a NIfTI file holds."""
 
 
-def kind_of(path: Path) -> str:
-    """The ending of the mask of an image file: `PICTURE`, `VOLUME` or `ARRAY`."""
+@dataclass(frozen=True)
+class Answered:
+    """What a mask is the answer to: the image and its affine; the labels and the model, as files can say it.
+
+    `bundle` is its digest. With `multilabel` a place can have several labels at once.
+    """
+
+    source: Source
+    affine: np.ndarray | None
+    labels: Sequence[str]
+    title: str
+    bundle: str
+    multilabel: bool
+
+
+def kind_of(path: Path, wanted: Format = "same") -> str:
+    """The ending of the mask of an image file: `PICTURE`, `ARRAY`, or that of a format of volumes."""
     suffix = suffix_of(path)
-    if suffix in suffixes_read_by(open_picture):
-        return ARRAY if suffix.endswith(TIFF_SUFFIXES) and is_stack(path) else PICTURE
-    return VOLUME if suffix in suffixes_read_by(open_volume) else ARRAY
+    readers = {
+        PICTURE: open_picture,
+        VOLUME: open_volume,
+        NRRD: open_nrrd,
+        METAIMAGE: open_metaimage,
+        DICOM: open_dicom,
+    }
+    kind = next((kind for kind, reader in readers.items() if suffix in suffixes_read_by(reader)), ARRAY)
+    if kind == PICTURE and suffix.endswith(TIFF_SUFFIXES) and is_stack(path):
+        return ARRAY
+    return VOLUME if wanted == "nifti" and kind in (NRRD, METAIMAGE, DICOM) else kind
 
 
 def mask_names(stem: PurePosixPath, kind: str, labels: Sequence[str] | None) -> list[PurePosixPath]:
     """The files of a mask; `labels` are the names of those that a place can have at once, None where it has one."""
-    if labels is None or kind == ARRAY:
+    if labels is None or kind in (ARRAY, DICOM):
         return [_with(stem, kind)]
     return [_with(stem, f"_{word}{kind}") for word in label_words(labels)]
 
@@ -60,17 +93,33 @@ def label_words(labels: Sequence[str]) -> list[str]:
     return [f"{index}-{word}" for index, word in enumerate(words)]
 
 
-def mask_bytes(mask: np.ndarray, kind: str, source: Path, title: str, *, multilabel: bool) -> list[bytes]:
-    """The contents of the files that `mask_names` names, for the mask of the image file `source`.
-
-    `mask`: uint8 (*spatial), or with `multilabel` 0 / 1 (*spatial, labels). `title` is the model, as files can say it.
-    """
+def mask_bytes(mask: np.ndarray, kind: str, about: Answered) -> list[bytes]:
+    """The contents of the files that `mask_names` names. `mask`: uint8 (*spatial), or 0 / 1 (*spatial, labels)."""
+    title, path = about.title, about.source.path
     if kind == ARRAY:
         return [array_bytes({"labels": mask, "model": np.array(title)})]
-    parts = list(np.moveaxis(mask, -1, 0)) if multilabel else [mask]
+    if kind == DICOM:
+        series = read_series(path, about.source.key)
+        return [segmentation_bytes(_segments(mask, about), series, title, about.bundle)]
+    parts = list(np.moveaxis(mask, -1, 0)) if about.multilabel else [mask]
     if kind == PICTURE:
         return [picture_bytes(part, title) for part in parts]
-    return [_volume_bytes(part, source, title) for part in parts]
+    if kind == METAIMAGE:
+        return [metaimage_bytes(part, path, title) for part in parts]
+    if kind == NRRD:
+        names = [{1: label} for label in about.labels] if about.multilabel else [dict(enumerate(about.labels))]
+        told = [{label: name for label, name in each.items() if label} for each in names]
+        return [nrrd_bytes(part, path, name, title) for part, name in zip(parts, told, strict=True)]
+    if kind_of(path) == VOLUME:
+        return [nifti_bytes(part, path, title) for part in parts]
+    return [new_nifti_bytes(part, about.affine, path, title) for part in parts]
+
+
+def _segments(mask: np.ndarray, about: Answered) -> list[tuple[str, np.ndarray]]:
+    """Each label but a background, and where it is."""
+    if about.multilabel:
+        return list(zip(about.labels, np.moveaxis(mask, -1, 0), strict=True))
+    return [(name, mask == label) for label, name in enumerate(about.labels) if label]
 
 
 def array_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -102,23 +151,6 @@ def folder_for(out: Path, name: PurePosixPath) -> Path:
             raise DataError(f"{folder} is a link, which may lead out of {out}: remove it, or choose another -o")
         folder.mkdir(exist_ok=True)
     return folder
-
-
-def _volume_bytes(mask: np.ndarray, source: Path, title: str) -> bytes:
-    """NIfTI, packed: the header of the image with whole numbers as voxels and nothing that told of them before."""
-    import nibabel
-
-    image: nibabel.Nifti1Image = nibabel.load(source)  # type: ignore[assignment]  # open_volume has seen to that
-    header: Any = image.header.copy()  # type: ignore[no-untyped-call]
-    header.set_data_dtype(np.uint8)
-    header.set_slope_inter(1, 0)
-    header.extensions.clear()
-    for field in ("cal_min", "cal_max", "intent_code", "intent_p1", "intent_p2", "intent_p3"):
-        header[field] = 0
-    header["intent_name"] = header["aux_file"] = b""
-    header["descrip"] = f"autoopt: {title}".encode("ascii", "replace")[:MOST_DESCRIBED]
-    made = type(image)(mask, image.affine, header)
-    return gzip.compress(made.to_bytes(), mtime=0)
 
 
 def _with(stem: PurePosixPath, ending: str) -> PurePosixPath:

@@ -10,9 +10,9 @@ import csv
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from autoopt.deploy.predictor import Predictor, load
 from autoopt.errors import BadData, BundleError, DataError, NeedsPackage, StorageError, TrialError, UsageError
 from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.data.image_file import ImageFile
-from autoopt.workloads.data.readers import READERS
+from autoopt.workloads.data.readers import known_kinds, of_series
 from autoopt.workloads.data.reading import Reading
 
 TABLE = "predictions.csv"
@@ -73,28 +73,45 @@ class Predicted:
     remarks: Sequence[str] = ()
 
 
+class Wanted(TypedDict, total=False):
+    """What is written, and of which series.
+
+    `overlay`: also a picture for people beside each mask. `probabilities`: also a .npz with `probabilities`, float32
+    (*spatial, classes) or (classes,). `mask_format`: volumes get masks of their own format ("same"), or "nifti".
+    `series`: which one of a DICOM folder that has several, None: as the search had it.
+    """
+
+    overlay: bool
+    probabilities: bool
+    mask_format: outputs.Format
+    series: str | None
+
+
 def predict_files(
     bundle: Path,
     inputs: Sequence[Path],
     out: Path,
     *,
-    overlay: bool = False,
-    probabilities: bool = False,
     listener: Listener = lambda event: None,
     stand_ins: bool = False,
+    **wanted: Unpack[Wanted],
 ) -> Predicted:
     """Predict all image files in `inputs`, files or folders with all that is below them, and write to `out`.
 
-    A segmentation writes a mask of the size of each image (see `outputs`), with `overlay` a picture for people beside
-    it; a classification one `predictions.csv`. `probabilities` adds a .npz with `probabilities`, float32 (*spatial,
-    classes) or (classes,). `stand_ins` is that of `load`. Raises UsageError where nothing can be predicted at all, an
-    output would replace an input, `out` cannot be written to, or a package is missing.
+    A segmentation writes a mask of the size of each image (see `outputs`), a classification one `predictions.csv`.
+    `stand_ins` is that of `load`. Raises UsageError where nothing can be predicted at all, an output would replace an
+    input, `out` cannot be written to, or a package is missing.
     """
     if not inputs:
         raise UsageError("at least one image file or folder must be given, got none")
+    mask_format = wanted.get("mask_format", "same")
+    if mask_format not in outputs.FORMATS:
+        raise UsageError(f"--format must be one of {', '.join(outputs.FORMATS)}, got {mask_format!r}")
     with load(bundle, stand_ins=stand_ins) as predictor:
-        digest, told = file_digest(bundle / CARD), reading_of(predictor)
-        return _Work(predictor, digest, out, *told, overlay=overlay, probabilities=probabilities).run(inputs, listener)
+        digest, (reading, remarks) = file_digest(bundle / CARD), reading_of(predictor)
+        if (series := wanted.get("series")) is not None:
+            reading = replace(reading, series=series)
+        return _Work(predictor, digest, out, reading, remarks, wanted).run(inputs, listener)
 
 
 def reading_of(predictor: Predictor) -> tuple[Reading, tuple[str, ...]]:
@@ -127,14 +144,13 @@ class _Work:
         out: Path,
         reading: Reading,
         remarks: Sequence[str],
-        *,
-        overlay: bool,
-        probabilities: bool,
+        wanted: Wanted,
     ) -> None:
         self._predictor, self._bundle, self._out = predictor, bundle, out
         self._reading, self._remarks = reading, remarks
         self._pipeline: Pipeline = predictor.pipeline
-        self._overlay, self._probabilities = overlay, probabilities
+        self._overlay, self._probabilities = wanted.get("overlay", False), wanted.get("probabilities", False)
+        self._format = wanted.get("mask_format", "same")
         self._segments = self._pipeline.task == "segmentation"
         self._multilabel = self._pipeline.multilabel
         self._planned: list[str] = []
@@ -142,16 +158,16 @@ class _Work:
         self._demo = bool(predictor.info.get("demo"))
         name = "".join(letter if letter.isprintable() else " " for letter in str(predictor.info.get("workload")))
         self._title = f"{name[:MOST_TITLE]}{' (demo data)' if self._demo else ''}"
-        if overlay and not self._segments:
+        if self._overlay and not self._segments:
             raise UsageError("--overlay draws masks, this bundle is a classification: leave it out")
-        if probabilities and self._pipeline.gives_labels:
+        if self._probabilities and self._pipeline.gives_labels:
             raise UsageError("--probabilities needs a graph that gives them, this one decides itself: leave it out")
 
     def run(self, inputs: Sequence[Path], listener: Listener) -> Predicted:
         found = find_inputs(inputs, self._out)
         total = len(found.inputs) + len(found.problems)
         if not total:
-            raise UsageError(f"{', '.join(map(str, inputs))} must hold images ({', '.join(READERS)}), there are none")
+            raise UsageError(f"{', '.join(map(str, inputs))} must hold images ({known_kinds()}), there are none")
         names = stems(found.inputs, self._outputs_of)
         self._planned = self._checked_outputs(found.inputs, names)
         failed, written = dict(found.problems), dict[str, list[Path]]()
@@ -178,9 +194,12 @@ class _Work:
     def _outputs_of(self, item: Input, stem: PurePosixPath) -> list[PurePosixPath]:
         """All files that are written for an image; a classification has none of its own but the probabilities."""
         labels = self._predictor.labels if self._multilabel else None
-        names = outputs.mask_names(stem, outputs.kind_of(item.source.path), labels) if self._segments else []
+        names = outputs.mask_names(stem, self._kind(item), labels) if self._segments else []
         names += [outputs.overlay_name(stem)] if self._overlay else []
         return [*names, *([outputs.probabilities_name(stem)] if self._probabilities else [])]
+
+    def _kind(self, item: Input) -> str:
+        return outputs.kind_of(item.source.path, self._format)
 
     def _checked_outputs(self, inputs: Sequence[Input], names: Sequence[PurePosixPath]) -> list[str]:
         """The names of all outputs. Raises UsageError where one would replace an input or somebody else's file."""
@@ -231,11 +250,13 @@ class _Work:
         self, item: Input, image: np.ndarray, file: ImageFile, answer: np.ndarray, likely: np.ndarray | None
     ) -> Iterator[bytes]:
         """What `_outputs_of` names, one after the other."""
-        path = item.source.path
         if self._segments:
-            yield from outputs.mask_bytes(answer, outputs.kind_of(path), path, self._title, multilabel=self._multilabel)
+            source = of_series(item.source, self._reading.series)
+            labels = self._predictor.labels if self._multilabel else self._predictor.value_names
+            about = outputs.Answered(source, file.affine, labels, self._title, self._bundle, self._multilabel)
+            yield from outputs.mask_bytes(answer, self._kind(item), about)
         if self._overlay:
-            axis = 0 if file.affine is None or outputs.kind_of(path) == outputs.ARRAY else 2
+            axis = 0 if file.affine is None or outputs.kind_of(item.source.path) == outputs.ARRAY else 2
             yield overlay_bytes(
                 image, answer, self._title, multilabel=self._multilabel, stack_axis=axis, demo=self._demo
             )

@@ -104,6 +104,15 @@ class Predictor:
         """The names of the classes, in the order of the label map's values or of the probabilities."""
         return tuple(self._card["labels"])
 
+    @property
+    def value_names(self) -> tuple[str, ...]:
+        """What each value of a label map stands for: `labels`, or where regions are painted, theirs and a background."""
+        paint = self.pipeline.paint
+        if not paint:
+            return self.labels
+        names = dict(zip(paint, self.labels, strict=True))
+        return ("background", *(names.get(value, f"label_{value}") for value in range(1, self.pipeline.labels)))
+
     def predict(self, image: np.ndarray, affine: np.ndarray | None = None) -> np.ndarray:
         """The answer for one image (*spatial, channels), of any size.
 

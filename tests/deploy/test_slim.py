@@ -27,7 +27,7 @@ sys.argv = ["autoopt", *sys.argv[2:]]
 from autoopt.cli import main
 main()
 """
-BLOCKED = sorted({*(HEAVY - SLIM - RUNTIMES), "einops", "filelock", "sqlalchemy", "fsspec", "pydicom"})
+BLOCKED = sorted({*(HEAVY - SLIM - RUNTIMES), "einops", "filelock", "sqlalchemy", "fsspec"})
 
 
 def command(*arguments: str, without: frozenset[str] = RUNTIMES, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -74,6 +74,8 @@ def test_a_package_that_is_missing_is_named_with_what_to_type(tmp_path: Path) ->
     write(tmp_path / "deploy", artifact, {"name": "openvino", "precision": "f32", "threads": 1})
     for name in ("x.png", "y.nii.gz"):
         (tmp_path / name).write_bytes(b"")
+    (tmp_path / "scan").mkdir()
+    (tmp_path / "scan" / "IM1").write_bytes(bytes(128) + b"DICM")
     search, some = "pip install 'autoopt[search]'", frozenset({"onnxruntime"})
     cases = (
         (("search", "--workload", "histo"), RUNTIMES, search),
@@ -83,6 +85,7 @@ def test_a_package_that_is_missing_is_named_with_what_to_type(tmp_path: Path) ->
         (("spaces",), RUNTIMES, search),
         (("predict", "deploy", "x.png", "-o", "out"), some, "pip install pillow"),
         (("predict", "deploy", "y.nii.gz", "-o", "out"), some, "pip install nibabel"),
+        (("predict", "deploy", "scan", "-o", "out"), some, "pip install 'autoopt[dicom]'"),
         (("predict", "deploy", "x.png", "-o", "out"), RUNTIMES, "pip install 'autoopt[openvino]'"),
     )
     for arguments, without, words in cases:

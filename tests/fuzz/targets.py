@@ -257,6 +257,7 @@ def warm_data() -> None:
     import nibabel
     import PIL.Image
     import psutil
+    import pydicom.pixels
 
     import autoopt.workloads.data.dataset
     from autoopt.workloads.data.layouts import LAYOUTS
@@ -265,6 +266,7 @@ def warm_data() -> None:
         LAYOUTS.load(name)
     PIL.Image.init()
     psutil.virtual_memory()
+    assert pydicom.pixels
     assert nibabel.load and autoopt and json
 
 

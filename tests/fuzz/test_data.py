@@ -22,6 +22,7 @@ from PIL import Image
 
 from tests.fuzz.probe import ACCEPTED, REFUSED, Probe
 from tests.fuzz.strategies import damaged, examples, nested
+from tests.workloads.data import dicom_files
 from tests.workloads.data.folders import archive, arrays, classes, pairs, pictures, table, volumes
 
 Probes = Callable[[str], Probe]
@@ -51,6 +52,37 @@ def stacks(folder: Path) -> Path:
     return folder
 
 
+def text_headers(folder: Path) -> Path:
+    """NRRD images with MetaImage masks."""
+    for index in range(6):
+        label = np.random.default_rng(index).integers(0, 3, (6, 5, 4)).astype(np.uint8)
+        data = gzip.compress(label.tobytes(order="F"))
+        for part in ("images", "masks"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        (folder / "images" / f"v{index}.nrrd").write_bytes(nrrd_header("6 5 4") + data)
+        (folder / "masks" / f"v{index}.mha").write_bytes(mha_header("6 5 4") + zlib.compress(label.tobytes(order="F")))
+    return folder
+
+
+def nrrd_header(sizes: str) -> bytes:
+    text = f"NRRD0004\ntype: uchar\ndimension: 3\nspace: LPS\nsizes: {sizes}\nencoding: gzip\n"
+    return f"{text}space directions: (1,0,0) (0,1,0) (0,0,2)\nspace origin: (0,0,0)\n\n".encode()
+
+
+def mha_header(sizes: str) -> bytes:
+    text = f"NDims = 3\nDimSize = {sizes}\nElementType = MET_UCHAR\nCompressedData = True\nElementSpacing = 1 1 2\n"
+    return f"{text}ElementDataFile = LOCAL\n".encode()
+
+
+def scans(folder: Path) -> Path:
+    """DICOM series with DICOM segmentations."""
+    for index in range(6):
+        label = np.random.default_rng(index).integers(0, 3, (6, 5, 4)).astype(np.uint8)
+        images = dicom_files.series(folder / "images" / f"s{index}", label.astype(np.int16), patient=f"P{index}")
+        dicom_files.segmentation(folder / "masks" / f"s{index}.dcm", images, label, ("liver", "tumour"), "BINARY")
+    return folder
+
+
 FOLDERS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "pictures": (pairs, "segmentation", "images/p03.png"),
     "masks": (pairs, "segmentation", "masks/p03.png"),
@@ -58,6 +90,10 @@ FOLDERS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "volumes": (volumes, "segmentation", "images/v3.nii.gz"),
     "label volumes": (volumes, "segmentation", "masks/v3.nii.gz"),
     "stacks": (stacks, "segmentation", "images/s3.ome.tif"),
+    "nrrd": (text_headers, "segmentation", "images/v3.nrrd"),
+    "mha labels": (text_headers, "segmentation", "masks/v3.mha"),
+    "dicom": (scans, "segmentation", "images/s3/003.dcm"),
+    "dicom labels": (scans, "segmentation", "masks/s3.dcm"),
     "arrays": (arrays, "segmentation", "images/3.npy"),
     "label arrays": (arrays, "segmentation", "masks/3.npy"),
     "archive": (archive, "classification", "all.npz"),
@@ -193,6 +229,8 @@ BAD: dict[str, tuple[str, Callable[[Path], Any]]] = {
     ),
     "a label volume of a gigabyte": ("label volumes", written(gzip.compress(nifti((1000, 1000, 250))))),
     "a packed volume that is none": ("volumes", written(lambda: gzip.compress(bytes(100_000_000), 1))),
+    "a header without an end": ("nrrd", written(lambda: b"NRRD0004\n" + b"a:=b\n" * 5_000_000)),
+    "a DICOM file without pixels": ("dicom", written(bytes(128) + b"DICM" + bytes(1000))),
     "an array of exabytes": ("arrays", written(npy(shape_of((2**30, 2**30))))),
     "an array of gigabytes": ("arrays", written(npy(shape_of((30_000, 30_000))))),
     "an array of too many axes": ("arrays", written(npy(shape_of((1,) * 100)))),

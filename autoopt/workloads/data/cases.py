@@ -18,7 +18,7 @@ from autoopt.workloads.contract import SPLITS, Case, Sample, SplitName, Splits
 from autoopt.workloads.data.columns import composed, ways_to_name
 from autoopt.workloads.data.image_file import Source
 from autoopt.workloads.data.manifest import find_table, find_tables, lines_of_files, read_manifest
-from autoopt.workloads.data.readers import name_of
+from autoopt.workloads.data.readers import files_of, name_of, patient_of
 from autoopt.workloads.splitting import FRACTIONS, calibration_cases, may_share_a_group, split_by_group
 
 DEMO = "demo.json"
@@ -95,7 +95,9 @@ def items_of(
         problems += error.problems
         return []
     if path is None:
-        items = [Item(name, group_of(name), None, tuple(images), label) for name, (images, label) in files.items()]
+        items = [
+            Item(name, group_of(name, images), None, tuple(images), label) for name, (images, label) in files.items()
+        ]
         remarks += unknown_patients(folder, items)
         return items
     manifest = read_manifest(path, problems, group=group)
@@ -104,8 +106,9 @@ def items_of(
     called = {name: _ways_to_name(folder, images) for name, (images, _) in files.items()}
     items = []
     for name, line in lines_of_files(manifest, called, problems, described=described, others=others).items():
-        patient, split = manifest.group_and_split(line, group_of(name), problems)
         images, label = files[name]
+        own = name if manifest.group else group_of(name, images)
+        patient, split = manifest.group_and_split(line, own, problems)
         items.append(Item(name, patient, split, tuple(images), label, manifest.tags(line, *manifest.names), line.where))
     if group is None:
         patient = f"the patient is in its column {manifest.group}" if manifest.group else "no column names the patient"
@@ -117,14 +120,24 @@ def items_of(
     return items
 
 
-def group_of(name: str) -> str:
-    """What keeps a case with its like where nobody names the patient: the slide of a tile, else the name itself."""
+def group_of(name: str, images: Sequence[Source] = ()) -> str:
+    """What keeps a case with its like where no table names the patient.
+
+    The patient that its first image tells (DICOM), or the slide of a tile, else the name itself.
+    """
     tile = TILE.fullmatch(name)
-    return tile["slide"] if tile else name
+    patient = patient_of(images[0]) if images else None
+    return patient or (tile["slide"] if tile else name)
 
 
 def unknown_patients(folder: Path, items: Sequence[Item]) -> list[str]:
-    """What to say where nothing names the patients: that tiles are kept together by slide, or that it is not known."""
+    """What to say where no table names the patients: who told them, that tiles stay with their slide, or nobody."""
+    told = [item for item in items if item.group not in (item.name, group_of(item.name))]
+    if told:
+        patients = len({item.group for item in told})
+        here = f"{folder}: the patients are those that the files name (PatientID), {patients} in {len(told)} cases"
+        items = [item for item in items if item not in told]
+        return [here, *(unknown_patients(folder, items) if items else [])]
     if any(item.group != item.name for item in items):
         slides = len({item.group for item in items})
         return [f"{folder}: tiles of one slide, by their names, stay in one split: {slides} slides"]
@@ -270,10 +283,11 @@ def raise_problems(problems: Sequence[str]) -> None:
 
 
 def _content_digest(path: Path) -> str:
-    """The digest of a file, or of the names and contents of all files in a folder that is one image."""
-    if not path.is_dir():
+    """The digest of a file; of an image in several, a folder or a header and its voxels, that of names and contents."""
+    files = files_of(path)
+    if files == [path]:
         return file_digest(path)
-    files = sorted(file for file in path.rglob("*") if file.is_file())
+    path = path if path.is_dir() else path.parent
     return digest([[file.relative_to(path).as_posix(), file_digest(file)] for file in files])
 
 

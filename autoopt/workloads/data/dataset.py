@@ -99,7 +99,7 @@ def read_dataset(
     """
     check_folder(folder)
     opener = opener or wishes.reading.open
-    found = find_items(folder, task, wishes.suffixes)
+    found = find_items(folder, task, wishes.suffixes, wishes.reading.series)
     if not found.items:
         raise DataError(f"{folder} must hold cases, it holds none ({found.description})")
     form = read_headers(found.items, opener)

@@ -16,6 +16,7 @@ from autoopt.errors import BadData
 from autoopt.workloads.data.cases import Item, raise_problems
 from autoopt.workloads.data.image_file import ImageFile, Source
 from autoopt.workloads.data.readers import Opener, open_image
+from autoopt.workloads.data.segment_names import NO_NAMES, SegmentNames, segment_names
 from autoopt.workloads.data.volumes import check_same_grid
 
 MOST_CHANNELS = 4
@@ -43,7 +44,7 @@ class CaseFormat:
     `channels` has the number of channels of each image file of a case. `map_labels` is the number of labels in the last
     axis of multilabel maps, None for plain label maps. `value_range` is what pixels are divided by unless something
     else is said. `sizes` are up to `MOST_SIZES` different spatial sizes. `pictures`: whether the image files are
-    pictures, None where only some are.
+    pictures, None where only some are. `segments`: what label maps call their labels, where they do.
     """
 
     dimensions: int
@@ -53,6 +54,7 @@ class CaseFormat:
     sizes: tuple[tuple[int, ...], ...]
     has_affine: bool
     pictures: bool | None
+    segments: SegmentNames = NO_NAMES
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def read_headers(items: Sequence[Item], opener: Opener = open_image) -> CaseForm
         sizes=tuple(sorted(sizes[:MOST_SIZES])),
         has_affine=all(any(head.file.affine is not None for head in case.images) for case in cases),
         pictures=pictures.pop() if len(pictures) == 1 else None,
+        segments=segment_names([(case.label.source, case.label.file.label_names) for case in cases if case.label]),
     )
 
 
@@ -120,7 +123,7 @@ def _opened(items: Sequence[Item], opener: Opener, problems: list[str]) -> list[
                 if source.index is not None:
                     blocks[source.path, source.key] = headers[-1].file
             except BadData as error:
-                problems.append(error.message)
+                problems += [error.message] if error.message not in problems else []
         if len(headers) == len(item.sources):
             count = len(item.images)
             cases.append(_Case(item, tuple(headers[:count]), headers[count] if len(headers) > count else None))

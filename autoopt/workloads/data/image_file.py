@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,15 @@ REAL = "buif"
 
 @dataclass(frozen=True)
 class Source:
-    """Where an image lies: a file, in an archive the `key` of an array, of many cases in one array the `index`."""
+    """Where an image lies: a file, in an archive the `key` of an array, of many cases in one array the `index`.
+
+    In a folder of several series `key` says which one. `grid` is the image of a label map that does not say its size.
+    """
 
     path: Path
     key: str | None = None
     index: int | None = None
+    grid: Source | None = None
 
     def __str__(self) -> str:
         member = "" if self.key is None else f" ({self.key})"
@@ -39,6 +43,7 @@ class ImageFile:
     `is_picture` says that channels are colours: a grey picture among coloured ones gets three equal channels.
     `volumes` says, as the end of a sentence, that the last axis holds no channels by itself, such as "a time series of
     30 volumes"; None where it does.
+    `label_names`: what the values of a label map mean, where the file says it.
     """
 
     shape: tuple[int, ...]
@@ -49,6 +54,7 @@ class ImageFile:
     value_range: float = 1.0
     is_picture: bool = False
     volumes: str | None = None
+    label_names: Mapping[int, str] | None = None
 
     @classmethod
     def of(cls, values: np.ndarray, affine: np.ndarray | None = None, *, channels: int | None = None) -> ImageFile:

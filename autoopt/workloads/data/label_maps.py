@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -72,10 +72,12 @@ def read_label_maps(
 ) -> tuple[LabelMaps, dict[str, frozenset[int]]]:
     """How to read the maps, and for each case that was looked at, at most `scanned`, the labels that it has.
 
-    Raises DataError for maps that cannot be read, have other values than 0, 1, ... (or 0 and 255), or more labels than
-    `wanted` names.
+    Where maps name their labels, these are the labels, matched by name. Raises DataError for maps that cannot be read,
+    have other values than 0, 1, ... (or 0 and 255), or more labels than `wanted` names.
     """
     remarks: list[str] = []
+    form = replace(form, segments=form.segments.ordered(wanted))
+    wanted = ("background", *form.segments.names) if form.segments and wanted is None else wanted
     looked_at, problems = _scan(items, form, scanned, opener, remarks)
     raise_problems(problems)
     maps = {item.name: item.label for item in items}
@@ -214,7 +216,8 @@ def _scan(
 
 def _stored(source: Source, form: CaseFormat, opener: Opener, rounded: list[str] | None = None) -> np.ndarray:
     """The whole numbers of a file, without an axis of one label at the end; that some were not joins `rounded`."""
-    values = opener(source).labels()
+    file = opener(source)
+    values = file.labels()
     if values.dtype.kind == "f":
         whole = np.rint(values)
         away = np.abs(values - whole)
@@ -226,7 +229,8 @@ def _stored(source: Source, form: CaseFormat, opener: Opener, rounded: list[str]
         if away.max(initial=0) > NO_ROUNDING and rounded is not None:
             rounded.append(f"{source} holds labels that are not whole, such as {odd:.6g}")
         values = whole
-    return values if form.map_labels or values.ndim == form.dimensions else values[..., 0]
+    values = values if form.map_labels or values.ndim == form.dimensions else values[..., 0]
+    return form.segments.by_name(source, values, file.label_names)
 
 
 def _values(values: np.ndarray) -> set[int]:

@@ -13,7 +13,7 @@ from autoopt.errors import BadData
 from autoopt.workloads.data.arrays import array_names, read_header
 from autoopt.workloads.data.image_file import ImageFile, Source
 from autoopt.workloads.data.pictures import read_rgb
-from autoopt.workloads.data.readers import open_image, suffix_of
+from autoopt.workloads.data.readers import of_series, open_image, suffix_of
 
 ONE, MANY = "image", "images"
 """The arrays of a .npz file with one case, and of one with all cases, as data folders have them."""
@@ -28,7 +28,7 @@ class Reading:
     that of all files (see `ImageFile`), None where files of any type will do. `files`: image files of one case, put
     side by side as channels. `repeat`: an image of one channel is given as many equal ones as the model takes.
     `volumes`: those of a time series are channels. `nan`: what NaN and infinite values are read as, None where they are
-    refused.
+    refused. `series`: which one of a DICOM folder that has several.
     """
 
     colours: bool = False
@@ -37,6 +37,7 @@ class Reading:
     repeat: bool = False
     volumes: bool = False
     nan: float | None = None
+    series: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -59,11 +60,13 @@ class Reading:
             )
         if made.nan is not None and not _number(made.nan):
             raise ValueError("nan must be a number or null")
+        if not isinstance(made.series, str | None):
+            raise ValueError("series must be a text or null")
         return made
 
     def open(self, source: Source) -> ImageFile:
         """The image at `source`, its header read. Raises BadData naming the file, also for a series."""
-        file = open_image(source, nan=self.nan)
+        file = open_image(of_series(source, self.series), nan=self.nan)
         if file.volumes is not None and not self.volumes:
             raise BadData(
                 f"{source} must hold one image, it holds {file.volumes}: store one of them per file; if they are the "

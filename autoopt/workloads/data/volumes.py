@@ -58,7 +58,7 @@ def open_volume(path: Path) -> ImageFile:
     memory than is free.
     """
     image, header = _opened(path)
-    problem = memory_problem(header.shape, _available_bytes())
+    problem = memory_problem(header.shape, free_bytes())
     if problem is not None:
         raise BadData(f"{path} {problem}")
     channels = 1 if len(header.shape) == DIMENSIONS else None
@@ -74,7 +74,7 @@ def read_volume(path: Path, available_bytes: int | None = None) -> tuple[np.ndar
     """
     image, header = _opened(path)
     _check_single(path, header)
-    problem = memory_problem(header.shape, _available_bytes() if available_bytes is None else available_bytes)
+    problem = memory_problem(header.shape, free_bytes() if available_bytes is None else available_bytes)
     if problem is not None:
         raise BadData(f"{path} {problem}")
     values = _voxels(path, image, header)
@@ -143,6 +143,11 @@ def _voxels(path: Path, image: Any, header: VolumeHeader) -> np.ndarray:
     with reading(path, WHOLE):
         _check_held(path, image)
         values = np.asarray(image.dataobj).reshape(header.shape)
+    return real_numbers(path, values)
+
+
+def real_numbers(path: Path, values: np.ndarray) -> np.ndarray:
+    """The voxels of a file, integers as they are, all else as float32. Raises BadData for what that cannot hold."""
     if values.dtype.kind not in REAL:
         raise BadData(f"{path} must hold one real number per voxel, its voxels are {values.dtype}")
     if values.dtype.kind != "f":
@@ -170,10 +175,15 @@ def _opened(path: Path) -> tuple[Any, VolumeHeader]:
     single = (*shape[:DIMENSIONS], *more)
     if len(single) < DIMENSIONS or 0 in single:
         raise BadData(f"{path} must hold a 3D volume, none of its sizes zero, its shape is {shape}")
+    check_affine(path, affine)
+    return image, VolumeHeader(single, affine, _volumes(image, shape))
+
+
+def check_affine(path: Path, affine: np.ndarray) -> None:
+    """Raise BadData unless the affine maps voxels to a volume in mm."""
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or lengths.min() <= 0 or _volume(affine[:3, :3] / lengths) < SMALLEST_VOLUME:
         raise BadData(f"{path} must have an affine that maps its voxels to a volume in mm, it is {_rows(affine)}")
-    return image, VolumeHeader(single, affine, _volumes(image, shape))
 
 
 def _volumes(image: Any, shape: Sequence[int]) -> str | None:
@@ -232,7 +242,8 @@ def _affine(image: Any) -> np.ndarray:
     return np.diag(sizes)
 
 
-def _available_bytes() -> int:
+def free_bytes() -> int:
+    """The memory of this host that is free."""
     import psutil
 
     return int(psutil.virtual_memory().available)

@@ -27,6 +27,9 @@ OPTIONS: Mapping[str, Parameter] = {
         "how the names of the files of one case end, in the order of the channels, such as _t1,_t1ce,_t2,_flair",
         nullable=True,
     ),
+    "series": Parameter(
+        "text", None, "which series of a DICOM folder that has several: number, description or UID", nullable=True
+    ),
     "volumes": Parameter(
         "choice", None, "channels: the volumes of a time series are channels", allowed=("channels",), nullable=True
     ),
@@ -58,7 +61,9 @@ class Wishes:
             channels=cast("int | None", options.get("channels")),
             suffixes=tuple(part.strip() for part in parts if part.strip()),
             reading=Reading(
-                volumes=options.get("volumes") is not None, nan=None if nan is None else float(cast(float, nan))
+                volumes=options.get("volumes") is not None,
+                nan=None if nan is None else float(cast(float, nan)),
+                series=cast("str | None", options.get("series")),
             ),
         )
 

@@ -16,7 +16,10 @@ from PIL import Image
 from autoopt.core.tables import added_lines
 from autoopt.errors import BadData
 from autoopt.workloads.data.dataset import read_dataset
+from autoopt.workloads.data.dicom import open_dicom
 from autoopt.workloads.data.image_file import Source
+from autoopt.workloads.data.metaimage import open_metaimage
+from autoopt.workloads.data.nrrd import open_nrrd
 from autoopt.workloads.data.pictures import open_picture
 from autoopt.workloads.data.readers import (
     FOLDER,
@@ -44,6 +47,23 @@ def write_volume(path: Path) -> np.ndarray:
     return values
 
 
+def write_text_header(path: Path) -> np.ndarray:
+    """NRRD or MetaImage; the endings of a header alone get their voxels in a file beside them."""
+    values = np.random.default_rng(0).integers(0, 3, (20, 19, 18)).astype(np.uint8)
+    data, ending = values.tobytes(order="F"), path.suffix.lower()
+    beside = "" if ending in (".nrrd", ".mha") else "image.raw"
+    if ending in (".nrrd", ".nhdr"):
+        text = "NRRD0004\ntype: uchar\ndimension: 3\nspace: LPS\nsizes: 20 19 18\nencoding: raw\n"
+        text += "space directions: (2,0,0) (0,2,0) (0,0,3)\n" + (f"data file: {beside}\n" if beside else "") + "\n"
+    else:
+        text = "NDims = 3\nDimSize = 20 19 18\nElementType = MET_UCHAR\nElementSpacing = 2 2 3\n"
+        text += f"ElementDataFile = {beside or 'LOCAL'}\n"
+    path.write_bytes(text.encode() + (b"" if beside else data))
+    if beside:
+        (path.parent / beside).write_bytes(data)
+    return values
+
+
 def write_npy(path: Path) -> np.ndarray:
     values = np.random.default_rng(0).integers(0, 3, (12, 10, 7)).astype(np.uint8)
     with path.open("wb") as stream:
@@ -62,16 +82,18 @@ WRITERS: dict[str, Callable[[Path], np.ndarray]] = {
     **dict.fromkeys(suffixes_read_by(open_picture), write_picture),
     ".nii": write_volume,
     ".nii.gz": write_volume,
+    **dict.fromkeys((*suffixes_read_by(open_nrrd), *suffixes_read_by(open_metaimage)), write_text_header),
     ".npy": write_npy,
     ".npz": write_npz,
 }
 """A function for each line of the table that writes a grey image of 0, 1 and 2 and returns it."""
+VOLUMES = [suffix for suffix, writer in WRITERS.items() if writer in (write_volume, write_text_header)]
 LOSSY = (".jpg", ".jpeg")
 
 
 def test_every_line_is_tested() -> None:
-    """A new line of the table needs a writer here, and so comes under the contract."""
-    assert set(WRITERS) == set(READERS)
+    """A new line of the table needs a writer here, and so comes under the contract; test_dicom.py has its own."""
+    assert {*WRITERS, *suffixes_read_by(open_dicom)} == set(READERS)
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -83,8 +105,8 @@ def test_a_reader_keeps_the_contract(tmp_path: Path, suffix: str) -> None:
     assert opened.shape == values.shape
     read = opened.read()
     assert read.shape in (opened.shape, (*opened.shape, opened.channels)) and read.dtype.kind in "buif"
-    assert opened.value_range == (1.0 if "nii" in suffix else 255.0)
-    assert (opened.affine is not None) == ("nii" in suffix)
+    assert opened.value_range == (1.0 if suffix in VOLUMES else 255.0)
+    assert (opened.affine is not None) == (suffix in VOLUMES)
     if opened.affine is not None:
         np.testing.assert_allclose(opened.affine, AFFINE)
     if suffix in LOSSY:
@@ -137,9 +159,10 @@ def test_the_longest_ending_counts() -> None:
 
 
 def test_an_unknown_ending_is_refused_with_what_is_known(tmp_path: Path) -> None:
-    """The message has the file and every ending that has a reader."""
-    with pytest.raises(BadData, match=r"scan\.dcm must have one of the endings \.png, .*\.nii\.gz, .*\.npz"):
-        open_image(Source(tmp_path / "scan.dcm"))
+    """The message has the file, every ending that has a reader, and that folders may be images."""
+    words = r"scan\.abc must have one of the endings \.png, .*\.nii\.gz, .*\.npz, or be a folder of DICOM files$"
+    with pytest.raises(BadData, match=words):
+        open_image(Source(tmp_path / "scan.abc"))
 
 
 def test_hidden_files_are_no_images(tmp_path: Path) -> None:

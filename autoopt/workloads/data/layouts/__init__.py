@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from autoopt.core.tables import Table
 from autoopt.errors import DataError
 from autoopt.workloads.contract import Task
-from autoopt.workloads.data.cases import Found
+from autoopt.workloads.data.cases import Found, Item
 from autoopt.workloads.data.columns import is_known
 from autoopt.workloads.data.csv_text import read_rows
+from autoopt.workloads.data.image_file import Source
 from autoopt.workloads.data.layouts.several_files import hint, read_several
 from autoopt.workloads.data.manifest import find_table
+from autoopt.workloads.data.readers import of_series, on_grid
 
 LAYOUTS = Table(
     "layout of a data folder",
@@ -31,10 +34,10 @@ is wrong with names and tables; headers and label maps are looked at afterwards.
 MOST_NAMES = 8
 
 
-def find_items(folder: Path, task: Task, suffixes: Sequence[str] = ()) -> Found:
+def find_items(folder: Path, task: Task, suffixes: Sequence[str] = (), series: str | None = None) -> Found:
     """The cases in a folder, by the one layout that fits; with `suffixes` each case has a file for each of them.
 
-    Raises DataError with what was looked for and is there.
+    `series` chooses among those of a folder of DICOM files. Raises DataError with what was looked for and is there.
     """
     if suffixes:
         return read_several(folder, task, suffixes)
@@ -51,7 +54,19 @@ def find_items(folder: Path, task: Task, suffixes: Sequence[str] = ()) -> Found:
             f"({'; '.join(layout.DESCRIPTION for layout in layouts.values())}): {what}. See docs/workloads.md"
         )
     found: Found = layouts[fitting[0]].read(folder, task)
-    return found
+    items = [_with_series(item, series) for item in found.items]
+    if series is not None and not any(source.key == series for item in items for source in item.images):
+        raise DataError(
+            f"{folder} must hold folders of DICOM files to choose a series, it holds none: leave series out"
+        )
+    return replace(found, items=items)
+
+
+def _with_series(item: Item, series: str | None) -> Item:
+    """The case with its label map laid on its first image, where the map does not say a grid of its own."""
+    images = tuple(of_series(source, series) for source in item.images)
+    label = on_grid(item.label, images[0]) if isinstance(item.label, Source) else item.label
+    return replace(item, images=images, label=label)
 
 
 def _what_the_table_lacks(folder: Path, task: Task) -> str:

@@ -24,7 +24,7 @@ from autoopt.workloads.data.layouts.several_files import hint
 from autoopt.workloads.data.layouts.split_folders import with_splits
 from autoopt.workloads.data.layouts.tables import case_table, names_files_in
 from autoopt.workloads.data.manifest import stray_tables
-from autoopt.workloads.data.readers import READERS, images_in, name_of, suffix_of
+from autoopt.workloads.data.readers import images_in, known_kinds, name_of, suffix_of
 
 DESCRIPTION = f"{IMAGES}/ and {MASKS}/"
 Files = dict[str, tuple[list[Source], Source]]
@@ -58,7 +58,7 @@ def read(folder: Path, task: Task) -> Found:
     for part in parts:
         images, masks = (_by_name(path, (), problems) for path in (part.images, part.masks))
         if not images:
-            problems.append(f"{part.images} must hold images ({', '.join(READERS)}), it holds none")
+            problems.append(f"{part.images} must hold images ({known_kinds()}), it holds none")
         found = _files_of(part, images, masks, ("",), problems, remarks, others)
         files |= found
         splits |= dict.fromkeys(found, part.split)
@@ -90,7 +90,7 @@ def find_pairs(
     else a usual one (`MASK_WORDS`), else what all masks have in common. Accents may be written in either Unicode form.
     `group` is that of `read_manifest`. In the order of the table, if there is one, else of the names.
     """
-    kinds = ", ".join(suffixes or READERS)
+    kinds = ", ".join(suffixes) if suffixes else known_kinds()
     absent = [part for part in (IMAGES, MASKS) if not (folder / part).is_dir()]
     if absent:
         problems += [f"{folder / part} must be a folder of images ({kinds}), it is not there" for part in absent]
@@ -192,7 +192,7 @@ def _common_start(names: Sequence[str]) -> str:
 
 def _by_name(folder: Path, suffixes: Collection[str], problems: list[str]) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in images_in(folder):
+    for path in images_in(folder, below=not suffixes):
         if suffixes and suffix_of(path) not in suffixes:
             continue
         name = composed(name_of(path))

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from autoopt.errors import DataError
 from autoopt.workloads.contract import Task
-from autoopt.workloads.data.cases import Found, Item, group_of, raise_problems, repeated_images
+from autoopt.workloads.data.cases import Found, Item, group_of, raise_problems, repeated_images, unknown_patients
 from autoopt.workloads.data.columns import (
     CLASSES,
     MASKS,
@@ -25,7 +25,7 @@ from autoopt.workloads.data.csv_text import Rows, read_rows
 from autoopt.workloads.data.image_file import Source
 from autoopt.workloads.data.layouts.class_folders import holds_classes
 from autoopt.workloads.data.manifest import Line, Manifest, file_below, find_table, image_column, read_manifest
-from autoopt.workloads.data.readers import READERS, name_of, suffix_of
+from autoopt.workloads.data.readers import known_kinds, name_of, suffix_of
 
 YES, NO = ("1", "1.0", "true"), ("0", "0.0", "false")
 DESCRIPTION = "a CSV with the columns Channel_0 and Label"
@@ -58,9 +58,9 @@ def read(folder: Path, task: Task) -> Found:
     items = [item for line in table.lines if (item := _item(table, line, columns, task, files, problems)) is not None]
     raise_problems([*problems, *repeated_images(items)])
     names = tuple(name[len(MULTILABEL) :] for name in columns.multilabel)
-    remarks = (
-        () if table.group else (f"{table.path}: no column names the patient, each image counts as one of its own",)
-    )
+    known = table.group or any(item.group not in (item.name, group_of(item.name)) for item in items)
+    unnamed = f"{table.path}: no column names the patient, each image counts as one of its own"
+    remarks = tuple(unknown_patients(folder, items)) if known and not table.group else () if known else (unnamed,)
     return Found(_unique(items), f"cases from the table {table.path.name}", names, remarks=remarks)
 
 
@@ -131,16 +131,16 @@ def _item(
     """The case of a line, None where something is wrong with it, which joins `problems`."""
     faults: list[str] = []
     name = (line.values.get(columns.subject) if columns.subject else "") or line[columns.channels[0]]
-    group, split = table.group_and_split(line, group_of(name), faults)
     images = [_source(table, line, channel, files, faults) for channel in columns.channels]
     if task == "segmentation":
         target: Source | str | tuple[int, ...] | None = _source(table, line, columns.label, files, faults)
     else:
         target = _class(line, columns, faults)
+    present = tuple(source for source in images if source is not None)
+    group, split = table.group_and_split(line, name if table.group else group_of(name, present), faults)
     problems += faults
     if faults or target is None:
         return None
-    present = tuple(source for source in images if source is not None)
     meant = [name for name in (columns.subject, columns.label, *columns.channels, *columns.multilabel) if name]
     return Item(name, group, split, present, target, table.tags(line, *meant), line.where)
 
@@ -160,7 +160,7 @@ def _source(table: Manifest, line: Line, column: str, files: _Files, problems: l
     if path is None:
         problems += faults
     elif not suffix_of(path):
-        problems.append(f"{where}: {text!r} must have one of the endings {', '.join(READERS)}")
+        problems.append(f"{where}: {text!r} must have one of the endings {known_kinds()}")
         return None
     return None if path is None else Source(path)
 
