@@ -106,7 +106,7 @@ class Predictor:
 
     @property
     def value_names(self) -> tuple[str, ...]:
-        """What each value of a label map stands for: `labels`, or where regions are painted, theirs and a background."""
+        """What each value of a label map means: `labels`, or where regions are painted, those and a background."""
         paint = self.pipeline.paint
         if not paint:
             return self.labels

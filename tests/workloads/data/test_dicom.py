@@ -20,6 +20,7 @@ from autoopt.workloads.data.dicom_seg import open_segmentation
 from autoopt.workloads.data.dicom_series import read_series
 from autoopt.workloads.data.image_file import Source
 from autoopt.workloads.data.readers import images_in, open_image
+from autoopt.workloads.data.wishes import Wishes
 from tests.workloads.data.dicom_files import ORIGIN, STEP, segmentation, series
 from tests.workloads.data.folders import all_cases, volume
 
@@ -147,7 +148,7 @@ def test_one_of_several_series_is_chosen(tmp_path: Path) -> None:
     volume(tmp_path / "data" / "images" / "a.nii.gz", np.zeros((6, 5, 4), np.uint8))
     volume(tmp_path / "data" / "masks" / "a.nii.gz", np.zeros((6, 5, 4), np.uint8))
     with pytest.raises(DataError, match="must hold folders of DICOM files to choose a series"):
-        read_dataset(tmp_path / "data", "segmentation", series="3")
+        read_dataset(tmp_path / "data", "segmentation", wishes=Wishes.of({"series": "3"}))
     for path in first:
         change(path, Modality="SR")
     assert open_dicom(tmp_path / "scan").shape == (6, 5, 2)
@@ -187,7 +188,7 @@ def test_segmentations_are_label_maps_of_their_series(tmp_path: Path, kind: str)
     with pytest.raises(DataError, match="must be one series") as caught:
         read_dataset(tmp_path, "segmentation")
     assert len(set(caught.value.problems)) == len(caught.value.problems)
-    chosen = read_dataset(tmp_path, "segmentation", series="soft")
+    chosen = read_dataset(tmp_path, "segmentation", wishes=Wishes.of({"series": "soft"}))
     assert {case.id: case.group for case in all_cases(chosen)} == groups and chosen.reading.series == "soft"
     for path in (tmp_path / "images").rglob("b*.dcm"):
         path.unlink()
