@@ -6,6 +6,7 @@
 | pairs | images/NAME.* and masks/NAME.* | |
 | classes | | CLASS/NAME.*, or train/CLASS/NAME.*, val/..., test/... |
 | arrays | NAME.npz with `image` and `label`; or one npz with `images` and `labels` (cases first) | the same |
+| nnU-Net | imagesTr/CASE_0000.*, labelsTr/CASE.*, dataset.json; imagesTs and labelsTs are the test | |
 
 The class of a table is in `ValueToPredict` or `Label`; columns `Label_NAME` of 0 / 1 make a multilabel task.
 Files are those that a reader in `readers.READERS` reads. Beside pairs, classes and arrays a table may lie that names
@@ -19,7 +20,7 @@ multilabel task. Headers and label maps are looked at here, images are read by `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -42,7 +43,14 @@ from autoopt.workloads.data.cases import (
 from autoopt.workloads.data.class_names import ClassNames, Order, class_names
 from autoopt.workloads.data.headers import CaseFormat, read_headers
 from autoopt.workloads.data.image_file import Source
-from autoopt.workloads.data.label_maps import SCANNED_MAPS, LabelMaps, absent_labels, rare_labels, read_label_maps
+from autoopt.workloads.data.label_maps import (
+    SCANNED_MAPS,
+    LabelMaps,
+    absent_labels,
+    ignoring,
+    rare_labels,
+    read_label_maps,
+)
 from autoopt.workloads.data.layouts import find_items
 from autoopt.workloads.data.readers import Opener, open_image
 from autoopt.workloads.data.reading import AS_STORED, Reading, with_channels
@@ -86,21 +94,30 @@ def read_dataset(
     said: Sequence[str] = (),
     scanned_maps: int = SCANNED_MAPS,
     opener: Opener = open_image,
+    adapt: Callable[[Found], Found] = lambda found: found,
 ) -> Dataset:
     """The cases in `folder`. Raises DataError with everything that is wrong with its names, tables and headers.
 
     `labels` are the names of the classes; without them they are those of the layout, or background, label_1, ... for
     the values that at most `scanned_maps` label maps have. `order` is that of classes called by numbers, `said` are the
-    names that the model has for its answers. `opener` opens the files.
+    names that the model has for its answers. `opener` opens the files. `adapt` may change the splits of what was found.
     """
     check_folder(folder)
-    found = find_items(folder, task)
+    found = adapt(find_items(folder, task))
+    opener = opener if found.ignored is None else ignoring(opener, found.ignored)
     if not found.items:
         raise DataError(f"{folder} must hold cases, it holds none ({found.description})")
     form = read_headers(found.items, opener)
     answers: LabelMaps | ClassNames
     if task == "segmentation":
-        answers, present = read_label_maps(found.items, form, labels, scanned=scanned_maps, opener=opener)
+        answers, present = read_label_maps(
+            found.items,
+            form,
+            labels or found.map_labels or None,
+            scanned=scanned_maps,
+            opener=opener,
+            known=bool(found.map_labels),
+        )
     else:
         answers = class_names(found, labels, order, said)
         present = {item.name: answers.present(item) for item in found.items}
@@ -142,7 +159,7 @@ def _split(
         cases = {split: [item.name for item in items if item.split == split] for split in judged}
         return [f"{folder}: {text}" for text in absent_labels(answers.names, present, cases, wanted)]
 
-    return split_items(folder, found.items, problems_of, draw_val=True)
+    return split_items(folder, found.items, problems_of, draw_val=True, draw_unseen=found.draw_unseen)
 
 
 def _remarks(

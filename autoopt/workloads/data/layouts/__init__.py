@@ -19,6 +19,7 @@ LAYOUTS = Table(
         "pairs": "autoopt.workloads.data.layouts.pairs",
         "class folders": "autoopt.workloads.data.layouts.classes",
         "npz files": "autoopt.workloads.data.layouts.archives",
+        "nnU-Net": "autoopt.workloads.data.layouts.nnunet",
     },
 )
 """What messages call a layout, to its module. Such a module has `DESCRIPTION`, a few words on what it looks like,

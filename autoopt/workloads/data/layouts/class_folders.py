@@ -9,6 +9,8 @@ from autoopt.workloads.data.readers import images_in
 
 IMAGES, MASKS = "images", "masks"
 """Folders that are no classes where both are there: images and their label maps."""
+NNUNET = ("imagesTr", "labelsTr")
+"""The same of nnU-Net."""
 
 
 def class_folders(folder: Path) -> list[Path]:
@@ -16,8 +18,9 @@ def class_folders(folder: Path) -> list[Path]:
     below = folders_in(folder)
     if in_splits(folder):
         return [inner for path in below for inner in folders_in(path)]
-    both = {IMAGES, MASKS} <= {path.name for path in below}
-    return [path for path in below if not (both and path.name in (IMAGES, MASKS))]
+    names = {path.name for path in below}
+    left_out = {name for both in ((IMAGES, MASKS), NNUNET) if {*both} <= names for name in both}
+    return [path for path in below if path.name not in left_out]
 
 
 def in_splits(folder: Path) -> bool:
