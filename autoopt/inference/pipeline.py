@@ -56,7 +56,8 @@ class Pipeline(PipelineSettings):
     image's own grid; or with `restore` the probabilities, or the labels (each voxel takes the nearest). `activation`
     decides: with softmax the class with the largest logit, with sigmoid every class whose probability reaches
     `threshold` (several labels at once). With `paint` these become one label per place: where the probability of
-    class i is above the threshold, label paint[i], a later class over an earlier one. Last `largest_component` and
+    class i is above the threshold, label paint[i], a later class over an earlier one; `regions` has the
+    labels that class i is made of there, where these are not its own alone. Last `largest_component` and
     `fill_holes` clean up every label but the background; voxels that touch by a face are connected, with `connectivity`
     2 and 3 also by an edge and a corner.
 
