@@ -16,7 +16,7 @@ from autoopt.core.plain_text import short
 from autoopt.errors import WeightsError
 from autoopt.nets import low_rank, one_layer, outputs, resolution
 from autoopt.nets.surgery import resize, sizes
-from autoopt.nets.weights import load_weights
+from autoopt.nets.weight_parts import load_all
 from autoopt.workloads.contract import Workload
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def read_net(
     """
     if folder is None:
         model = outputs.build(workload)
-        remark = load_weights(model, weights, workload.weights_key)
+        remark = load_all(model, workload, weights)
         if remark:
             on_remark(remark)
     else:
