@@ -59,7 +59,8 @@ class Found:
     `from_folders` says that the classes are names of folders, which many programs sort as text. `remarks` are sentences
     on what was understood without being asked. `map_labels` are the names of the values of label maps, where the folder
     says them, and `ignored` is the value in them that is not scored. With `draw_unseen` the cases without a split are
-    drawn into val and test, and those in train are others.
+    drawn into val and test, and those in train are others. `regions` are names with the values of label maps that each
+    of them covers: they are the labels of a multilabel task then.
     """
 
     items: list[Item]
@@ -71,6 +72,7 @@ class Found:
     map_labels: tuple[str, ...] = ()
     ignored: int | None = None
     draw_unseen: bool = False
+    regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 Files = Mapping[str, tuple[Sequence[Source], Source | str | tuple[int, ...]]]

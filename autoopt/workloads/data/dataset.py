@@ -21,7 +21,7 @@ multilabel task. Headers and label maps are looked at here, images are read by `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -29,7 +29,7 @@ import numpy as np
 
 from autoopt.core.configuration import digest
 from autoopt.errors import DataError
-from autoopt.workloads.contract import Sample, SplitName, Splits, Task
+from autoopt.workloads.contract import IGNORED, Sample, SplitName, Splits, Task
 from autoopt.workloads.data.cases import (
     Found,
     Item,
@@ -128,13 +128,15 @@ def read_dataset(
         else [[item.name, answers.answer(item).tolist()] for item in sorted(items, key=lambda item: item.name)]
     )
     return Dataset(
-        splits=to_splits(items, lambda item: _sample(item, form, answers, opener)),
-        labels=answers.names,
+        splits=to_splits(items, lambda item: _in_regions(_sample(item, form, answers, opener), found)),
+        labels=tuple(found.regions) or answers.names,
         channels=sum(form.channels),
         dimensions=form.dimensions,
-        digest=digest([data_digest(folder, items), classes]),
+        digest=digest(
+            [data_digest(folder, items), classes, *([sorted(found.regions.items())] if found.regions else [])]
+        ),
         layout=f"The folder was read as {found.description}: {len(items)} cases, {form.dimensions}D.",
-        multilabel=bool(found.label_names or form.map_labels),
+        multilabel=bool(found.label_names or form.map_labels or found.regions),
         value_range=form.value_range,
         sizes=form.sizes,
         has_affine=form.has_affine,
@@ -179,6 +181,16 @@ def _remarks(
                 f"{folder}: {empty} of the {len(present)} label maps that were looked at have no label at all"
             )
     return tuple(remarks)
+
+
+def _in_regions(sample: Sample, found: Found) -> Sample:
+    """The case with a layer of 0 and 1 for each region in place of its label map; what is unknown is so in all."""
+    if not found.regions:
+        return sample
+    layers = [np.isin(sample.reference, values) for values in found.regions.values()]
+    reference = np.stack(layers, axis=-1).astype(np.uint8)
+    reference[sample.reference == IGNORED] = IGNORED
+    return replace(sample, reference=reference)
 
 
 def _sample(item: Item, form: CaseFormat, answers: LabelMaps | ClassNames, opener: Opener) -> Sample:

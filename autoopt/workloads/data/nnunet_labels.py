@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,14 @@ MOST_LABELS = 254
 class DatasetFacts:
     """The content of a dataset.json.
 
-    `labels` are the names of the values of label maps, in order, from 0. `regions` are the names of the outputs of a
-    model that answers with regions, in order, and `paint` the value that each of them is drawn with, one over the
-    other; both are empty where every output is a label. `ignored` is the value that is not scored.
+    `labels` are the names of the values of label maps, in order, from 0. `regions` are the outputs of a model that
+    answers with regions, in order, with the values that each covers, and `paint` the value that each of them is drawn
+    with, one over the other; both are empty where every output is a label. `ignored` is the value that is not scored.
     """
 
     channels: tuple[str, ...]
     labels: tuple[str, ...]
-    regions: tuple[str, ...] = ()
+    regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     paint: tuple[int, ...] = ()
     ignored: int | None = None
     ending: str = ""
@@ -82,9 +82,9 @@ def _facts(found: Mapping[str, Any]) -> DatasetFacts:
         if len(names) != len(values):
             raise ValueError(f"labels must give every name a number of its own, they are {short(named)}")
         return DatasetFacts(channels, tuple(names[number] for number in numbers), ignored=left, ending=ending)
-    regions = tuple(name for name, part in values.items() if set(part) != {0})
+    regions = {name: part for name, part in values.items() if set(part) != {0}}
     paint = _paint(found.get("regions_class_order"), len(regions), len(numbers))
-    return DatasetFacts(channels, _map_names(regions, paint, values, len(numbers)), regions, paint, left, ending)
+    return DatasetFacts(channels, _map_names(regions, paint, len(numbers)), regions, paint, left, ending)
 
 
 def _values(name: Any, value: Any) -> tuple[int, ...]:
@@ -110,15 +110,13 @@ def _paint(order: Any, regions: int, count: int) -> tuple[int, ...]:
     return tuple(order)
 
 
-def _map_names(
-    regions: tuple[str, ...], paint: tuple[int, ...], values: Mapping[str, tuple[int, ...]], count: int
-) -> tuple[str, ...]:
+def _map_names(regions: Mapping[str, tuple[int, ...]], paint: tuple[int, ...], count: int) -> tuple[str, ...]:
     """The names of the values of a label map: a region's where all of it has that value, else "REGION without OTHER".
 
     What is drawn with a value is what no region after it covers.
     """
     names = [BACKGROUND, *(f"label_{number}" for number in range(1, count))]
     for place, (region, number) in enumerate(zip(regions, paint, strict=True)):
-        inner = [other for other in regions[place + 1 :] if set(values[other]) & set(values[region])]
+        inner = [other for other in list(regions)[place + 1 :] if set(regions[other]) & set(regions[region])]
         names[number] = f"{region} without {' and '.join(inner)}" if inner else region
     return tuple(names)

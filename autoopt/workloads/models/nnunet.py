@@ -79,9 +79,15 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
 
 def _dataset(data: Path, trained: Trained, splits: str | None) -> Dataset:
     """The cases, of which those in val and test are unseen; in other layouts than nnU-Net's that is the user's word."""
-    remark = []
+    remark, labels = [], trained.dataset.labels
 
     def adapt(found: Found) -> Found:
+        if found.map_labels not in ((), labels):
+            raise WorkloadError(
+                f"{data} must have the labels of {trained.place}, {', '.join(labels)}, its dataset.json says "
+                f"{', '.join(found.map_labels)}"
+            )
+        found = replace(found, regions=trained.dataset.regions)
         training = [item for item in found.items if is_training_case(data, item)]
         if training:
             return without_seen(found, data, trained.folds, find_splits(data, splits), training)
@@ -95,7 +101,7 @@ def _dataset(data: Path, trained: Trained, splits: str | None) -> Dataset:
             )
         return found
 
-    dataset = read_dataset(data, "segmentation", trained.dataset.labels, adapt=adapt)
+    dataset = read_dataset(data, "segmentation", labels, adapt=adapt)
     return replace(dataset, remarks=(*dataset.remarks, *remark))
 
 
@@ -110,8 +116,11 @@ def _check(dataset: Dataset, trained: Trained, pipeline: Pipeline, source: str) 
             f"{source} was trained on {dimensions_of(plans)}D images (read by {plans.reader}), the data are "
             f"{dataset.dimensions}D"
         )
-    if dataset.multilabel:
-        problems.append(f"{source} answers with one label per place, the data have any number of labels")
+    if len(dataset.labels) != trained.dataset.outputs:
+        problems.append(
+            f"{source} answers with {trained.dataset.outputs} labels, the data have {len(dataset.labels)}: "
+            f"{', '.join(dataset.labels)}"
+        )
     if problems:
         raise WorkloadError(*problems)
     check_affine(pipeline, dataset, source)

@@ -42,6 +42,10 @@ def pipeline_of_plans(trained: Trained, mirror: tuple[int, ...], step: float) ->
             sliced=plans.dimensions < dimensions_of(plans),
             activation="sigmoid" if trained.dataset.paint else "softmax",
             paint=trained.dataset.paint,
+            regions=tuple(
+                tuple(value for value in values if value in trained.dataset.paint)
+                for values in trained.dataset.regions.values()
+            ),
             steps=tuple(_steps(trained)),
             windows="nnunet",
             padding="zero",

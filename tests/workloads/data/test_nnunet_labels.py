@@ -28,7 +28,11 @@ def test_labels_are_in_the_order_of_their_numbers() -> None:
 def test_regions_are_painted_in_their_order() -> None:
     """A model of regions answers with a channel each; a value of a label map is named for what is left of a region."""
     found = parse(labels=REGIONS, regions_class_order=[2, 1, 3])
-    assert (found.regions, found.paint, found.outputs) == (("whole", "core", "enh"), (2, 1, 3), 3)
+    assert (found.regions, found.paint, found.outputs) == (
+        {"whole": (1, 2, 3), "core": (1, 3), "enh": (3,)},
+        (2, 1, 3),
+        3,
+    )
     assert found.labels == ("background", "core without enh", "whole without core and enh", "enh")
 
 

@@ -91,6 +91,7 @@ def write_model(
     plans: dict[str, Any] = PLANS,
     dataset: dict[str, Any] = DATASET,
     configuration: str = "3d_fullres",
+    classes: int = 3,
     **changes: Any,
 ) -> Path:
     """A folder as a training leaves it."""
@@ -99,7 +100,9 @@ def write_model(
     (folder / "dataset.json").write_text(json.dumps(dataset))
     for index, fold in enumerate(folds):
         (folder / f"fold_{fold}").mkdir()
-        torch.save(checkpoint(index, configuration, **changes), folder / f"fold_{fold}" / "checkpoint_final.pth")
+        torch.save(
+            checkpoint(index, configuration, classes, **changes), folder / f"fold_{fold}" / "checkpoint_final.pth"
+        )
     return folder
 
 

@@ -115,12 +115,12 @@ def test_one_command_needs_no_more_than_the_folder(raw: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_weights_are_those_of_the_folds(raw: Path, tmp_path: Path, zipped: bool) -> None:
+def test_weights_are_those_of_the_folds(tmp_path: Path, zipped: bool) -> None:
     """Each member of the ensemble has the weights of its fold, of a folder or a zip; the digest knows them all."""
     folder = nnunets.write_model(tmp_path / "m", (0, 1))
     path = nnunets.exported(folder, tmp_path / "m.zip", "Dataset001_made/m") if zipped else folder
-    folders.nnunet_splits(raw / "splits_final.json", folds=4)
-    workload = load(path, folders.raw_nnunet(tmp_path / "Dataset002_made", test=2), folds="0,1", mirror="none")
+    data = folders.raw_nnunet(tmp_path / "Dataset002_made", test=2, labels=nnunets.DATASET["labels"])
+    workload = load(path, data, folds="0,1", mirror="none")
     assert workload.weights is not None and workload.weights.is_file()
     net = read_net(workload, workload.weights)
     for fold in (0, 1):
@@ -143,13 +143,35 @@ def test_trainers_that_change_the_network_are_refused_by_name(raw: Path, tmp_pat
     assert any("MyTrainer is none of nnU-Net's own trainers" in remark for remark in fits.remarks)
 
 
+def test_regions_are_scored_as_regions(tmp_path: Path) -> None:
+    """A model of regions has them as labels, and a label map is one layer per region; `ignore` is unknown in all."""
+    named = {"background": 0, "whole": [1, 2], "core": 2, "ignore": 3}
+    dataset = {**nnunets.DATASET, "labels": named, "regions_class_order": [1, 2]}
+    folder = nnunets.write_model(tmp_path / "m", dataset=dataset, classes=2)
+    raw = folders.raw_nnunet(tmp_path / "Dataset001_made", test=3, labels=named, regions_class_order=[1, 2])
+    stored = np.zeros((6, 7, 5), np.uint8)
+    stored[0], stored[1], stored[2] = 1, 2, 3
+    for name in ("t0", "t1", "t2"):
+        folders.volume(raw / "labelsTs" / f"{name}.nii.gz", stored)
+    workload = load(folder, raw)
+    assert (workload.labels, workload.pipeline.paint) == (("whole", "core"), (1, 2))
+    assert workload.pipeline.regions == ((1, 2), (2,))
+    reference = workload.splits.test[0].read().reference
+    assert reference[:4, 0, 0].tolist() == [[1, 0], [1, 1], [255, 255], [0, 0]]
+
+
 CLASHES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], str]] = {
     "seen by all folds": (lambda raw: raw, {"folds": "0,1,2"}, "folds 0, 1, 2 were trained on every one"),
     "other splits": (lambda raw: raw, {"splits": "none.json"}, "there is no 'none.json'"),
     "other channels": (
-        lambda raw: folders.raw_nnunet(raw.parent / "two", 4, test=2, channels=2),
+        lambda raw: folders.raw_nnunet(raw.parent / "two", 4, test=2, channels=2, labels=nnunets.DATASET["labels"]),
         {"folds": "0"},
         r"takes 1 channel\(s\) \(CT\), the images have 2",
+    ),
+    "other labels": (
+        lambda raw: folders.raw_nnunet(raw.parent / "other", 4, test=2),
+        {"folds": "0"},
+        r"must have the labels of .*, background, organ, tumour, its dataset.json says background, a, b",
     ),
     "pictures": (lambda raw: folders.pairs(raw.parent / "pairs"), {}, "was trained on 3D images"),
 }
