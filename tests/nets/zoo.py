@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from autoopt.workloads.networks import attention, classifiers
+from autoopt.workloads.networks import attention, classifiers, nnunet
+from autoopt.workloads.networks.nnunet_shape import RESIDUAL, Layer, UNetShape
 
 Net = tuple[Callable[[], nn.Module], tuple[int, ...]]
 
@@ -56,6 +57,7 @@ def nets() -> dict[str, Net]:
             lambda: monai.SwinUNETR(1, 2, feature_size=12, spatial_dims=2, num_heads=(2, 2, 4, 4), depths=(2, 1, 1, 1)),
             (1, 1, 64, 64),
         ),
+        "nnunet folds": (lambda: nnunet.build_folds(_nnunet_shape(), 3, 2, folds=2), plane),
         "grouped": (_grouped, plane),
         "shuffled": (_shuffled, plane),
     }
@@ -70,6 +72,13 @@ def built(build: Callable[[], nn.Module]) -> nn.Module:
             if value.is_floating_point() and value.ndim == 1:
                 value.uniform_(0.5, 1.5) if "var" in name or "weight" in name else value.uniform_(-0.3, 0.3)
     return model.eval().requires_grad_(False)
+
+
+def _nnunet_shape() -> UNetShape:
+    """A residual U-Net of nnU-Net, every weight of which has two names or four."""
+    plain = Layer("InstanceNorm2d", {"affine": True}), None, Layer("LeakyReLU")
+    kernels, strides = ((3, 3),) * 2, ((1, 1), (2, 2))
+    return UNetShape(RESIDUAL, "Conv2d", (4, 6), kernels, strides, (1, 1), (1,), True, *plain)
 
 
 def _grouped() -> nn.Module:
