@@ -11,6 +11,7 @@ STEPS = Table(
     "step",
     {
         "control": "autoopt.compress.control",
+        "ensemble": "autoopt.compress.ensemble",
         "resolution": "autoopt.compress.reduce_resolution",
         "prune": "autoopt.compress.prune",
         "factorize": "autoopt.compress.factorize",

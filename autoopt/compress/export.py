@@ -151,7 +151,7 @@ def training_tile(workload: Workload) -> np.ndarray:
     case = workload.splits.train[0]
     try:
         sample = case.read()
-        tiles, _ = workload.pipeline.prepare(sample.image, sample.affine)
+        tiles, _ = replace(workload.pipeline, mirror=()).prepare(sample.image, sample.affine)
     except ValueError as error:
         raise BadData(f"case {case.id} cannot be used: {error}") from error
     middle = len(tiles) // 2

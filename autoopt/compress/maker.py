@@ -163,7 +163,7 @@ class Maker:
 
         Raises TrialError.
         """
-        module, pipeline = step_module(name), replace(pipeline or self._pipeline, in_graph="none")
+        module, pipeline = step_module(name), self._of_graph(pipeline)
         made_by = {
             "stage": name,
             "settings": dict(part),
@@ -194,7 +194,7 @@ class Maker:
         The workload's own pipeline and network are the default; `in_graph` has no effect here, see `fuse_pre_post`.
         Raises TrialError.
         """
-        pipeline = replace(pipeline or self._pipeline, in_graph="none")
+        pipeline = self._of_graph(pipeline)
         made_by = self._export_identity(name, precision, pipeline, net)
         found = self._find("export", made_by)
         if found is not None:
@@ -212,7 +212,7 @@ class Maker:
         self, name: str, settings: Mapping[str, Scalar], source: Artifact, pipeline: Pipeline | None = None
     ) -> Artifact:
         """The artifact that step `name` makes of `source` with its canonical `settings`. Raises TrialError."""
-        module, pipeline = step_module(name), replace(pipeline or self._pipeline, in_graph="none")
+        module, pipeline = step_module(name), self._of_graph(pipeline)
         keep = int(settings.get("keep_float") or 0)
         if keep and graph_format(format_of(source.path)).NETWORK:
             settings = self._kept_in_float(settings, keep, source, pipeline)
@@ -242,7 +242,7 @@ class Maker:
 
     def ranking(self, source: Artifact, weight_bits: Scalar, pipeline: Pipeline | None = None) -> list[Rank]:
         """The groups of layers of a float graph, those first that are worth keeping in float. Raises TrialError."""
-        pipeline = replace(pipeline or self._pipeline, in_graph="none")
+        pipeline = self._of_graph(pipeline)
         made_by = {
             "stage": sensitivity.STAGE,
             "settings": {"weight_bits": weight_bits},
@@ -291,6 +291,14 @@ class Maker:
         request = {"source": source.key, "pipeline": pipeline.to_json()}
         found = self._find(fuse_pre_post.STAGE, made_by)
         return found or self._make(fuse_pre_post.STAGE, made_by, "fuse_pre_post", request)
+
+    def _of_graph(self, pipeline: Pipeline | None) -> Pipeline:
+        """A pipeline, the workload's by default, with nothing of a configuration's that no network or graph depends on.
+
+        So one artifact serves all ways of calling it.
+        """
+        own = self._pipeline
+        return replace(pipeline or own, in_graph="none", mirror=own.mirror, restore=own.restore)
 
     def _export_identity(
         self, name: str, precision: str, pipeline: Pipeline, net: Artifact | None = None

@@ -10,6 +10,7 @@ import itertools
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -182,13 +183,14 @@ def calibration_tiles(workload: Workload, count: int) -> list[np.ndarray]:
     """
     cases = workload.splits.calibration
     order = np.random.default_rng(CALIBRATION_SEED).permutation(len(cases))
+    pipeline = replace(workload.pipeline, mirror=())  # mirrored calls see nothing that the others do not
     tiles: list[np.ndarray] = []
     for rank in range(count):
         walk, position = divmod(rank, len(cases))
         case = cases[order[position]]
         try:
             sample = case.read()
-            cut, geometry = workload.pipeline.cut(sample.image, sample.affine)
+            cut, geometry = pipeline.cut(sample.image, sample.affine)
         except ValueError as error:
             raise BadData(f"calibration case {case.id} cannot be used: {error}") from error
         have = geometry.stack * len(geometry.corners)

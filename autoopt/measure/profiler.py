@@ -14,7 +14,9 @@ from autoopt.core.process import Handler, serve
 from autoopt.inference.pipeline import Pipeline
 from autoopt.inference.runtimes import runtime
 from autoopt.inference.runtimes.base import Session
-from autoopt.measure.worker import check_outputs, first_tile
+from autoopt.measure.case_stages import stages_of
+from autoopt.measure.files import case_affine, case_image
+from autoopt.measure.worker import check_outputs, first_tile, typical_case
 
 WARMUP_CALLS = 3
 
@@ -23,16 +25,18 @@ class Profiler:
     """What this process has open, and what it does with it: profiling.py and subject.py write the requests."""
 
     def __init__(self) -> None:
+        self._pipeline: Pipeline
+        self._cases: Path
         self._session: Session
         self._tile: np.ndarray
 
     def handlers(self) -> dict[str, Handler]:
         """The table of its requests. They raise Unsupported, Numeric or BadData."""
-        return {"open": self._open, "round": self._round}
+        return {"open": self._open, "round": self._round, "case": self._case}
 
     def _open(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        pipeline = Pipeline.from_json(request["pipeline"])
-        self._tile = first_tile(pipeline, Path(request["cases"]))
+        self._pipeline, self._cases = pipeline, cases = Pipeline.from_json(request["pipeline"]), Path(request["cases"])
+        self._tile = first_tile(pipeline, cases)
         settings: dict[str, Scalar] = dict(request["runtime"])
         self._session = runtime(str(settings.pop("name"))).open(Path(request["artifact"]), settings)
         check_outputs(pipeline, self._tile, self._session.run(self._tile))
@@ -45,6 +49,12 @@ class Profiler:
         calls_s = [self._timed() for _ in range(calls)]
         layers = self._session.profile(self._tile, calls)
         return {"calls_s": calls_s, "layers": [layer.to_json() for layer in layers]}
+
+    def _case(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The stages of the case of median size."""
+        index = typical_case(self._cases)
+        image, affine = case_image(self._cases, index), case_affine(self._cases, index)
+        return stages_of(self._pipeline, self._session.run, image, affine).to_json()
 
     def _timed(self) -> float:
         began = time.perf_counter()

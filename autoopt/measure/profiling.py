@@ -13,12 +13,15 @@ from typing import Any
 
 from autoopt.core.process import USUAL_TIMEOUT_S
 from autoopt.inference.runtimes.layers import PRECISIONS, Layer, over_calls
+from autoopt.measure.case_stages import CaseStages
 from autoopt.measure.subject import Subject
 from autoopt.measure.target import Target
 
 PROFILER = "autoopt.measure.profiler"
 STAGE = "profile"
 FEWEST_CALLS, MOST_CALLS = 3, 40
+QUICK_CASE_S = 5.0
+"""A case that takes longer is run once, not in every round."""
 CONVERSIONS, UNKNOWN = "conversions", "unknown"
 """What `shares` calls the layers that do no work of the network, and those of unknown precision."""
 
@@ -36,10 +39,14 @@ class ProfilePlan:
 
 @dataclass(frozen=True)
 class Profile:
-    """The executed layers of a model in order, and `call_s`, the least seconds of a call that is not profiled."""
+    """The executed layers of a model in order, and `call_s`, the least seconds of a call that is not profiled.
+
+    `case` has the stages of a whole case, where that is what a study times; else None.
+    """
 
     layers: tuple[Layer, ...]
     call_s: float
+    case: CaseStages | None = None
 
     @property
     def layers_s(self) -> float:
@@ -108,6 +115,7 @@ class _OpenProfiler:
         self._calls = FEWEST_CALLS
         self._calls_s: list[float] = []
         self._layers: list[list[Layer]] = []
+        self._case: CaseStages | None = None
 
     def __enter__(self) -> _OpenProfiler:
         try:
@@ -126,10 +134,13 @@ class _OpenProfiler:
         reply = self._ask("round", {"calls": self._calls})
         self._calls_s += reply["calls_s"]
         self._layers.append([Layer.from_json(item) for item in reply["layers"]])
+        if self._subject.latency == "case" and (self._case is None or self._case.total_s < QUICK_CASE_S):
+            case = CaseStages.from_json(self._ask("case", {}))
+            self._case = case if self._case is None else min(self._case, case, key=lambda each: each.total_s)
 
     def profile(self) -> Profile:
         """The least of all rounds."""
-        return Profile(tuple(over_calls(self._layers, quantile=0.0)), min(self._calls_s))
+        return Profile(tuple(over_calls(self._layers, quantile=0.0)), min(self._calls_s), self._case)
 
     def _ask(self, do: str, request: Mapping[str, Any]) -> dict[str, Any]:
         return self._child.call(do, request, stage=STAGE, timeout_s=max(1.0, self._deadline - time.monotonic()))

@@ -123,8 +123,7 @@ class Worker:
 
     def _case_call(self) -> Callable[[], object]:
         """A whole case through the pipeline: the one of median size stands for all."""
-        sizes = [case_image(self._cases, index).size for index in range(len(case_ids(self._cases)))]
-        typical = int(np.argsort(sizes, kind="stable")[len(sizes) // 2])
+        typical = typical_case(self._cases)
         return lambda: self._predicted(typical)
 
     def _predicted(self, index: int) -> np.ndarray:
@@ -154,6 +153,12 @@ def check_outputs(pipeline: Pipeline, batch: np.ndarray, outputs: np.ndarray) ->
         raise Numeric(message, stage="measure")
     if (problem := probability_problem(pipeline, outputs)) is not None:
         raise Numeric(f"the model {problem}", stage="measure")
+
+
+def typical_case(cases: Path) -> int:
+    """The place of the case of median size."""
+    sizes = [case_image(cases, index).size for index in range(len(case_ids(cases)))]
+    return int(np.argsort(sizes, kind="stable")[len(sizes) // 2])
 
 
 def first_tile(pipeline: Pipeline, cases: Path) -> np.ndarray:

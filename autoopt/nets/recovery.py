@@ -21,7 +21,7 @@ import numpy as np
 from autoopt.nets.fake_quantization import fake_quantized
 from autoopt.nets.holdout import plain_batches, split
 from autoopt.nets.norms import LEAST_BATCHES, renew_norms
-from autoopt.nets.teacher_cache import cache_of, logits_of
+from autoopt.nets.teacher_cache import cache_of, taught_by
 from autoopt.nets.trainer import Batch, Round, TimeLimit, Trainer, TrainerSettings
 from autoopt.nets.training_step import distance
 from autoopt.nets.windows import window_of
@@ -96,7 +96,7 @@ class Distiller:
         )
         self._trainer = Trainer(student, settings)
         self._holdout = [
-            Batch(images, references, logits_of(teacher, images, plan.bf16))
+            Batch(images, references, taught_by(teacher, images, plan.bf16, workload.pipeline.mirror))
             for images, references in plain_batches(self._held, workload, plan.batch)
         ]
 

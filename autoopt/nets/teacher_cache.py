@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
+from autoopt.inference.blending import mirrors
 from autoopt.nets.batches import Examples
 from autoopt.nets.trainer import Batch
 from autoopt.nets.training_step import channels_last
@@ -21,6 +22,8 @@ MOST_TILES = 2048
 CACHED_BYTES = 768_000_000
 """What the tiles of a cache may take in memory: of large tiles there are fewer."""
 SEED = 0
+FIRST_SPATIAL = 2
+"""The first spatial axis of a batch (n, channels, *spatial)."""
 
 _CACHES: WeakKeyDictionary[torch.nn.Module, dict[tuple[bool, tuple[int, ...]], TeacherCache]] = WeakKeyDictionary()
 
@@ -57,6 +60,7 @@ class TeacherCache:
         most_bytes: int = CACHED_BYTES,
     ) -> None:
         self._teacher, self._bf16 = ref(channels_last(teacher)), bf16  # else it would keep its own key alive
+        self._mirror = workload.pipeline.mirror
         self._examples = Examples(cases, workload.pipeline, workload.recipe.augment, window or workload.recipe.tile)
         self._kept: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
         size = sum(item.numel() * item.element_size() for item in self._tile(0))
@@ -85,9 +89,24 @@ class TeacherCache:
             self._kept[number] = (
                 images.half(),
                 torch.from_numpy(np.stack([reference]).astype(np.int16)),
-                logits_of(teacher, images, self._bf16).half(),
+                taught_by(teacher, images, self._bf16, self._mirror).half(),
             )
         return self._kept[number]
+
+
+def taught_by(teacher: torch.nn.Module, images: torch.Tensor, bf16: bool, mirror: tuple[int, ...]) -> torch.Tensor:
+    """What a teacher answers to images in float32: the mean over calls mirrored along all combinations of `mirror`.
+
+    So a student learns in one call what the teacher says in many, where the pipeline mirrors its calls.
+    """
+    import torch
+
+    total = torch.zeros(())
+    for axes in mirrors(mirror):
+        dims = [axis + FIRST_SPATIAL for axis in axes]
+        found = logits_of(teacher, torch.flip(images, dims), bf16)
+        total = total + (torch.flip(found, dims) if found.ndim > FIRST_SPATIAL else found)
+    return total / len(mirrors(mirror))
 
 
 def logits_of(model: torch.nn.Module, images: torch.Tensor, bf16: bool) -> torch.Tensor:

@@ -52,6 +52,7 @@ def explained(study: StudyResult, trial: Side, against: Side | None, notes: Sequ
 def diagnose(trial: Side, against: Side | None, pairs: Sequence[Pair] = ()) -> tuple[str, ...]:
     """The sentences that explain `trial`, most important first."""
     sentences = [] if against is None else _headline(trial, against)
+    sentences += [text for side in (trial, against) if side is not None for text in _stages_of_a_case(side)]
     sentences += _where_the_time_is(trial)
     if against is not None:
         sentences += _difference(trial, against, pairs)
@@ -60,6 +61,22 @@ def diagnose(trial: Side, against: Side | None, pairs: Sequence[Pair] = ()) -> t
     sentences += _conversions(trial)
     sides = [side for side in (trial, against) if side is not None]
     return (*sentences, *_slower_host(sides), *(text for side in sides for text in _unaccounted(side)))
+
+
+def _stages_of_a_case(side: Side) -> list[str]:
+    """How much of a whole case the network is, and what the rest is."""
+    case = side.profile.case
+    if case is None or case.total_s <= 0:
+        return []
+    network, before, after = (
+        percent(seconds / case.total_s) for seconds in (case.network_s, case.prepare_s, case.finish_s)
+    )
+    calls = "1 call" if case.calls == 1 else f"{case.calls} calls"
+    shares = (
+        f"a case of {side.title} takes {ms(case.total_s)}: {calls} of the network {network}, before it {before} "
+        f"(reading the grid, scaling, cutting), after it {after} (joining, putting back, deciding)."
+    )
+    return [shares]
 
 
 def _headline(trial: Side, against: Side) -> list[str]:

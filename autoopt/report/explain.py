@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import cast
 
 from autoopt.compress.chain import Stages, make
 from autoopt.compress.maker import Maker
@@ -23,6 +24,7 @@ from autoopt.study.replay import find_trial, prepare_as_before
 from autoopt.study.request import HOME
 from autoopt.study.result import StudyResult
 from autoopt.study.space import configured
+from autoopt.workloads.contract import Latency
 
 
 def explain_trial(
@@ -56,7 +58,7 @@ def explain_trial(
     for item in records:
         _check_measured(item)
     prepared = prepare_as_before(result.card, home)
-    subjects = _subjects(records, prepared, on_stage)
+    subjects = _subjects(records, prepared, cast(Latency, result.card.latency), on_stage)
     on_stage("profile")
     profiles = profile_all(subjects, prepared.target, plan=plan, timeout_s=timeout_s)
     sides = [Side(item, profile, result.card.latency) for item, profile in zip(records, profiles, strict=True)]
@@ -118,7 +120,9 @@ def _check_measured(record: TrialRecord) -> None:
         raise UsageError(f"only a trial that was measured can be explained, #{record.number} was not{why}")
 
 
-def _subjects(records: list[TrialRecord], prepared: Prepared, on_stage: Callable[[str], None]) -> list[Subject]:
+def _subjects(
+    records: list[TrialRecord], prepared: Prepared, latency: Latency, on_stage: Callable[[str], None]
+) -> list[Subject]:
     """The artifact of each trial with its settings, from the store or made again."""
     try:
         cases = pack_cases(prepared.workload, "val", prepared.store)
@@ -138,7 +142,7 @@ def _subjects(records: list[TrialRecord], prepared: Prepared, on_stage: Callable
                 )
                 artifact = make(record.configuration, maker, pipeline, Stages(on_stage))[-1]
             settings = record.configuration.runtime
-            subjects.append(Subject(artifact, settings, pipeline, cases))
+            subjects.append(Subject(artifact, settings, pipeline, cases, latency))
     return subjects
 
 
@@ -158,5 +162,5 @@ def _notes(study: StudyResult, prepared: Prepared, subjects: list[Subject]) -> t
     if study.card.latency == "tile":
         notes.append("the study times a tile from pixels to answer, only the network call is profiled here")
     if study.card.latency == "case":
-        notes.append("the study times whole cases, only one network call on the first tile is profiled here")
+        notes.append("the study times whole cases, the layers are those of one network call on the first tile")
     return tuple(notes)

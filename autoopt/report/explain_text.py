@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 LAYERS = 20
 """How many of the slowest layers are listed."""
+STAGES = {"  before the network": "prepare_s", "  the network": "network_s", "  after it": "finish_s"}
+"""The parts of a case in words, and their fields in `CaseStages`."""
 _LEAST_WIDTH = 150
 """The width where the output is no terminal, in letters: enough for one line per layer."""
 
@@ -50,6 +52,12 @@ def _totals(explanation: Explanation) -> Table:
         column.justify = "right"
     sides = explanation.sides
     table.add_row(f"recorded p25 per {explanation.study.card.latency}, ms", *(_recorded(side) for side in sides))
+    cases = [side.profile.case for side in sides]
+    if any(cases):
+        table.add_row("a case now, ms", *("" if case is None else milliseconds(case.total_s) for case in cases))
+        for name, stage in STAGES.items():
+            table.add_row(name, *("" if case is None else milliseconds(getattr(case, stage)) for case in cases))
+        table.add_row("calls of a case", *("" if case is None else str(case.calls) for case in cases))
     table.add_row("a call now, ms", *(milliseconds(side.profile.call_s) for side in sides))
     table.add_row("its layers added up, ms", *(milliseconds(side.profile.layers_s) for side in sides))
     for name, word in PRECISION_WORDS.items():

@@ -14,6 +14,7 @@ from autoopt.testing.example import NEW_HOST, OLD_HOST
 
 SETTINGS: dict[str, dict[str, Scalar]] = {
     "control": {"network": "one-layer", "steps": 2, "batch": 2},
+    "ensemble": {"members": 1},
     "resolution": {"factor": 2, "steps": 2, "batch": 2},
     "prune": {"ratio": 0.5, "rungs": "0.25", "steps": 2, "batch": 2},
     "factorize": {"keep": 0.3, "by": "ratio", "steps": 2, "batch": 2},
@@ -31,7 +32,7 @@ class TestSteps(StepContract):
             pytest.importorskip(library)
         self.name = request.param
         self.settings = SETTINGS.get(self.name, {})
-        self.shrinks = self.name != "recover"
+        self.shrinks = self.name not in ("recover", "ensemble")
 
 
 def test_every_step_on_the_network_is_tried() -> None:

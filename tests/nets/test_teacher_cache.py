@@ -77,3 +77,12 @@ def test_an_image_has_one_class(tmp_path: Path) -> None:
     assert found.taught is not None
     assert found.images.shape == (3, *families.PLANE)
     assert found.references.shape == (3,) and found.taught.shape == (3, 2)
+
+
+def test_a_teacher_that_is_mirrored_teaches_the_mean(teacher: torch.nn.Module) -> None:
+    """Where the pipeline mirrors its calls, a tile is answered with the mean of the mirrored calls, mirrored back."""
+    images = torch.randn(2, 3, *tiny.TILE)
+    expected = (teacher(images) + torch.flip(teacher(torch.flip(images, [2])), [2])) / 2
+    found = teacher_cache.taught_by(teacher, images, False, (0,))
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(teacher_cache.taught_by(teacher, images, False, ()), teacher(images))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from autoopt.inference.runtimes.layers import Layer
+from autoopt.measure.case_stages import CaseStages
 from autoopt.measure.profiling import Profile
-from autoopt.report.diagnosis import explained
+from autoopt.report.diagnosis import diagnose, explained
 from autoopt.report.explanation import Side
 from tests.report.profiles import CONVERTED, FLOAT, conv, explain, record
 
@@ -108,3 +110,12 @@ def test_a_trial_alone_is_explained_by_its_shares() -> None:
     assert "Where its time is: 100 % in FP32 kernels." in text
     assert "slower" not in text
     assert "faster" not in text
+
+
+def test_a_case_is_more_than_its_network() -> None:
+    """Where whole cases are timed, the first sentences say how much of one the network is, and what the rest is."""
+    found = explain(CONVERTED, FLOAT)
+    case = CaseStages(calls=8, prepare_s=0.02, network_s=0.03, finish_s=0.05)
+    trial = Side(found.trial.record, replace(found.trial.profile, case=case), "case")
+    sentence = next(text for text in diagnose(trial, None) if text.startswith("a case of"))
+    assert "takes 100 ms: 8 calls of the network 30 %, before it 20 %" in sentence and "after it 50 %" in sentence

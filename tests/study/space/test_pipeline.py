@@ -159,3 +159,28 @@ def test_a_finished_graph_has_no_torch(tmp_path: Path) -> None:
     graph = replace(tiny.workload(), build=None, graph=Path("net.onnx"))
     searched = space(tmp_path, graph, "runtime: {name: [openvino, torch]}\n")
     assert [seed.label for seed in seeds(searched)] == ["openvino f32"]
+
+
+def test_mirrors_and_the_way_back_are_searched(tmp_path: Path) -> None:
+    """Fewer mirrored calls and labels that are put back are points of their own; the workload's own are none."""
+    case = tiny.whole_cases()
+    workload = replace(case, pipeline=replace(case.pipeline, mirror=(0, 1)))
+    text = 'pipeline: {mirror: [null, none, "0", "0,1"], restore: [null, logits, labels]}\nruntime: {name: openvino}\n'
+    searched = space(tmp_path, workload, text)
+    points = list(searched.points())
+    assert searched.count().n == len(points) == 3 * 2
+    sections = [configuration.sections().get("pipeline") for _, configuration in points]
+    assert {"mirror": "none", "restore": "labels"} in sections and sections.count(None) == 1
+    for raw, configuration in points:
+        again = searched.raw_for(configuration)
+        assert again is not None and searched.canonical(again) == configuration == searched.canonical(raw)
+    changed = Configuration.of({"pipeline": {"mirror": "0"}, "runtime": {"name": "openvino"}})
+    assert configured(workload.pipeline, changed).mirror == (0,)
+    assert configured(workload.pipeline, Configuration.of({"pipeline": {"mirror": "none"}})).mirror == ()
+
+
+@pytest.mark.parametrize("mirror", ["2", "x", "0,0", ""])
+def test_an_axis_that_a_call_does_not_have_is_refused(tmp_path: Path, mirror: str) -> None:
+    """Mirrors along no axis of the tile are an error of the space, with its path."""
+    with pytest.raises(SpaceError, match=r"pipeline\.mirror: .*mirror must be"):
+        space(tmp_path, tiny.whole_cases(), f'pipeline: {{mirror: "{mirror}"}}\nruntime: {{name: openvino}}\n')

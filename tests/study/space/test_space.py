@@ -24,7 +24,7 @@ from tests import toys
 
 HOST = Host("a cpu", "x86_64", 2, 8_000_000_000, ("avx2",), "Linux", {})
 BF16_HOST = Host("another", "x86_64", 6, 8_000_000_000, ("avx512_bf16",), "Linux", {})
-SECTIONS = "pipeline, control, resolution, prune, factorize, recover, quantize, runtime"
+SECTIONS = "pipeline, control, ensemble, resolution, prune, factorize, recover, quantize, runtime"
 
 
 @pytest.fixture(autouse=True, scope="module")
