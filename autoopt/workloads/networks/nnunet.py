@@ -54,7 +54,7 @@ def build_folds(shape: UNetShape, channels: int, classes: int, folds: int) -> to
             total: torch.Tensor = self.members[0](image)
             for member in list(self.members)[1:]:
                 total = total + member(image)
-            return total / len(self.members)
+            return total / len(self.members) if len(self.members) > 1 else total
 
     return Ensemble()
 

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+from autoopt.compress import ensemble
 from autoopt.errors import DataError, WeightsError, WorkloadError
 from autoopt.inference.pipeline import Pipeline
 from autoopt.inference.tiling import Tiling
-from autoopt.nets.files import read_net
+from autoopt.nets.files import read_net, write_net
 from autoopt.nets.weight_parts import digest_of_all
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.loading import load_workload
@@ -129,6 +130,23 @@ def test_weights_are_those_of_the_folds(tmp_path: Path, zipped: bool) -> None:
         assert all(torch.equal(found[name], value) for name, value in wanted.items())
     alone = replace(workload, weight_parts=workload.weight_parts[:1])
     assert digest_of_all(workload, workload.weights, None) != digest_of_all(alone, workload.weights, None)
+
+
+def test_an_ensemble_with_fewer_folds_is_stored_and_read_back(tmp_path: Path) -> None:
+    """Of three folds the first two, or the first, are kept, stored as a network, and answer the same when read back."""
+    folder = nnunets.write_model(tmp_path / "m", (0, 1, 2))
+    data = folders.raw_nnunet(tmp_path / "Dataset002_made", test=2, labels=nnunets.DATASET["labels"])
+    workload, image = load(folder, data), torch.ones(1, 1, 8, 16, 16)
+    assert workload.weights is not None
+    for count in (2, 1):
+        whole = read_net(workload, workload.weights)
+        expected = torch.stack([whole.get_submodule(f"members.{fold}")(image) for fold in range(count)]).mean(0)
+        kept = ensemble.change({"members": count}, whole, whole, workload).model
+        (tmp_path / str(count)).mkdir()
+        write_net(kept, tmp_path / str(count))
+        found = read_net(workload, workload.weights, tmp_path / str(count))
+        assert torch.allclose(found(image), expected, atol=1e-5)
+        assert len(found.get_submodule("members")._modules) == count
 
 
 def test_trainers_that_change_the_network_are_refused_by_name(raw: Path, tmp_path: Path) -> None:
