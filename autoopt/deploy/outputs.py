@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from autoopt.errors import DataError
-from autoopt.workloads.data.pictures import open_picture
+from autoopt.workloads.data.pictures import TIFF_SUFFIXES, open_picture
 from autoopt.workloads.data.readers import suffix_of, suffixes_read_by
+from autoopt.workloads.data.stacks import is_stack
 from autoopt.workloads.data.volumes import open_volume
 
 PICTURE, VOLUME, ARRAY = ".png", ".nii.gz", ".npz"
@@ -30,7 +31,7 @@ def kind_of(path: Path) -> str:
     """The ending of the mask of an image file: `PICTURE`, `VOLUME` or `ARRAY`."""
     suffix = suffix_of(path)
     if suffix in suffixes_read_by(open_picture):
-        return PICTURE
+        return ARRAY if suffix.endswith(TIFF_SUFFIXES) and is_stack(path) else PICTURE
     return VOLUME if suffix in suffixes_read_by(open_volume) else ARRAY
 
 

@@ -235,7 +235,7 @@ class _Work:
         if self._segments:
             yield from outputs.mask_bytes(answer, outputs.kind_of(path), path, self._title, multilabel=self._multilabel)
         if self._overlay:
-            axis = 0 if file.affine is None else 2
+            axis = 0 if file.affine is None or outputs.kind_of(path) == outputs.ARRAY else 2
             yield overlay_bytes(
                 image, answer, self._title, multilabel=self._multilabel, stack_axis=axis, demo=self._demo
             )

@@ -183,6 +183,9 @@ def _load_own(source: str, data: Path | None, options: Mapping[str, Scalar]) -> 
 
 
 def _import_file(path: Path) -> ModuleType:
+    """The module in a file; one that lies in a package is imported as a part of it, so that it may use the others."""
+    if (path.parent / "__init__.py").is_file():
+        return _import_from_package(path)
     name = f"autoopt_user_{path.stem}_{digest(str(path))[:8]}"
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))  # so that it can import the files beside it
@@ -195,4 +198,22 @@ def _import_file(path: Path) -> ModuleType:
     except BaseException:
         del sys.modules[name]
         raise
+    return module
+
+
+def _import_from_package(path: Path) -> ModuleType:
+    """The module by its name in the topmost package around it. Raises WorkloadError where that name is another's."""
+    parts, folder = [] if path.stem == "__init__" else [path.stem], path.parent
+    while (folder / "__init__.py").is_file():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    module = importlib.import_module(".".join(parts))
+    found = Path(module.__file__ or "").resolve()
+    if found != path:
+        raise WorkloadError(
+            f"{path} is part of the package {parts[0]}, but that name stands for another one, {found.parent}: rename "
+            "the package, or name a file outside of it that imports it"
+        )
     return module

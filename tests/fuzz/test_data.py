@@ -35,12 +35,29 @@ def manifest(folder: Path) -> Path:
     return folder
 
 
+def stack(folder: Path, name: str, values: np.ndarray, more: str = "") -> None:
+    """A TIFF with a page for each slice, and OME-XML that says so."""
+    told = f'<OME><Pixels DimensionOrder="XYZCT" SizeZ="{len(values)}">{more}</Pixels></OME>'
+    first, *rest = (Image.fromarray(page) for page in values)
+    folder.mkdir(parents=True, exist_ok=True)
+    first.save(folder / name, save_all=True, append_images=rest, tiffinfo={270: told})
+
+
+def stacks(folder: Path) -> Path:
+    for index in range(6):
+        label = np.random.default_rng(index).integers(0, 2, (4, 6, 5)).astype(np.uint8)
+        stack(folder / "images", f"s{index}.ome.tif", label * 100)
+        stack(folder / "masks", f"s{index}.ome.tif", label)
+    return folder
+
+
 FOLDERS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "pictures": (pairs, "segmentation", "images/p03.png"),
     "masks": (pairs, "segmentation", "masks/p03.png"),
     "photos": (classes, "classification", "benign/benign3.jpg"),
     "volumes": (volumes, "segmentation", "images/v3.nii.gz"),
     "label volumes": (volumes, "segmentation", "masks/v3.nii.gz"),
+    "stacks": (stacks, "segmentation", "images/s3.ome.tif"),
     "arrays": (arrays, "segmentation", "images/3.npy"),
     "label arrays": (arrays, "segmentation", "masks/3.npy"),
     "archive": (archive, "classification", "all.npz"),
@@ -166,6 +183,14 @@ BAD: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "a volume that begins nowhere": ("volumes", written(gzip.compress(nifti((6, 5, 4), bytes(480), 16, float("nan"))))),
     "a volume that begins far away": ("volumes", written(gzip.compress(nifti((6, 5, 4), bytes(480), 16, 1e30)))),
     "a volume of an unknown type": ("volumes", written(gzip.compress(nifti((6, 5, 4), bytes(480), 9999)))),
+    "a stack with a long description": (
+        "stacks",
+        lambda path: stack(path.parent, path.name, np.zeros((4, 6, 5), np.uint8), "<a/>" * 1_100_000),
+    ),
+    "a stack of many parts": (
+        "stacks",
+        lambda path: stack(path.parent, path.name, np.zeros((4, 6, 7), np.uint8), "<a/>" * 200_000),
+    ),
     "a label volume of a gigabyte": ("label volumes", written(gzip.compress(nifti((1000, 1000, 250))))),
     "a packed volume that is none": ("volumes", written(lambda: gzip.compress(bytes(100_000_000), 1))),
     "an array of exabytes": ("arrays", written(npy(shape_of((2**30, 2**30))))),

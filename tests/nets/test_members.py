@@ -9,7 +9,7 @@ from tests import tiny
 
 
 def test_members_are_those_of_an_ensemble() -> None:
-    """A network alone is its own member and no ensemble; of an ensemble the first are kept, under their names."""
+    """A network alone is its own member and no ensemble; of an ensemble the first are kept, with their names."""
     one = tiny.build()
     assert members_of(one) == [one] and not is_ensemble(one)
     several = torch.nn.Module()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -12,10 +11,10 @@ pytest.importorskip("monai")
 
 from autoopt.nets import surgery  # noqa: E402
 from autoopt.nets.tracing import Group  # noqa: E402
-from tests.nets.zoo import built, nets  # noqa: E402
+from tests.nets.zoo import built, error_of_cut, nets, weights_in  # noqa: E402
 
 NETS = nets()
-SMALLEST = {"unetr": 0.65, "flexible unet": 0.75, "linear unet": 0.85}
+SMALLEST = {"flexible unet": 0.75}
 """What is left of the weights at half of the channels: about a quarter, but where code or unused weights keep some."""
 
 
@@ -33,18 +32,7 @@ Case = tuple[str, "torch.nn.Module", "torch.Tensor", "list[Group]"]
 def test_what_is_removed_is_what_would_be_zero(case: Case) -> None:
     """Without units whose weights are all zero the network answers the same, to rounding."""
     _, model, batch, groups = case
-    rng = np.random.default_rng(0)
-    gone = {
-        place: rng.permutation(len(group))[: len(group) // 2].tolist()
-        for place, group in enumerate(groups)
-        if not _mixed(model, group)
-    }
-    zeroed = _zeroed(model, gone, groups)
-    fewer = copy.deepcopy(zeroed)
-    surgery.cut(fewer, gone, groups)
-    expected, got = zeroed(batch), fewer(batch)
-    assert got.shape == expected.shape
-    torch.testing.assert_close(got, expected, rtol=0, atol=1e-9 * float(expected.abs().max()))
+    assert error_of_cut(model, batch, groups) < 1e-9
 
 
 def test_half_of_the_channels_is_a_quarter_of_the_weights(case: Case) -> None:
@@ -52,7 +40,7 @@ def test_half_of_the_channels_is_a_quarter_of_the_weights(case: Case) -> None:
     name, model, batch, groups = case
     fewer = copy.deepcopy(model)
     surgery.cut(fewer, {place: range(len(group) // 2) for place, group in enumerate(groups)}, groups)
-    left = _count(fewer) / _count(model)
+    left = weights_in(fewer) / weights_in(model)
     assert 0.2 < left < SMALLEST.get(name, 0.5)
     assert fewer(batch).shape == model(batch).shape
     for layer in fewer.modules():
@@ -82,31 +70,3 @@ def test_a_smaller_network_is_stored_and_read_back(case: Case) -> None:
     again = built(NETS[name][0]).double()
     surgery.resize(again, surgery.sizes(fewer), fewer.state_dict())
     assert torch.equal(again(batch), fewer(batch))
-
-
-def _count(model: torch.nn.Module) -> int:
-    return sum(item.numel() for item in model.parameters())
-
-
-def _mixed(model: torch.nn.Module, group: Group) -> bool:
-    """Whether a norm takes the mean over these channels: then they count even where they are zero."""
-    owners = {name.rpartition(".")[0] for name, _ in group.axes}
-    if any(name.endswith("downsample.reduction") for name in owners):  # Swin normalises the last tokens without a layer
-        return True
-    return any(
-        isinstance(layer, torch.nn.LayerNorm)
-        or (isinstance(layer, torch.nn.GroupNorm) and layer.num_groups < layer.num_channels)
-        for layer in map(model.get_submodule, owners)
-    )
-
-
-def _zeroed(model: torch.nn.Module, gone: dict[int, list[int]], groups: list[Group]) -> torch.nn.Module:
-    zeroed = copy.deepcopy(model)
-    weights = zeroed.state_dict()
-    for place, units in gone.items():
-        for axis, (name, dimension) in enumerate(groups[place].axes):
-            if name in weights and not name.endswith(("running_var", "position_index")):
-                for unit in units:
-                    indices = torch.tensor(groups[place].members[unit][axis])
-                    weights[name].index_fill_(dimension, indices, 0)
-    return zeroed

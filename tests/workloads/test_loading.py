@@ -92,6 +92,26 @@ def test_two_files_of_one_name(tmp_path: Path) -> None:
     assert found == ["a nothing", "b nothing"]
 
 
+def test_a_file_in_a_package_may_use_the_others(
+    user_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file with relative imports is imported by its name in its package; where that is another's, it is refused."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    folder = tmp_path / "autoopt_test_package" / "inner"
+    folder.mkdir(parents=True)
+    for path in (folder, folder.parent):
+        (path / "__init__.py").write_text("")
+    (folder / "parts.py").write_text(user_file.read_text())
+    (folder / "model.py").write_text("from .parts import *\nfrom .. import inner\n")
+    assert load_workload(f"{folder / 'model.py'}:workload", None, tmp_path).name == "on nothing"
+    other = tmp_path / "json"
+    other.mkdir()
+    (other / "__init__.py").write_text("")
+    (other / "decoder.py").write_text("")
+    with pytest.raises(WorkloadError, match=r"is part of the package json, but that name stands for another one"):
+        load_workload(f"{other / 'decoder.py'}:workload", None, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("source", "says"),
     [

@@ -3,9 +3,11 @@
 | layout | segmentation | classification |
 | --- | --- | --- |
 | table | a CSV with `Channel_0`, `Channel_1`, ... and `Label`, paths beside it (GaNDLF) | `Channel_0` and a class |
-| pairs | images/NAME.* and masks/NAME.* | |
+| pairs | images/NAME.* and masks/NAME.*, also in folders of splits and others | |
+| beside | NAME.* and NAME_mask.* side by side | |
+| several files | NAME_t1.*, NAME_t2.* and NAME_seg.*, where the endings were asked for (`wishes.Wishes`) | |
 | classes | | CLASS/NAME.*, or train/CLASS/NAME.*, val/..., test/... |
-| arrays | NAME.npz with `image` and `label`; or one npz with `images` and `labels` (cases first) | the same |
+| arrays | NAME.npz with `image` and `label`; or one npz with `images` and `labels`, or those of splits | the same |
 | nnU-Net | imagesTr/CASE_0000.*, labelsTr/CASE.*, dataset.json; imagesTs and labelsTs are the test | |
 
 The class of a table is in `ValueToPredict` or `Label`; columns `Label_NAME` of 0 / 1 make a multilabel task.
@@ -52,8 +54,9 @@ from autoopt.workloads.data.label_maps import (
     read_label_maps,
 )
 from autoopt.workloads.data.layouts import find_items
-from autoopt.workloads.data.readers import Opener, open_image
+from autoopt.workloads.data.readers import Opener
 from autoopt.workloads.data.reading import AS_STORED, Reading, with_channels
+from autoopt.workloads.data.wishes import NOTHING_ELSE, Wishes
 
 JUDGED: tuple[SplitName, ...] = ("val", "test")
 """Splits that are scored: a label that any case has must be in each of them."""
@@ -92,18 +95,21 @@ def read_dataset(
     *,
     order: Order | None = None,
     said: Sequence[str] = (),
+    wishes: Wishes = NOTHING_ELSE,
     scanned_maps: int = SCANNED_MAPS,
-    opener: Opener = open_image,
+    opener: Opener | None = None,
     adapt: Callable[[Found], Found] = lambda found: found,
 ) -> Dataset:
     """The cases in `folder`. Raises DataError with everything that is wrong with its names, tables and headers.
 
     `labels` are the names of the classes; without them they are those of the layout, or background, label_1, ... for
     the values that at most `scanned_maps` label maps have. `order` is that of classes called by numbers, `said` are the
-    names that the model has for its answers. `opener` opens the files. `adapt` may change the splits of what was found.
+    names that the model has for its answers. `opener` opens the files, by default as `wishes` say. `adapt` may change
+    the splits of what was found.
     """
     check_folder(folder)
-    found = adapt(find_items(folder, task))
+    opener = opener or wishes.reading.open
+    found = adapt(find_items(folder, task, wishes.suffixes))
     opener = opener if found.ignored is None else ignoring(opener, found.ignored)
     if not found.items:
         raise DataError(f"{folder} must hold cases, it holds none ({found.description})")
@@ -122,27 +128,32 @@ def read_dataset(
         answers = class_names(found, labels, order, said)
         present = {item.name: answers.present(item) for item in found.items}
     items = _split(folder, task, found, answers, present)
+    channels = wishes.channels_of(folder, form)
     classes = (
         []
         if isinstance(answers, LabelMaps)
         else [[item.name, answers.answer(item).tolist()] for item in sorted(items, key=lambda item: item.name)]
     )
+    regions = [sorted(found.regions.items())] if found.regions else []
     return Dataset(
-        splits=to_splits(items, lambda item: _in_regions(_sample(item, form, answers, opener), found)),
+        splits=to_splits(items, lambda item: _in_regions(_sample(item, form, channels, answers, opener), found)),
         labels=tuple(found.regions) or answers.names,
-        channels=sum(form.channels),
+        channels=channels,
         dimensions=form.dimensions,
-        digest=digest(
-            [data_digest(folder, items), classes, *([sorted(found.regions.items())] if found.regions else [])]
-        ),
+        digest=digest([data_digest(folder, items), classes, *wishes.in_digest, *regions]),
         layout=f"The folder was read as {found.description}: {len(items)} cases, {form.dimensions}D.",
         multilabel=bool(found.label_names or form.map_labels or found.regions),
         value_range=form.value_range,
         sizes=form.sizes,
         has_affine=form.has_affine,
-        remarks=_remarks(folder, found, answers, present),
+        remarks=(*_remarks(folder, found, answers, present), *wishes.remarks(folder, form)),
         pictures=form.pictures,
-        reading=Reading(value_range=form.value_range, files=len(form.channels)),
+        reading=replace(
+            wishes.reading,
+            value_range=form.value_range,
+            files=len(form.channels),
+            repeat=channels > sum(form.channels),
+        ),
     )
 
 
@@ -175,6 +186,7 @@ def _remarks(
             "of train has seen these cases"
         )
     if isinstance(answers, LabelMaps):
+        remarks += answers.remarks
         empty = sum(not labels - ({0} if answers.form.map_labels is None else set()) for labels in present.values())
         if empty:
             remarks.append(
@@ -193,14 +205,14 @@ def _in_regions(sample: Sample, found: Found) -> Sample:
     return replace(sample, reference=reference)
 
 
-def _sample(item: Item, form: CaseFormat, answers: LabelMaps | ClassNames, opener: Opener) -> Sample:
+def _sample(item: Item, form: CaseFormat, channels: int, answers: LabelMaps | ClassNames, opener: Opener) -> Sample:
     """A case: its image files side by side as channels, its reference, and the affine of the first file with one."""
     parts, affine = [], None
-    for source, channels in zip(item.images, form.channels, strict=True):
+    for source, own in zip(item.images, form.channels, strict=True):
         file = opener(source)
-        parts.append(with_channels(file.read(), form.dimensions, channels))
+        parts.append(with_channels(file.read(), form.dimensions, own))
         affine = file.affine if affine is None else affine
-    image = np.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
+    image = with_channels(np.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0], form.dimensions, channels)
     if isinstance(answers, ClassNames):
         return Sample(image, answers.answer(item), affine)
     return Sample(image, answers.read(cast(Source, item.label)), affine)

@@ -7,8 +7,10 @@ one for the slices of a volume.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from autoopt.errors import BadData
 from autoopt.workloads.data.cases import Item, raise_problems
@@ -18,6 +20,7 @@ from autoopt.workloads.data.volumes import check_same_grid
 
 MOST_CHANNELS = 4
 MOST_SIZES = 8
+MOST_AXES = 3
 
 
 @dataclass(frozen=True)
@@ -92,12 +95,14 @@ def read_headers(items: Sequence[Item], opener: Opener = open_image) -> CaseForm
 
 
 def open_pair(item: Item, problems: list[str], opener: Opener = open_image) -> ImageFile | None:
-    """The image of a case whose label map lies on its grid; where it does not, or cannot be read, that is said."""
+    """The image of a case whose label map lies on its grid, both of at most three axes; what is wrong is said."""
     cases = _opened([item], opener, problems)
     if not cases:
         return None
     image, label = cases[0].images[0], cases[0].label
-    faults = [] if label is None else _grid_problems(image, label, len(image.shape))
+    many = [head for head in (image, label) if head is not None and len(head.shape) > MOST_AXES]
+    faults = [f"{head.source} must hold one 3D volume, its shape is {head.shape}" for head in many]
+    faults += [] if label is None or faults else _grid_problems(image, label, len(image.shape))
     problems += faults
     return None if faults else image.file
 
@@ -105,11 +110,15 @@ def open_pair(item: Item, problems: list[str], opener: Opener = open_image) -> I
 def _opened(items: Sequence[Item], opener: Opener, problems: list[str]) -> list[_Case]:
     """The cases all of whose files have a header that can be read; the others are said."""
     cases = []
+    blocks: dict[tuple[Path, str | None], ImageFile] = {}  # cases of one array have one header: only that is used here
     for item in items:
         headers = []
         for source in item.sources:
             try:
-                headers.append(Header(source, opener(source)))
+                file = blocks.get((source.path, source.key)) if source.index is not None else None
+                headers.append(Header(source, file or opener(source)))
+                if source.index is not None:
+                    blocks[source.path, source.key] = headers[-1].file
             except BadData as error:
                 problems.append(error.message)
         if len(headers) == len(item.sources):
@@ -166,7 +175,8 @@ def _grid_problems(image: Header, other: Header, dimensions: int) -> list[str]:
     one, two = image.file.affine, other.file.affine
     if one is not None and two is not None:
         try:
-            check_same_grid(image.source.path, image.shape, one, other.source.path, other.shape, two)
+            paths = image.source.path, other.source.path
+            check_same_grid(paths[0], image.shape[:dimensions], one, paths[1], other.shape[:dimensions], two)
         except BadData as error:
             return [error.message]
     return []
@@ -178,7 +188,10 @@ def _common_channels(cases: Sequence[_Case], dimensions: int) -> tuple[tuple[int
         tuple(head.file.channels or (head.shape[-1] if len(head.shape) > dimensions else 1) for head in case.images)
         for case in cases
     ]
-    common = tuple(max(column) for column in zip(*channels, strict=True))
+    pictures = all(head.file.is_picture for case in cases for head in case.images)
+    common = tuple(
+        max(column) if pictures else Counter(column).most_common(1)[0][0] for column in zip(*channels, strict=True)
+    )
     problems = [
         f"{head.source} must have {want} channel(s) as others have, it has {have}"
         for case, own in zip(cases, channels, strict=True)

@@ -20,6 +20,9 @@ SCANNED_MAPS = 200
 SCANNED_VOXELS = 200_000_000
 """At most so many label maps, and voxels of them, are read to learn the labels: every process reads the folder anew."""
 MOST_VALUES = 8
+ROUNDING, NO_ROUNDING = 0.005, 1e-4
+"""Labels so far from whole numbers are rounded: more than a step of the 8 bits in which files scale a label of 1. Up
+to the second nothing is said of it: so far single precision is off."""
 RESCALE = "divide the masks with 255 by 255, or multiply the others by it"
 SOFT_VALUES, SOFT_LARGEST = 8, 100
 SOFT_TOP, SOFT_SHARE = 0.9, 0.25
@@ -31,7 +34,8 @@ at least `SOFT_TOP` of the largest value, the most frequent value too."""
 class LabelMaps:
     """How the label maps of a folder are read: `binary` ones hold 0 and 255; in others 255 is `IGNORED`.
 
-    `unknown` says that 255 is known to mean that: a map has it beside labels, or there are more than two.
+    `unknown` says that 255 is known to mean that: a map has it beside labels, or there are more than two. `remarks` are
+    sentences on what was understood without being asked.
     """
 
     names: tuple[str, ...]
@@ -39,6 +43,7 @@ class LabelMaps:
     binary: bool
     opener: Opener = open_image
     unknown: bool = True
+    remarks: tuple[str, ...] = ()
 
     def read(self, source: Source) -> np.ndarray:
         """The map, uint8, (*spatial) or (*spatial, labels). Raises BadData for other values than the labels."""
@@ -72,7 +77,8 @@ def read_label_maps(
     Raises DataError for maps that cannot be read, have other values than 0, 1, ... (or 0 and 255), or more labels than
     `wanted` names.
     """
-    looked_at, problems = _scan(items, form, scanned, opener)
+    remarks: list[str] = []
+    looked_at, problems = _scan(items, form, scanned, opener, remarks)
     raise_problems(problems)
     maps = {item.name: item.label for item in items}
     owner = {value: maps[name] for name, (values, _) in reversed(looked_at.items()) for value in values}
@@ -93,7 +99,7 @@ def read_label_maps(
     numbers = set().union(*present.values()) - (set() if multilabel or binary else {IGNORED})
     present = {name: labels & numbers for name, labels in present.items()}
     names = _names(numbers, form.map_labels, wanted, {value: str(source) for value, source in owner.items()})
-    return LabelMaps(names, form, binary, opener, unknown), present
+    return LabelMaps(names, form, binary, opener, unknown, tuple(remarks)), present
 
 
 def _names(
@@ -194,17 +200,18 @@ def _soft_edges(source: Source, stored: np.ndarray) -> str | None:
 
 
 def _scan(
-    items: Sequence[Item], form: CaseFormat, scanned: int, opener: Opener
+    items: Sequence[Item], form: CaseFormat, scanned: int, opener: Opener, remarks: list[str]
 ) -> tuple[dict[str, tuple[frozenset[int], frozenset[int]]], list[str]]:
-    """The values and the labels of maps, evenly chosen; and what cannot be read."""
+    """The values and the labels of maps, evenly chosen; and what cannot be read. What was rounded joins `remarks`."""
     step = max(1, math.ceil(len(items) / scanned))
     found: dict[str, tuple[frozenset[int], frozenset[int]]] = {}
     problems: list[str] = []
     soft: list[str] = []
+    rounded: list[str] = []
     voxels = 0
     for item in items[::step]:
         try:
-            stored = _stored(cast(Source, item.label), form, opener)
+            stored = _stored(cast(Source, item.label), form, opener, rounded)
         except BadData as error:
             problems.append(error.message)
             continue
@@ -215,17 +222,27 @@ def _scan(
         voxels += stored.size
         if voxels > SCANNED_VOXELS:
             break
+    remarks += [
+        f"{text}, rounded; so are those of {len(rounded) - 1} more maps that were looked at" for text in rounded[:1]
+    ]
     more = f"; so have {len(soft) - 1} more of the {len(found)} masks that were looked at" if len(soft) > 1 else ""
     return found, [*problems, *(text + more for text in soft[:1])]
 
 
-def _stored(source: Source, form: CaseFormat, opener: Opener) -> np.ndarray:
-    """The whole numbers of a file, without an axis of one label at the end."""
+def _stored(source: Source, form: CaseFormat, opener: Opener, rounded: list[str] | None = None) -> np.ndarray:
+    """The whole numbers of a file, without an axis of one label at the end; that some were not joins `rounded`."""
     values = opener(source).labels()
-    if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
-        soft = values.min() >= 0 and values.max() <= 1
-        more = ", as probabilities or soft edges are: store 1 where it is above 0.5, else 0" if soft else ""
-        raise BadData(f"{source} must hold whole numbers, the labels; some are not{more}")
+    if values.dtype.kind == "f":
+        whole = np.rint(values)
+        away = np.abs(values - whole)
+        odd = values.flat[away.argmax()] if away.size else 0.0
+        if away.max(initial=0) > ROUNDING:
+            soft = values.min() >= 0 and values.max() <= 1
+            more = ", as probabilities or soft edges are: store 1 where it is above 0.5, else 0" if soft else ""
+            raise BadData(f"{source} must hold whole numbers, the labels; some are not, such as {odd:.6g}{more}")
+        if away.max(initial=0) > NO_ROUNDING and rounded is not None:
+            rounded.append(f"{source} holds labels that are not whole, such as {odd:.6g}")
+        values = whole
     return values if form.map_labels or values.ndim == form.dimensions else values[..., 0]
 
 

@@ -16,10 +16,12 @@ import numpy as np
 
 from autoopt.errors import BadData
 from autoopt.workloads.data.image_file import ImageFile
+from autoopt.workloads.data.stacks import is_stack, open_stack
 
 if TYPE_CHECKING:
     from PIL import Image
 
+TIFF_SUFFIXES = (".tif", ".tiff")
 GREY_MODES = ("1", "L", "LA", "La")
 MOST_GREY = 65535
 MOST_PIXELS_UNSEEN = 20_000_000
@@ -53,8 +55,11 @@ class PictureHeader:
 def open_picture(path: Path) -> ImageFile:
     """The picture in a file: uint8, or uint16 for 16 bits of grey, (height, width, 1 or 3). Raises BadData.
 
-    As a label map it is the indices of a palette, or grey values; colours and JPEG are refused.
+    As a label map it is the indices of a palette, or grey values; colours and JPEG are refused. A TIFF of several pages
+    is what `stacks.open_stack` makes of it.
     """
+    if path.suffix.lower() in TIFF_SUFFIXES and is_stack(path):
+        return open_stack(path)
     header = read_picture_header(path)
     return ImageFile(
         header.size,
@@ -78,20 +83,20 @@ def read_picture_header(path: Path) -> PictureHeader:
         with Image.open(path) as image:
             width, height = image.size
             mode, kind = image.mode, image.format
-            pages = 1 if kind in LOSSY else getattr(image, "n_frames", 1)
+            _check_single(image, path)
             turned = not ORIENTATION_KEYS.isdisjoint(image.info) or (kind == "PNG" and _has_late_notes(path))
             image.verify()
         if turned:  # only where it may be: reading the tag decodes the pixels, and a verified image is closed
             with Image.open(path) as image:
                 turned = image.getexif().get(EXIF_ORIENTATION) in EXIF_TRANSPOSED
+    except BadData:
+        raise
     except Exception as error:  # Pillow's readers raise many kinds for broken files: name the file
         raise BadData(f"{path} must be a picture that can be read: {_reason(error, path)}") from error
     if width * height > MOST_PIXELS_UNSEEN and width * height > path.stat().st_size * MOST_PACKED:
         raise BadData(f"{path} must hold its {width}x{height} pixels, it is too small for them: it is broken")
     if mode == "F":
         raise BadData(f"{path} must hold whole numbers, its pixels are floating-point: store it as .npy or NIfTI")
-    if pages > 1:
-        raise BadData(f"{path} must hold one picture, it holds {pages}: store a stack of slices as .npy or NIfTI")
     return PictureHeader(
         size=(width, height) if turned else (height, width),
         channels=1 if mode in GREY_MODES or mode.startswith("I") else 3,
@@ -186,9 +191,19 @@ def _decoded(path: Path) -> Image.Image:
 
     try:
         with Image.open(path) as image:
+            _check_single(image, path)
             return ImageOps.exif_transpose(image)
+    except BadData:
+        raise
     except Exception as error:  # Pillow's readers raise many kinds for broken files: name the file
         raise BadData(f"{path} must be a picture that can be read: {_reason(error, path)}") from error
+
+
+def _check_single(image: Image.Image, path: Path) -> None:
+    """Raise BadData for a file of several pages, of which Pillow would show the first. Previews of photos are none."""
+    pages = 1 if image.format in LOSSY else getattr(image, "n_frames", 1)
+    if pages > 1:
+        raise BadData(f"{path} must hold one picture, it holds {pages}: store a stack of slices as .npy or NIfTI")
 
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:

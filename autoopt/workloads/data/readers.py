@@ -22,6 +22,8 @@ READERS = Table(
         ".bmp": "autoopt.workloads.data.pictures:open_picture",
         ".tif": "autoopt.workloads.data.pictures:open_picture",
         ".tiff": "autoopt.workloads.data.pictures:open_picture",
+        ".ome.tif": "autoopt.workloads.data.pictures:open_picture",
+        ".ome.tiff": "autoopt.workloads.data.pictures:open_picture",
         ".webp": "autoopt.workloads.data.pictures:open_picture",
         ".nii.gz": "autoopt.workloads.data.volumes:open_volume",
         ".nii": "autoopt.workloads.data.volumes:open_volume",
@@ -35,6 +37,7 @@ archives take `key` and `index` too (see `Source`). To add a format: one such fu
 another program `READERS[".abc"] = "module:function"`. The line `FOLDER` is for folders that are one image each, such as
 a series of slices."""
 FOLDER = "/"
+NAN_OPTION = "; a search with --option nan=0 reads them as 0"
 
 Opener = Callable[[Source], ImageFile]
 
@@ -62,10 +65,11 @@ def images_in(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.iterdir()) if suffix_of(path) and not path.name.startswith(".")]
 
 
-def open_image(source: Source) -> ImageFile:
+def open_image(source: Source, *, nan: float | None = None) -> ImageFile:
     """The image at `source`, its header read; its shape is checked now, its values when they are read.
 
-    Raises BadData naming the file, and for an unknown ending what is known; NeedsPackage for a reader's package.
+    With `nan`, values that are NaN or infinite are this number; labels never are. Raises BadData naming the file, and
+    for an unknown ending what is known; NeedsPackage for a reader's package.
     """
     suffix = suffix_of(source.path)
     if not suffix:
@@ -85,10 +89,16 @@ def open_image(source: Source) -> ImageFile:
     if (problem := shape_problem(found.shape, found.channels)) is not None:
         raise BadData(f"{source} {problem}")
 
-    def read() -> np.ndarray:
-        values = found.read()
+    def checked(values: np.ndarray) -> np.ndarray:
         if (problem := value_problem(values)) is not None:
-            raise BadData(f"{source} {problem}")
+            more = NAN_OPTION if nan is None and values.dtype.kind == "f" else ""
+            raise BadData(f"{source} {problem}{more}")
         return values
 
-    return replace(found, read=read)
+    def read() -> np.ndarray:
+        values = found.read()
+        if nan is not None and values.dtype.kind == "f":
+            values = np.where(np.isfinite(values), values, values.dtype.type(nan))
+        return checked(values)
+
+    return replace(found, read=read, read_labels=found.read_labels or (lambda: checked(found.read())))

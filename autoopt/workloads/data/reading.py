@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -26,12 +26,17 @@ class Reading:
 
     `colours`: every picture as 8-bit RGB, whatever it holds; else as it is stored, as `ImageFile` says. `value_range`:
     that of all files (see `ImageFile`), None where files of any type will do. `files`: image files of one case, put
-    side by side as channels.
+    side by side as channels. `repeat`: an image of one channel is given as many equal ones as the model takes.
+    `series`: the volumes of a series are channels. `nan`: what NaN and infinite values are read as, None where they are
+    refused.
     """
 
     colours: bool = False
     value_range: float | None = None
     files: int = 1
+    repeat: bool = False
+    series: bool = False
+    nan: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -43,22 +48,35 @@ class Reading:
         try:
             made = cls(**value)
         except TypeError as error:
-            raise ValueError(
-                f"it must say colours, value_range and files, it says {sorted(map(str, value))}"
-            ) from error
+            known = ", ".join(item.name for item in fields(cls))
+            raise ValueError(f"it may say {known}, it says {sorted(map(str, value))}") from error
         ranged = made.value_range is None or (_number(made.value_range) and made.value_range > 0)
-        if not isinstance(made.colours, bool) or not ranged or type(made.files) is not int or made.files < 1:
+        told = all(isinstance(value, bool) for value in (made.colours, made.repeat, made.series))
+        if not told or not ranged or type(made.files) is not int or made.files < 1:
             raise ValueError(
-                "colours must be true or false, value_range a number above 0, files a whole number above 0"
+                "colours, repeat and series must be true or false, value_range a number above 0, files a whole number "
+                "above 0"
             )
+        if made.nan is not None and not _number(made.nan):
+            raise ValueError("nan must be a number or null")
         return made
+
+    def open(self, source: Source) -> ImageFile:
+        """The image at `source`, its header read. Raises BadData naming the file, also for a series."""
+        file = open_image(source, nan=self.nan)
+        if file.series is not None and not self.series:
+            raise BadData(
+                f"{source} must hold one image, it holds {file.series}: store one of them per file; if they are the "
+                "channels of one image, say so with --option series=channels"
+            )
+        return file
 
     def image(self, source: Source, dimensions: int, channels: int) -> tuple[np.ndarray, ImageFile]:
         """The image (*spatial, channels) of a file for a model of so many axes and channels, and the open file.
 
         Raises BadData naming a file that the search would not have taken.
         """
-        file = open_image(source)
+        file = self.open(source)
         if self.files != 1 and file.channels is not None:
             raise BadData(
                 f"{source} must hold all channels of its case, as the search put {self.files} files of a case side by "
@@ -73,7 +91,7 @@ class Reading:
                 f"{source} must have pixels as the search had them, of a type that is divided by "
                 f"{self.value_range:g}, its own is divided by {file.value_range:g}: store it as those were"
             )
-        return with_channels(file.read(), dimensions, channels if file.is_picture else 1), file
+        return with_channels(file.read(), dimensions, channels if file.is_picture or self.repeat else 1), file
 
 
 AS_STORED = Reading()

@@ -26,31 +26,44 @@ AFFINE_TOLERANCE = 1e-3
 SMALLEST_VOLUME = 1e-6
 """The least volume that the unit vectors of the three axes must span: below it two of them are the same."""
 MOST_VALUES = 8
+DIMENSIONS = 3
+MOST_CHANNELS = 8
+"""More volumes in one file than that are no channels until somebody says so."""
+TIME_UNITS = ("sec", "msec", "usec")
 MOST_BYTES_UNSEEN = 50_000_000
 """A volume of so many bytes is read whatever its header says."""
 PIECE_BYTES = 1 << 20
+GZIP = b"\x1f\x8b"
+NIFTI_SIZES = tuple(size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big"))
+"""How NIfTI-1 and NIfTI-2 begin, in both orders of bytes."""
 WHOLE = "a whole NIfTI file that can be read"
 
 
 @dataclass(frozen=True)
 class VolumeHeader:
-    """What a file says of its volume before the voxels are read: its three sizes and its affine."""
+    """What a file says before its voxels are read: the three sizes of its volume, and its affine.
+
+    With several volumes on one grid `shape` has their number as a fourth size. `series` is that of `ImageFile`.
+    """
 
     shape: tuple[int, ...]
     affine: np.ndarray
+    series: str | None = None
 
 
 def open_volume(path: Path) -> ImageFile:
-    """The volume in a file, (x, y, z), with its affine.
+    """The volume in a file, (x, y, z), or several on one grid as its channels, (x, y, z, channels), with its affine.
 
-    Raises BadData naming a file that cannot be read, holds no single 3D volume, has an affine without volume, or needs
-    more memory than is free.
+    Raises BadData naming a file that cannot be read, holds no 3D volume, has an affine without volume, or needs more
+    memory than is free.
     """
     image, header = _opened(path)
     problem = memory_problem(header.shape, _available_bytes())
     if problem is not None:
         raise BadData(f"{path} {problem}")
-    return ImageFile(header.shape, 1, read=partial(_voxels, path, image, header), affine=header.affine)
+    channels = 1 if len(header.shape) == DIMENSIONS else None
+    read = partial(_voxels, path, image, header)
+    return ImageFile(header.shape, channels, read=read, affine=header.affine, series=header.series)
 
 
 def read_volume(path: Path, available_bytes: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -60,6 +73,7 @@ def read_volume(path: Path, available_bytes: int | None = None) -> tuple[np.ndar
     `available_bytes` in the place of the host's free memory, and for voxels that are not real and finite.
     """
     image, header = _opened(path)
+    _check_single(path, header)
     problem = memory_problem(header.shape, _available_bytes() if available_bytes is None else available_bytes)
     if problem is not None:
         raise BadData(f"{path} {problem}")
@@ -84,8 +98,10 @@ def read_mask(path: Path, labels: Collection[int]) -> np.ndarray:
 
 
 def read_header(path: Path) -> VolumeHeader:
-    """The sizes and the affine of a file, without its voxels. Raises BadData naming the file."""
-    return _opened(path)[1]
+    """The three sizes and the affine of a file, without its voxels. Raises BadData naming the file."""
+    header = _opened(path)[1]
+    _check_single(path, header)
+    return header
 
 
 def memory_problem(shape: Sequence[int], available_bytes: int) -> str | None:
@@ -142,22 +158,57 @@ def _opened(path: Path) -> tuple[Any, VolumeHeader]:
     """The file with its header read. Raises BadData when it is no volume."""
     import nibabel
 
+    _check_packed(path)
     with reading(path, WHOLE):
         image: Any = nibabel.load(path)
         if not isinstance(image, nibabel.Nifti1Pair):  # also NIfTI-2
             raise BadData(f"{path} must be a NIfTI file, it is {type(image).__name__}")
         affine, shape = _affine(image), tuple(int(size) for size in image.shape)
-    single = shape[:3] if all(size == 1 for size in shape[3:]) else shape
-    if len(single) > 3:
-        raise BadData(
-            f"{path} must hold one 3D volume, its shape is {shape}: store one volume of the series in a file of its own"
-        )
-    if len(single) < 3 or 0 in single:
+    more = [size for size in shape[DIMENSIONS:] if size != 1]
+    if len(more) > 1:
+        raise BadData(f"{path} must hold one 3D volume, or one axis of them, its shape is {shape}: store one per file")
+    single = (*shape[:DIMENSIONS], *more)
+    if len(single) < DIMENSIONS or 0 in single:
         raise BadData(f"{path} must hold a 3D volume, none of its sizes zero, its shape is {shape}")
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or lengths.min() <= 0 or _volume(affine[:3, :3] / lengths) < SMALLEST_VOLUME:
         raise BadData(f"{path} must have an affine that maps its voxels to a volume in mm, it is {_rows(affine)}")
-    return image, VolumeHeader(single, affine)
+    return image, VolumeHeader(single, affine, _series(image, shape))
+
+
+def _series(image: Any, shape: Sequence[int]) -> str | None:
+    """What the volumes of a file are where they may be no channels, as the end of a sentence, else None.
+
+    The fourth axis of NIfTI is time, and many use it for channels: a step in time that is stated, which 0 and the 1 of
+    ITK's writer are not, and many volumes speak for time. A fifth axis is never time.
+    """
+    count = shape[DIMENSIONS] if len(shape) > DIMENSIONS else 1
+    if count == 1:
+        return None
+    step, unit = float(image.header["pixdim"][4]), image.header.get_xyzt_units()[1]
+    if unit in TIME_UNITS and step not in (0.0, 1.0):
+        return f"a time series of {count} volumes, {step:g} {unit} apart by its header"
+    return f"a series of {count} volumes, which its header does not call channels" if count > MOST_CHANNELS else None
+
+
+def _check_single(path: Path, header: VolumeHeader) -> None:
+    """Raise BadData where a file holds several volumes."""
+    if len(header.shape) > DIMENSIONS:
+        raise BadData(
+            f"{path} must hold one 3D volume, its shape is {header.shape}: store one volume of the series in a file of "
+            "its own"
+        )
+
+
+def _check_packed(path: Path) -> None:
+    """Raise BadData for a NIfTI file that is packed and not called so, or the other way round."""
+    with reading(path, WHOLE), path.open("rb") as stream:
+        start = stream.read(len(NIFTI_SIZES[0]))
+    packed, called = start.startswith(GZIP), path.suffix.lower() == ".gz"
+    if called and start in NIFTI_SIZES:
+        raise BadData(f"{path} must be packed by gzip as its name says, it is plain NIfTI: call it {path.stem}")
+    if packed and not called:
+        raise BadData(f"{path} must be plain NIfTI as its name says, it is packed by gzip: call it {path.name}.gz")
 
 
 def _check_held(path: Path, image: Any) -> None:

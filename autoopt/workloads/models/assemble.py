@@ -18,6 +18,8 @@ from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.contract import Latency, Recipe, Task, Workload
 from autoopt.workloads.data.class_names import Order
 from autoopt.workloads.data.dataset import Dataset, read_dataset
+from autoopt.workloads.data.wishes import OPTIONS as DATA_OPTIONS
+from autoopt.workloads.data.wishes import Wishes
 
 OPTIONS: Mapping[str, Parameter] = {
     "task": Parameter("choice", "segmentation", "what the model answers", allowed=("segmentation", "classification")),
@@ -64,6 +66,7 @@ OPTIONS: Mapping[str, Parameter] = {
     ),
     "metrics": Parameter("text", None, "comma-separated, the primary one first", nullable=True),
     "latency": Parameter("choice", "call", "what is timed: a network call or a whole case", allowed=("call", "case")),
+    **DATA_OPTIONS,
 }
 """The options that every kind of model has."""
 OUTPUT = Parameter(
@@ -114,7 +117,8 @@ def dataset_of(data: Path, options: Mapping[str, Scalar], said: tuple[str, ...] 
     """
     labels = options.get("labels")
     names = None if labels is None else split_names(str(labels))
-    return read_dataset(data, task_of(options), names, order=cast("Order | None", options.get("order")), said=said)
+    order = cast("Order | None", options.get("order"))
+    return read_dataset(data, task_of(options), names, order=order, said=said, wishes=Wishes.of(options))
 
 
 def pipeline_of(dataset: Dataset, shape: Shape, options: Mapping[str, Scalar], source: str) -> Pipeline:
@@ -124,7 +128,11 @@ def pipeline_of(dataset: Dataset, shape: Shape, options: Mapping[str, Scalar], s
     activation = str(options.get("activation") or ("sigmoid" if dataset.multilabel else "softmax"))
     problems = []
     if channels != dataset.channels:
-        problems.append(f"{source} takes {channels} channel(s), the images have {dataset.channels}")
+        repeat = f": --option channels={channels} gives it the grey channel {channels} times"
+        problems.append(
+            f"{source} takes {channels} channel(s), the images have {dataset.channels}"
+            + (repeat if dataset.channels == 1 else "")
+        )
     one_of_two = shape.classes == 1 and len(dataset.labels) == BINARY and activation == "softmax"
     if shape.classes is not None and shape.classes != len(dataset.labels) and not one_of_two:
         problems.append(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from autoopt.core.configuration import Scalar
 from autoopt.core.parameters import Parameter
@@ -21,13 +21,7 @@ from autoopt.workloads.models.assemble import OUTPUT, Shape, dataset_of, pipelin
 if TYPE_CHECKING:
     import torch
 
-OPTIONS: Mapping[str, Parameter] = {
-    **COMMON_OPTIONS,
-    "output": OUTPUT,
-    "channels": Parameter(
-        "integer", None, "channels that the network takes; null: those of the images", low=1, nullable=True
-    ),
-}
+OPTIONS: Mapping[str, Parameter] = {**COMMON_OPTIONS, "output": OUTPUT}
 
 
 def matches(model: str) -> bool:
@@ -40,8 +34,7 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
     """The network that the function builds, on the cases in `data`. Raises WorkloadError or DataError."""
     function, _ = find_function(model)
     dataset = dataset_of(data, options)
-    shape = Shape(channels=cast("int | None", options.get("channels")))
-    pipeline = pipeline_of(dataset, shape, options, model)
+    pipeline = pipeline_of(dataset, Shape(), options, model)
     output = options.get("output")
     if output == "labels":
         raise WorkloadError(

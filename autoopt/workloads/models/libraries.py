@@ -85,7 +85,8 @@ def _torchvision(library: Any, name: str, asked: Asked) -> torch.nn.Module:
     """The name of a model of the task: of torchvision.models, or of torchvision.models.segmentation."""
     models = importlib.import_module(f"{library.__name__}.models")
     if asked.channels != 3:
-        raise WorkloadError(f"networks of torchvision take 3 channels, the images have {asked.channels}")
+        more = ": --option channels=3 gives them as three equal ones" if asked.channels == 1 else ""
+        raise WorkloadError(f"networks of torchvision take 3 channels, the images have {asked.channels}{more}")
     of_task = models.segmentation if asked.task == "segmentation" else models
     known = _known(name, models.list_models(module=of_task), "torchvision")
     builder = models.get_model_builder(known)

@@ -21,6 +21,8 @@ from autoopt.workloads.data.cases import Found
 from autoopt.workloads.data.dataset import Dataset, read_dataset
 from autoopt.workloads.data.layouts.nnunet import is_training_case
 from autoopt.workloads.data.seen_cases import find_splits, without_seen
+from autoopt.workloads.data.wishes import OPTIONS as DATA_OPTIONS
+from autoopt.workloads.data.wishes import Wishes
 from autoopt.workloads.models.assemble import OPTIONS as COMMON_OPTIONS
 from autoopt.workloads.models.assemble import check_affine, workload_of
 from autoopt.workloads.models.nnunet_folder import CHECKPOINTS, Trained, find_models, read_trained
@@ -39,6 +41,8 @@ OPTIONS: Mapping[str, Parameter] = {
         "text", None, "folds that answer together, such as 0,1 or all; null: those there", nullable=True
     ),
     "checkpoint": Parameter("choice", "final", "which checkpoint of a fold", allowed=tuple(CHECKPOINTS)),
+    "series": DATA_OPTIONS["series"],
+    "nan": DATA_OPTIONS["nan"],
     "splits": Parameter(
         "text", None, "the splits_final.json of the training; null: looked for by the data", nullable=True
     ),
@@ -65,7 +69,7 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
     chosen: dict[str, Any] = {name: item.default for name, item in OPTIONS.items()} | dict(options)
     trained = read_trained(Path(model), chosen["configuration"], chosen["folds"], chosen["checkpoint"])
     pipeline = pipeline_of_plans(trained, trained.mirrored if chosen["mirror"] == "trained" else (), chosen["step"])
-    dataset = _dataset(data, trained, chosen["splits"])
+    dataset = _dataset(data, trained, chosen["splits"], Wishes.of(chosen))
     _check(dataset, trained, pipeline, model)
     shape, channels, outputs = trained.plans.shape, pipeline.channels, trained.dataset.outputs
     build = partial(build_nnunet, shape, channels, outputs)
@@ -77,7 +81,7 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
     return _with_remarks(made, trained, pipeline)
 
 
-def _dataset(data: Path, trained: Trained, splits: str | None) -> Dataset:
+def _dataset(data: Path, trained: Trained, splits: str | None, wishes: Wishes) -> Dataset:
     """The cases, of which those in val and test are unseen; in other layouts than nnU-Net's that is the user's word."""
     remark, labels = [], trained.dataset.labels
 
@@ -101,7 +105,7 @@ def _dataset(data: Path, trained: Trained, splits: str | None) -> Dataset:
             )
         return found
 
-    dataset = read_dataset(data, "segmentation", labels, adapt=adapt)
+    dataset = read_dataset(data, "segmentation", labels, adapt=adapt, wishes=wishes)
     return replace(dataset, remarks=(*dataset.remarks, *remark))
 
 

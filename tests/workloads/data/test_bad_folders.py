@@ -154,7 +154,25 @@ BAD: list[tuple[Callable[[Path], Path], Callable[[Path], Any], str, str]] = [
         volumes,
         lambda f: volume(f / "images/v1.nii.gz", np.zeros((6, 5, 4, 3), np.float32)),
         "segmentation",
-        r"v1\.nii\.gz must hold one 3D volume",
+        r"v1\.nii\.gz must have 1 channel\(s\) as others have, it has 3",
+    ),
+    (
+        volumes,
+        lambda f: volume(f / "images" / "v1.nii.gz", np.zeros((6, 5, 4, 2, 2), np.float32)),
+        "segmentation",
+        r"v1\.nii\.gz must hold one 3D volume, or one axis of them",
+    ),
+    (
+        volumes,
+        lambda f: (f / "images" / "v1.nii.gz").write_bytes(gzip.decompress((f / "images" / "v1.nii.gz").read_bytes())),
+        "segmentation",
+        r"v1\.nii\.gz must be packed by gzip as its name says, it is plain NIfTI: call it v1\.nii$",
+    ),
+    (
+        volumes,
+        lambda f: (f / "images" / "v1.nii.gz").rename(f / "images" / "v1.nii"),
+        "segmentation",
+        r"v1\.nii must be plain NIfTI as its name says, it is packed by gzip: call it v1\.nii\.gz$",
     ),
     (
         volumes,

@@ -102,6 +102,17 @@ def test_soft_edges_are_named_as_such() -> None:
     assert len(read([labels])[0].names) == 120
 
 
+def test_labels_a_step_beside_whole_numbers_are_rounded() -> None:
+    """What a scale of 8 bits or single precision leaves is the label; a visible step is said, more is refused."""
+    maps, present = read([[[0, 0.99607843], [0, 1.9999999]], [[0, 1], [0, 2.0000002]]])
+    assert present == {"0": frozenset({0, 1, 2}), "1": frozenset({0, 1, 2})}
+    assert maps.read(Source(Path("0.x"))).tolist() == [[0, 1], [0, 2]]
+    (remark,) = maps.remarks
+    assert "0.x holds labels that are not whole, such as 0.996078, rounded; so are those of 0 more" in remark
+    with pytest.raises(DataError, match=r"some are not, such as 0\.99"):
+        read([[[0, 0.99], [0, 1]]])
+
+
 def test_rare_labels_are_counted_by_patient() -> None:
     """A label with fewer patients than splits that need it is named with its cases and patients."""
     present = {case: frozenset({0} if case < "d" else {1}) for case in "abcdef"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,3 +57,13 @@ def test_a_case_of_several_files_must_come_as_one(tmp_path: Path) -> None:
     np.save(tmp_path / "both.npy", case.read().image)
     image, _ = found.reading.image(Source(tmp_path / "both.npy"), 3, found.channels)
     assert np.array_equal(image, case.read().image)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"repeat": 1}, {"series": "yes"}, {"nan": "0"}, {"nan": float("nan")}, {"files": 0}, {"turned": True}]
+)
+def test_what_a_bundle_may_not_say_of_its_reading(wrong: dict[str, Any]) -> None:
+    """A reading with another value or word than it may have is refused; one that lacks later words has none of them."""
+    assert Reading.from_json({"colours": False, "value_range": 1.0, "files": 1}) == Reading(value_range=1.0)
+    with pytest.raises(ValueError, match=r"must be|may say"):
+        Reading.from_json(wrong)

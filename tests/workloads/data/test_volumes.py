@@ -131,8 +131,38 @@ def test_headers_tell_what_they_can(tmp_path: Path) -> None:
     opened = open_volume(path)
     assert (opened.shape, opened.channels) == ((4, 5, 6), 1) and opened.affine is not None
     np.testing.assert_array_equal(opened.read(), ramp(4, 5, 6))
-    with pytest.raises(BadData, match="one 3D volume"):
-        open_volume(spoiled(tmp_path, "series"))
+    with pytest.raises(BadData, match="a 3D volume"):
+        open_volume(spoiled(tmp_path, "flat"))
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 6, 3), (4, 5, 6, 1, 3)])
+def test_volumes_on_one_grid_are_channels(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    """The fourth axis, as the Decathlon has it, or the fifth, as ITK writes vectors, is that of channels."""
+    opened = open_volume(save(tmp_path / "v.nii.gz", ramp(*shape)))
+    assert (opened.shape, opened.channels, opened.series) == ((4, 5, 6, 3), None, None)
+    np.testing.assert_array_equal(opened.read(), ramp(4, 5, 6, 3))
+
+
+@pytest.mark.parametrize(
+    ("count", "step", "unit", "says"),
+    [
+        (4, 1.0, "sec", None),  # what ITK writes whatever the axis is
+        (4, 0.0, "sec", None),
+        (4, 2.5, "unknown", None),
+        (4, 2.5, "sec", "a time series of 4 volumes, 2.5 sec apart by its header"),
+        (12, 1.0, "sec", "a series of 12 volumes, which its header does not call channels"),
+    ],
+)
+def test_a_time_series_is_told_from_channels(
+    tmp_path: Path, count: int, step: float, unit: str, says: str | None
+) -> None:
+    """A step in time that the header states, and many volumes, are no channels until somebody says so."""
+    image = nibabel.Nifti1Image(ramp(4, 5, 6, count), AFFINE)
+    image.header["pixdim"][4] = step
+    image.header.set_xyzt_units("mm", unit)
+    path = tmp_path / "v.nii.gz"
+    nibabel.save(image, path)
+    assert open_volume(path).series == says
 
 
 def test_refuses_what_does_not_fit_into_memory(tmp_path: Path) -> None:

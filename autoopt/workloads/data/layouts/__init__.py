@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from autoopt.core.tables import Table
@@ -10,6 +11,7 @@ from autoopt.workloads.contract import Task
 from autoopt.workloads.data.cases import Found
 from autoopt.workloads.data.columns import is_known
 from autoopt.workloads.data.csv_text import read_rows
+from autoopt.workloads.data.layouts.several_files import hint, read_several
 from autoopt.workloads.data.manifest import find_table
 
 LAYOUTS = Table(
@@ -17,6 +19,7 @@ LAYOUTS = Table(
     {
         "a table": "autoopt.workloads.data.layouts.tables",
         "pairs": "autoopt.workloads.data.layouts.pairs",
+        "masks beside images": "autoopt.workloads.data.layouts.beside",
         "class folders": "autoopt.workloads.data.layouts.classes",
         "npz files": "autoopt.workloads.data.layouts.archives",
         "nnU-Net": "autoopt.workloads.data.layouts.nnunet",
@@ -29,8 +32,13 @@ is wrong with names and tables; headers and label maps are looked at afterwards.
 MOST_NAMES = 8
 
 
-def find_items(folder: Path, task: Task) -> Found:
-    """The cases in a folder, by the one layout that fits. Raises DataError with what was looked for and is there."""
+def find_items(folder: Path, task: Task, suffixes: Sequence[str] = ()) -> Found:
+    """The cases in a folder, by the one layout that fits; with `suffixes` each case has a file for each of them.
+
+    Raises DataError with what was looked for and is there.
+    """
+    if suffixes:
+        return read_several(folder, task, suffixes)
     layouts = {name: LAYOUTS.load(name) for name in LAYOUTS}
     fitting = [name for name, layout in layouts.items() if layout.fits(folder, task)]
     if len(fitting) != 1:
@@ -38,6 +46,7 @@ def find_items(folder: Path, task: Task) -> Found:
         there = ", ".join(paths[:MOST_NAMES]) + (" ..." if len(paths) > MOST_NAMES else "") or "nothing"
         what = f"it fits {' and '.join(fitting)}, leave one of them in it" if fitting else f"it holds {there}"
         what += "" if fitting else _what_the_table_lacks(folder, task)
+        what += hint(folder) if not fitting and task == "segmentation" else ""
         raise DataError(
             f"{folder} must have one layout that a {task} can be read from "
             f"({'; '.join(layout.DESCRIPTION for layout in layouts.values())}): {what}. See docs/workloads.md"

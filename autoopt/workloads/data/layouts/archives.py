@@ -1,22 +1,31 @@
-"""Cases in .npz files: NAME.npz with `image` and `label`, or one file with `images` and `labels`, cases first."""
+"""Cases in .npz files: NAME.npz with `image` and `label`, or one file with all cases, in the first axis of its arrays.
+
+Such a file has `images` and `labels`, or those of each split: `train_images`, `train_labels`, `val_images`, ... as
+MedMNIST has them, or `x_train`, `y_train`, ... as Keras has.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from autoopt.errors import BadData, DataError
-from autoopt.workloads.contract import Task
+from autoopt.workloads.contract import SplitName, Task
 from autoopt.workloads.data.arrays import array_names, read_array, read_header
 from autoopt.workloads.data.cases import Found, Item, items_of, raise_problems
-from autoopt.workloads.data.columns import composed, split_named
+from autoopt.workloads.data.columns import SPLIT_NAMES, composed, split_named
 from autoopt.workloads.data.image_file import Source
 from autoopt.workloads.data.manifest import find_table
 
 DESCRIPTION = "npz files with image and label"
 PATTERN = "*.npz"
+PARTS = ("images", "labels", "groups")
+MEDMNIST = {part: f"{{}}_{part}" for part in PARTS}
+KERAS = {"images": "x_{}", "labels": "y_{}"}
+"""What the arrays of a split are called."""
 DESCRIBED = "the folder without .npz"
 
 
@@ -31,8 +40,8 @@ def read(folder: Path, task: Task) -> Found:
     archives = _archives(folder)
     names = {path: _names(path, problems) for path in archives}
     raise_problems(problems)
-    if len(archives) == 1 and {"images", "labels"} <= names[archives[0]]:
-        return _from_one(archives[0], names[archives[0]], task)
+    if len(archives) == 1 and (blocks := _blocks(archives[0], names[archives[0]])):
+        return _from_one(archives[0], blocks, task)
     problems += [
         f"{path} must hold the array(s) {', '.join(sorted({'image', 'label'} - there))}, it holds "
         f"{', '.join(sorted(there)) or 'none'}"
@@ -70,35 +79,68 @@ def _with_class(item: Item, problems: list[str]) -> Item:
     return replace(item, label=_class_of(read_array(item.label), str(item.label), problems))
 
 
-def _from_one(path: Path, keys: set[str], task: Task) -> Found:
-    lengths = {
-        key: (read_header(Source(path, key)).shape or (0,))[0]
-        for key in ("images", "labels", "groups", "splits")
-        if key in keys
-    }
-    count = lengths["images"]
-    if 0 in read_header(Source(path, "images")).shape:
-        raise DataError(f"{path} must hold images, its images are empty")
-    if len(set(lengths.values())) > 1:
-        came = ", ".join(f"{length} {key}" for key, length in lengths.items())
-        raise DataError(f"{path} must hold as many labels, groups and splits as images, it holds {came}")
-    groups, splits = (read_array(Source(path, key)).tolist() if key in keys else None for key in ("groups", "splits"))
-    labels = read_array(Source(path, "labels")) if task == "classification" else None
+@dataclass(frozen=True)
+class _Block:
+    """The arrays of many cases: by what they say (images, labels, groups, splits) their names in the file."""
+
+    prefix: str
+    split: SplitName | None
+    names: Mapping[str, str]
+
+
+def _blocks(path: Path, names: set[str]) -> list[_Block]:
+    """The arrays of all cases, or of those of each split; empty where there are none. Raises DataError for a half."""
+    if {"images", "labels"} <= names:
+        return [_Block(path.stem, None, {name: name for name in (*PARTS, "splits") if name in names})]
+    blocks = []
+    for word, split in SPLIT_NAMES.items():
+        for patterns in (MEDMNIST, KERAS):
+            found = {part: pattern.format(word) for part, pattern in patterns.items() if pattern.format(word) in names}
+            lacking = [patterns[part].format(word) for part in ("images", "labels") if part not in found]
+            if "images" in found and lacking:
+                raise DataError(f"{path} must hold {lacking[0]} beside {found['images']}, it does not")
+            if "images" in found:
+                blocks.append(_Block(f"{path.stem}-{word}", split, found))
+    return blocks
+
+
+def _from_one(path: Path, blocks: Sequence[_Block], task: Task) -> Found:
     problems: list[str] = []
     if (table := find_table(path.parent)) is not None:
         raise DataError(
             f"{path} must be without a table beside it, as it holds all cases, there is {table}: put what it says into "
             "the arrays `groups` and `splits`, or move it elsewhere"
         )
-    items = []
+    items = [item for block in blocks for item in _items_of_block(path, block, task, problems)]
+    known = all("groups" in block.names for block in blocks)
+    unknown = f"{path}: nothing says which cases are of one patient, each counts as a patient of its own; where that is"
+    remarks = () if known else (f"{unknown} wrong, add the array {PARTS[2]}, or train_groups, ...",)
+    return replace(_found(items, f"{len(items)} cases in {path.name}", problems), remarks=remarks)
+
+
+def _items_of_block(path: Path, block: _Block, task: Task, problems: list[str]) -> Iterator[Item]:
+    """The cases of arrays that belong together. Raises DataError where they are of different lengths, or empty."""
+    lengths = {part: (read_header(Source(path, key)).shape or (0,))[0] for part, key in block.names.items()}
+    count = lengths["images"]
+    if 0 in read_header(Source(path, block.names["images"])).shape:
+        raise DataError(f"{path} must hold images, its {block.names['images']} are empty")
+    if len(set(lengths.values())) > 1:
+        came = ", ".join(f"{length} {block.names[part]}" for part, length in lengths.items())
+        raise DataError(f"{path} must hold as many labels, groups and splits as images, it holds {came}")
+    groups, splits = (
+        read_array(Source(path, block.names[part])).tolist() if part in block.names else None
+        for part in ("groups", "splits")
+    )
+    labels = read_array(Source(path, block.names["labels"])) if task == "classification" else None
     for index in range(count):
-        name = f"{path.stem}-{index:05d}"
-        source = Source(path, "labels", index)
-        split = None if splits is None else split_named(_text(splits[index]), f"{path} case {index}", problems)
+        name = f"{block.prefix}-{index:05d}"
+        source = Source(path, block.names["labels"], index)
+        split = block.split
+        if splits is not None:
+            split = split_named(_text(splits[index]), f"{path} case {index}", problems)
         target = source if labels is None else _class_of(np.asarray(labels[index]), str(source), problems)
         group = name if groups is None else _text(groups[index])
-        items.append(Item(name, group, split, (Source(path, "images", index),), target))
-    return _found(items, f"{count} cases in {path.name}", problems)
+        yield Item(name, group, split, (Source(path, block.names["images"], index),), target)
 
 
 def _found(items: list[Item], description: str, problems: list[str]) -> Found:

@@ -6,17 +6,17 @@ A table beside them says of which patient and split each image is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from autoopt.workloads.contract import SplitName, Task
 from autoopt.workloads.data.cases import Found, Item, items_of, raise_problems
 from autoopt.workloads.data.columns import CLASSES, SPLIT_NAMES, composed, first_of
 from autoopt.workloads.data.image_file import Source
-from autoopt.workloads.data.layouts.class_folders import class_folders, folders_in, holds_classes, in_splits
+from autoopt.workloads.data.layouts.class_folders import class_folders, holds_classes, images_of, in_splits
+from autoopt.workloads.data.layouts.pair_folders import folders_in
+from autoopt.workloads.data.layouts.split_folders import with_splits
 from autoopt.workloads.data.layouts.tables import case_table
 from autoopt.workloads.data.manifest import stray_tables
-from autoopt.workloads.data.readers import images_in
 
 DESCRIPTION = "a folder per class"
 
@@ -34,10 +34,12 @@ def read(folder: Path, task: Task) -> Found:
     problems = stray_tables(folder, {*folders, *(folders_in(folder) if in_splits(folder) else ())})
     files: dict[str, tuple[list[Source], str]] = {}
     splits: dict[str, SplitName | None] = {}
+    left_out: list[Path] = []
     for path in folders:
         inside = path.relative_to(folder).parts
         split = SPLIT_NAMES.get(inside[0].lower()) if len(inside) == 2 else None
-        images = images_in(path)
+        images, masks = images_of(path)
+        left_out += masks
         if not images:
             problems.append(f"{path} must hold the images of a class, it holds none: fill it, or move it elsewhere")
         for file in images:
@@ -46,21 +48,16 @@ def read(folder: Path, task: Task) -> Found:
             splits[name] = split
     remarks: list[str] = []
     items = items_of(folder, files, problems, described=str(folder), remarks=remarks)
-    problems += [*_other_splits(items, splits), *_other_classes(items)]
+    items = with_splits(items, splits, problems)
+    problems += _other_classes(items)
     raise_problems(problems)
-    items = [replace(item, split=item.split or splits[item.name]) for item in items]
+    if left_out:
+        some = left_out[0].relative_to(folder).as_posix()
+        remarks.append(
+            f"{folder}: {len(left_out)} files are masks of images, by their names, and are not read, such as {some}"
+        )
     names = ", ".join(sorted({composed(path.name) for path in folders}))
     return Found(items, f"classes from the folders {names}", from_folders=True, remarks=tuple(remarks))
-
-
-def _other_splits(items: Sequence[Item], splits: dict[str, SplitName | None]) -> list[str]:
-    """The cases to which the table gives another split than the folder in which they lie, as sentences."""
-    return [
-        f"{item.where}: {item.name} must be in one split, its folder is of {splits[item.name]} and the table says "
-        f"{item.split}: leave out one of the two"
-        for item in items
-        if None not in (item.split, splits[item.name]) and item.split != splits[item.name]
-    ]
 
 
 def _other_classes(items: Sequence[Item]) -> list[str]:

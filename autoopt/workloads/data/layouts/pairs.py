@@ -2,46 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from autoopt.errors import DataError
-from autoopt.workloads.contract import Task
+from autoopt.workloads.contract import SplitName, Task
 from autoopt.workloads.data.cases import Found, Item, items_of, raise_problems
 from autoopt.workloads.data.columns import composed
 from autoopt.workloads.data.image_file import Source
-from autoopt.workloads.data.layouts.class_folders import IMAGES, MASKS
+from autoopt.workloads.data.layouts.pair_folders import (
+    IMAGES,
+    MASK_WORDS,
+    MASKS,
+    SEPARATORS,
+    Part,
+    folders_in,
+    pair_of,
+    parts_of,
+)
+from autoopt.workloads.data.layouts.several_files import hint
+from autoopt.workloads.data.layouts.split_folders import with_splits
 from autoopt.workloads.data.layouts.tables import case_table, names_files_in
 from autoopt.workloads.data.manifest import stray_tables
 from autoopt.workloads.data.readers import READERS, images_in, name_of, suffix_of
 
 DESCRIPTION = f"{IMAGES}/ and {MASKS}/"
-MASK_WORDS = (
-    *("mask", "masks", "seg", "segm", "segmentation", "label", "labels", "labelled", "labeled", "gt", "groundtruth"),
-    *("ground_truth", "annotation", "annotated", "roi", "lesion", "manual"),
-)
-"""What the name of a mask usually has after that of its image, behind one of `SEPARATORS`."""
-SEPARATORS = "_-. "
+Files = dict[str, tuple[list[Source], Source]]
+"""The image and the mask of each case, by its name."""
 
 
 def fits(folder: Path, task: Task) -> bool:
-    """Whether there are images/ and masks/, and no table says that their files are something else."""
-    both = (folder / IMAGES).is_dir() and (folder / MASKS).is_dir()
-    if both and task == "classification" and case_table(folder, task) is not None:
-        return False
-    return both and not names_files_in(folder, (IMAGES, MASKS), task)
+    """Whether there are images/ and masks/, and no table says that their files are something else.
+
+    For a segmentation they may also lie in folders of splits or others, and have other usual names.
+    """
+    if task != "segmentation":
+        return pair_of(folder) is not None and case_table(folder, task) is None
+    places = [path.relative_to(folder).as_posix() for part in parts_of(folder) for path in (part.images, part.masks)]
+    return bool(places) and not names_files_in(folder, places, task)
 
 
 def read(folder: Path, task: Task) -> Found:
     """The pairs in order of their names. Raises DataError with everything that is wrong with names and manifest."""
     if task != "segmentation":
-        raise DataError(f"{folder} has {IMAGES}/ and {MASKS}/, which is a segmentation; a {task} needs classes")
-    problems: list[str] = stray_tables(folder, (folder / IMAGES, folder / MASKS))
+        pair = pair_of(folder) or (folder / IMAGES, folder / MASKS)
+        raise DataError(
+            f"{folder} has {pair[0].name}/ and {pair[1].name}/, which is a segmentation; a {task} needs classes"
+        )
+    parts = parts_of(folder)
+    problems = stray_tables(folder, {path for part in parts for path in (part.images, part.masks)} - {folder})
     remarks: list[str] = []
-    items = find_pairs(folder, problems, remarks=remarks)
+    files: Files = {}
+    others: set[str] = set()
+    splits: dict[str, SplitName | None] = {}
+    for part in parts:
+        images, masks = (_by_name(path, (), problems) for path in (part.images, part.masks))
+        if not images:
+            problems.append(f"{part.images} must hold images ({', '.join(READERS)}), it holds none")
+        found = _files_of(part, images, masks, ("",), problems, remarks, others)
+        files |= found
+        splits |= dict.fromkeys(found, part.split)
+    names = f"{parts[0].images.name}/ and {parts[0].masks.name}/"
+    described = f"{parts[0].images.name}/ without its ending" if len(parts) == 1 else f"{folder} without its ending"
+    items = items_of(folder, files, problems, described=described, others=others, remarks=remarks)
+    items = with_splits(items, splits, problems)
+    if problems and others and (told := hint(folder)):
+        problems.insert(0, f"{folder} must have one image for each mask{told}")
     raise_problems(problems)
-    ordered = sorted(items, key=lambda item: item.name)
-    return Found(ordered, f"pairs of {IMAGES}/ and {MASKS}/", remarks=tuple(remarks))
+    where = "" if len(parts) == 1 else f" in {len(parts)} folders"
+    remarks += _images_elsewhere(folder, parts)
+    return Found(sorted(items, key=lambda item: item.name), f"pairs of {names}{where}", remarks=tuple(remarks))
 
 
 def find_pairs(
@@ -65,28 +95,51 @@ def find_pairs(
     if absent:
         problems += [f"{folder / part} must be a folder of images ({kinds}), it is not there" for part in absent]
         return []
-    images, masks = (_by_name(folder / part, suffixes, problems) for part in (IMAGES, MASKS))
+    part = Part(folder / IMAGES, folder / MASKS, "", None)
+    images, masks = (_by_name(path, suffixes, problems) for path in (part.images, part.masks))
     if not images:
-        problems.append(f"{folder / IMAGES} must hold images ({kinds}), it holds none")
-    mask_of = _paired(images, masks, mask_endings)
-    odd = [name for name, mask in mask_of.items() if mask not in {name + end for end in mask_endings}]
+        problems.append(f"{part.images} must hold images ({kinds}), it holds none")
+    others: set[str] = set()
+    files = _files_of(part, images, masks, mask_endings, problems, remarks, others)
+    described = f"{IMAGES}/ without its ending"
+    return items_of(folder, files, problems, described=described, group=group, others=others, remarks=remarks)
+
+
+def _files_of(
+    part: Part,
+    images: Mapping[str, Path],
+    masks: Mapping[str, Path],
+    endings: Sequence[str],
+    problems: list[str],
+    remarks: list[str] | None,
+    others: set[str],
+) -> Files:
+    """The pairs of two folders, of files by their names; what has no partner joins `others` and is a problem."""
+    mask_of = _paired(images, masks, endings)
+    odd = [name for name, mask in mask_of.items() if mask not in {name + end for end in endings}]
     if remarks is not None and odd:
         one, other = images[odd[0]], masks[mask_of[odd[0]]]
-        remarks.append(f"{folder}: {len(odd)} masks are paired by a part of their names, {other.name} with {one.name}")
+        where = part.images.parent
+        remarks.append(f"{where}: {len(odd)} masks are paired by a part of their names, {other.name} with {one.name}")
     without_image = sorted(set(masks) - {*mask_of.values()})
     without_mask = sorted(set(images) - set(mask_of))
-    problems += [f"{masks[mask]} has no image in {IMAGES}/" for mask in without_image]
-    problems += [f"{images[name]} has no mask {MASKS}/{name}{mask_endings[0]}.*" for name in without_mask]
-    files = {name: ([Source(images[name])], Source(masks[mask])) for name, mask in mask_of.items()}
-    return items_of(
-        folder,
-        files,
-        problems,
-        described=f"{IMAGES}/ without its ending",
-        group=group,
-        others={*without_mask, *without_image},
-        remarks=remarks,
-    )
+    problems += [f"{masks[mask]} has no image in {part.images.name}/" for mask in without_image]
+    problems += [f"{images[name]} has no mask {part.masks.name}/{name}{endings[0]}.*" for name in without_mask]
+    inside = f"{composed(part.name)}/" if part.name else ""
+    others |= {f"{inside}{name}" for name in (*without_mask, *without_image)}
+    return {f"{inside}{name}": ([Source(images[name])], Source(masks[mask])) for name, mask in mask_of.items()}
+
+
+def _images_elsewhere(folder: Path, parts: Sequence[Part]) -> list[str]:
+    """The folders of images that have no masks and so are not read, as sentences."""
+    read = {path for part in parts for path in (part.images, part.masks)}
+    above = {path for part in parts for path in part.images.parents} | {path.parent for path in read}
+    inner = {path for place in above if place.is_relative_to(folder) for path in folders_in(place)}
+    left = sorted(path for path in inner - read - above if images_in(path) or any(map(images_in, folders_in(path))))
+    return [
+        f"{path} is not read: it is no folder of images with one of masks beside it, nor of these masks"
+        for path in left
+    ]
 
 
 def _paired(images: Iterable[str], masks: Iterable[str], endings: Sequence[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ import pytest
 
 from autoopt.errors import DataError
 from autoopt.workloads.data.layouts import LAYOUTS, archives, classes, find_items, pairs, tables
+from autoopt.workloads.data.readers import open_image
 from tests.workloads.data import folders
 
 
@@ -111,6 +112,25 @@ def test_archives_are_listed_without_being_opened(tmp_path: Path) -> None:
     assert [source.key for source in item.sources] == ["image", "label"] and not problems
     with pytest.raises(DataError, match=r"a\.npz must be a whole npz file"):
         archives.read(tmp_path, "segmentation")
+
+
+@pytest.mark.parametrize(("images", "labels"), [("{}_images", "{}_labels"), ("x_{}", "y_{}")])
+@pytest.mark.parametrize("several", [False, True])
+def test_an_archive_of_splits(tmp_path: Path, images: str, labels: str, several: bool) -> None:
+    """The arrays of each split in one npz, as MedMNIST and Keras have them, give splits and classes, or 0 / 1 each."""
+    arrays: dict[str, np.ndarray] = {}
+    for place, split in enumerate(("train", "val", "test")):
+        arrays[images.format(split)] = np.full((4, 5, 6), place, np.uint8)
+        arrays[labels.format(split)] = np.arange(12).reshape(4, 3) % 2 if several else np.arange(4).reshape(4, 1) % 2
+    np.savez_compressed(tmp_path / "bloodmnist.npz", **arrays)  # type: ignore[arg-type]
+    found = archives.read(tmp_path, "classification")
+    assert [item.split for item in found.items] == ["train"] * 4 + ["val"] * 4 + ["test"] * 4
+    assert found.items[5].name == "bloodmnist-val-00001" and "each counts as a patient of its own" in found.remarks[0]
+    assert found.items[5].label == ((1, 0, 1) if several else "1")
+    assert open_image(found.items[5].images[0]).read().tolist() == np.ones((5, 6)).tolist()
+    np.savez_compressed(tmp_path / "bloodmnist.npz", **{images.format("train"): np.zeros((4, 5, 6))})  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=rf"must hold {labels.format('train')} beside {images.format('train')}"):
+        archives.read(tmp_path, "classification")
 
 
 def test_splits_above_class_folders(tmp_path: Path) -> None:
