@@ -37,7 +37,7 @@ class ImageFile:
     file as a label map, by default what `read` gives. `affine`: (4, 4), voxel index to RAS+ millimetres, or None.
     `value_range` is what pixels are divided by unless something else is said: 255 for 8 bits, 65535 for 16, else 1.
     `is_picture` says that channels are colours: a grey picture among coloured ones gets three equal channels.
-    `series` says, as the end of a sentence, that the last axis holds no channels by itself, such as "a time series of
+    `volumes` says, as the end of a sentence, that the last axis holds no channels by itself, such as "a time series of
     30 volumes"; None where it does.
     """
 
@@ -48,7 +48,7 @@ class ImageFile:
     affine: np.ndarray | None = None
     value_range: float = 1.0
     is_picture: bool = False
-    series: str | None = None
+    volumes: str | None = None
 
     @classmethod
     def of(cls, values: np.ndarray, affine: np.ndarray | None = None, *, channels: int | None = None) -> ImageFile:

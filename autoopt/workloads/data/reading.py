@@ -27,7 +27,7 @@ class Reading:
     `colours`: every picture as 8-bit RGB, whatever it holds; else as it is stored, as `ImageFile` says. `value_range`:
     that of all files (see `ImageFile`), None where files of any type will do. `files`: image files of one case, put
     side by side as channels. `repeat`: an image of one channel is given as many equal ones as the model takes.
-    `series`: the volumes of a series are channels. `nan`: what NaN and infinite values are read as, None where they are
+    `volumes`: those of a time series are channels. `nan`: what NaN and infinite values are read as, None where they are
     refused.
     """
 
@@ -35,7 +35,7 @@ class Reading:
     value_range: float | None = None
     files: int = 1
     repeat: bool = False
-    series: bool = False
+    volumes: bool = False
     nan: float | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -51,10 +51,10 @@ class Reading:
             known = ", ".join(item.name for item in fields(cls))
             raise ValueError(f"it may say {known}, it says {sorted(map(str, value))}") from error
         ranged = made.value_range is None or (_number(made.value_range) and made.value_range > 0)
-        told = all(isinstance(value, bool) for value in (made.colours, made.repeat, made.series))
+        told = all(isinstance(value, bool) for value in (made.colours, made.repeat, made.volumes))
         if not told or not ranged or type(made.files) is not int or made.files < 1:
             raise ValueError(
-                "colours, repeat and series must be true or false, value_range a number above 0, files a whole number "
+                "colours, repeat and volumes must be true or false, value_range a number above 0, files a whole number "
                 "above 0"
             )
         if made.nan is not None and not _number(made.nan):
@@ -64,10 +64,10 @@ class Reading:
     def open(self, source: Source) -> ImageFile:
         """The image at `source`, its header read. Raises BadData naming the file, also for a series."""
         file = open_image(source, nan=self.nan)
-        if file.series is not None and not self.series:
+        if file.volumes is not None and not self.volumes:
             raise BadData(
-                f"{source} must hold one image, it holds {file.series}: store one of them per file; if they are the "
-                "channels of one image, say so with --option series=channels"
+                f"{source} must hold one image, it holds {file.volumes}: store one of them per file; if they are the "
+                "channels of one image, say so with --option volumes=channels"
             )
         return file
 

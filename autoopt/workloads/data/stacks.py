@@ -68,7 +68,7 @@ def is_stack(path: Path) -> bool:
 def open_stack(path: Path) -> ImageFile:
     """The pages of a TIFF as one image: (y, x) or (z, y, x), with channels at the end where there are several.
 
-    Times are channels, of a file without other ones, and `series` says so. Raises BadData naming a file that does not
+    Times are channels, of a file without other ones, and `volumes` says so. Raises BadData naming a file that does not
     say what its pages are, lacks some of them, or whose pages differ.
     """
     from PIL import Image
@@ -101,7 +101,7 @@ def open_stack(path: Path) -> ImageFile:
         read=partial(_values, path, told, dtype),
         affine=affine,
         value_range=value_range(np.dtype(dtype)),
-        series=f"{times} images of different times" if times > 1 else None,
+        volumes=f"{times} images of different times" if times > 1 else None,
     )
 
 

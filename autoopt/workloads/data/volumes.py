@@ -43,12 +43,12 @@ WHOLE = "a whole NIfTI file that can be read"
 class VolumeHeader:
     """What a file says before its voxels are read: the three sizes of its volume, and its affine.
 
-    With several volumes on one grid `shape` has their number as a fourth size. `series` is that of `ImageFile`.
+    With several volumes on one grid `shape` has their number as a fourth size. `volumes` is that of `ImageFile`.
     """
 
     shape: tuple[int, ...]
     affine: np.ndarray
-    series: str | None = None
+    volumes: str | None = None
 
 
 def open_volume(path: Path) -> ImageFile:
@@ -63,7 +63,7 @@ def open_volume(path: Path) -> ImageFile:
         raise BadData(f"{path} {problem}")
     channels = 1 if len(header.shape) == DIMENSIONS else None
     read = partial(_voxels, path, image, header)
-    return ImageFile(header.shape, channels, read=read, affine=header.affine, series=header.series)
+    return ImageFile(header.shape, channels, read=read, affine=header.affine, volumes=header.volumes)
 
 
 def read_volume(path: Path, available_bytes: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -173,10 +173,10 @@ def _opened(path: Path) -> tuple[Any, VolumeHeader]:
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or lengths.min() <= 0 or _volume(affine[:3, :3] / lengths) < SMALLEST_VOLUME:
         raise BadData(f"{path} must have an affine that maps its voxels to a volume in mm, it is {_rows(affine)}")
-    return image, VolumeHeader(single, affine, _series(image, shape))
+    return image, VolumeHeader(single, affine, _volumes(image, shape))
 
 
-def _series(image: Any, shape: Sequence[int]) -> str | None:
+def _volumes(image: Any, shape: Sequence[int]) -> str | None:
     """What the volumes of a file are where they may be no channels, as the end of a sentence, else None.
 
     The fourth axis of NIfTI is time, and many use it for channels: a step in time that is stated, which 0 and the 1 of

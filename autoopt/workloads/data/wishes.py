@@ -27,7 +27,7 @@ OPTIONS: Mapping[str, Parameter] = {
         "how the names of the files of one case end, in the order of the channels, such as _t1,_t1ce,_t2,_flair",
         nullable=True,
     ),
-    "series": Parameter(
+    "volumes": Parameter(
         "choice", None, "channels: the volumes of a time series are channels", allowed=("channels",), nullable=True
     ),
     "nan": Parameter(
@@ -58,7 +58,7 @@ class Wishes:
             channels=cast("int | None", options.get("channels")),
             suffixes=tuple(part.strip() for part in parts if part.strip()),
             reading=Reading(
-                series=options.get("series") is not None, nan=None if nan is None else float(cast(float, nan))
+                volumes=options.get("volumes") is not None, nan=None if nan is None else float(cast(float, nan))
             ),
         )
 

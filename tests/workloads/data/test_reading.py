@@ -60,7 +60,7 @@ def test_a_case_of_several_files_must_come_as_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"repeat": 1}, {"series": "yes"}, {"nan": "0"}, {"nan": float("nan")}, {"files": 0}, {"turned": True}]
+    "wrong", [{"repeat": 1}, {"volumes": "yes"}, {"nan": "0"}, {"nan": float("nan")}, {"files": 0}, {"turned": True}]
 )
 def test_what_a_bundle_may_not_say_of_its_reading(wrong: dict[str, Any]) -> None:
     """A reading with another value or word than it may have is refused; one that lacks later words has none of them."""

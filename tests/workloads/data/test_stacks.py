@@ -43,7 +43,7 @@ def test_slices_and_channels_of_another_program(name: str) -> None:
     """A stack that tifffile wrote, as OME-TIFF or for ImageJ, has its slices, channels and the size of a voxel."""
     opened = open_image(Source(GOLDEN / name))
     wanted = np.moveaxis(np.arange(120, dtype=np.uint16).reshape(3, 2, 4, 5) * 100, 1, -1)
-    assert (opened.shape, opened.channels, opened.value_range, opened.series) == ((3, 4, 5), 2, 65535.0, None)
+    assert (opened.shape, opened.channels, opened.value_range, opened.volumes) == ((3, 4, 5), 2, 65535.0, None)
     assert opened.read().dtype == np.uint16 and np.array_equal(opened.read(), wanted)
     assert opened.affine is not None
     np.testing.assert_allclose(np.linalg.norm(opened.affine[:3, :3], axis=0), (0.002, 0.00025, 0.0005))
@@ -163,5 +163,5 @@ def test_a_folder_of_stacks(tmp_path: Path) -> None:
     assert (found.dimensions, found.channels, sample.image.shape) == (3, 1, (6, 4, 5, 1))
     assert np.array_equal(sample.image[..., 0], np.asarray(sample.reference) * 10)
     write(tmp_path / "a" / "images" / "0.ome.tif", SINGLE.format(1, 6), PAGES[:6])
-    with pytest.raises(DataError, match=r"it holds 6 images of different times: .* --option series=channels"):
+    with pytest.raises(DataError, match=r"it holds 6 images of different times: .* --option volumes=channels"):
         read_dataset(tmp_path / "a", "segmentation")

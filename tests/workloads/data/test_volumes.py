@@ -139,7 +139,7 @@ def test_headers_tell_what_they_can(tmp_path: Path) -> None:
 def test_volumes_on_one_grid_are_channels(tmp_path: Path, shape: tuple[int, ...]) -> None:
     """The fourth axis, as the Decathlon has it, or the fifth, as ITK writes vectors, is that of channels."""
     opened = open_volume(save(tmp_path / "v.nii.gz", ramp(*shape)))
-    assert (opened.shape, opened.channels, opened.series) == ((4, 5, 6, 3), None, None)
+    assert (opened.shape, opened.channels, opened.volumes) == ((4, 5, 6, 3), None, None)
     np.testing.assert_array_equal(opened.read(), ramp(4, 5, 6, 3))
 
 
@@ -162,7 +162,7 @@ def test_a_time_series_is_told_from_channels(
     image.header.set_xyzt_units("mm", unit)
     path = tmp_path / "v.nii.gz"
     nibabel.save(image, path)
-    assert open_volume(path).series == says
+    assert open_volume(path).volumes == says
 
 
 def test_refuses_what_does_not_fit_into_memory(tmp_path: Path) -> None:

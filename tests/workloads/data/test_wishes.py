@@ -51,9 +51,9 @@ def test_volumes_of_one_file_are_channels_and_a_time_series_only_when_asked(tmp_
         DataError, match=r"v0\.nii\.gz must hold one image, it holds a time series of 3 volumes, 2\.5 sec"
     ):
         read(folder)
-    with pytest.raises(BadData, match=r"a time series .* say so with --option series=channels"):
+    with pytest.raises(BadData, match=r"a time series .* say so with --option volumes=channels"):
         later(found, path)
-    asked = read(folder, series="channels")
+    asked = read(folder, volumes="channels")
     wanted = next(case for case in folders.all_cases(asked) if case.id == "v0").read().image
     assert wanted.shape == (6, 5, 4, 3) and np.array_equal(later(asked, path), wanted)
 
