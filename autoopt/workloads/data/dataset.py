@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -116,31 +116,19 @@ def read_dataset(
     form = read_headers(found.items, opener)
     answers: LabelMaps | ClassNames
     if task == "segmentation":
-        answers, present = read_label_maps(
-            found.items,
-            form,
-            labels or found.map_labels or None,
-            scanned=scanned_maps,
-            opener=opener,
-            known=bool(found.map_labels),
-        )
+        named, known = labels or found.map_labels or None, bool(found.map_labels)
+        answers, present = read_label_maps(found.items, form, named, scanned=scanned_maps, opener=opener, known=known)
     else:
         answers = class_names(found, labels, order, said)
         present = {item.name: answers.present(item) for item in found.items}
     items = _split(folder, task, found, answers, present)
     channels = wishes.channels_of(folder, form)
-    classes = (
-        []
-        if isinstance(answers, LabelMaps)
-        else [[item.name, answers.answer(item).tolist()] for item in sorted(items, key=lambda item: item.name)]
-    )
-    regions = [sorted(found.regions.items())] if found.regions else []
     return Dataset(
         splits=to_splits(items, lambda item: _in_regions(_sample(item, form, channels, answers, opener), found)),
         labels=tuple(found.regions) or answers.names,
         channels=channels,
         dimensions=form.dimensions,
-        digest=digest([data_digest(folder, items), classes, *wishes.in_digest, *regions]),
+        digest=digest([data_digest(folder, items), *_in_digest(items, answers, found), *wishes.in_digest]),
         layout=f"The folder was read as {found.description}: {len(items)} cases, {form.dimensions}D.",
         multilabel=bool(found.label_names or form.map_labels or found.regions),
         value_range=form.value_range,
@@ -155,6 +143,14 @@ def read_dataset(
             repeat=channels > sum(form.channels),
         ),
     )
+
+
+def _in_digest(items: Sequence[Item], answers: LabelMaps | ClassNames, found: Found) -> list[Any]:
+    """What makes other references of the same files: the classes of the cases, and regions where there are any."""
+    classes: list[Any] = []
+    if not isinstance(answers, LabelMaps):
+        classes = [[item.name, answers.answer(item).tolist()] for item in sorted(items, key=lambda item: item.name)]
+    return [classes, *([sorted(found.regions.items())] if found.regions else [])]
 
 
 def _split(

@@ -41,7 +41,7 @@ OPTIONS: Mapping[str, Parameter] = {
         "text", None, "folds that answer together, such as 0,1 or all; null: those there", nullable=True
     ),
     "checkpoint": Parameter("choice", "final", "which checkpoint of a fold", allowed=tuple(CHECKPOINTS)),
-    "series": DATA_OPTIONS["series"],
+    "volumes": DATA_OPTIONS["volumes"],
     "nan": DATA_OPTIONS["nan"],
     "splits": Parameter(
         "text", None, "the splits_final.json of the training; null: looked for by the data", nullable=True
