@@ -46,8 +46,8 @@ def search(
     """Search compression configurations of a workload on this host; the result has `.front`.
 
     `request` is a `SearchRequest`, or the workload: a built-in name, file.py:function, package.module:function, or
-    "model:" and an ONNX file, the folder of a MONAI bundle or a builder. `facts` are the fields of the request by name,
-    such as budget=50: `help(autoopt.SearchRequest)` explains each. The same call continues an interrupted study; the
+    "model:" and an ONNX file, a folder of nnU-Net, a MONAI bundle or a builder. `facts` are fields of the request, such
+    as budget=50: `help(autoopt.SearchRequest)` explains each. The same call continues an interrupted study; the
     budget counts all of its trials. `listener` is told the progress, `sinks` get every record beside MLflow; `plan`
     says how long each trial is measured. Where `tracking_uri` is a server, the front is registered there at the end, as
     `register` does. Raises UsageError for bad input.

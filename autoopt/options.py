@@ -209,7 +209,7 @@ _MODEL = (
         str | None,
         None,
         typer.Option(
-            help="Your model: an ONNX file, the folder of a MONAI bundle, or file.py:function that builds it."
+            help="Your model: an ONNX file, a folder of nnU-Net or a MONAI bundle, or file.py:function that builds it."
         ),
     ),
     _parameter("task", str | None, None, typer.Option(help="With --model: segmentation or classification.")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from autoopt.compress.base import Changed
@@ -11,6 +11,7 @@ from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
 from autoopt.errors import Unsupported
 from autoopt.inference.runtimes import has_network
+from autoopt.nets.members import is_ensemble, keep_members, members_of
 from autoopt.workloads.contract import Workload
 
 if TYPE_CHECKING:
@@ -65,22 +66,9 @@ def change(
 
     The report has how many there were and are. Raises Unsupported where there are fewer than asked for.
     """
-    from torch import nn
-
     found, members = members_of(model), int(settings[SWITCH] or 1)
     if members > len(found):
         raise Unsupported(refusal(settings, model, workload))
-    if members == 1:
-        kept = found[0]
-    else:
-        kept = model
-        kept.members = nn.ModuleList(found[:members])
-    return Changed(kept, {"members": members, "of": len(found)})
-
-
-def members_of(model: torch.nn.Module) -> Sequence[torch.nn.Module]:
-    """The networks of an ensemble, a module that answers with the mean of its `members`; else the network itself."""
-    from torch import nn
-
-    members = getattr(model, "members", None)
-    return list(members) if isinstance(members, nn.ModuleList) and len(members) else [model]
+    if is_ensemble(model):
+        keep_members(model, members)
+    return Changed(model, {"members": members, "of": len(found)})

@@ -33,7 +33,7 @@ from autoopt.inference.pipeline import Pipeline
 from autoopt.inference.runtimes import EXACT
 from autoopt.measure.target import LocalTarget, Target
 from autoopt.measure.undisturbed import Timed, timed_of
-from autoopt.nets.weights import weights_digest
+from autoopt.nets.weight_parts import digest_of_all
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.loading import imports_of
 
@@ -92,7 +92,7 @@ class Maker:
         self._identity = identity(workload)
         self._data_digest = workload.data_digest
         self._recipe = workload.recipe.identity()
-        self._weights_digest = weights_digest(weights, workload.weights_key)
+        self._weights_digest = digest_of_all(workload, weights, workload.weights_key)
         self._child = child or warm_child(builder, imports_of(workload.origin.source))
         self._warming = True
         self._checking = False

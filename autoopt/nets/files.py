@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from autoopt.core.plain_text import short
 from autoopt.errors import WeightsError
 from autoopt.nets import low_rank, one_layer, outputs, resolution
+from autoopt.nets.members import is_ensemble, keep_members, members_of
 from autoopt.nets.surgery import resize, sizes
-from autoopt.nets.weights import load_weights
+from autoopt.nets.weight_parts import load_all
 from autoopt.workloads.contract import Workload
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def write_net(model: torch.nn.Module, folder: Path) -> None:
     structure = {
         "schema": SCHEMA,
         **({"network": one_layer.NAME} if one_layer.is_one_layer(model) else {}),
+        **({"members": len(members_of(model))} if is_ensemble(model) else {}),
         "coarse": resolution.factor_of(model),
         "blocks": resolution.blocks_of(model),
         "factored": low_rank.specs(model),
@@ -78,7 +80,7 @@ def read_net(
     """
     if folder is None:
         model = outputs.build(workload)
-        remark = load_weights(model, weights, workload.weights_key)
+        remark = load_all(model, workload, weights)
         if remark:
             on_remark(remark)
     else:
@@ -101,6 +103,8 @@ def _restored(workload: Workload, folder: Path) -> torch.nn.Module:
     if other not in (None, one_layer.NAME):
         raise WeightsError(f"{folder / STRUCTURE} names a network that this version does not know: {short(other)}")
     model = outputs.build(workload) if other is None else one_layer.build(workload)
+    if "members" in structure and is_ensemble(model):
+        keep_members(model, structure["members"])
     if structure.get("coarse", 1) > 1:
         if structure.get("blocks", resolution.MEANS) == resolution.CHANNELS:
             resolution.take_blocks(model, structure["coarse"], output=bool(answered))

@@ -133,14 +133,14 @@ def weights_digest(path: Path, key: str | None = None) -> str:
         raise WeightsError(f"the weights file {path} must be readable: {error.strerror}") from error
 
 
-def load_weights(model: torch.nn.Module, path: Path, key: str | None = None) -> str:
+def load_weights(model: torch.nn.Module, path: Path, key: str | None = None, *, entry: str = "") -> str:
     """Load the weights of `path` into the model, in the model's dtypes; what is to be said of how they were found.
 
     Of a file that holds more, such as the checkpoint of a training, the one set of tensors that fits is taken, or the
-    one with this `key`: see `state_dicts`. Nothing in the file is executed. Raises WeightsError naming what is missing,
-    unexpected or of another shape.
+    one with this `key`: see `state_dicts`; `entry` is the file that is meant in a zip file. Nothing in the file is
+    executed. Raises WeightsError naming what is missing, unexpected or of another shape.
     """
-    sets, wanted = state_dicts(read_file(path)), model.state_dict()
+    sets, wanted = state_dicts(read_file(path, entry)), model.state_dict()
     if not sets:
         raise WeightsError(f"the weights {path} must hold tensors by name, they hold none")
     if key is not None:

@@ -9,10 +9,11 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from autoopt.errors import WeightsError
 from autoopt.nets.exported_program import exported_weights, is_exported
+from autoopt.workloads.models.nnunet_folder import read_entry
 
 SCRIPTED = "__torch__"
 """The module of all classes of TorchScript. An object of one is no more than the values of its fields."""
@@ -35,16 +36,18 @@ class Fields(dict[str, Any]):
             self.update(state)
 
 
-def read_file(path: Path) -> Any:
+def read_file(path: Path, entry: str = "") -> Any:
     """The content of a weights file: tensors by name, or whatever a training saved around them; on the CPU.
 
-    Of TorchScript and of an exported program the weights of its modules by name. Nothing of the file is run: its
-    classes are data, or it is refused. Raises WeightsError.
+    With `entry` that of a file in a zip file. Of TorchScript and of an exported program the weights of its modules by
+    name. Nothing of the file is run: its classes are data, or it is refused. Raises WeightsError.
     """
     import torch
     from safetensors.torch import load_file
 
     try:
+        if entry:
+            return _of_entry(path, entry)
         if path.suffix == ".safetensors":
             return load_file(path)
         is_zip = _is_unpacked_zip(path)
@@ -72,6 +75,18 @@ def read_file(path: Path) -> Any:
         ) from error
 
 
+def _of_entry(path: Path, entry: str) -> Any:
+    """The content of a checkpoint in a zip file."""
+    import torch
+
+    data = read_entry(path, entry)
+    stream = io.BytesIO(data)
+    _check_unpacked(stream, len(data))
+    stream.seek(0)
+    with _numbers_allowed():
+        return torch.load(stream, map_location="cpu", weights_only=True)
+
+
 @contextmanager
 def _numbers_allowed(*more: Any) -> Iterator[None]:
     """Let numbers of numpy be read, which trainings save beside weights: they are data, nothing runs."""
@@ -92,11 +107,15 @@ def _is_unpacked_zip(path: Path) -> bool:
     """Whether a file of PyTorch is a zip file. Raises ValueError where its tensors are packed: it could fill memory."""
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        data = [item for item in archive.infolist() if not _is_code(item.filename)]
-        if sum(item.file_size for item in data) > path.stat().st_size:
-            raise ValueError("its tensors are packed, PyTorch stores them as they are")
+    _check_unpacked(path, path.stat().st_size)
     return True
+
+
+def _check_unpacked(source: Path | IO[bytes], size: int) -> None:
+    with zipfile.ZipFile(source) as archive:
+        data = [item for item in archive.infolist() if not _is_code(item.filename)]
+        if sum(item.file_size for item in data) > size:
+            raise ValueError("its tensors are packed, PyTorch stores them as they are")
 
 
 def _is_code(name: str) -> bool:

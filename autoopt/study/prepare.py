@@ -19,7 +19,8 @@ from autoopt.core.store import Store, writable_folder
 from autoopt.errors import DataError, SpaceError, StorageError, UsageError, WeightsError
 from autoopt.measure.noise import calibration
 from autoopt.measure.target import STAGE, LocalTarget, Target
-from autoopt.nets.weights import find_weights, remark_on, weights_digest
+from autoopt.nets.weight_parts import digest_of_all
+from autoopt.nets.weights import find_weights, remark_on
 from autoopt.study.limit_arguments import LimitArguments
 from autoopt.study.limits import GUARDS, LABEL, LABEL_METRIC, SUBGROUP, is_guard
 from autoopt.study.numbers import objectives
@@ -224,7 +225,7 @@ def _card(request: SearchRequest, workload: Workload, weights: Path, space: Spac
         demo=workload.demo,
         primary=workload.metrics[0],
         data_digest=workload.data_digest,
-        weights_digest=weights_digest(weights, request.weights_key),
+        weights_digest=digest_of_all(workload, weights, request.weights_key),
         space=space.text,
         objectives=request.objectives,
         seed=request.seed,

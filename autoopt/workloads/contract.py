@@ -136,6 +136,19 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class WeightPart:
+    """Where the weights of one module of a network lie: a file, or the `entry` of a zip file.
+
+    `module` is its name, "" for the whole network. `otherwise` is what to say where they do not fit, a clause.
+    """
+
+    module: str
+    path: Path
+    entry: str = ""
+    otherwise: str = ""
+
+
+@dataclass(frozen=True)
 class Workload:
     """A model, its cases in four splits, its inference pipeline, its metrics and its training recipe.
 
@@ -146,6 +159,7 @@ class Workload:
     `demo` says that the cases are synthetic. `latency` says what is timed: "call", or "case" for whole cases. `remarks`
     are sentences for the user on what was understood without being asked. `reading` says how images are read from
     files, so that `autoopt predict` does the same; None where that is not known, as with readers of the user's own.
+    `weight_parts` say where the weights are that `weights` stands for, if that is not one file of the whole network.
     """
 
     name: str
@@ -165,6 +179,7 @@ class Workload:
     graph_output: str | None = None
     remarks: tuple[str, ...] = ()
     reading: Reading | None = None
+    weight_parts: tuple[WeightPart, ...] = ()
 
     @property
     def title(self) -> str:

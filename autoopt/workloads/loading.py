@@ -39,6 +39,7 @@ MODELS = Table(
     {
         "onnx": "autoopt.workloads.models.onnx_file",
         "saved": "autoopt.workloads.models.saved_network",
+        "nnunet": "autoopt.workloads.models.nnunet",
         "bundle": "autoopt.workloads.models.monai_bundle",
         "named": "autoopt.workloads.models.named_network",
         "checkpoint": "autoopt.workloads.models.checkpoint",
@@ -157,8 +158,8 @@ def _load_model(model: str, data: Path | None, options: Mapping[str, Scalar]) ->
         resolved = f"{path.resolve()}{colon}{function if colon else ''}" if path.exists() else model
         return f"{MODEL}{resolved}", kind.workload(resolved, data, read_options(model, kind.OPTIONS, options))
     raise WorkloadError(
-        f"the model must be an ONNX file, the folder of a MONAI bundle, file.py:function that builds a network, or the "
-        f"name of one, such as monai:SegResNet; "
+        f"the model must be an ONNX file, the folder of a MONAI bundle or of nnU-Net, file.py:function that builds a "
+        f"network, or the name of one, such as monai:SegResNet; "
         f"{model} is {'none of them' if Path(model).exists() else 'not there'}"
     )
 

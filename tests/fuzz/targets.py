@@ -166,6 +166,20 @@ def warm_monai() -> None:
     import autoopt.workloads.models.monai_bundle  # noqa: F401
 
 
+def read_nnunet(path: Path) -> None:
+    """Find and read what nnU-Net trained, in a zip file."""
+    from autoopt.workloads.models.nnunet_folder import find_models, read_trained
+
+    if not find_models(path):
+        raise WorkloadError(f"{path} holds no model")
+    read_trained(path, None, None)
+
+
+def warm_nnunet() -> None:
+    """Import what reads models of nnU-Net."""
+    import autoopt.workloads.models.nnunet_folder  # noqa: F401
+
+
 def load_into_tiny(path: Path) -> None:
     """Load weights into a small network."""
     from autoopt.nets.weights import load_weights
@@ -278,6 +292,7 @@ TARGETS = {
     "request": Target(read_request, warm_request, (ValueError,)),
     "space": Target(read_space, warm_space, (SpaceError,), longest_message=20_000),
     "monai": Target(read_monai, warm_monai, (WorkloadError,), longest_message=20_000),
+    "nnunet": Target(read_nnunet, warm_nnunet, (WorkloadError, WeightsError, DataError)),
     "weights": Target(load_into_tiny, warm_weights, (WeightsError,)),
     "home": Target(find_in_home, warm_weights, (UsageError,)),
     "study": Target(read_study_file, warm_study, (StorageError,)),

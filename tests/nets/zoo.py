@@ -13,7 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 from autoopt.nets import surgery
 from autoopt.nets.tracing import Group
-from autoopt.workloads.networks import attention, classifiers
+from autoopt.workloads.networks import attention, classifiers, nnunet
+from autoopt.workloads.networks.nnunet_shape import RESIDUAL, Layer, UNetShape
 from tests.nets import stand_ins
 
 Net = tuple[Callable[[], nn.Module], tuple[int, ...]]
@@ -62,6 +63,7 @@ def nets() -> dict[str, Net]:
             lambda: monai.SwinUNETR(1, 2, feature_size=12, spatial_dims=2, num_heads=(2, 2, 4, 4), depths=(2, 1, 1, 1)),
             (1, 1, 64, 64),
         ),
+        "nnunet folds": (lambda: nnunet.build_folds(_nnunet_shape(), 3, 2, folds=2), plane),
         "grouped": (_grouped, plane),
         "mobile": (_mobile, (1, 3, 16, 16)),
         "transposed": (_transposed, (1, 3, 16, 16)),
@@ -82,6 +84,13 @@ def built(build: Callable[[], nn.Module]) -> nn.Module:
             elif value.is_floating_point() and not value.any():
                 value.normal_(0, 0.1)
     return model.eval().requires_grad_(False)
+
+
+def _nnunet_shape() -> UNetShape:
+    """A residual U-Net of nnU-Net, every weight of which has two names or four."""
+    plain = Layer("InstanceNorm2d", {"affine": True}), None, Layer("LeakyReLU")
+    kernels, strides = ((3, 3),) * 2, ((1, 1), (2, 2))
+    return UNetShape(RESIDUAL, "Conv2d", (4, 6), kernels, strides, (1, 1), (1,), True, *plain)
 
 
 def zeroed(model: nn.Module, gone: Mapping[int, Sequence[int]], groups: Sequence[Group]) -> nn.Module:

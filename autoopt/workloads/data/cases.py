@@ -57,7 +57,10 @@ class Found:
 
     `label_names` are those of a multilabel task; `named` says whether they come from the folder or were made up.
     `from_folders` says that the classes are names of folders, which many programs sort as text. `remarks` are sentences
-    on what was understood without being asked.
+    on what was understood without being asked. `map_labels` are the names of the values of label maps, where the folder
+    says them, and `ignored` is the value in them that is not scored. With `draw_unseen` the cases without a split are
+    drawn into val and test, and those in train are others. `regions` are names with the values of label maps that each
+    of them covers: they are the labels of a multilabel task then.
     """
 
     items: list[Item]
@@ -66,6 +69,10 @@ class Found:
     named: bool = True
     from_folders: bool = False
     remarks: tuple[str, ...] = ()
+    map_labels: tuple[str, ...] = ()
+    ignored: int | None = None
+    draw_unseen: bool = False
+    regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 Files = Mapping[str, tuple[Sequence[Source], Source | str | tuple[int, ...]]]
@@ -162,15 +169,18 @@ def split_items(
     *,
     by_class: bool = True,
     draw_val: bool = False,
+    draw_unseen: bool = False,
 ) -> list[Item]:
     """The cases, each with a split, calibration included: those given, else random ones of whole patients.
 
     `problems_of` says what is wrong with a choice of splits, such as a label that is missing in one: random splits are
     drawn until nothing is. With `by_class` the cases of each class are split by themselves, where that can be. With
-    `draw_val` val is drawn from train where only train and test are given. Raises DataError for a patient in two splits
-    and for a split without cases.
+    `draw_val` val is drawn from train where only train and test are given, with `draw_unseen` val and test from cases
+    without a split. Raises DataError for a patient in two splits and for a split without cases.
     """
     given = {item.split for item in items}
+    if draw_unseen and None in given and given <= {None, "train", "calibration"}:
+        return _with_judged(folder, items, problems_of)
     if draw_val and lacks_val(items):
         return _with_val(folder, items, problems_of)
     if None in given and len(given) > 1:
@@ -206,6 +216,18 @@ def _with_val(folder: Path, items: Sequence[Item], problems_of: Callable[[Sequen
     return _drawn(
         folder, [*train, *(item for item in items if item.split != "train")], _classes_apart(train), shares, problems_of
     )
+
+
+def _with_judged(folder: Path, items: Sequence[Item], problems_of: Callable[[Sequence[Item]], list[str]]) -> list[Item]:
+    """The cases with val and test, one half each of the cases without a split, whole patients."""
+    unseen = [item for item in items if item.split is None]
+    groups = len({item.group for item in unseen})
+    if groups < 2:
+        raise DataError(
+            f"{folder} must have cases of at least two patients that the model has not seen, one for val and one for "
+            f"test, it has {groups}: add some"
+        )
+    return _drawn(folder, items, [unseen], {"val": 0.5, "test": 0.5}, problems_of)
 
 
 def _drawn(

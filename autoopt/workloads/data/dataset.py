@@ -8,6 +8,7 @@
 | several files | NAME_t1.*, NAME_t2.* and NAME_seg.*, where the endings were asked for (`wishes.Wishes`) | |
 | classes | | CLASS/NAME.*, or train/CLASS/NAME.*, val/..., test/... |
 | arrays | NAME.npz with `image` and `label`; or one npz with `images` and `labels`, or those of splits | the same |
+| nnU-Net | imagesTr/CASE_0000.*, labelsTr/CASE.*, dataset.json; imagesTs and labelsTs are the test | |
 
 The class of a table is in `ValueToPredict` or `Label`; columns `Label_NAME` of 0 / 1 make a multilabel task.
 Files are those that a reader in `readers.READERS` reads. Beside pairs, classes and arrays a table may lie that names
@@ -21,16 +22,16 @@ multilabel task. Headers and label maps are looked at here, images are read by `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
 from autoopt.core.configuration import digest
 from autoopt.errors import DataError
-from autoopt.workloads.contract import Sample, SplitName, Splits, Task
+from autoopt.workloads.contract import IGNORED, Sample, SplitName, Splits, Task
 from autoopt.workloads.data.cases import (
     Found,
     Item,
@@ -44,7 +45,14 @@ from autoopt.workloads.data.cases import (
 from autoopt.workloads.data.class_names import ClassNames, Order, class_names
 from autoopt.workloads.data.headers import CaseFormat, read_headers
 from autoopt.workloads.data.image_file import Source
-from autoopt.workloads.data.label_maps import SCANNED_MAPS, LabelMaps, absent_labels, rare_labels, read_label_maps
+from autoopt.workloads.data.label_maps import (
+    SCANNED_MAPS,
+    LabelMaps,
+    absent_labels,
+    ignoring,
+    rare_labels,
+    read_label_maps,
+)
 from autoopt.workloads.data.layouts import find_items
 from autoopt.workloads.data.readers import Opener
 from autoopt.workloads.data.reading import AS_STORED, Reading, with_channels
@@ -90,40 +98,39 @@ def read_dataset(
     wishes: Wishes = NOTHING_ELSE,
     scanned_maps: int = SCANNED_MAPS,
     opener: Opener | None = None,
+    adapt: Callable[[Found], Found] = lambda found: found,
 ) -> Dataset:
     """The cases in `folder`. Raises DataError with everything that is wrong with its names, tables and headers.
 
     `labels` are the names of the classes; without them they are those of the layout, or background, label_1, ... for
     the values that at most `scanned_maps` label maps have. `order` is that of classes called by numbers, `said` are the
-    names that the model has for its answers. `opener` opens the files, by default as `wishes` say.
+    names that the model has for its answers. `opener` opens the files, by default as `wishes` say. `adapt` may change
+    the splits of what was found.
     """
     check_folder(folder)
     opener = opener or wishes.reading.open
-    found = find_items(folder, task, wishes.suffixes, wishes.reading.series)
+    found = adapt(find_items(folder, task, wishes.suffixes, wishes.reading.series))
+    opener = opener if found.ignored is None else ignoring(opener, found.ignored)
     if not found.items:
         raise DataError(f"{folder} must hold cases, it holds none ({found.description})")
     form = read_headers(found.items, opener)
     answers: LabelMaps | ClassNames
     if task == "segmentation":
-        answers, present = read_label_maps(found.items, form, labels, scanned=scanned_maps, opener=opener)
+        named, known = labels or found.map_labels or None, bool(found.map_labels)
+        answers, present = read_label_maps(found.items, form, named, scanned=scanned_maps, opener=opener, known=known)
     else:
         answers = class_names(found, labels, order, said)
         present = {item.name: answers.present(item) for item in found.items}
     items = _split(folder, task, found, answers, present)
     channels = wishes.channels_of(folder, form)
-    classes = (
-        []
-        if isinstance(answers, LabelMaps)
-        else [[item.name, answers.answer(item).tolist()] for item in sorted(items, key=lambda item: item.name)]
-    )
     return Dataset(
-        splits=to_splits(items, lambda item: _sample(item, form, channels, answers, opener)),
-        labels=answers.names,
+        splits=to_splits(items, lambda item: _in_regions(_sample(item, form, channels, answers, opener), found)),
+        labels=tuple(found.regions) or answers.names,
         channels=channels,
         dimensions=form.dimensions,
-        digest=digest([data_digest(folder, items), classes, *wishes.in_digest]),
+        digest=digest([data_digest(folder, items), *_in_digest(items, answers, found), *wishes.in_digest]),
         layout=f"The folder was read as {found.description}: {len(items)} cases, {form.dimensions}D.",
-        multilabel=bool(found.label_names or form.map_labels),
+        multilabel=bool(found.label_names or form.map_labels or found.regions),
         value_range=form.value_range,
         sizes=form.sizes,
         has_affine=form.has_affine,
@@ -136,6 +143,14 @@ def read_dataset(
             repeat=channels > sum(form.channels),
         ),
     )
+
+
+def _in_digest(items: Sequence[Item], answers: LabelMaps | ClassNames, found: Found) -> list[Any]:
+    """What makes other references of the same files: the classes of the cases, and regions where there are any."""
+    classes: list[Any] = []
+    if not isinstance(answers, LabelMaps):
+        classes = [[item.name, answers.answer(item).tolist()] for item in sorted(items, key=lambda item: item.name)]
+    return [classes, *([sorted(found.regions.items())] if found.regions else [])]
 
 
 def _split(
@@ -153,7 +168,7 @@ def _split(
         cases = {split: [item.name for item in items if item.split == split] for split in judged}
         return [f"{folder}: {text}" for text in absent_labels(answers.names, present, cases, wanted)]
 
-    return split_items(folder, found.items, problems_of, draw_val=True)
+    return split_items(folder, found.items, problems_of, draw_val=True, draw_unseen=found.draw_unseen)
 
 
 def _remarks(
@@ -174,6 +189,16 @@ def _remarks(
                 f"{folder}: {empty} of the {len(present)} label maps that were looked at have no label at all"
             )
     return tuple(remarks)
+
+
+def _in_regions(sample: Sample, found: Found) -> Sample:
+    """The case with a layer of 0 and 1 for each region in place of its label map; what is unknown is so in all."""
+    if not found.regions:
+        return sample
+    layers = [np.isin(sample.reference, values) for values in found.regions.values()]
+    reference = np.stack(layers, axis=-1).astype(np.uint8)
+    reference[sample.reference == IGNORED] = IGNORED
+    return replace(sample, reference=reference)
 
 
 def _sample(item: Item, form: CaseFormat, channels: int, answers: LabelMaps | ClassNames, opener: Opener) -> Sample:

@@ -13,7 +13,7 @@ from autoopt.errors import BadData, DataError
 from autoopt.workloads.contract import IGNORED, SplitName
 from autoopt.workloads.data.cases import Item, raise_problems
 from autoopt.workloads.data.headers import CaseFormat
-from autoopt.workloads.data.image_file import Source
+from autoopt.workloads.data.image_file import ImageFile, Source
 from autoopt.workloads.data.readers import Opener, open_image
 
 SCANNED_MAPS = 200
@@ -69,11 +69,13 @@ def read_label_maps(
     *,
     scanned: int = SCANNED_MAPS,
     opener: Opener = open_image,
+    known: bool = False,
 ) -> tuple[LabelMaps, dict[str, frozenset[int]]]:
     """How to read the maps, and for each case that was looked at, at most `scanned`, the labels that it has.
 
-    Where maps name their labels, these are the labels, matched by name. Raises DataError for maps that cannot be read,
-    have other values than 0, 1, ... (or 0 and 255), or more labels than `wanted` names.
+    Where maps name their labels, these are the labels, matched by name. With `known` values are the numbers of labels,
+    and 255 is `IGNORED`, whatever the maps hold that were looked at. Raises DataError for maps that cannot be read, have
+    other values than 0, 1, ... (or 0 and 255), or more labels than `wanted` names.
     """
     remarks: list[str] = []
     form = replace(form, segments=form.segments.ordered(wanted))
@@ -84,8 +86,8 @@ def read_label_maps(
     owner = {value: maps[name] for name, (values, _) in reversed(looked_at.items()) for value in values}
     present = {name: labels for name, (_, labels) in looked_at.items()}
     values, multilabel = set(owner), form.map_labels is not None
-    binary = 255 in values and values <= {0, 255}
-    unknown = bool(values - {0, 1, IGNORED}) or any({1, IGNORED} <= held for held, _ in looked_at.values())
+    binary = 255 in values and values <= {0, 255} and not known
+    unknown = known or bool(values - {0, 1, IGNORED}) or any({1, IGNORED} <= held for held, _ in looked_at.values())
     if not unknown and not multilabel and {1, IGNORED} <= values:
         raise DataError(
             f"all masks must have one scale, {owner[1]} holds 0 and 1, {owner[IGNORED]} holds 0 and 255: {RESCALE}"
@@ -118,6 +120,21 @@ def _names(
             f"{_listed(gaps)}: renumber them, or name all labels with --option labels"
         )
     return tuple(wanted or [f"label_{index}" if index or map_labels else "background" for index in range(count)])
+
+
+def ignoring(opener: Opener, ignored: int) -> Opener:
+    """The opener, whose label maps have `IGNORED` where those of the files have the value `ignored`."""
+
+    def opened(source: Source) -> ImageFile:
+        file = opener(source)
+        return replace(file, read_labels=lambda: _replaced(file.labels(), ignored))
+
+    return opened
+
+
+def _replaced(values: np.ndarray, ignored: int) -> np.ndarray:
+    wide = values.astype(np.int16) if values.dtype == np.int8 else values
+    return np.where(wide == ignored, np.asarray(IGNORED, wide.dtype), wide)
 
 
 def absent_labels(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -105,3 +107,30 @@ def pictures(folder: Path) -> Path:
     lines = [f"P{index},{index}.png,{index % 2}" for index in range(12)]
     (folder / "cases.csv").write_text("\n".join(["SubjectID,Channel_0,Label", *lines]))
     return folder
+
+
+NNUNET = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "a": 1, "b": 2}, "file_ending": ".nii.gz"}
+
+
+def raw_nnunet(folder: Path, count: int = 6, test: int = 0, channels: int = 1, **facts: Any) -> Path:
+    """The raw data of nnU-Net with so many cases, c0, c1, ..., and t0, t1, ... for the test."""
+    folder.mkdir(parents=True)
+    named = {str(index): "CT" for index in range(channels)}
+    (folder / "dataset.json").write_text(json.dumps({**NNUNET, "channel_names": named, **facts}))
+    for part, start, number in (("Tr", "c", count), ("Ts", "t", test)):
+        for index in range(number):
+            label = random_of(index).integers(0, 3, (6, 7, 5)).astype(np.uint8)
+            for channel in range(channels):
+                image = label.astype(np.float32) * 10 + channel
+                volume(folder / f"images{part}" / f"{start}{index}_{channel:04d}.nii.gz", image)
+            volume(folder / f"labels{part}" / f"{start}{index}.nii.gz", label)
+    return folder
+
+
+def nnunet_splits(path: Path, count: int = 6, folds: int = 3) -> Path:
+    """The splits_final.json for the training cases of `raw_nnunet`: fold k leaves out every case of its number."""
+    names = [f"c{index}" for index in range(count)]
+    held = [names[fold::folds] for fold in range(folds)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([{"train": [n for n in names if n not in val], "val": val} for val in held]))
+    return path

@@ -25,6 +25,7 @@ LAYOUTS = Table(
         "masks beside images": "autoopt.workloads.data.layouts.beside",
         "class folders": "autoopt.workloads.data.layouts.classes",
         "npz files": "autoopt.workloads.data.layouts.archives",
+        "nnU-Net": "autoopt.workloads.data.layouts.nnunet",
     },
 )
 """What messages call a layout, to its module. Such a module has `DESCRIPTION`, a few words on what it looks like,

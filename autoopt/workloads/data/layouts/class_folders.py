@@ -8,6 +8,9 @@ from autoopt.workloads.data.columns import SPLIT_NAMES
 from autoopt.workloads.data.layouts.pair_folders import folders_in, masks_beside, pair_of
 from autoopt.workloads.data.readers import images_in
 
+NNUNET = ("imagesTr", "labelsTr")
+"""Folders of images and of their label maps, as nnU-Net calls them."""
+
 
 def class_folders(folder: Path) -> list[Path]:
     """The folders of classes, sorted: those in the folder, or in its folders of splits where it holds only these.
@@ -40,5 +43,6 @@ def images_of(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _without_pair(folder: Path) -> list[Path]:
-    pair = pair_of(folder) or ()
-    return [path for path in folders_in(folder) if path not in pair]
+    pair, below = pair_of(folder) or (), folders_in(folder)
+    left_out = NNUNET if {*NNUNET} <= {path.name for path in below} else ()
+    return [path for path in below if path not in pair and path.name not in left_out]
