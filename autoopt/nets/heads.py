@@ -1,14 +1,16 @@
 """Attention heads as units of pruning, for the attention layers listed in `KINDS`.
 
 The graph cannot be followed through the reshape that splits channels into heads, so each known kind of layer says
-where its heads are in its weights, and `refit` lets a layer work with fewer of them.
+where its heads are in its weights, and `refit` lets a layer work with fewer of them, and with narrower tokens.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from autoopt.nets import attention_layers
 from autoopt.nets.tracing import Group
 
 if TYPE_CHECKING:
@@ -17,32 +19,74 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kind:
-    """Where an attention layer of class `name` has its heads.
+    """Where attention layers of the classes `names` have their heads.
 
-    They follow one another in the rows of the linear layers `makes` (queries, keys and values, or one of these), in the
-    columns of the linear layer `takes`, and along the axes `counts` (name of a weight, axis).
+    They follow one another in the rows of what `makes` them (linear layers, norms, or weights of the layer's own: of
+    queries, keys, values, or several of these), in the columns of the linear layer `takes`, and along the axes `counts`
+    (name of a weight, axis). `forward` answers in place of the layer's own code. Layers with one of the attributes
+    `unless` are none of the kind. `fixed_scale` says that scores are scaled by what the layer was built with: then the
+    places inside of a single head may go too.
     """
 
-    name: str
+    names: tuple[str, ...]
     makes: tuple[str, ...]
     takes: str
     counts: tuple[tuple[str, int], ...] = ()
+    forward: Callable[..., Any] | None = None
+    unless: tuple[str, ...] = ()
+    fixed_scale: bool = True
 
 
 KINDS = (
-    Kind("monai.networks.blocks.selfattention.SABlock", ("qkv", "to_q", "to_k", "to_v"), "out_proj"),
-    Kind("monai.networks.blocks.crossattention.CrossAttentionBlock", ("to_q", "to_k", "to_v"), "out_proj"),
     Kind(
-        "monai.networks.nets.swin_unetr.WindowAttention",
+        (
+            "monai.networks.blocks.selfattention.SABlock",
+            "monai.networks.blocks.crossattention.CrossAttentionBlock",
+        ),
+        ("qkv", "to_q", "to_k", "to_v"),
+        "out_proj",
+        unless=("rel_positional_embedding",),
+    ),
+    Kind(
+        ("monai.networks.nets.swin_unetr.WindowAttention",),
         ("qkv",),
         "proj",
         counts=(("relative_position_bias_table", 1),),
+        forward=attention_layers.monai_windows,
+    ),
+    Kind(
+        ("timm.layers.attention.Attention", "timm.models.vision_transformer.Attention"),
+        ("qkv", "norm", "gate"),
+        "proj",
+        forward=attention_layers.timm_tokens,
+    ),
+    Kind(
+        ("timm.models.swin_transformer.WindowAttention",),
+        ("qkv",),
+        "proj",
+        counts=(("relative_position_bias_table", 1),),
+        fixed_scale=False,
+    ),
+    Kind(
+        ("segmentation_models_pytorch.encoders.mix_transformer.Attention",),
+        ("q", "kv"),
+        "proj",
+        forward=attention_layers.smp_reduced,
+    ),
+    Kind(
+        ("torch.nn.modules.activation.MultiheadAttention",),
+        ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight", "in_proj_bias"),
+        "out_proj",
+        forward=attention_layers.torch_multihead,
+        unless=("bias_k", "add_zero_attn"),
     ),
 )
+INSIDE_NORMS = ("q_norm", "k_norm")
+"""Norms over the places of a head: then they stay."""
 
 
 def head_groups(model: torch.nn.Module) -> list[Group]:
-    """One group for each attention layer of a known kind: its heads."""
+    """One group for each attention layer of a known kind: its heads, or the places of the only one."""
     found = []
     for path, layer in model.named_modules():
         kind = kind_of(layer)
@@ -53,22 +97,30 @@ def head_groups(model: torch.nn.Module) -> list[Group]:
 
 
 def kind_of(layer: torch.nn.Module) -> Kind | None:
-    """The kind of an attention layer; None of any other layer."""
-    names = {f"{parent.__module__}.{parent.__qualname__}" for parent in type(layer).__mro__}
-    return next((kind for kind in KINDS if kind.name in names), None)
+    """The kind of an attention layer; None of any other, also where a derived class has code of its own."""
+    own = next(parent for parent in type(layer).__mro__ if "forward" in vars(parent))
+    name = vars(own).get("of_kind", f"{own.__module__}.{own.__qualname__}")
+    kind = next((kind for kind in KINDS if name in kind.names), None)
+    if kind is None or any(getattr(layer, attribute, None) not in (None, False) for attribute in kind.unless):
+        return None
+    return kind
 
 
 def _group(path: str, layer: Any, kind: Kind) -> Group | None:
     import torch
 
-    heads = int(layer.num_heads)
-    if getattr(layer, "rel_positional_embedding", None) is not None:
+    takes, heads = getattr(layer, kind.takes), int(layer.num_heads)
+    if not isinstance(takes, torch.nn.Linear) or takes.in_features % heads:
         return None
+    width, alone = takes.in_features // heads, heads == 1
+    if alone:
+        if not kind.fixed_scale or any(_weights(layer, name) != {} for name in INSIDE_NORMS):
+            return None
+        heads, width = width, 1
     axes: list[tuple[str, int]] = []
     places: list[list[list[int]]] = []  # by axis, then by head
 
-    def add(name: str, axis: int, size: int, parts: int) -> None:
-        width = size // (parts * heads)
+    def add(name: str, axis: int, parts: int, width: int) -> None:
         axes.append((f"{path}.{name}" if path else name, axis))
         places.append(
             [
@@ -77,54 +129,51 @@ def _group(path: str, layer: Any, kind: Kind) -> Group | None:
             ]
         )
 
-    for name in kind.makes:
-        linear = getattr(layer, name)
-        if isinstance(linear, torch.nn.Linear):
-            parts = 3 if name == "qkv" else 1
-            add(f"{name}.weight", 0, linear.out_features, parts)
-            if linear.bias is not None:
-                add(f"{name}.bias", 0, linear.out_features, parts)
-    takes = getattr(layer, kind.takes)
-    if not isinstance(takes, torch.nn.Linear):
-        return None
-    add(f"{kind.takes}.weight", 1, takes.in_features, 1)
-    for name, axis in kind.counts:
-        add(name, axis, heads, 1)
+    for maker in kind.makes:
+        weights = _weights(layer, maker)
+        if weights is None:
+            return None
+        for name, weight in weights.items():
+            add(name, 0, len(weight) // takes.in_features, width)
+    add(f"{kind.takes}.weight", 1, 1, width)
+    if not alone:
+        for name, axis in kind.counts:
+            add(name, axis, 1, 1)
     members = tuple(tuple(tuple(place[head]) for place in places) for head in range(heads))
-    return Group(tuple(axes), members, heads=path)
+    return Group(tuple(axes), members, heads=None if alone else path)
+
+
+def _weights(layer: Any, name: str) -> Mapping[str, torch.Tensor] | None:
+    """The weights called `name`, or those of a linear layer or norm of that name; None of what is no such layer."""
+    import torch
+
+    item = getattr(layer, name, None)
+    if isinstance(item, torch.Tensor):
+        return {name: item}
+    if item is None or isinstance(item, torch.nn.Identity):
+        return {}
+    if isinstance(item, torch.nn.Linear | torch.nn.LayerNorm | torch.nn.RMSNorm):
+        return {f"{name}.{key}": value for key, value in item.named_parameters()}
+    return None
 
 
 def refit(layer: Any, heads: int) -> None:
-    """Let an attention layer work with `heads` heads, each as wide as before."""
+    """Let an attention layer work with `heads` heads, each as wide as before, and with tokens of any width."""
     kind = kind_of(layer)
     assert kind is not None
     layer.num_heads = heads
-    if kind.name.endswith("WindowAttention"):
-        layer.__class__ = _window_attention()
-        return
-    from einops.layers.torch import Rearrange
+    if hasattr(layer, "_qkv_same_embed_dim"):
+        layer._qkv_same_embed_dim = False  # torch's own encoder layers pass by our code otherwise
+    if hasattr(layer, "input_rearrange"):
+        from einops.layers.torch import Rearrange
 
-    combined = getattr(layer, "use_combined_linear", False)
-    pattern = "b h (qkv l d) -> qkv b l h d" if combined else "b h (l d) -> b l h d"
-    layer.input_rearrange = Rearrange(pattern, l=heads, **({"qkv": 3} if combined else {}))
+        combined = getattr(layer, "use_combined_linear", False)
+        pattern = "b h (qkv l d) -> qkv b l h d" if combined else "b h (l d) -> b l h d"
+        layer.input_rearrange = Rearrange(pattern, l=heads, **({"qkv": 3} if combined else {}))
+    if kind.forward is not None and "of_kind" not in vars(type(layer)):
+        layer.__class__ = _answering(type(layer), kind)
 
 
-def _window_attention() -> type[Any]:
-    """MONAI's window attention of Swin, for heads that are not as wide as the tokens divided by the number of heads."""
-    from monai.networks.nets.swin_unetr import WindowAttention
-
-    class WindowAttentionOfHeads(WindowAttention):  # type: ignore[misc]
-        def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-            windows, n, _ = x.shape
-            q, k, v = self.qkv(x).reshape(windows, n, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-            places = self.relative_position_index[:n, :n].reshape(-1)
-            bias = self.relative_position_bias_table[places].reshape(n, n, -1).permute(2, 0, 1)
-            attention = (q * self.scale) @ k.transpose(-2, -1) + bias.unsqueeze(0)
-            if mask is not None:
-                masked = attention.reshape(windows // len(mask), len(mask), self.num_heads, n, n)
-                attention = (masked + mask.unsqueeze(1).unsqueeze(0)).reshape(-1, self.num_heads, n, n)
-            mixed = self.attn_drop(self.softmax(attention)).to(v.dtype) @ v
-            answer: torch.Tensor = self.proj_drop(self.proj(mixed.transpose(1, 2).reshape(windows, n, -1)))
-            return answer
-
-    return WindowAttentionOfHeads
+def _answering(base: type[Any], kind: Kind) -> type[Any]:
+    """A class of layers that answer with the code of their kind."""
+    return type(f"{base.__name__}OfHeads", (base,), {"forward": kind.forward, "of_kind": kind.names[0]})

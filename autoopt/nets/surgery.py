@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoopt.errors import WeightsError
+from autoopt.errors import Unsupported, WeightsError
 from autoopt.nets.heads import head_groups, kind_of, refit
 from autoopt.nets.tracing import Group, groups
+from autoopt.nets.widths import remember, widths_of
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 Sizes = dict[str, dict[str, Any]]
 """The sizes that layers remember: name of the layer to name of the attribute to value."""
 HEADS = "num_heads"
+SAME_ANSWER = 1e-3
+"""How far two ways to compute one network may be apart, relative to the largest answer."""
+TINY = 1e-6
 SIZE_ERRORS = (RuntimeError, ValueError, IndexError, AssertionError)
 """What the code of a network raises for sizes that it was not built for."""
 
@@ -25,12 +29,25 @@ SIZE_ERRORS = (RuntimeError, ValueError, IndexError, AssertionError)
 def removable(model: torch.nn.Module, batch: torch.Tensor) -> list[Group]:
     """The groups of two or more units that can be removed from the model, each tried on a copy without data.
 
-    `model` is in evaluation mode, `batch` an input of one item. Raises Unsupported when the model cannot be traced.
+    `model` is in evaluation mode, `batch` an input of one item. Raises Unsupported when the model cannot be traced, or
+    when one of its attention layers does not do what `nets/heads.py` says of its class.
     """
-    blank = copy.deepcopy(model).to("meta")
-    shape = model(batch).shape
-    found = [group for group in (*groups(model, batch), *head_groups(model)) if len(group) > 1]
-    return _supported(blank, found, batch.to("meta"), tuple(shape))
+    fitted, answer = copy.deepcopy(model), model(batch)
+    cut(fitted, {}, [])
+    if any(kind_of(layer) is not None for layer in fitted.modules()):
+        _must_agree(answer, fitted(batch))
+    found = [group for group in (*groups(fitted, batch), *head_groups(fitted)) if len(group) > 1]
+    return _supported(fitted.to("meta"), found, batch.to("meta"), tuple(answer.shape))
+
+
+def _must_agree(answer: torch.Tensor, fitted: torch.Tensor) -> None:
+    """Raises Unsupported where our code for the attention layers of a network does not answer as their own does."""
+    apart, largest = (float(item.abs().max()) for item in (answer - fitted, answer))
+    if apart > SAME_ANSWER * largest + TINY:
+        raise Unsupported(
+            "the attention layers of the network must do what autoopt knows of their classes, the answers are "
+            f"{apart:.2g} apart, the largest is {largest:.2g}: leave prune out or try another version of the library"
+        )
 
 
 def _supported(blank: torch.nn.Module, found: list[Group], batch: torch.Tensor, shape: tuple[int, ...]) -> list[Group]:
@@ -80,6 +97,7 @@ def cut(model: torch.nn.Module, removed: Mapping[int, Iterable[int]], among: lis
     for name, layer in model.named_modules():
         if kind_of(layer) is not None:  # also one that keeps its heads: its tokens may be narrower now
             refit(layer, layer.num_heads - gone_heads.get(name, 0))
+        remember(layer)
 
 
 def _owner(model: torch.nn.Module, name: str) -> tuple[Any, str]:
@@ -112,7 +130,7 @@ def _attributes(layer: torch.nn.Module) -> tuple[str, ...]:
     ):
         if isinstance(layer, kind):
             return names
-    return () if kind_of(layer) is None else (HEADS,)
+    return (*(width.attribute for width in widths_of(layer)), *(() if kind_of(layer) is None else (HEADS,)))
 
 
 def sizes(model: torch.nn.Module) -> Sizes:
@@ -161,13 +179,15 @@ def _shrunk(layer: Any, attribute: str, axis: int, left: int) -> None:
     if kind is not None or attribute == "bias":
         return
     if isinstance(layer, nn.modules.conv._ConvNd):
-        depthwise = 1 < layer.groups == layer.in_channels == layer.out_channels
-        if depthwise:
-            layer.groups = layer.in_channels = layer.out_channels = left
-        elif (axis == 0) != layer.transposed:
-            layer.out_channels = left
+        inputs = (axis == 0) == layer.transposed
+        if 1 < layer.groups == layer.in_channels:  # depthwise: as many filters a channel as before
+            many = layer.out_channels // layer.in_channels
+            layer.groups = layer.in_channels = left if inputs else left // many
+            layer.out_channels = layer.groups * many
+        elif inputs:
+            layer.in_channels = left * (1 if layer.transposed else layer.groups)
         else:
-            layer.in_channels = left * layer.groups
+            layer.out_channels = left * (layer.groups if layer.transposed else 1)
     elif isinstance(layer, nn.Linear):
         setattr(layer, ("out_features", "in_features")[axis], left)
     elif isinstance(layer, nn.modules.batchnorm._NormBase):

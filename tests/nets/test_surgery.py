@@ -12,7 +12,7 @@ pytest.importorskip("monai")
 
 from autoopt.nets import surgery  # noqa: E402
 from autoopt.nets.tracing import Group  # noqa: E402
-from tests.nets.zoo import built, nets  # noqa: E402
+from tests.nets.zoo import NormsOverTheRest, built, nets, normalised_without_a_layer, zeroed  # noqa: E402
 
 NETS = nets()
 SMALLEST = {"unetr": 0.65, "flexible unet": 0.75, "linear unet": 0.85}
@@ -37,12 +37,14 @@ def test_what_is_removed_is_what_would_be_zero(case: Case) -> None:
     gone = {
         place: rng.permutation(len(group))[: len(group) // 2].tolist()
         for place, group in enumerate(groups)
-        if not _mixed(model, group)
+        if not normalised_without_a_layer(group)
     }
-    zeroed = _zeroed(model, gone, groups)
-    fewer = copy.deepcopy(zeroed)
+    zeros = zeroed(model, gone, groups)
+    fewer = copy.deepcopy(zeros)
     surgery.cut(fewer, gone, groups)
-    expected, got = zeroed(batch), fewer(batch)
+    with NormsOverTheRest(zeros, gone, groups):
+        expected = zeros(batch)
+    got = fewer(batch)
     assert got.shape == expected.shape
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-9 * float(expected.abs().max()))
 
@@ -86,27 +88,3 @@ def test_a_smaller_network_is_stored_and_read_back(case: Case) -> None:
 
 def _count(model: torch.nn.Module) -> int:
     return sum(item.numel() for item in model.parameters())
-
-
-def _mixed(model: torch.nn.Module, group: Group) -> bool:
-    """Whether a norm takes the mean over these channels: then they count even where they are zero."""
-    owners = {name.rpartition(".")[0] for name, _ in group.axes}
-    if any(name.endswith("downsample.reduction") for name in owners):  # Swin normalises the last tokens without a layer
-        return True
-    return any(
-        isinstance(layer, torch.nn.LayerNorm)
-        or (isinstance(layer, torch.nn.GroupNorm) and layer.num_groups < layer.num_channels)
-        for layer in map(model.get_submodule, owners)
-    )
-
-
-def _zeroed(model: torch.nn.Module, gone: dict[int, list[int]], groups: list[Group]) -> torch.nn.Module:
-    zeroed = copy.deepcopy(model)
-    weights = zeroed.state_dict()
-    for place, units in gone.items():
-        for axis, (name, dimension) in enumerate(groups[place].axes):
-            if name in weights and not name.endswith(("running_var", "position_index")):
-                for unit in units:
-                    indices = torch.tensor(groups[place].members[unit][axis])
-                    weights[name].index_fill_(dimension, indices, 0)
-    return zeroed

@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from autoopt.nets.rules import RULES, rule  # noqa: E402
+from autoopt.nets.rule_table import RULES, rule  # noqa: E402
 from autoopt.nets.tracing import groups  # noqa: E402
 
 functions = torch.nn.functional

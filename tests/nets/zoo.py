@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
+from autoopt.nets.tracing import Group
 from autoopt.workloads.networks import attention, classifiers
 
 Net = tuple[Callable[[], nn.Module], tuple[int, ...]]
@@ -69,7 +72,56 @@ def built(build: Callable[[], nn.Module]) -> nn.Module:
         for name, value in model.state_dict().items():
             if value.is_floating_point() and value.ndim == 1:
                 value.uniform_(0.5, 1.5) if "var" in name or "weight" in name else value.uniform_(-0.3, 0.3)
+            elif value.is_floating_point() and not value.any():
+                value.normal_(0, 0.1)
     return model.eval().requires_grad_(False)
+
+
+def zeroed(model: nn.Module, gone: Mapping[int, Sequence[int]], groups: Sequence[Group]) -> nn.Module:
+    """A copy of the network in which all weights of these units are zero: what removing them should come to."""
+    zeros = copy.deepcopy(model)
+    weights = zeros.state_dict()
+    for place, units in gone.items():
+        for axis, (name, dimension) in enumerate(groups[place].axes):
+            if name in weights and not name.endswith(("running_var", "position_index")):
+                for unit in units:
+                    indices = torch.tensor(groups[place].members[unit][axis])
+                    weights[name].index_fill_(dimension, indices, 0)
+    return zeros
+
+
+class NormsOverTheRest(TorchFunctionMode):
+    """Layer and group norms of `model` pass over the units that are gone, which are zero but would count in a mean."""
+
+    def __init__(self, model: nn.Module, gone: Mapping[int, Sequence[int]], groups: Sequence[Group]) -> None:
+        super().__init__()
+        self.left: dict[int, torch.Tensor] = {}
+        weights = dict(model.named_parameters())
+        for place, units in gone.items():
+            for axis, (name, _) in enumerate(groups[place].axes):
+                if name in weights and weights[name].ndim == 1:
+                    lost = {index for unit in units for index in groups[place].members[unit][axis]}
+                    before = self.left.get(id(weights[name]), torch.arange(len(weights[name])))
+                    self.left[id(weights[name])] = torch.tensor([i for i in before.tolist() if i not in lost])
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in (nn.functional.layer_norm, nn.functional.group_norm):
+            x, parts, weight, bias, *rest = (*args, *kwargs.values())
+            left = self.left.get(id(weight))
+            if left is not None:
+                if func is nn.functional.layer_norm:
+                    axis, parts = x.dim() - 1, [len(left)]
+                else:
+                    axis, parts = 1, len(left) if parts == x.shape[1] else parts
+                made = func(x.index_select(axis, left), parts, weight[left], bias[left], *rest)
+                return torch.zeros_like(x).index_copy(axis, left, made)
+        return func(*args, **kwargs)
+
+
+def normalised_without_a_layer(group: Group) -> bool:
+    """Whether the code takes the mean over these channels itself, as MONAI's Swin does with its last tokens."""
+    return any(name.rpartition(".")[0].endswith("downsample.reduction") for name, _ in group.axes)
 
 
 def _grouped() -> nn.Module:
