@@ -11,7 +11,6 @@ one whose removed units are zero (and passed over by its norms), over the larges
 from __future__ import annotations
 
 import argparse
-import copy
 import importlib
 import json
 import time
@@ -20,8 +19,6 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 if TYPE_CHECKING:
     import torch
@@ -170,32 +167,21 @@ def measured(item: Architecture) -> dict[str, Any]:
     import torch
 
     from autoopt.nets import surgery
-    from tests.nets.zoo import NormsOverTheRest, built, normalised_without_a_layer, zeroed
+    from tests.nets.zoo import built, error_of_cut, share_left, weights_in
 
     begun = time.perf_counter()
     module = importlib.import_module(item.module)
     model = built(lambda: item.build(module))
     batch = torch.randn(item.shape, generator=torch.Generator().manual_seed(1))
-    count = sum(value.numel() for value in model.parameters())
+    count = weights_in(model)
     if count < SMALL:
         model, batch = model.double(), batch.double()
     if isinstance(model(batch), list | tuple):
         model = _First(model)
     groups = surgery.removable(model, batch)
-    random = np.random.default_rng(0)
-    gone = {place: random.permutation(len(group))[: len(group) // 2].tolist() for place, group in enumerate(groups)}
-    fewer = copy.deepcopy(model)
-    surgery.cut(fewer, gone, groups)
-    left = sum(value.numel() for value in fewer.parameters()) / count
-    gone = {place: units for place, units in gone.items() if not normalised_without_a_layer(groups[place])}
-    zeros = zeroed(model, gone, groups)
-    fewer = copy.deepcopy(zeros)
-    surgery.cut(fewer, gone, groups)
-    with NormsOverTheRest(zeros, gone, groups):
-        expected = zeros(batch)
-    error = float((expected - fewer(batch)).abs().max() / expected.abs().max())
-    seconds = time.perf_counter() - begun
-    return {"weights_m": count / 1e6, "groups": len(groups), "left": left, "error": error, "s": round(seconds)}
+    left, error = share_left(model, groups), error_of_cut(model, batch, groups)
+    seconds = round(time.perf_counter() - begun)
+    return {"weights_m": count / 1e6, "groups": len(groups), "left": left, "error": error, "s": seconds}
 
 
 def _First(model: torch.nn.Module) -> torch.nn.Module:  # noqa: N802

@@ -101,9 +101,14 @@ def kind_of(layer: torch.nn.Module) -> Kind | None:
     own = next(parent for parent in type(layer).__mro__ if "forward" in vars(parent))
     name = vars(own).get("of_kind", f"{own.__module__}.{own.__qualname__}")
     kind = next((kind for kind in KINDS if name in kind.names), None)
-    if kind is None or any(getattr(layer, attribute, None) not in (None, False) for attribute in kind.unless):
+    if kind is None or any(_has(layer, attribute) for attribute in kind.unless):
         return None
     return kind
+
+
+def _has(layer: torch.nn.Module, attribute: str) -> bool:
+    value = getattr(layer, attribute, None)
+    return value is not None and value is not False
 
 
 def _group(path: str, layer: Any, kind: Kind) -> Group | None:

@@ -11,7 +11,7 @@ import numpy as np
 from autoopt.errors import Unsupported, WeightsError
 from autoopt.nets.heads import head_groups, kind_of, refit
 from autoopt.nets.tracing import Group, groups
-from autoopt.nets.widths import remember, widths_of
+from autoopt.nets.widths import remember
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +42,7 @@ def removable(model: torch.nn.Module, batch: torch.Tensor) -> list[Group]:
 
 def _must_agree(answer: torch.Tensor, fitted: torch.Tensor) -> None:
     """Raises Unsupported where our code for the attention layers of a network does not answer as their own does."""
-    apart, largest = (float(item.abs().max()) for item in (answer - fitted, answer))
+    apart, largest = (float(item.detach().abs().max()) for item in (answer - fitted, answer))
     if apart > SAME_ANSWER * largest + TINY:
         raise Unsupported(
             "the attention layers of the network must do what autoopt knows of their classes, the answers are "
@@ -130,7 +130,7 @@ def _attributes(layer: torch.nn.Module) -> tuple[str, ...]:
     ):
         if isinstance(layer, kind):
             return names
-    return (*(width.attribute for width in widths_of(layer)), *(() if kind_of(layer) is None else (HEADS,)))
+    return () if kind_of(layer) is None else (HEADS,)
 
 
 def sizes(model: torch.nn.Module) -> Sizes:
@@ -162,6 +162,8 @@ def resize(model: torch.nn.Module, remembered: Sizes, tensors: Mapping[str, torc
             _set_size(layers[name], key, value)
     for name, value in tensors.items():
         set_weight(*_owner(model, name), value.to(have[name].dtype))
+    for layer in layers.values():
+        remember(layer)
 
 
 def _set_size(layer: Any, key: str, value: Any) -> None:
@@ -180,7 +182,7 @@ def _shrunk(layer: Any, attribute: str, axis: int, left: int) -> None:
         return
     if isinstance(layer, nn.modules.conv._ConvNd):
         inputs = (axis == 0) == layer.transposed
-        if 1 < layer.groups == layer.in_channels:  # depthwise: as many filters a channel as before
+        if axis == 0 and 1 < layer.groups == layer.in_channels:  # depthwise: as many filters a channel as before
             many = layer.out_channels // layer.in_channels
             layer.groups = layer.in_channels = left if inputs else left // many
             layer.out_channels = layer.groups * many

@@ -6,12 +6,15 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from autoopt.nets import surgery
 from autoopt.nets.tracing import Group
 from autoopt.workloads.networks import attention, classifiers
+from tests.nets import stand_ins
 
 Net = tuple[Callable[[], nn.Module], tuple[int, ...]]
 
@@ -60,6 +63,10 @@ def nets() -> dict[str, Net]:
             (1, 1, 64, 64),
         ),
         "grouped": (_grouped, plane),
+        "mobile": (_mobile, (1, 3, 16, 16)),
+        "transposed": (_transposed, (1, 3, 16, 16)),
+        "tokens": (stand_ins.Tokens, (1, 3, 16, 16)),
+        "torchvision tokens": (stand_ins.VisionTransformer, (1, 3, 16, 16)),
         "shuffled": (_shuffled, plane),
     }
 
@@ -119,6 +126,41 @@ class NormsOverTheRest(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+def half_of(groups: Sequence[Group]) -> dict[int, list[int]]:
+    """Half of the units of every group, by the place of the group, at random but the same each time."""
+    random = np.random.default_rng(0)
+    return {place: random.permutation(len(group))[: len(group) // 2].tolist() for place, group in enumerate(groups)}
+
+
+def error_of_cut(model: nn.Module, batch: torch.Tensor, groups: Sequence[Group]) -> float:
+    """How far the network without half of its units is from the one where these are zero, over the largest answer.
+
+    Norms pass over what is gone; groups that the code normalises without a layer stay whole.
+    """
+    gone = {place: units for place, units in half_of(groups).items() if not normalised_without_a_layer(groups[place])}
+    zeros = zeroed(model, gone, groups)
+    fewer = copy.deepcopy(zeros)
+    surgery.cut(fewer, gone, list(groups))
+    with NormsOverTheRest(zeros, gone, groups):
+        expected = zeros(batch)
+    got = fewer(batch)
+    assert got.shape == expected.shape
+    assert not gone or not torch.allclose(expected, model(batch)), "the answer must depend on what goes"
+    return float((got - expected).abs().max() / expected.abs().max())
+
+
+def share_left(model: nn.Module, groups: Sequence[Group]) -> float:
+    """The share of the weights that is left without half of the units of every group."""
+    fewer = copy.deepcopy(model)
+    surgery.cut(fewer, half_of(groups), list(groups))
+    return weights_in(fewer) / weights_in(model)
+
+
+def weights_in(model: nn.Module) -> int:
+    """The number of weights of a network."""
+    return sum(item.numel() for item in model.parameters())
+
+
 def normalised_without_a_layer(group: Group) -> bool:
     """Whether the code takes the mean over these channels itself, as MONAI's Swin does with its last tokens."""
     return any(name.rpartition(".")[0].endswith("downsample.reduction") for name, _ in group.axes)
@@ -137,6 +179,45 @@ def _grouped() -> nn.Module:
         nn.BatchNorm2d(6),
         nn.ReLU(),
         nn.Conv2d(6, 2, 1),
+    )
+
+
+class _Mobile(nn.Module):
+    """A block of MobileNetV3: channels are spread, filtered one by one and weighed by hard sigmoids of their means."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Hardswish(inplace=True))
+        self.spread = nn.Sequential(nn.Conv2d(8, 16, 1, bias=False), nn.BatchNorm2d(16), nn.Hardswish())
+        self.each = nn.Sequential(nn.Conv2d(16, 32, 3, padding=1, groups=16), nn.GroupNorm(32, 32), nn.Mish(True))
+        self.weigh = nn.Sequential(nn.Conv2d(32, 8, 1), nn.ReLU6(), nn.Conv2d(8, 32, 1), nn.Hardsigmoid())
+        self.back = nn.Sequential(nn.Conv2d(32, 8, 1), nn.GroupNorm(4, 8))
+        self.gate = nn.Conv2d(8, 12, 1)
+        self.head = nn.Conv2d(6, 2, 1)
+
+    def forward(self, batch: Any) -> Any:
+        x = self.stem(batch)
+        many = self.each(self.spread(x))
+        x = x + self.back(many * self.weigh(many.mean((2, 3), keepdim=True)).to(many.dtype))
+        return self.head(nn.functional.glu(self.gate(x), dim=1))
+
+
+def _mobile() -> nn.Module:
+    return _Mobile()
+
+
+def _transposed() -> nn.Module:
+    """Transposed convolutions in groups, and one of which each channel has filters of its own, as in MedNeXt."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, padding=1),
+        nn.ConvTranspose2d(8, 12, 2, stride=2, groups=4),
+        nn.ELU(),
+        nn.Conv2d(12, 8, 3, 2, padding=1),
+        nn.ConvTranspose2d(8, 8, 3, 2, padding=1, output_padding=1, groups=8),
+        nn.GroupNorm(8, 8),
+        nn.SiLU(),
+        nn.ConvTranspose2d(8, 16, 1, groups=8),
+        nn.Conv2d(16, 2, 1),
     )
 
 
