@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SWITCH = "ratio"
 CHECKED: tuple[str, ...] = ()
-VERSION = 4
+VERSION = 5
 DISTRIBUTIONS: tuple[str, ...] = ("torch", "monai")
 PARAMETERS: Mapping[str, Parameter] = {
     "ratio": Parameter(

@@ -132,14 +132,15 @@ def _linear_attention(channels: int, heads: int = 4) -> torch.nn.Module:
             )
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            n, inner, *_ = x.shape  # not `channels`: it may have been pruned since
-            q, k, v = self.project(self.norm(x)).reshape(n, 3, self.heads, inner // self.heads, -1).unbind(1)
+            n, _, *sizes = x.shape  # x may have fewer channels than the heads together, where it was pruned
+            made = self.project(self.norm(x))
+            q, k, v = made.reshape(n, 3, self.heads, made.shape[1] // (3 * self.heads), -1).unbind(1)
             q, k = nn.functional.elu(q) + 1, nn.functional.elu(k) + 1
             # Divided by the number of pixels, the sums stay near one, as 8-bit integers need.
             context = torch.matmul(k, v.transpose(-1, -2)) / k.shape[-1]
             total = k.mean(dim=-1, keepdim=True)
             attended = torch.matmul(context.transpose(-1, -2), q) / (q * total).sum(dim=-2, keepdim=True)
-            x = x + self.out(attended.reshape_as(x) + self.position(v.reshape_as(x)))
+            x = x + self.out(attended.reshape(n, -1, *sizes) + self.position(v.reshape(n, -1, *sizes)))
             mixed: torch.Tensor = x + self.mlp(x)
             return mixed
 
