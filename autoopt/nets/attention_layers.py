@@ -6,6 +6,7 @@ layer does, and takes the sizes from the tensors instead; `nets/heads.py` lists 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -78,10 +79,9 @@ def torch_multihead(
     from torch.nn import functional
 
     batched, first = query.dim() == 3, layer.batch_first
-    tokens = [_batch_first(item, batched, first) for item in (query, key, value)]
     q, k, v = (
-        functional.linear(item, weight, bias).reshape(*item.shape[:2], layer.num_heads, -1).transpose(1, 2)
-        for item, weight, bias in zip(tokens, *_projections(layer), strict=True)
+        rows.reshape(*rows.shape[:2], layer.num_heads, -1).transpose(1, 2)
+        for rows in (_batch_first(item, batched, first) for item in _projected(layer, query, key, value))
     )
     mask = _merged(attn_mask, key_padding_mask, q)
     drop, scale = layer.dropout if layer.training else 0.0, layer.head_dim**-0.5
@@ -109,12 +109,22 @@ def _batch_first(x: torch.Tensor, batched: bool, first: bool) -> torch.Tensor:
     return x if first else x.transpose(0, 1)
 
 
-def _projections(layer: Any) -> tuple[Any, Any]:
-    """The three weights and the three biases that make queries, keys and values."""
-    weights = (layer.q_proj_weight, layer.k_proj_weight, layer.v_proj_weight)
-    if layer.in_proj_weight is not None:
-        weights = layer.in_proj_weight.chunk(3)
-    return weights, (None,) * 3 if layer.in_proj_bias is None else layer.in_proj_bias.chunk(3)
+def _projected(layer: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> Sequence[torch.Tensor]:
+    """Queries, keys and values of all heads; of one and the same input by one product, as torch does."""
+    from torch.nn.functional import linear
+
+    packed, bias = layer.in_proj_weight, layer.in_proj_bias
+    if packed is not None and query is key is value:
+        return linear(query, packed, bias).chunk(3, dim=-1)
+    weights = (layer.q_proj_weight, layer.k_proj_weight, layer.v_proj_weight) if packed is None else _thirds(packed)
+    biases = (None,) * 3 if bias is None else _thirds(bias)
+    return [linear(*one) for one in zip((query, key, value), weights, biases, strict=True)]
+
+
+def _thirds(x: torch.Tensor) -> list[torch.Tensor]:
+    """The three equal parts of the first axis, each cut for itself: exporters fold that away."""
+    size = len(x) // 3
+    return [x[:size], x[size : 2 * size], x[2 * size :]]
 
 
 def _merged(attention: torch.Tensor | None, padding: torch.Tensor | None, q: torch.Tensor) -> torch.Tensor | None:
