@@ -53,15 +53,18 @@ def timm_tokens(
 
 def smp_reduced(layer: Any, x: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """smp's attention of Mix Transformers, with keys and values of fewer places: (n, tokens, width) to the same."""
-    count, n, _ = x.shape
-    q = layer.q(x).reshape(count, n, layer.num_heads, -1).transpose(1, 2)
-    if layer.sr_ratio > 1:
-        image = x.transpose(1, 2).reshape(count, -1, height, width)
-        x = layer.norm(layer.sr(image).flatten(2).transpose(1, 2))
-    k, v = layer.kv(x).reshape(count, x.shape[1], 2, layer.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-    weights = layer.attn_drop(((q @ k.transpose(-2, -1)) * layer.scale).softmax(dim=-1))
-    answer: torch.Tensor = layer.proj_drop(layer.proj((weights @ v).transpose(1, 2).reshape(count, n, -1)))
-    return answer
+    fewer = layer.norm(_tokens(layer.sr(_image(x, height, width)))) if layer.sr_ratio > 1 else x
+    return _reduced(layer, x, fewer)
+
+
+def timm_reduced(layer: Any, x: torch.Tensor, feat_size: Sequence[int]) -> torch.Tensor:
+    """timm's attention of Pyramid Vision Transformers (PVT v2): as `smp_reduced`."""
+    fewer = x
+    if layer.sr is not None:
+        image = _image(x, *feat_size)
+        fewer = layer.norm(_tokens(layer.sr(image if layer.pool is None else layer.pool(image))))
+        fewer = fewer if layer.act is None else layer.act(fewer)
+    return _reduced(layer, x, fewer)
 
 
 def torch_multihead(
@@ -96,6 +99,23 @@ def torch_multihead(
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=drop, scale=scale)
     answer = layer.out_proj(mixed.transpose(1, 2).flatten(2))
     return (answer if first else answer.transpose(0, 1)) if batched else answer[0], weights
+
+
+def _reduced(layer: Any, x: torch.Tensor, fewer: torch.Tensor) -> torch.Tensor:
+    count, n, _ = x.shape
+    q = layer.q(x).reshape(count, n, layer.num_heads, -1).transpose(1, 2)
+    k, v = layer.kv(fewer).reshape(count, fewer.shape[1], 2, layer.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+    weights = layer.attn_drop(((q @ k.transpose(-2, -1)) * layer.scale).softmax(dim=-1))
+    answer: torch.Tensor = layer.proj_drop(layer.proj((weights @ v).transpose(1, 2).reshape(count, n, -1)))
+    return answer
+
+
+def _image(tokens: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, height, width)
+
+
+def _tokens(image: torch.Tensor) -> torch.Tensor:
+    return image.flatten(2).transpose(1, 2)
 
 
 def _same(x: torch.Tensor) -> torch.Tensor:

@@ -74,6 +74,12 @@ KINDS = (
         forward=attention_layers.smp_reduced,
     ),
     Kind(
+        ("timm.models.pvt_v2.Attention",),
+        ("q", "kv"),
+        "proj",
+        forward=attention_layers.timm_reduced,
+    ),
+    Kind(
         ("torch.nn.modules.activation.MultiheadAttention",),
         ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight", "in_proj_bias"),
         "out_proj",

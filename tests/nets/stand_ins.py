@@ -90,15 +90,34 @@ class SmpReduced(nn.Module):
         return self.proj((weights @ v).transpose(1, 2).reshape(count, n, channels))
 
 
+@stands_for("timm.models.pvt_v2.Attention")
+class TimmReduced(SmpReduced):
+    """The attention of PVT v2 of timm, whose keys and values come from 2 x 2 places."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 2)
+        self.sr, self.pool, self.act = nn.Conv2d(WIDTH, WIDTH, 1), nn.AdaptiveAvgPool2d(2), nn.GELU()
+
+    def forward(self, x: Any, feat_size: Any) -> Any:
+        count, n, channels = x.shape
+        shape = (self.num_heads, WIDTH // self.num_heads)
+        q = self.q(x).reshape(count, n, self.num_heads, -1).permute(0, 2, 1, 3)
+        x = self.sr(self.pool(x.permute(0, 2, 1).reshape(count, channels, *feat_size)))
+        x = self.act(self.norm(x.reshape(count, channels, -1).permute(0, 2, 1)))
+        k, v = self.kv(x).reshape(count, -1, 2, *shape).permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(q, k, v)
+        return self.proj(mixed.transpose(1, 2).reshape(count, n, channels))
+
+
 class Tokens(nn.Module):
     """Attention of timm, of smp with one head and with several, and of torch: images to two classes."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, WIDTH, 4, 4)
-        self.norms = nn.ModuleList(nn.LayerNorm(WIDTH) for _ in range(4))
+        self.norms = nn.ModuleList(nn.LayerNorm(WIDTH) for _ in range(5))
         self.tokens, self.windows = TimmAttention(), TimmWindows()
-        self.lone, self.reduced = SmpReduced(1, 2), SmpReduced(HEADS, 1)
+        self.lone, self.reduced, self.pooled = SmpReduced(1, 2), SmpReduced(HEADS, 1), TimmReduced()
         self.encoder = nn.TransformerEncoderLayer(WIDTH, HEADS, 32, activation="gelu", batch_first=True)
         self.head = nn.Linear(WIDTH, 2)
 
@@ -110,6 +129,7 @@ class Tokens(nn.Module):
         x = x + self.windows(self.norms[1](x))
         x = x + self.lone(self.norms[2](x), height, width)
         x = x + self.reduced(self.norms[3](x), height, width)
+        x = x + self.pooled(self.norms[4](x), (height, width))
         return self.head(self.encoder(x).mean(dim=1))
 
 
