@@ -74,8 +74,8 @@ def read_label_maps(
     """How to read the maps, and for each case that was looked at, at most `scanned`, the labels that it has.
 
     Where maps name their labels, these are the labels, matched by name. With `known` values are the numbers of labels,
-    and 255 is `IGNORED`, whatever the maps hold that were looked at. Raises DataError for maps that cannot be read, have
-    other values than 0, 1, ... (or 0 and 255), or more labels than `wanted` names.
+    and 255 is `IGNORED`, whatever the maps hold that were looked at. Raises DataError for maps that cannot be read,
+    have other values than 0, 1, ... (or 0 and 255), or more labels than `wanted` names.
     """
     remarks: list[str] = []
     form = replace(form, segments=form.segments.ordered(wanted))
