@@ -27,7 +27,8 @@ class Compared:
 
     Label maps are (*spatial), multilabel maps (*spatial, labels); of a classification the class is of shape (), the
     labels of a multilabel one (labels,). `spacing_mm` is the size of a voxel, None where the image has no affine.
-    Voxels whose reference is `IGNORED` count nowhere.
+    Voxels whose reference is `IGNORED` count nowhere. `probabilities` (labels,) are what a classification was
+    decided on, None of a segmentation.
     """
 
     reference: np.ndarray
@@ -35,6 +36,7 @@ class Compared:
     labels: int
     multilabel: bool
     spacing_mm: tuple[float, ...] | None = None
+    probabilities: np.ndarray | None = None
 
     @cached_property
     def counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

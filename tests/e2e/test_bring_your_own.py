@@ -20,6 +20,12 @@ torch = pytest.importorskip("torch")
 PAGE = Path(__file__).parents[2] / "docs" / "workloads.md"
 
 
+def python_of(heading: str) -> str:
+    """The Python below a heading of the page."""
+    section = PAGE.read_text().split(f"### {heading}\n", 1)[1].split("\n###", 1)[0]
+    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0]
+
+
 def commands(heading: str) -> list[list[str]]:
     """The commands below a heading of the page, as words without `autoopt`."""
     section = PAGE.read_text().split(f"### {heading}\n", 1)[1].split("\n###", 1)[0]
@@ -29,7 +35,7 @@ def commands(heading: str) -> list[list[str]]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A folder with data/, net.onnx, bundle/, nets.py and net.pt, as the page supposes them."""
+    """A folder with data/, net.onnx, bundle/, nets.py, net.pt and scores.py, as the page supposes them."""
     data = tmp_path / "data"
     data.mkdir()
     random = np.random.default_rng(0)
@@ -41,6 +47,7 @@ def project(tmp_path: Path) -> Path:
     onnx_file(tmp_path / "net.onnx")
     bundle(tmp_path / "bundle")
     (tmp_path / "nets.py").write_text("import torch\n\ndef build():\n    return torch.nn.Conv2d(1, 2, 3, padding=1)\n")
+    (tmp_path / "scores.py").write_text(python_of("A metric of your own"))
     weight = torch.zeros(2, 1, 3, 3)
     weight[:, 0, 1, 1] = torch.tensor([-1.0, 1.0])
     torch.save({"weight": weight, "bias": torch.tensor([0.5, -0.5])}, tmp_path / "net.pt")
@@ -53,7 +60,7 @@ def project(tmp_path: Path) -> Path:
         ("A Python file", 0.8),
         ("An ONNX file", 0.95),
         ("A MONAI bundle", 0.0),  # its weights are random
-        ("A checkpoint and the function that builds its network", 0.95),
+        ("A metric of your own", -0.05),  # of a checkpoint and the function that builds its network
     ],
 )
 def test_the_documented_way_works(project: Path, heading: str, best: float) -> None:
@@ -66,6 +73,6 @@ def test_the_documented_way_works(project: Path, heading: str, best: float) -> N
     # Where weights are random, integers may lose more than the limit: scored, but not within it.
     scored = (Status.COMPLETE,) if best else (Status.COMPLETE, Status.INFEASIBLE)
     assert all(record.status in scored for record in result.judged), [(r.status, r.failure) for r in result.judged]
-    assert all(record.quality is not None and record.quality.value >= best for record in result.records)
+    assert all(record.quality is not None and record.quality.worth >= best for record in result.records)
     labels = [record.label for record in result.records]
     assert ("torch f32" in labels) == (heading != "An ONNX file")

@@ -99,7 +99,7 @@ def test_two_files_of_one_name(tmp_path: Path) -> None:
             "histology",
             "no workload is called 'histology': use one of brain, cardiac, dfu, histo, or your own as file.py:function",
         ),
-        ("nowhere.py:workload", "the workload file nowhere.py does not exist"),
+        ("nowhere.py:workload", "the file nowhere.py does not exist"),
         ("no.such.module:workload", "no.such.module cannot be imported: ModuleNotFoundError"),
         ("FILE:missing", "has no function 'missing'"),
         ("FILE:NOT_A_FUNCTION", "has no function 'NOT_A_FUNCTION'"),

@@ -18,6 +18,8 @@ from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.contract import Latency, Recipe, Task, Workload
 from autoopt.workloads.data.class_names import Order
 from autoopt.workloads.data.dataset import Dataset, read_dataset
+from autoopt.workloads.loading import find_function
+from autoopt.workloads.own_metrics import OWN_METRICS, OwnMetric, as_metric
 
 OPTIONS: Mapping[str, Parameter] = {
     "task": Parameter("choice", "segmentation", "what the model answers", allowed=("segmentation", "classification")),
@@ -63,6 +65,12 @@ OPTIONS: Mapping[str, Parameter] = {
         nullable=True,
     ),
     "metrics": Parameter("text", None, "comma-separated, the primary one first", nullable=True),
+    OWN_METRICS: Parameter(
+        "text",
+        None,
+        "functions of yours that score a case, such as my.py:hits,my.py:misses; primary before those of the task",
+        nullable=True,
+    ),
     "latency": Parameter("choice", "call", "what is timed: a network call or a whole case", allowed=("call", "case")),
 }
 """The options that every kind of model has."""
@@ -179,13 +187,15 @@ def workload_of(
     """The workload of a model on a data folder; `model` has the fields `build`, or `graph`, and `weights`."""
     task = cast(Task, options["task"])
     metrics = options.get("metrics")
+    own = _own_metrics(str(options.get(OWN_METRICS) or ""))
     return Workload(
         name=str(options.get("name") or name),
         task=task,
         labels=dataset.labels,
         pipeline=pipeline,
         splits=dataset.splits,
-        metrics=METRICS[task] if metrics is None else tuple(split_names(str(metrics))),
+        metrics=(*(item.name for item in own), *METRICS[task]) if metrics is None else tuple(split_names(str(metrics))),
+        own_metrics=own,
         recipe=RECIPE,
         data_digest=dataset.digest,
         latency=cast(Latency, options.get("latency", "call")),
@@ -193,6 +203,18 @@ def workload_of(
         reading=dataset.reading,
         **model,
     )
+
+
+def _own_metrics(text: str) -> tuple[OwnMetric, ...]:
+    """The metrics that the sources of an option name. Raises WorkloadError for one that cannot be imported."""
+    wrong = [source for source in split_names(text) if ":" not in source]
+    if wrong:
+        raise WorkloadError(f"--option {OWN_METRICS} must name functions as file.py:function, got {', '.join(wrong)}")
+    found = []
+    for source in split_names(text):
+        function, whole = find_function(source)
+        found.append(as_metric(function, whole.rpartition(":")[2]))
+    return tuple(found)
 
 
 def split_names(text: str) -> tuple[str, ...]:
