@@ -293,7 +293,9 @@ def mcc(references: np.ndarray, probabilities: np.ndarray) -> float:
     """
     from sklearn.metrics import matthews_corrcoef
 
-    return float(matthews_corrcoef(np.ravel(references), np.ravel(_chosen(references, probabilities))))
+    truth, chosen = np.ravel(references), np.ravel(_chosen(references, probabilities))
+    one_class = len(np.union1d(truth, chosen)) < 2  # which scikit-learn warns of, on and on while groups are left out
+    return 0.0 if one_class else float(matthews_corrcoef(truth, chosen))
 
 
 @split_metric("classification", "expected calibration error", larger_is_better=False)

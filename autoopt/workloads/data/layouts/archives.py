@@ -1,4 +1,7 @@
-"""Cases in .npz files: NAME.npz with `image` and `label`, or one file with `images` and `labels`, cases first."""
+"""Cases in .npz files: NAME.npz with `image` and `label`, or one file with `images` and `labels`, cases first.
+
+Time series are in `series` in the place of `image` and `images`: (channels, time), or (n, channels, time) of many.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ import numpy as np
 
 from autoopt.errors import BadData, DataError
 from autoopt.workloads.contract import Task
-from autoopt.workloads.data.arrays import array_names, read_array, read_header
+from autoopt.workloads.data.arrays import SERIES, array_names, read_array, read_header
 from autoopt.workloads.data.cases import Found, Item, items_of, raise_problems
 from autoopt.workloads.data.columns import composed, split_named
 from autoopt.workloads.data.image_file import Source
 from autoopt.workloads.data.manifest import find_table
+from autoopt.workloads.data.reading import MANY, ONE
 
 DESCRIPTION = "npz files with image and label"
 PATTERN = "*.npz"
@@ -31,16 +35,18 @@ def read(folder: Path, task: Task) -> Found:
     archives = _archives(folder)
     names = {path: _names(path, problems) for path in archives}
     raise_problems(problems)
-    if len(archives) == 1 and {"images", "labels"} <= names[archives[0]]:
+    if len(archives) == 1 and "labels" in names[archives[0]] and {"images", SERIES} & names[archives[0]]:
         return _from_one(archives[0], names[archives[0]], task)
+    of_series = all(SERIES in there for there in names.values())
+    wanted = {SERIES if of_series else ONE, "label"}
     problems += [
-        f"{path} must hold the array(s) {', '.join(sorted({'image', 'label'} - there))}, it holds "
+        f"{path} must hold the array(s) {', '.join(sorted(wanted - there))}, it holds "
         f"{', '.join(sorted(there)) or 'none'}"
         for path, there in names.items()
-        if not {"image", "label"} <= there
+        if not wanted <= there
     ]
     remarks: list[str] = []
-    items = find_archives(folder, problems, remarks=remarks)
+    items = find_archives(folder, problems, remarks=remarks, key=SERIES if of_series else ONE)
     raise_problems(problems)
     if task == "classification":
         items = [_with_class(item, problems) for item in items]
@@ -49,14 +55,19 @@ def read(folder: Path, task: Task) -> Found:
 
 
 def find_archives(
-    folder: Path, problems: list[str], *, group: str | None = None, remarks: list[str] | None = None
+    folder: Path,
+    problems: list[str],
+    *,
+    group: str | None = None,
+    remarks: list[str] | None = None,
+    key: str = ONE,
 ) -> list[Item]:
-    """The cases of NAME.npz files, their arrays `image` and `label`, and what the table of the folder says of them.
+    """The cases of NAME.npz files, their arrays `key` and `label`, and what the table of the folder says of them.
 
     Opens no file. What is wrong joins `problems`; `group` and `remarks` are those of `items_of`. In the order of the
     table, if there is one, else of the names.
     """
-    files = {composed(path.stem): ([Source(path, "image")], Source(path, "label")) for path in _archives(folder)}
+    files = {composed(path.stem): ([Source(path, key)], Source(path, "label")) for path in _archives(folder)}
     return items_of(folder, files, problems, described=DESCRIBED, group=group, remarks=remarks)
 
 
@@ -71,17 +82,20 @@ def _with_class(item: Item, problems: list[str]) -> Item:
 
 
 def _from_one(path: Path, keys: set[str], task: Task) -> Found:
+    images = SERIES if SERIES in keys else MANY
+    if {SERIES, MANY} <= keys:
+        raise DataError(f"{path} must hold {MANY} or {SERIES}, it holds both: which are the cases is not known")
     lengths = {
         key: (read_header(Source(path, key)).shape or (0,))[0]
-        for key in ("images", "labels", "groups", "splits")
+        for key in (images, "labels", "groups", "splits")
         if key in keys
     }
-    count = lengths["images"]
-    if 0 in read_header(Source(path, "images")).shape:
-        raise DataError(f"{path} must hold images, its images are empty")
+    count = lengths[images]
+    if 0 in read_header(Source(path, images)).shape:
+        raise DataError(f"{path} must hold {images}, its {images} are empty")
     if len(set(lengths.values())) > 1:
         came = ", ".join(f"{length} {key}" for key, length in lengths.items())
-        raise DataError(f"{path} must hold as many labels, groups and splits as images, it holds {came}")
+        raise DataError(f"{path} must hold as many labels, groups and splits as {images}, it holds {came}")
     groups, splits = (read_array(Source(path, key)).tolist() if key in keys else None for key in ("groups", "splits"))
     labels = read_array(Source(path, "labels")) if task == "classification" else None
     problems: list[str] = []
@@ -97,7 +111,7 @@ def _from_one(path: Path, keys: set[str], task: Task) -> Found:
         split = None if splits is None else split_named(_text(splits[index]), f"{path} case {index}", problems)
         target = source if labels is None else _class_of(np.asarray(labels[index]), str(source), problems)
         group = name if groups is None else _text(groups[index])
-        items.append(Item(name, group, split, (Source(path, "images", index),), target))
+        items.append(Item(name, group, split, (Source(path, images, index),), target))
     return _found(items, f"{count} cases in {path.name}", problems)
 
 
