@@ -109,6 +109,8 @@ def _series(source: Source, header: ArrayHeader) -> ImageFile:
     if len(header.shape) != 2:
         whole = "(channels, time)" if source.index is None else "(n, channels, time)"
         raise BadData(f"{source} must have the axes {whole}, its own shape is {header.shape}")
+    if 0 in header.shape:
+        raise BadData(f"{source} must not be empty, its shape is {header.shape}")
     channels, time = header.shape
     return ImageFile((time,), channels, read=lambda: read_array(source).T.copy(), value_range=value_range(header.dtype))
 

@@ -122,6 +122,13 @@ def test_time_series(tmp_path: Path) -> None:
     assert sample.image.shape == (40, 3) and np.array_equal(sample.reference, sample.image[:, 0] > 0)
 
 
+def test_a_series_without_channels_is_refused(tmp_path: Path) -> None:
+    """An empty one is named with its shape before anything is read of it."""
+    np.savez(tmp_path / "a.npz", series=np.zeros((0, 40)), label=0)
+    with pytest.raises(DataError, match=r"a\.npz \(series\) must not be empty, its shape is \(0, 40\)"):
+        read_dataset(tmp_path, "classification")
+
+
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
