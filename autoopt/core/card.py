@@ -26,7 +26,8 @@ class StudyCard:
     was `left_out` of the training of the weights, the `reading` of image files, and the study that was measured
     `again`. `latency` says what is timed: one network call, or a whole case. `id` is drawn when the study is stored
     first, empty before: a study of the same name that is made after this one was lost has another one. `calibration` is
-    what `doctor --noise` found of the host: `sigma`, and `peaks` by number of threads.
+    what `doctor --noise` found of the host: `sigma`, and `peaks` by number of threads. With `less_is_better` the
+    primary metric is an error; `own_metrics` are the user's own by name, each with what its scores depend on.
     """
 
     name: str
@@ -46,6 +47,8 @@ class StudyCard:
     latency: str = "call"
     calibration: Mapping[str, Any] = field(default_factory=dict)
     id: str = ""
+    less_is_better: bool = False
+    own_metrics: Mapping[str, Any] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
         """What must not change within a study."""
@@ -58,6 +61,7 @@ class StudyCard:
             "objectives": list(self.objectives),
             "seed": self.seed,
             "host": self.host.fingerprint,
+            **({"metrics": digest(dict(self.own_metrics))} if self.own_metrics else {}),
         }
 
     @property

@@ -30,7 +30,7 @@ class Quality:
     `undefined` counts, per metric, the cases with no defined score; they are never silently dropped. `pseudo` holds, of
     metrics that only a whole split has, the jackknife's pseudo-value of each group (Tukey 1958), whose mean estimates
     the metric. `left_out` counts the cases that were not predicted, because a few told that too much is lost; the
-    values are then estimates, and the trial cannot be feasible.
+    values are then estimates, and the trial cannot be feasible. `errors` are the metrics of which less is better.
     """
 
     split: str
@@ -41,11 +41,31 @@ class Quality:
     undefined: Mapping[str, int] = field(default_factory=dict)
     pseudo: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     left_out: int = 0
+    errors: tuple[str, ...] = ()
 
     @property
     def value(self) -> float:
         """The aggregate of the primary metric."""
         return self.values[self.primary]
+
+    @property
+    def less_is_better(self) -> bool:
+        """Whether the primary metric is an error."""
+        return self.primary in self.errors
+
+    @property
+    def worth(self) -> float:
+        """The primary metric, with its sign turned where less of it is better: more is always better."""
+        return self.sign() * self.value
+
+    def sign(self, metric: str | None = None) -> float:
+        """-1 for a metric (by default the primary one) of which less is better, else 1."""
+        return -1.0 if (metric or self.primary) in self.errors else 1.0
+
+    def worth_by_group(self, metric: str | None = None) -> dict[str, float]:
+        """`by_group` with the sign of `sign`: more is always better."""
+        sign = self.sign(metric)
+        return {group: sign * value for group, value in self.by_group(metric).items()}
 
     def among(self, cases: Sequence[CaseScore]) -> Quality:
         """The same on `cases` only, as far as their own scores tell: without what only a whole split has."""
@@ -86,4 +106,5 @@ class Quality:
 
 def quality_from_json(value: Mapping[str, Any]) -> Quality:
     """The quality that `dataclasses.asdict` turned into JSON."""
-    return Quality(**{**value, "cases": tuple(CaseScore(**case) for case in value["cases"])})
+    cases = tuple(CaseScore(**case) for case in value["cases"])
+    return Quality(**{**value, "cases": cases, "errors": tuple(value.get("errors", ()))})

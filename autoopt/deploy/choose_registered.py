@@ -15,7 +15,7 @@ from autoopt.deploy.policies import POLICIES, REASONS
 from autoopt.deploy.registered import CPU, STUDY, Registered, key_of
 from autoopt.errors import NothingFits, TrackingError, UsageError
 from autoopt.study.limit_arguments import LimitArguments
-from autoopt.study.limits import in_words, limit
+from autoopt.study.limits import ERROR, in_words, limit
 
 DEMO_WORDS = "DEMO: made from synthetic data. Not for patients."
 
@@ -39,7 +39,7 @@ def choose_registered(
     """
     check_asked(asked, pick)
     members = _comparable(name, versions, host, study, here)
-    limits = asked.limits()
+    limits = asked.limits(less_is_better=ERROR in members[0].numbers["limits"])
     fitting = [item for item in members if not _misses(item, limits)]
     if not fitting:
         raise NothingFits(_nothing_fits(name, members, limits))

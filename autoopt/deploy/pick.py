@@ -45,7 +45,7 @@ def choose(
     """
     asked = LimitArguments(**given)
     check_asked(asked, pick)
-    limits = asked.over(result.card.limits)
+    limits = asked.over(result.card.limits, less_is_better=result.card.less_is_better)
     within = replace(result, card=replace(result.card, limits=limits))
     if not within.front:
         raise NothingFits(nothing_fits(within))

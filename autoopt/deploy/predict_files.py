@@ -160,6 +160,8 @@ class _Work:
         self._title = f"{name[:MOST_TITLE]}{' (demo data)' if self._demo else ''}"
         if self._overlay and not self._segments:
             raise UsageError("--overlay draws masks, this bundle is a classification: leave it out")
+        if self._overlay and self._pipeline.dimensions == 1:
+            raise UsageError("--overlay draws masks on pictures, this bundle labels time series: leave it out")
         if self._probabilities and self._pipeline.gives_labels:
             raise UsageError("--probabilities needs a graph that gives them, this one decides itself: leave it out")
 

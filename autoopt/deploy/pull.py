@@ -115,6 +115,7 @@ def _quality_facts(quality: Quality) -> dict[str, Any]:
     return {
         "split": quality.split,
         "primary": quality.primary,
+        **({"less_is_better": True} if quality.less_is_better else {}),
         "rule": quality.rule,
         "cases": len(quality.cases),
         "groups": len({case.group for case in quality.cases}),

@@ -31,7 +31,7 @@ class Again:
     `now_ms` is the quartile of its calls here, `then_ms` what the bundle says; `ratio` the time of a call over that of
     the probe, None where it could not be timed, `foreign_share` what others took of the cores. `promises` are the
     limits of its pick that it breaks here, in words; `behind` the folder of a bundle that is surely faster and at least
-    as good.
+    as good. With `less_is_better` the quality is an error.
     """
 
     checked: Checked
@@ -44,6 +44,12 @@ class Again:
     foreign_share: float = 0.0
     promises: tuple[str, ...] = ()
     behind: Path | None = None
+    less_is_better: bool = False
+
+    @property
+    def worth(self) -> float | None:
+        """The quality, with its sign turned where less of it is better; None where it is not known."""
+        return None if self.quality is None else -self.quality if self.less_is_better else self.quality
 
     @property
     def stays(self) -> bool:
@@ -103,6 +109,7 @@ def _again(folder: Path, card: Mapping[str, Any], target: Target, plan: Measurin
         checked,
         trial=_whole(card.get("trial")),
         quality=_number(numbers.get(str(quality.get("primary")))),
+        less_is_better=quality.get("less_is_better") is True,
         then_ms=_number(numbers.get("latency_p25_ms")),
         now_ms=None if now_s is None else 1e3 * now_s,
         ratio=None if ran is None else ran.ratio,
@@ -117,7 +124,7 @@ def _compared(item: Again, every: Sequence[Again]) -> Again:
     for other in every:
         if other is item or item.ratio is None or other.ratio is None or not other.checked.passed:
             continue
-        at_least_as_good = item.quality is not None and other.quality is not None and other.quality >= item.quality
+        at_least_as_good = item.worth is not None and other.worth is not None and other.worth >= item.worth
         busy = (other.foreign_share, item.foreign_share)
         slower = slowdown(other.ratio, item.ratio, max(item.sigma, other.sigma), busy, session_error=0.0)
         by_clock = item.now_ms is not None and other.now_ms is not None and item.now_ms > other.now_ms

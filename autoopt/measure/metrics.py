@@ -27,7 +27,8 @@ class Compared:
 
     Label maps are (*spatial), multilabel maps (*spatial, labels); of a classification the class is of shape (), the
     labels of a multilabel one (labels,). `spacing_mm` is the size of a voxel, None where the image has no affine.
-    Voxels whose reference is `IGNORED` count nowhere.
+    Voxels whose reference is `IGNORED` count nowhere. `probabilities` (labels,) are what a classification was
+    decided on, None of a segmentation.
     """
 
     reference: np.ndarray
@@ -35,6 +36,7 @@ class Compared:
     labels: int
     multilabel: bool
     spacing_mm: tuple[float, ...] | None = None
+    probabilities: np.ndarray | None = None
 
     @cached_property
     def counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -291,7 +293,9 @@ def mcc(references: np.ndarray, probabilities: np.ndarray) -> float:
     """
     from sklearn.metrics import matthews_corrcoef
 
-    return float(matthews_corrcoef(np.ravel(references), np.ravel(_chosen(references, probabilities))))
+    truth, chosen = np.ravel(references), np.ravel(_chosen(references, probabilities))
+    one_class = len(np.union1d(truth, chosen)) < 2  # which scikit-learn warns of, on and on while groups are left out
+    return 0.0 if one_class else float(matthews_corrcoef(truth, chosen))
 
 
 @split_metric("classification", "expected calibration error", larger_is_better=False)

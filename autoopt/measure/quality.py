@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,9 +14,11 @@ from autoopt.errors import BadData, Numeric, TrialError, WorkloadError
 from autoopt.inference import grid
 from autoopt.inference.postprocess import layers_of
 from autoopt.measure.metrics import Compared, Metric, SplitFunction, metric_named, metrics_of
+from autoopt.measure.own_scores import scoring
 from autoopt.measure.pack import PackedReferences
 from autoopt.workloads.checks import reference_problem
-from autoopt.workloads.contract import Case, SplitName, Workload
+from autoopt.workloads.contract import IGNORED, Case, SplitName, Workload
+from autoopt.workloads.own_metrics import OwnMetric
 
 RULE = "mean over groups of the mean over cases"
 
@@ -38,9 +41,11 @@ def score(
     are the indices of the cases that were predicted, by default all; with it, metrics of a whole split and those that
     are defined for none of the cases are left out. `packed` are the packed cases of the split: then the references come
     from there, and no case is decoded again. Raises Numeric for a prediction of a wrong shape, with NaN or an unknown
-    label, BadData for a case that cannot be read, WorkloadError for metrics that the task does not have.
+    label, BadData for a case that cannot be read, or scored by a metric of the user's own, WorkloadError for metrics
+    that the task does not have.
     """
-    metrics = chosen_metrics(workload)
+    now = ""  # the case that is being scored, for the message of a metric that fails
+    metrics = chosen_metrics(workload, lambda: now)
     every = workload.splits[split]
     indices = range(len(every)) if only is None else only
     cases = tuple(every[index] for index in indices)
@@ -54,7 +59,7 @@ def score(
     read = _references(workload, split, indices, packed)
     for case, prediction, (reference, affine) in zip(cases, predictions, read, strict=True):  # volumes are large
         checked = _checked(workload, case, reference, prediction)
-        compared = _compared(workload, reference, affine, checked)
+        compared, now = _compared(workload, reference, affine, checked), case.id
         scores.append({name: item.of_case(compared) for name, item in metrics.items() if item.of_case is not None})
         if source is not None:
             scores[-1][DISAGREEMENT] = _disagreement(workload, checked, source[len(scores) - 1])
@@ -64,9 +69,7 @@ def score(
     values, pseudo = {}, {}
     for name, metric in metrics.items():
         if metric.of_split is not None:
-            values[name] = metric.of_split(np.array(references), np.array(probabilities))
-            if not np.isfinite(values[name]):
-                raise BadData(f"{name} is not defined on {split}: its {len(cases)} cases are all of one class")
+            values[name] = _of_split(metric.of_split, name, split, references, probabilities)
             pseudo[name] = _pseudo_values(metric.of_split, values[name], references, probabilities, cases)
         elif only is None or any(item[name] is not None for item in scores):
             values[name] = _aggregate(name, [item[name] for item in scores], cases)
@@ -77,31 +80,78 @@ def score(
         primary=workload.metrics[0],
         rule=RULE,
         values=values,
-        cases=tuple(
-            CaseScore(case.id, case.group, item, dict(case.tags)) for case, item in zip(cases, scores, strict=True)
-        ),
+        cases=tuple(CaseScore(c.id, c.group, item, dict(c.tags)) for c, item in zip(cases, scores, strict=True)),
         undefined={name: sum(item[name] is None for item in scores) for name in (scores[0] if scores else ())},
         pseudo={name: item for name, item in pseudo.items() if item},
+        errors=tuple(name for name, metric in metrics.items() if not metric.larger_is_better),
     )
 
 
-def chosen_metrics(workload: Workload) -> Mapping[str, Metric]:
-    """The workload's metrics by name. Raises WorkloadError for a name that is none, or a primary one to minimise."""
-    found = {name: metric_named(name, workload.labels) for name in workload.metrics}
-    fitting = ", ".join(metrics_of(workload.task))
+def _of_split(
+    function: SplitFunction, name: str, split: str, references: Sequence[np.ndarray], found: Sequence[np.ndarray]
+) -> float:
+    value = function(np.array(references), np.array(found))
+    if not np.isfinite(value):
+        raise BadData(f"{name} is not defined on {split}: its {len(references)} cases are all of one class")
+    return value
+
+
+def chosen_metrics(workload: Workload, case: Callable[[], str] = lambda: "") -> Mapping[str, Metric]:
+    """The workload's metrics by name, also those of the user's own. Raises WorkloadError for a name that is none.
+
+    `case` gives the name of the case that is being scored, for the message of one of the user's own that fails.
+    """
+    own = {item.name: _of_own(item, workload, case) for item in workload.own_metrics}
+    found = {name: own.get(name) or metric_named(name, workload.labels) for name in workload.metrics}
+    fitting = ", ".join([*own, *metrics_of(workload.task)])
     problems = [
         f"{workload.name}: metric {name!r} is not one of a {workload.task} task: use {fitting}"
         for name, metric in found.items()
         if metric is None or metric.task != workload.task
     ]
-    primary = found[workload.metrics[0]]
-    if primary is not None and not primary.larger_is_better:
-        problems.append(
-            f"{workload.name}: the first metric must be one where more is better, {workload.metrics[0]} is not"
-        )
+    problems += [
+        f"{workload.name}: a metric of your own must have a name of its own, {name!r} is the name of another metric"
+        for name in own
+        if metric_named(name, workload.labels) is not None
+    ]
     if problems:
         raise WorkloadError(*problems)
     return {name: metric for name, metric in found.items() if metric is not None}
+
+
+def try_own_metrics(workload: Workload) -> None:
+    """Score the first case of val with the metrics of the user's own: once found exactly, once not at all.
+
+    Raises WorkloadError for those that fail, before they fail in every trial.
+    """
+    own = [item for item in workload.own_metrics if item.name in workload.metrics]
+    if not own or not workload.splits.val:
+        return
+    reference, _ = _reference(workload, workload.splits.val[0])
+    for prediction in predictions_of(workload, reference):
+        try:
+            score(replace(workload, metrics=tuple(item.name for item in own)), "val", [prediction], only=[0])
+        except BadData as error:
+            raise WorkloadError(error.message) from error
+
+
+def predictions_of(workload: Workload, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The prediction that a reference would have where all is found, and the one that finds nothing."""
+    labels = len(workload.labels)
+    if workload.task == "segmentation" or workload.pipeline.activation == "sigmoid":
+        found = np.where(reference == IGNORED, 0, reference).astype(np.uint8)
+        return found, np.zeros_like(found)
+    return np.eye(labels, dtype=np.float32)[int(reference) % labels], np.full(labels, 1 / labels, np.float32)
+
+
+def primary_sign(workload: Workload) -> float:
+    """-1 where less of the workload's primary metric is better, else 1. Raises WorkloadError for unknown metrics."""
+    return 1.0 if chosen_metrics(workload)[workload.metrics[0]].larger_is_better else -1.0
+
+
+def _of_own(own: OwnMetric, workload: Workload, case: Callable[[], str]) -> Metric:
+    function = scoring(own, case)
+    return Metric(workload.task, own.description, of_case=function, larger_is_better=own.larger_is_better)
 
 
 def _references(
@@ -151,10 +201,12 @@ def _checked(workload: Workload, case: Case, reference: np.ndarray, prediction: 
 
 def _compared(workload: Workload, reference: np.ndarray, affine: np.ndarray | None, prediction: np.ndarray) -> Compared:
     multilabel = workload.pipeline.activation == "sigmoid"
+    probabilities = prediction if workload.task == "classification" else None
     if workload.task == "classification":
         prediction = (prediction > workload.pipeline.threshold) if multilabel else np.asarray(prediction.argmax())
     spacing = None if affine is None else grid.spacing_of(affine)
-    return Compared(reference, prediction.astype(np.uint8), len(workload.labels), multilabel, spacing)
+    decided = prediction.astype(np.uint8)
+    return Compared(reference, decided, len(workload.labels), multilabel, spacing, probabilities)
 
 
 def _disagreement(workload: Workload, prediction: np.ndarray, source: np.ndarray) -> float:
@@ -191,5 +243,7 @@ def _pseudo_values(
 
 def _aggregate(name: str, values: Sequence[float | None], cases: Sequence[Case]) -> float:
     if all(value is None for value in values):
-        raise BadData(f"{name} is not defined for any of the {len(values)} cases: their labels are all empty")
+        raise BadData(
+            f"{name} is not defined for any of the {len(values)} cases: their labels are all empty, or it returns None"
+        )
     return stats.mean_over_groups(values, [case.group for case in cases])

@@ -23,7 +23,7 @@ from autoopt.core.scores import Quality
 from autoopt.errors import Interrupted, Numeric, UsageError, WeightsError
 from autoopt.inference.pipeline import predict
 from autoopt.inference.runtimes.shared import trains_bf16
-from autoopt.measure.quality import score
+from autoopt.measure.quality import primary_sign, score
 from autoopt.nets import outputs
 from autoopt.nets.checkpoint import Checkpoint
 from autoopt.nets.epochs import Epochs
@@ -203,6 +203,7 @@ class _Training:
         told, title, score = [], self._workload.title, self._trainer.take_best()
         if score is not None:
             metric = self._workload.metrics[0]
+            score *= primary_sign(self._workload)
             path = self._save({**self.recipe, "half": False, INTERRUPTED: True}, {metric: score}, {})
             told.append(f"the best weights so far ({metric} {score:.4f} on val of {title}) are in {path}")
         elif self._stored:
@@ -276,18 +277,22 @@ def _listener(
     workload: Workload, started: float, progress: Callable[[TrainProgress], None] | None
 ) -> Callable[[TrainerProgress], None]:
     """What tells `progress` of a training in the words of a baseline."""
-    epochs, metric = workload.recipe.epochs, workload.metrics[0]
+    epochs, metric, sign = workload.recipe.epochs, workload.metrics[0], primary_sign(workload)
 
     def tell(now: TrainerProgress) -> None:
         if progress is not None:
             seconds = time.monotonic() - started
-            progress(TrainProgress(now.rounds, epochs, now.loss, seconds, metric, now.score, now.best))
+            score, best = (None if worth is None else sign * worth for worth in (now.score, now.best))
+            progress(TrainProgress(now.rounds, epochs, now.loss, seconds, metric, score, best))
 
     return tell
 
 
 class _Looks:
-    """The primary metric on val; None where the last look is so near that it would cost as much as the training."""
+    """How good the network is on val: the primary metric, its sign turned where less is better (`Quality.worth`).
+
+    None where the last look is so near that it would cost as much as the training.
+    """
 
     def __init__(self, model: torch.nn.Module, workload: Workload, epochs: Epochs) -> None:
         self._model, self._epochs = model, epochs
@@ -309,7 +314,7 @@ class _Looks:
         finally:
             counting.remove()
         self._next_at = learnt + SCORING_SHARE * seen / CALLS_PER_EXAMPLE
-        return quality.value
+        return quality.worth
 
     def facts(self) -> dict[str, float]:
         """What `restore` goes on from."""
@@ -326,6 +331,7 @@ def _made_by(model: torch.nn.Module, workload: Workload, recipe: Mapping[str, An
     from autoopt.measure.host import library_versions
 
     assert workload.build is not None
+    metric = workload.metrics[0]
     code = code_identity(workload.build)
     shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
     described = re.sub(ADDRESS, "", repr(model))
@@ -334,7 +340,7 @@ def _made_by(model: torch.nn.Module, workload: Workload, recipe: Mapping[str, An
         "data": workload.data_digest,
         "network": digest([described, shapes, code["code"] if isinstance(code, dict) else code]),
         "pipeline": digest(workload.pipeline.to_json()),
-        "metric": workload.metrics[0],
+        "metric": next((item.identity() for item in workload.own_metrics if item.name == metric), metric),
         "recipe": {name: value for name, value in recipe.items() if name not in ("seed", "threads")},
         "seed": recipe["seed"],
         "threads": recipe["threads"],

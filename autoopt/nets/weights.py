@@ -14,6 +14,7 @@ from autoopt.core.configuration import canonical_json, digest
 from autoopt.core.plain_text import parse_json, short
 from autoopt.core.store import file_digest, write_atomic
 from autoopt.errors import WeightsError
+from autoopt.measure.quality import primary_sign
 from autoopt.nets.state_dicts import WHOLE, StateDict, Tensors, counted, first, fitting, state_dicts, ways
 from autoopt.nets.weights_file import read_file
 from autoopt.workloads.contract import Workload
@@ -102,9 +103,15 @@ def find_weights(workload: Workload, home: Path) -> Path | None:
     for path in sorted((home / "weights").glob("*.safetensors")):
         info = read_info(path)
         if info is not None and info.workload == workload.name and info.data_digest == workload.data_digest:
-            ended, score = not info.recipe.get(INTERRUPTED), info.val.get(workload.metrics[0], 0.0)
+            ended, score = not info.recipe.get(INTERRUPTED), _worth(workload, info.val)
             fitting.append((ended, score, path.stat().st_mtime, path))
     return max(fitting)[-1] if fitting else None
+
+
+def _worth(workload: Workload, val: Mapping[str, float]) -> float:
+    """The primary metric among the scores of a file, more being better; where it was not scored the least there is."""
+    value = val.get(workload.metrics[0])
+    return -math.inf if value is None else primary_sign(workload) * value
 
 
 def read_info(path: Path) -> WeightsInfo | None:

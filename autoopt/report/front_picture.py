@@ -29,6 +29,7 @@ CLOSE = 0.5
 """A limit is on the axes where it is at most so many spans away from the trials."""
 ARROW = 0.06
 """The length of an arrow to the edge, of the axes."""
+LESS = " (less is better)"
 LEAST_DECADES, LEAST_QUALITY = 0.1, 0.01
 """Spans that an axis has at least: of latency in powers of ten, of quality."""
 
@@ -156,15 +157,19 @@ def _quality_bar(result: StudyResult, record: TrialRecord) -> tuple[float, float
     if reference is None or reference.quality is None or record.quality is None or record.number == reference.number:
         return None
     ends = intervals.drop(reference.quality, record.quality)
-    return None if isinstance(ends, str) else (reference.quality.value - ends[1], reference.quality.value - ends[0])
+    if isinstance(ends, str):
+        return None
+    before, sign = reference.quality, record.quality.sign()
+    low, high = sorted(sign * (before.worth - end) for end in ends)
+    return low, high
 
 
 def _limits_of(result: StudyResult) -> tuple[float | None, float | None]:
-    """The least quality and the largest latency in ms that the limits allow; None without one."""
+    """The worst quality and the largest latency in ms that the limits allow; None without one."""
     limits, reference = result.card.limits, result.reference
     before = None if reference is None else reference.quality
     drop, most_s = drop_limit(limits, before), limits.get(LATENCY_BOUND, limits.get(LATENCY))
-    floor = None if drop is None or before is None else before.value - drop
+    floor = None if drop is None or before is None else before.sign() * (before.worth - drop)
     return floor, None if most_s is None else most_s * 1e3
 
 
@@ -268,7 +273,7 @@ def _decorate(axes: Axes, result: StudyResult) -> None:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(f"latency per {result.card.latency}, p25 (ms)", color=INK)
-    axes.set_ylabel(f"{card.primary} on val", color=INK)
+    axes.set_ylabel(f"{card.primary} on val{LESS if card.less_is_better else ''}", color=INK)
     axes.set_title(
         f"{card.title}: {len(result.records)} trials, {failed} failed",
         loc="left",

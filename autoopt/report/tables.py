@@ -112,6 +112,8 @@ def front_notes(result: StudyResult) -> list[str]:
         "Below a number its 95 % interval, below a drop what it is at most (one-sided, 95 %), below the peak of memory"
     )
     notes = [f"{below} the least and the most of the processes. x {over}."]
+    if result.card.less_is_better:
+        notes.append(f"Less {result.card.primary} is better: the drop is by how much it rose.")
     floor = floor_of(result)
     notes += [] if floor is None else [floor.words(result.card.primary)]
     notes += _host_notes(result)

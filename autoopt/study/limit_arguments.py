@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Self, TypedDict
 
-from autoopt.study.limits import DROP, LATENCY, LATENCY_BOUND, MEMORY, QUALITY, RELATIVE_DROP, SIZE, THROUGHPUT
+from autoopt.study.limits import (
+    DROP,
+    ERROR,
+    LATENCY,
+    LATENCY_BOUND,
+    MEMORY,
+    QUALITY,
+    RELATIVE_DROP,
+    SIZE,
+    THROUGHPUT,
+)
 
 if TYPE_CHECKING:
     from autoopt.study.request import SearchRequest
@@ -30,7 +40,8 @@ class LimitFacts(TypedDict, total=False):
 class LimitArguments:
     """The limits that somebody asks for; None where none is asked for.
 
-    `max_drop` is a fraction in the primary metric's own unit, or text such as "4%" of the reference's value.
+    `max_drop` is a fraction in the primary metric's own unit, or text such as "4%" of the reference's value; see
+    `limits` for a metric of which less is better.
     """
 
     max_drop: float | str | None = None
@@ -70,26 +81,31 @@ class LimitArguments:
             found.append(f"--min-throughput must be more than 0 calls per second, got {self.min_throughput:g}")
         return found
 
-    def limits(self) -> dict[str, float]:
-        """The limits that they mean, by the name in `limits.LIMITS`. Raises ValueError where there are `problems`."""
+    def limits(self, *, less_is_better: bool = False) -> dict[str, float]:
+        """The limits that they mean, by the name in `limits.LIMITS`.
+
+        Of a primary metric of which less is better, which may have any unit, a fraction for a drop is a share of the
+        reference's value too, and the least quality is the largest error. Raises ValueError where there are `problems`.
+        """
         found: dict[str, float | None] = {
             LATENCY_BOUND: self.max_latency_s,
             MEMORY: self.max_memory_bytes,
             SIZE: self.max_size_bytes,
-            QUALITY: self.min_quality,
+            ERROR if less_is_better else QUALITY: self.min_quality,
             THROUGHPUT: self.min_throughput,
         }
         if self.max_drop is not None:
             drop = read_drop(self.max_drop)
             if drop is None:
                 raise ValueError(f"a drop is a fraction or a percentage, got {self.max_drop!r}")
-            found[drop[0]] = drop[1]
+            found[RELATIVE_DROP if less_is_better else drop[0]] = drop[1]
         return {name: float(value) for name, value in found.items() if value is not None}
 
-    def over(self, limits: Mapping[str, float]) -> dict[str, float]:
+    def over(self, limits: Mapping[str, float], *, less_is_better: bool = False) -> dict[str, float]:
         """The limits of a study with those that are given in the place of its own on the same thing."""
+        own = self.limits(less_is_better=less_is_better)
         same = {DROP: "max_drop", RELATIVE_DROP: "max_drop", LATENCY: "max_latency_s", LATENCY_BOUND: "max_latency_s"}
-        return {name: bound for name, bound in limits.items() if same.get(name) not in self.given} | self.limits()
+        return {name: bound for name, bound in limits.items() if same.get(name) not in self.given} | own
 
 
 def read_drop(value: float | str) -> tuple[str, float] | None:

@@ -15,6 +15,7 @@ from autoopt.core.card import StudyCard
 from autoopt.core.records import Status, TrialRecord
 from autoopt.core.scores import DISAGREEMENT, Quality
 from autoopt.study import intervals, uncertainty
+from autoopt.study.rounding import rounded_down, rounded_up
 from autoopt.study.uncertainty import DEFAULT_SIGMA
 
 SUBGROUP = "subgroup:"
@@ -24,6 +25,8 @@ LABEL = "label:"
 LABEL_METRIC = "dice_"
 """Before the name of a label: the metric that its guard reads."""
 WORST_SHARE = 0.1
+FAULTLESS = 1e-9
+"""What shares of an error that the reference does not make are taken of: it may not rise, and need not be unknown."""
 ONE_SIDED = 0.90
 """The confidence of the two-sided interval whose ends are one-sided bounds of 95 %."""
 
@@ -68,38 +71,24 @@ class Limit:
         return self.option.format(f"{rounded_down(scaled) if self.at_least else rounded_up(scaled):g}")
 
 
-def rounded_up(value: float) -> float:
-    """`value` with three digits, always a little larger than it was, so that what is advised fits; 0 for 0 or less."""
-    if value <= 0:
-        return 0.0
-    unit = 10.0 ** (math.floor(math.log10(value)) - 2)
-    return float(f"{math.ceil(value / unit * (1 + 1e-9)) * unit:.6g}")
-
-
-def rounded_down(value: float) -> float:
-    """`value` with three digits, always a little smaller than it was; 0 for 0 or less."""
-    if value <= 0:
-        return 0.0
-    unit = 10.0 ** (math.floor(math.log10(value)) - 2)
-    return float(f"{math.floor(value / unit * (1 - 1e-9)) * unit:.6g}")
-
-
 def drop_bound(record: TrialRecord, reference: TrialRecord | None, sigma: float = DEFAULT_SIGMA) -> float | None:
     """The upper bound of the drop (95 %, one-sided), never below the drop itself; of a single case the drop."""
     both = _qualities(record, reference)
     if both is None:
         return None
     before, after = both
-    bounds, difference = uncertainty.drop(before, after), before.value - after.value
+    bounds, difference = uncertainty.drop(before, after), before.worth - after.worth
     return max(difference, bounds.upper) if bounds is not None and math.isfinite(bounds.upper) else difference
 
 
 def relative_drop_bound(
     record: TrialRecord, reference: TrialRecord | None, sigma: float = DEFAULT_SIGMA
 ) -> float | None:
-    """`drop_bound` as a fraction of the reference's value; None where that is 0."""
+    """`drop_bound` as a fraction of the reference's value; None where that is 0; see `FAULTLESS`."""
     bound, both = drop_bound(record, reference), _qualities(record, reference)
-    return None if bound is None or both is None or both[0].value == 0 else bound / abs(both[0].value)
+    least = FAULTLESS if both is not None and both[0].less_is_better else 0.0
+    value = 0.0 if both is None else max(least, abs(both[0].value))
+    return None if bound is None or value == 0 else bound / value
 
 
 def drop_limit(limits: Mapping[str, float], before: Quality | None) -> float | None:
@@ -116,12 +105,19 @@ def drop_limit(limits: Mapping[str, float], before: Quality | None) -> float | N
 def quality_bound(record: TrialRecord, reference: TrialRecord | None, sigma: float = DEFAULT_SIGMA) -> float | None:
     """The lower bound of the primary metric (95 %, one-sided, over patients), never above the metric itself.
 
-    Of a single patient, and where no values of single patients are known, the metric.
+    Of a single patient, and where no values of single patients are known, the metric. None where less of it is better.
     """
-    if record.quality is None:
-        return None
-    ends = intervals.quality(record.quality, record.quality.primary, ONE_SIDED)
-    return record.quality.value if isinstance(ends, str) else min(record.quality.value, ends[0])
+    return None if record.quality is None or record.quality.less_is_better else _worst_end(record.quality)
+
+
+def error_bound(record: TrialRecord, reference: TrialRecord | None, sigma: float = DEFAULT_SIGMA) -> float | None:
+    """The upper bound of a primary metric of which less is better, as `quality_bound` is the lower one of others."""
+    return _worst_end(record.quality) if record.quality is not None and record.quality.less_is_better else None
+
+
+def _worst_end(quality: Quality) -> float:
+    ends = intervals.quality(quality, quality.primary, ONE_SIDED)
+    return quality.value if isinstance(ends, str) else (max if quality.less_is_better else min)(quality.value, *ends)
 
 
 def latency_s(record: TrialRecord, reference: TrialRecord | None, sigma: float = DEFAULT_SIGMA) -> float | None:
@@ -184,7 +180,7 @@ def subgroup_drops(column: str, record: TrialRecord, reference: TrialRecord | No
     found = {}
     values = sorted({case.tags[column] for case in both[1].cases if column in case.tags})
     for value in values:
-        kept = [_only(quality, column, value).by_group() for quality in both]
+        kept = [_only(quality, column, value).worth_by_group() for quality in both]
         common = [kept[0][group] - kept[1][group] for group in kept[0] if group in kept[1]]
         if common:
             found[value] = float(np.mean(common))
@@ -206,7 +202,7 @@ def disagreement(record: TrialRecord, reference: TrialRecord | None, sigma: floa
     return None if record.quality is None else record.quality.values.get(DISAGREEMENT)
 
 
-DROP, RELATIVE_DROP, QUALITY = "drop", "relative_drop", "quality"
+DROP, RELATIVE_DROP, QUALITY, ERROR = "drop", "relative_drop", "quality", "error"
 LATENCY, LATENCY_BOUND = "latency_s", "latency_bound_s"
 MEMORY, SIZE, THROUGHPUT = "memory_bytes", "size_bytes", "concurrent_per_s"
 LIMITS: dict[str, Limit] = {
@@ -230,6 +226,13 @@ LIMITS: dict[str, Limit] = {
         "quality (lower bound)",
         "--min-quality {}",
         at_least=True,
+        alone=True,
+    ),
+    ERROR: Limit(
+        "the upper bound (95 %, one-sided) of a primary metric of which less is better",
+        error_bound,
+        "error (upper bound)",
+        "--min-quality {}",
         alone=True,
     ),
     LATENCY: Limit(
@@ -377,7 +380,7 @@ def _drops_by_group(record: TrialRecord, reference: TrialRecord | None, metric: 
     both = _qualities(record, reference)
     if both is None:
         return {}
-    before, after = (quality.by_group(metric) for quality in both)
+    before, after = (quality.worth_by_group(metric) for quality in both)
     return {group: before[group] - after[group] for group in before if group in after}
 
 

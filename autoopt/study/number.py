@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autoopt.core.card import StudyCard
 from autoopt.core.records import TrialRecord
 from autoopt.study import intervals, uncertainty
 from autoopt.study.intervals import Bounds
@@ -65,6 +66,7 @@ class Number:
     `read` gives it in SI units (seconds, bytes, joules, fractions), None where it does not exist; `scale` turns it into
     the `unit` that its key ends with. With the name of an `objective` it may be optimised; `log` says that ratios count
     and not differences, `larger_is_better` which way. Of a number with `best_of_front` the study tells the best.
+    `worth` is what is made as large as can be in place of the number, where which way is better depends on the study.
     `interval` gives its ends, or the reason why there are none, also as a mere text; None of what is itself an end or
     says how sure another number is.
     """
@@ -78,6 +80,7 @@ class Number:
     objective: str = ""
     log: bool = False
     larger_is_better: bool = False
+    worth: Callable[[TrialRecord], float | None] | None = None
     best_of_front: bool = False
     interval: Between | str | None = intervals.NOT_SAID
 
@@ -102,7 +105,13 @@ class Number:
         value = self.read(record, ALONE)
         if value is None:
             raise ValueError(f"trial {record.number} has no {self.objective}")
-        return -value if self.larger_is_better else value
+        worth = value if self.worth is None else self.worth(record)
+        assert worth is not None
+        return -worth if self.larger_is_better else value
+
+    def larger_is_better_in(self, card: StudyCard) -> bool:
+        """Whether more of it is better in a study, whose primary metric may be an error."""
+        return self.larger_is_better and not (self.worth is not None and card.less_is_better)
 
     def known(self, record: TrialRecord) -> bool:
         """Whether the record has the number."""

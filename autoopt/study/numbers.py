@@ -77,7 +77,7 @@ def _drop(quality: Callable[[TrialRecord], Quality | None], what: str) -> Read:
         if before is None or after is None:
             return None
         if what == "value":
-            return before.value - after.value
+            return before.worth - after.worth
         bounds = uncertainty.drop(before, after)
         return None if bounds is None else bounds.upper if what == "upper" else bounds.p_value
 
@@ -171,6 +171,7 @@ _ROWS = (
             column=Column(PRIMARY, "{:.4f}", (f"{PRIMARY}{LOW}", f"{PRIMARY}{HIGH}"), "{:.3f}"),
             objective="quality",
             larger_is_better=True,
+            worth=lambda record: None if record.quality is None else record.quality.worth,
             best_of_front=True,
             interval=_BETWEEN,
         ),

@@ -18,6 +18,7 @@ from autoopt.core.host import Host
 from autoopt.core.store import Store, writable_folder
 from autoopt.errors import DataError, SpaceError, StorageError, UsageError, WeightsError
 from autoopt.measure.noise import calibration
+from autoopt.measure.quality import primary_sign, try_own_metrics
 from autoopt.measure.target import STAGE, LocalTarget, Target
 from autoopt.nets.weight_parts import digest_of_all
 from autoopt.nets.weights import find_weights, remark_on
@@ -94,6 +95,8 @@ def prepare(request: SearchRequest, target: Target | None = None) -> Prepared:
         raise type(error)(*error.problems, *_space_problems(name, host)) from error
     if request.weights_key is not None and workload.origin is not None:
         workload = replace(workload, origin=replace(workload.origin, weights_key=request.weights_key))
+    primary_sign(workload)  # names that are no metrics are told now, not by every trial
+    try_own_metrics(workload)
     _check_subgroups(request.guards, workload)
     workload = _scoring_labels(request.guards, workload)
     space = load_space(name, host, workload)
@@ -219,6 +222,7 @@ def command_arguments(source: str, data: str, options: Mapping[str, Scalar]) -> 
 
 
 def _card(request: SearchRequest, workload: Workload, weights: Path, space: Space, host: Host) -> StudyCard:
+    less_is_better = primary_sign(workload) < 0
     card = StudyCard(
         name="",
         workload=workload.name,
@@ -230,11 +234,13 @@ def _card(request: SearchRequest, workload: Workload, weights: Path, space: Spac
         objectives=request.objectives,
         seed=request.seed,
         host=host,
-        limits={**LimitArguments.of(request).limits(), **request.guards},
+        limits={**LimitArguments.of(request).limits(less_is_better=less_is_better), **request.guards},
         labels=workload.labels,
         pipeline=workload.pipeline.to_json(),
         latency=workload.latency,
         calibration=calibration(request.home, host),
+        less_is_better=less_is_better,
+        own_metrics={item.name: item.identity() for item in workload.own_metrics if item.name in workload.metrics},
         origin={
             "source": workload.origin.source if workload.origin else request.workload,
             "data": None if request.data is None else str(request.data.resolve()),
@@ -242,7 +248,7 @@ def _card(request: SearchRequest, workload: Workload, weights: Path, space: Spac
             "weights_key": request.weights_key,
             "home": str(request.home.resolve()),
             "left_out": remark_on(weights),
-            "options": dict(request.options),
+            "options": dict(workload.origin.options if workload.origin else request.options),
             "reading": None if workload.reading is None else workload.reading.to_json(),
         },
     )

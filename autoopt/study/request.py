@@ -71,7 +71,8 @@ class SearchRequest:
     max_drop: float | str | None = field(
         default=0.01,
         metadata=about(
-            "Largest loss of the primary metric that a trial may have, also as a percentage of the reference's value; "
+            "Largest loss of the primary metric that a trial may have, also as a percentage of the reference's value "
+            "(of an error always a share of it); "
             "the upper bound of the loss is compared.",
             example="4%",
         ),
@@ -97,7 +98,11 @@ class SearchRequest:
     )
     min_quality: float | None = field(
         default=None,
-        metadata=about("Least primary metric that a trial may have; its lower bound is compared.", example="0.85"),
+        metadata=about(
+            "Worst primary metric that a trial may have: the least, of an error the largest; the bound on that side is "
+            "compared.",
+            example="0.85",
+        ),
     )
     min_throughput: float | None = field(
         default=None,

@@ -224,7 +224,7 @@ class StudyResult:
         limit = drop_limit(self.card.limits, before)
         if record.test is None or before is None or limit is None:
             return None
-        return before.value - record.test.value <= limit
+        return before.worth - record.test.worth <= limit
 
     def _judge(self, record: TrialRecord) -> TrialRecord:
         judged = judge(record, self.reference, self.card.limits, self.sigma)

@@ -284,14 +284,14 @@ def _connect(storage: optuna.storages.RDBStorage, card: StudyCard) -> optuna.Stu
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # only labels for Optuna's own plots
-        study.set_metric_names([_label(name, card.primary) for name in card.objectives])
+        study.set_metric_names([_label(name, card) for name in card.objectives])
     return study
 
 
-def _label(objective: str, primary: str) -> str:
+def _label(objective: str, card: StudyCard) -> str:
     number = objectives()[objective]
-    sign, log = "minus " if number.larger_is_better else "", "log " if number.log else ""
-    return f"{sign}{log}{number.name(primary)} in SI units" if number.unit else f"{sign}{log}{number.name(primary)}"
+    sign, log = "minus " if number.larger_is_better_in(card) else "", "log " if number.log else ""
+    return f"{sign}{log}{number.name(card.primary)}{' in SI units' if number.unit else ''}"
 
 
 def _storage(url: str) -> optuna.storages.RDBStorage:

@@ -37,11 +37,13 @@ DRAWS = 400
 def drop(before: Quality, after: Quality) -> stats.Drop | None:
     """What the primary metric lost from `before` to `after`, paired by group; None without values by group.
 
+    Of a metric of which less is better it is what was gained.
+
     Where there is a single group, its cases are paired instead: their interval says nothing of other patients. Of an
     `after` that left cases out, only those that both have count.
     """
     before = before.among(after.cases) if after.left_out else before
-    first, second = before.by_group(), after.by_group()
+    first, second = before.worth_by_group(), after.worth_by_group()
     common = [group for group in first if group in second]
     if len(common) == 1 and first.keys() == second.keys():
         first, second = _by_case(before), _by_case(after)
@@ -196,7 +198,7 @@ def verdict(
             return f"it is dominated by #{member.number}"
         difference = slower(measured, member.measured, sigma)
         assert member.quality is not None
-        if difference.value > FAR * difference.error and record.quality.value <= member.quality.value:
+        if difference.value > FAR * difference.error and record.quality.worth <= member.quality.worth:
             return f"it is far behind #{member.number}"
     if not members:
         return "there is nothing to tell it from yet"
@@ -225,7 +227,7 @@ def _surely_no_better(a: TrialRecord, b: TrialRecord) -> bool:
     assert a.quality is not None and b.quality is not None
     difference = drop(b.quality, a.quality)
     if difference is None:
-        return a.quality.value <= b.quality.value
+        return a.quality.worth <= b.quality.worth
     return difference.low >= 0
 
 
@@ -237,8 +239,8 @@ def _own_error(measured: Measurement, sigma: float) -> float:
 
 
 def _quality_noise(records: Sequence[TrialRecord], draws: int, rng: np.random.Generator) -> np.ndarray:
-    """How far the quality of each record is from its value in each draw: (draws, records)."""
-    tables = [record.quality.by_group() if record.quality is not None else {} for record in records]
+    """How far the worth of each record is from its value in each draw: (draws, records)."""
+    tables = [record.quality.worth_by_group() if record.quality is not None else {} for record in records]
     groups = list(dict.fromkeys(group for table in tables for group in table))
     if not groups:
         return np.zeros((draws, len(records)))
@@ -251,4 +253,4 @@ def _quality_noise(records: Sequence[TrialRecord], draws: int, rng: np.random.Ge
 
 def _by_case(quality: Quality) -> dict[str, float]:
     scores = {case.id: case.scores.get(quality.primary) for case in quality.cases}
-    return {case: value for case, value in scores.items() if value is not None}
+    return {case: quality.sign() * value for case, value in scores.items() if value is not None}

@@ -10,9 +10,9 @@ import numpy as np
 
 from autoopt.errors import UsageError
 from autoopt.inference.pipeline import Pipeline
-from autoopt.measure.quality import chosen_metrics, score
+from autoopt.measure.quality import chosen_metrics, predictions_of, score
 from autoopt.workloads.checks import check_workload, reference_problem
-from autoopt.workloads.contract import IGNORED, SPLITS, Sample, Workload
+from autoopt.workloads.contract import SPLITS, Sample, Workload
 
 
 class WorkloadContract:
@@ -106,16 +106,16 @@ def _metric_problems(workload: Workload) -> Iterator[str]:
     except Exception as error:  # a user's reader may raise anything: it is the finding
         yield f"the references of val cannot be scored: {type(error).__name__}: {error}"
         return
-    if not np.isclose(perfect.value, 1.0):
-        yield f"a perfect prediction must score 1 in {perfect.primary}, it scores {perfect.value:g}"
+    best = 0.0 if perfect.less_is_better else 1.0
+    own = perfect.primary in {
+        item.name for item in workload.own_metrics
+    }  # what its best value is only its author knows
+    if not own and not np.isclose(perfect.value, best):
+        yield f"a perfect prediction must score {best:g} in {perfect.primary}, it scores {perfect.value:g}"
 
 
 def _perfect(workload: Workload, sample: Sample) -> np.ndarray:
-    reference = np.asarray(sample.reference)
-    if workload.task == "segmentation" or workload.pipeline.activation == "sigmoid":
-        return np.where(reference == IGNORED, 0, reference).astype(np.uint8)
-    certain: np.ndarray = np.eye(len(workload.labels), dtype=np.float32)[int(sample.reference)]
-    return certain
+    return predictions_of(workload, np.asarray(sample.reference))[0]
 
 
 def _model_problems(workload: Workload) -> Iterator[str]:

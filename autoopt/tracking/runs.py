@@ -166,6 +166,7 @@ def study_params(card: StudyCard) -> dict[str, Any]:
         "workload": card.title,
         "objectives": ",".join(card.objectives),
         "primary": card.primary,
+        "primary_better": "less" if card.less_is_better else "more",
         "seed": card.seed,
         "labels": ",".join(card.labels),
     }
@@ -182,7 +183,7 @@ def study_metrics(result: StudyResult) -> dict[str, float]:
         for number in NUMBERS.values():
             name = number.name(result.card.primary)
             if number.best_of_front and all(name in item for item in members):
-                best = max if number.larger_is_better else min
+                best = max if number.larger_is_better_in(result.card) else min
                 numbers[f"best_{name}"] = best(item[name] for item in members)
     if (floor := floor_of(result)) is not None:
         numbers |= {"floor_ratio": floor.ratio, "floor_ratio_low": floor.low, "floor_ratio_high": floor.high}

@@ -8,6 +8,7 @@ import numpy as np
 
 from autoopt.errors import WorkloadError
 from autoopt.workloads.contract import IGNORED, SPLITS, SplitName, Splits, Workload
+from autoopt.workloads.own_metrics import name_problems
 from autoopt.workloads.splitting import may_share_a_group
 
 MOST_PROBLEMS = 20
@@ -78,3 +79,7 @@ def _setting_problems(workload: Workload) -> Iterator[str]:
         yield "latency must be call or case and in_graph of the pipeline none: a space offers the rest"
     if not workload.metrics:
         yield "at least one metric is needed, the first one is the primary"
+    yield from name_problems(workload.own_metrics)
+    for own in workload.own_metrics:
+        if own.name not in workload.metrics:
+            yield f"the metric {own.name} of your own must be among the metrics, they are {', '.join(workload.metrics)}"

@@ -18,6 +18,7 @@ from autoopt.errors import WorkloadError
 from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.data.reading import Reading
 from autoopt.workloads.identity import code_identity
+from autoopt.workloads.own_metrics import OwnMetric
 
 if TYPE_CHECKING:
     import torch
@@ -154,12 +155,13 @@ class Workload:
 
     `build` returns the model with fresh weights, which takes and gives float32 tensors of the shapes in `pipeline`. It
     is None where `graph` is a finished ONNX file, which no step can prune or train; `graph_output` is the name of the
-    output that is meant, where it has several. `metrics` are names of
-    `autoopt.measure.metrics.METRICS`, the primary one first. `data_digest` is any text that changes with the cases.
-    `demo` says that the cases are synthetic. `latency` says what is timed: "call", or "case" for whole cases. `remarks`
-    are sentences for the user on what was understood without being asked. `reading` says how images are read from
-    files, so that `autoopt predict` does the same; None where that is not known, as with readers of the user's own.
-    `weight_parts` say where the weights are that `weights` stands for, if that is not one file of the whole network.
+    output that is meant, where it has several. `metrics` are names of `autoopt.measure.metrics.METRICS` and of
+    `own_metrics`, the user's own functions, the primary one first. `data_digest` is any text that changes with the
+    cases. `demo` says that the cases are synthetic. `latency` says what is timed: "call", or "case" for whole cases.
+    `remarks` are sentences for the user on what was understood without being asked. `reading` says how images are read
+    from files, so that `autoopt predict` does the same; None where that is not known, as with readers of the user's
+    own. `weight_parts` say where the weights are that `weights` stands for, if that is not one file of the whole
+    network.
     """
 
     name: str
@@ -180,6 +182,7 @@ class Workload:
     remarks: tuple[str, ...] = ()
     reading: Reading | None = None
     weight_parts: tuple[WeightPart, ...] = ()
+    own_metrics: tuple[OwnMetric, ...] = ()
 
     @property
     def title(self) -> str:

@@ -18,6 +18,7 @@ from autoopt.errors import UsageError, WorkloadError
 from autoopt.workloads.checks import check_workload
 from autoopt.workloads.contract import Origin, Workload
 from autoopt.workloads.options import call_with_options, read_options
+from autoopt.workloads.own_metrics import OWN_METRICS, absolute
 
 _log = logging.getLogger("autoopt")
 
@@ -72,6 +73,7 @@ def load_workload(
     if source in BUILT_IN:
         resolved, workload = source, _load_built_in(source, data, home, options)
     elif source.startswith(MODEL):
+        options |= {name: absolute(str(text)) for name, text in options.items() if name == OWN_METRICS and text}
         resolved, workload = _load_model(source.removeprefix(MODEL), data, options)
     elif ":" in source:
         resolved, workload = _load_own(source, data, options)
@@ -118,7 +120,9 @@ def find_function(source: str) -> tuple[Callable[..., Any], str]:
         if where.endswith(".py"):
             path = Path(where).resolve()
             if not path.is_file():
-                raise WorkloadError(f"the workload file {where} does not exist")
+                raise WorkloadError(
+                    f"the file {where} does not exist: {source} must name a function in a file that is there"
+                )
             module = _import_file(path)
             where = str(path)
         else:

@@ -51,6 +51,23 @@ def test_the_registry_answers_as_the_study_does(pick: str | None, asked: dict[st
     assert "the numbers hold for that host only" in why and "DEMO" not in why
 
 
+def test_an_error_is_answered_as_the_study_does() -> None:
+    """Where less of the primary metric is better, limits mean for a registry what they mean for a study."""
+    less = replace(REAL, card=replace(REAL.card, less_is_better=True), records=tuple(map(as_error, REAL.records)))
+    for asked in ({"min_quality": 0.102}, {"min_quality": 0.15}, {"max_drop": 0.2}):
+        chosen, why = choose_registered("autoopt-tiny", registered(less), LimitArguments(**asked), pick="fastest")
+        assert trial_of(chosen) == choose(less, pick="fastest", **asked).record.number, why
+
+
+def as_error(one: TrialRecord) -> TrialRecord:
+    """The trial with 1 - Dice as an error in the place of its Dice."""
+    if one.quality is None:
+        return one
+    cases = tuple(replace(case, scores={"dice_macro": 1 - one.quality.value}) for case in one.quality.cases)
+    quality = replace(one.quality, values={"dice_macro": 1 - one.quality.value}, cases=cases, errors=("dice_macro",))
+    return replace(one, quality=quality)
+
+
 def test_nothing_fits_names_the_limit_that_binds_and_the_nearest() -> None:
     """As for a study: the option that lets a version in, and the nearest versions with what they miss."""
     with pytest.raises(NothingFits) as raised:

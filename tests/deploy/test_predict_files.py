@@ -266,6 +266,20 @@ def test_a_classification_becomes_one_table(tmp_path: Path) -> None:
         run(folder, [data], tmp_path / "out", overlay=True)
 
 
+def test_time_series_become_a_label_at_each_time(tmp_path: Path) -> None:
+    """Each case of an npz with `series`, channels first, gets an npz of labels; no picture is drawn of one."""
+    series = np.random.default_rng(0).normal(size=(2, 3, 30)).astype(np.float32)
+    np.savez(tmp_path / "many.npz", series=series)
+    folder = bundle(tmp_path, replace(tiny.PIPELINE, tile=(16,)), Reading())
+    run(folder, [tmp_path / "many.npz"], tmp_path / "out")
+    with load(folder, stand_ins=True) as predictor:
+        wanted = [predictor.predict(one.T) for one in series]
+    found = [np.load(tmp_path / "out" / name)["labels"] for name in sorted(files_in(tmp_path / "out"))]
+    assert len(found) == 2 and all(map(np.array_equal, found, wanted)) and found[0].shape == (30,)
+    with pytest.raises(UsageError, match="--overlay draws masks on pictures, this bundle labels time series"):
+        run(folder, [tmp_path / "many.npz"], tmp_path / "out", overlay=True)
+
+
 def test_several_labels_at_once_become_a_file_for_each(tmp_path: Path) -> None:
     """Where a place can have several labels, a picture gets a mask of 0 and 1 per label, an array one with an axis."""
     pixels = picture(tmp_path / "x.png")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -31,6 +33,13 @@ def test_classification_agrees_with_sklearn(seed: int, labels: int) -> None:
     assert metrics.mcc(references, probabilities) == pytest.approx(sklearn.matthews_corrcoef(references, chosen))
     area = sklearn.roc_auc_score(np.eye(labels)[references], probabilities, average="macro")
     assert metrics.auroc(references, probabilities) == pytest.approx(area)
+
+
+def test_one_class_has_no_correlation() -> None:
+    """Where truth and decisions are of one class only MCC is 0 as scikit-learn's, without its warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert metrics.mcc(np.zeros(3, np.int64), np.array([[0.9, 0.1]] * 3)) == 0
 
 
 def test_several_labels_agree_with_sklearn() -> None:

@@ -14,7 +14,7 @@ from autoopt import terminal
 from autoopt.errors import Interrupted, Numeric, UsageError
 from autoopt.nets import baseline
 from autoopt.nets.baseline import TrainProgress, TrainResult
-from autoopt.nets.weights import find_weights, load_weights, read_info, remark_on
+from autoopt.nets.weights import find_weights, load_weights, read_info, remark_on, save_weights
 from autoopt.workloads.contract import Case, Sample, Workload
 from tests import tiny
 
@@ -103,6 +103,18 @@ def test_stores_what_it_scored(trained: tuple[TrainResult, list[TrainProgress], 
     assert info.recipe["steps"] == info.recipe["of_steps"] == 90
     load_weights(model, result.path)
     assert baseline.evaluate(model, tiny.workload(), "test") == result.test
+
+
+def test_the_least_error_is_kept(tmp_path: Path) -> None:
+    """Of a primary metric of which less is better the epoch with the least is stored, and of files the one with it."""
+    workload, events = replace(demanding(), metrics=("volume_difference",)), list[TrainProgress]()
+    result = baseline.train(workload, tmp_path, progress=events.append, threads=1)
+    scores = [event.val for event in events if event.val is not None]
+    assert 0 <= result.val.value == events[-1].best == min(scores) < max(scores)
+    info = read_info(result.path)
+    assert info is not None
+    save_weights(tiny.build(), tmp_path / "weights", replace(info, val={"volume_difference": result.val.value + 1}))
+    assert find_weights(workload, tmp_path) == result.path
 
 
 def test_the_seed_decides(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def nets() -> dict[str, Net]:
         "segresnet": (lambda: monai.SegResNet(2, 8, 3, 2, blocks_down=(1, 1), blocks_up=(1,)), plane),
         "resnet unet": (lambda: monai.FlexibleUNet(3, 2, "resnet50", decoder_channels=(8, 8, 8, 8, 8)), plane),
         "flexible unet": (lambda: monai.FlexibleUNet(3, 2, "efficientnet-b0", decoder_channels=(8, 8, 8, 8, 8)), plane),
+        "unet 1d": (lambda: monai.UNet(1, 3, 2, (4, 8), (2,), num_res_units=1, norm="batch"), (1, 3, 64)),
         "densenet": (
             lambda: monai.DenseNet(2, 3, 2, init_features=8, growth_rate=4, block_config=(2, 2)),
             plane,

@@ -119,7 +119,7 @@ def test_a_file_in_a_package_may_use_the_others(
             "histology",
             "no workload is called 'histology': use one of brain, cardiac, dfu, histo, or your own as file.py:function",
         ),
-        ("nowhere.py:workload", "the workload file nowhere.py does not exist"),
+        ("nowhere.py:workload", "the file nowhere.py does not exist"),
         ("no.such.module:workload", "no.such.module cannot be imported: ModuleNotFoundError"),
         ("FILE:missing", "has no function 'missing'"),
         ("FILE:NOT_A_FUNCTION", "has no function 'NOT_A_FUNCTION'"),

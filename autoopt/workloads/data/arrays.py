@@ -19,6 +19,8 @@ from autoopt.workloads.data.image_file import REAL, ImageFile, Source, reading, 
 LOCAL_HEADER_BYTES = 30
 """Of a member of a zip file; then come its name and an extra field, whose lengths are its last two numbers."""
 
+SERIES = "series"
+"""The array of a .npz file that holds a time series, (channels, time), or of many cases (n, channels, time)."""
 MOST_PACKED = 1100
 """No method of zip files that numpy writes packs more bytes into one."""
 
@@ -97,7 +99,20 @@ def _image(source: Source) -> ImageFile:
     header = read_header(source)
     if header.dtype.kind not in REAL:
         raise BadData(f"{source} must hold real numbers, it holds {header.dtype}")
+    if source.key == SERIES:
+        return _series(source, header)
     return ImageFile(header.shape, None, read=partial(read_array, source), value_range=value_range(header.dtype))
+
+
+def _series(source: Source, header: ArrayHeader) -> ImageFile:
+    """Time series have their channels first in files, as networks take them; here, as in images, they come last."""
+    if len(header.shape) != 2:
+        whole = "(channels, time)" if source.index is None else "(n, channels, time)"
+        raise BadData(f"{source} must have the axes {whole}, its own shape is {header.shape}")
+    if 0 in header.shape:
+        raise BadData(f"{source} must not be empty, its shape is {header.shape}")
+    channels, time = header.shape
+    return ImageFile((time,), channels, read=lambda: read_array(source).T.copy(), value_range=value_range(header.dtype))
 
 
 def _whole(path: Path) -> str:

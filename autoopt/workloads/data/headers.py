@@ -1,4 +1,4 @@
-"""What the headers of all files say together: 2D or 3D, channels, sizes, whether masks fit their images.
+"""What the headers of all files say together: 1D, 2D or 3D, channels, sizes, whether masks fit their images.
 
 An array may have an axis of channels at its end. Beside a label map this is seen by the number of axes; without one
 (and where image and map have the same shape) a third axis of at most `MOST_CHANNELS` is taken for channels, a longer
@@ -138,7 +138,7 @@ def _dimensions(case: _Case, flat: bool) -> int:
             return len(header.shape)
     image = first.shape
     if label is None:
-        return 2 if len(image) == 2 or flat else 3
+        return len(image) if len(image) < 3 else 2 if flat else 3
     last = label.shape[-1]
     if image == label.shape:
         return len(image) - 1 if len(image) == 4 or (len(image) == 3 and last <= MOST_CHANNELS) else len(image)

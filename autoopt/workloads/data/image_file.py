@@ -80,8 +80,8 @@ def shape_problem(shape: tuple[int, ...], channels: int | None) -> str | None:
     """Why an image cannot have this shape (see `ImageFile`), as the end of a sentence, or None."""
     if 0 in shape:
         return f"must not be empty, its shape is {shape}"
-    if not 2 <= len(shape) <= (4 if channels is None else 3):
-        return f"must be 2D or 3D, with channels at the end, its shape is {shape}"
+    if not 1 <= len(shape) <= (4 if channels is None else 3):
+        return f"must be 1D, 2D or 3D, with channels at the end, its shape is {shape}"
     return None
 
 

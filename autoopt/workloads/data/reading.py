@@ -10,13 +10,15 @@ from typing import Any, Self
 import numpy as np
 
 from autoopt.errors import BadData
-from autoopt.workloads.data.arrays import array_names, read_header
+from autoopt.workloads.data.arrays import SERIES, array_names, read_header
 from autoopt.workloads.data.image_file import ImageFile, Source
 from autoopt.workloads.data.pictures import read_rgb
 from autoopt.workloads.data.readers import of_series, open_image, suffix_of
 
 ONE, MANY = "image", "images"
 """The arrays of a .npz file with one case, and of one with all cases, as data folders have them."""
+SERIES_AXES = 3
+"""Of many time series in one array: (n, channels, time)."""
 ARCHIVE = ".npz"
 
 
@@ -115,13 +117,15 @@ def sources_in(source: Source) -> list[Source]:
     if suffix_of(source.path) != ARCHIVE:
         return [source]
     names = array_names(source.path)
-    if ONE in names or MANY not in names:
-        return [Source(source.path, ONE) if ONE in names else source]
-    whole = Source(source.path, MANY)
+    several = MANY in names or (SERIES in names and len(read_header(Source(source.path, SERIES)).shape) == SERIES_AXES)
+    one = next((key for key in (ONE, SERIES) if key in names), None)
+    if ONE in names or not several:
+        return [source if one is None else Source(source.path, one)]
+    whole = Source(source.path, MANY if MANY in names else SERIES)
     count = (read_header(whole).shape or (0,))[0]
     if not count:
-        raise BadData(f"{whole} must hold images, it is empty")
-    return [Source(source.path, MANY, index) for index in range(count)]
+        raise BadData(f"{whole} must hold cases, it is empty")
+    return [Source(source.path, whole.key, index) for index in range(count)]
 
 
 def _number(value: object) -> bool:

@@ -18,8 +18,11 @@ from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.contract import Latency, Recipe, Task, Workload
 from autoopt.workloads.data.class_names import Order
 from autoopt.workloads.data.dataset import Dataset, read_dataset
+from autoopt.workloads.data.statistics import channel_statistics
 from autoopt.workloads.data.wishes import OPTIONS as DATA_OPTIONS
 from autoopt.workloads.data.wishes import Wishes
+from autoopt.workloads.loading import find_function
+from autoopt.workloads.own_metrics import OWN_METRICS, OwnMetric, as_metric
 
 OPTIONS: Mapping[str, Parameter] = {
     "task": Parameter("choice", "segmentation", "what the model answers", allowed=("segmentation", "classification")),
@@ -32,7 +35,7 @@ OPTIONS: Mapping[str, Parameter] = {
         allowed=("text", "number"),
         nullable=True,
     ),
-    "tile": Parameter("text", None, "size of one network call, such as 224x224", nullable=True),
+    "tile": Parameter("text", None, "size of one network call, such as 224x224, of time series 512", nullable=True),
     "overlap": Parameter("number", 0.25, "share that neighbouring tiles have in common", low=0.0, high=0.9),
     "scale": Parameter(
         "number",
@@ -40,8 +43,10 @@ OPTIONS: Mapping[str, Parameter] = {
         "what images are divided by; null: 255 for 8-bit pictures, 65535 for 16 bits, 1 else",
         nullable=True,
     ),
-    "mean": Parameter("text", "0", "subtracted after the scale: one number, or one per channel"),
-    "std": Parameter("text", "1", "divided by after the mean: one number, or one per channel"),
+    "mean": Parameter(
+        "text", "0", "subtracted after the scale: a number, one per channel, or train: that of its cases"
+    ),
+    "std": Parameter("text", "1", "divided by after the mean: a number, one per channel, or train: that of its cases"),
     "intensity": Parameter(
         "choice",
         "fixed",
@@ -65,6 +70,12 @@ OPTIONS: Mapping[str, Parameter] = {
         nullable=True,
     ),
     "metrics": Parameter("text", None, "comma-separated, the primary one first", nullable=True),
+    OWN_METRICS: Parameter(
+        "text",
+        None,
+        "functions of yours that score a case, such as my.py:hits,my.py:misses; primary before those of the task",
+        nullable=True,
+    ),
     "latency": Parameter("choice", "call", "what is timed: a network call or a whole case", allowed=("call", "case")),
     **DATA_OPTIONS,
 }
@@ -77,6 +88,8 @@ OUTPUT = Parameter(
     nullable=True,
 )
 """The option of the kinds of models that may answer with other things than logits."""
+OF_TRAIN = "train"
+"""In the place of a mean or a standard deviation: that of each channel over the cases of train."""
 BINARY = 2
 """Classes of which a model may answer one alone: the other is what is left."""
 METRICS: Mapping[str, tuple[str, ...]] = {
@@ -149,6 +162,8 @@ def pipeline_of(dataset: Dataset, shape: Shape, options: Mapping[str, Scalar], s
     if problems:
         raise WorkloadError(*problems)
     spacing = options.get("spacing_mm")
+    scale = float(cast(float, options.get("scale") or dataset.value_range))
+    normalisation = _normalisation(dataset, scale, options)
     try:
         pipeline = Pipeline(
             task=task,
@@ -156,9 +171,9 @@ def pipeline_of(dataset: Dataset, shape: Shape, options: Mapping[str, Scalar], s
             channels=channels,
             tile=tile,
             overlap=float(cast(float, options.get("overlap", 0.25))),
-            scale=float(cast(float, options.get("scale") or dataset.value_range)),
-            mean=_numbers(str(options.get("mean", "0")), channels, "mean"),
-            std=_numbers(str(options.get("std", "1")), channels, "std"),
+            scale=scale,
+            mean=_numbers(normalisation["mean"], channels, "mean"),
+            std=_numbers(normalisation["std"], channels, "std"),
             intensity=cast(Any, options.get("intensity", "fixed")),
             fit=cast(Any, options.get("fit") or ("tile" if task == "segmentation" else "resize")),
             orientation=cast("str | None", options.get("orientation")),
@@ -187,13 +202,15 @@ def workload_of(
     """The workload of a model on a data folder; `model` has the fields `build`, or `graph`, and `weights`."""
     task = cast(Task, options["task"])
     metrics = options.get("metrics")
+    own = _own_metrics(str(options.get(OWN_METRICS) or ""))
     return Workload(
         name=str(options.get("name") or name),
         task=task,
         labels=dataset.labels,
         pipeline=pipeline,
         splits=dataset.splits,
-        metrics=METRICS[task] if metrics is None else tuple(split_names(str(metrics))),
+        metrics=(*(item.name for item in own), *METRICS[task]) if metrics is None else tuple(split_names(str(metrics))),
+        own_metrics=own,
         recipe=RECIPE,
         data_digest=dataset.digest,
         latency=cast(Latency, options.get("latency", "call")),
@@ -201,6 +218,18 @@ def workload_of(
         reading=dataset.reading,
         **model,
     )
+
+
+def _own_metrics(text: str) -> tuple[OwnMetric, ...]:
+    """The metrics that the sources of an option name. Raises WorkloadError for one that cannot be imported."""
+    wrong = [source for source in split_names(text) if ":" not in source]
+    if wrong:
+        raise WorkloadError(f"--option {OWN_METRICS} must name functions as file.py:function, got {', '.join(wrong)}")
+    found = []
+    for source in split_names(text):
+        function, whole = find_function(source)
+        found.append(as_metric(function, whole.rpartition(":")[2]))
+    return tuple(found)
 
 
 def split_names(text: str) -> tuple[str, ...]:
@@ -212,7 +241,8 @@ def _tile(dataset: Dataset, shape: Shape, options: Mapping[str, Scalar], source:
     """The size of a network call: that of the option, else of the model, else the one size that all images have."""
     known = shape.tile or (None,) * dataset.dimensions
     if len(known) != dataset.dimensions:
-        raise WorkloadError(f"{source} takes {len(known)}D images, the data are {dataset.dimensions}D")
+        stored = ": store time series as `series`, (n, channels, time), in a .npz file" if len(known) == 1 else ""
+        raise WorkloadError(f"{source} takes {len(known)}D images, the data are {dataset.dimensions}D{stored}")
     asked = options.get("tile")
     if asked is not None:
         if not all(size.isdigit() and int(size) > 0 for size in str(asked).split("x")):
@@ -230,6 +260,16 @@ def _tile(dataset: Dataset, shape: Shape, options: Mapping[str, Scalar], source:
     raise WorkloadError(
         f"{source} takes images of any size and the data have several ({sizes}): give --option tile=HxW"
     )
+
+
+def _normalisation(dataset: Dataset, scale: float, options: Mapping[str, Scalar]) -> dict[str, str]:
+    """The texts of `mean` and `std`, with the numbers of the cases of train where they ask for them."""
+    texts = {name: str(options.get(name, usual)) for name, usual in (("mean", "0"), ("std", "1"))}
+    if OF_TRAIN in texts.values():
+        found = channel_statistics(dataset.splits.train, scale)
+        numbers = {name: ",".join(map(repr, values)) for name, values in zip(texts, found, strict=True)}
+        texts = {name: numbers[name] if text == OF_TRAIN else text for name, text in texts.items()}
+    return texts
 
 
 def _numbers(text: str, count: int, name: str) -> tuple[float, ...]:

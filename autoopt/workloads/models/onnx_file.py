@@ -156,8 +156,8 @@ def _shape_problems(taken_in: Any, given_out: Any, task: str) -> Iterator[str]:
     for kind, value in (("input", taken_in), ("output", given_out)):
         if value.type.tensor_type.elem_type != 1:
             yield f"the {kind} {value.name} must be float32, it is {_type(value)}: convert the model"
-    if len(taken) not in (4, 5):
-        yield f"the input must be (n, channels, *sizes) of a 2D or 3D image, it is {taken}"
+    if len(taken) not in (3, 4, 5):
+        yield f"the input must be (n, channels, *sizes) of a time series or a 2D or 3D image, it is {taken}"
     expected = 2 if task == "classification" else len(taken)
     if given and len(given) != expected:
         shape = "(n, classes)" if task == "classification" else "(n, classes, *sizes)"

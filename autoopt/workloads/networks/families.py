@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 SOURCE = f"{__name__}:workload"
-PLANE, BOX = (3, 64, 64), (1, 32, 32, 32)
+SERIES, PLANE, BOX = (12, 256), (3, 64, 64), (1, 32, 32, 32)
 CASES = 6
 """The number of cases in each split."""
 
@@ -66,6 +66,13 @@ NETS: Mapping[str, Net] = {
         _monai("ResNet", "basic", [1, 1, 1, 1], [16, 32, 64, 128], spatial_dims=2, n_input_channels=3, num_classes=2),
         dense=False,
     ),
+    "ResNet 1D": Net(
+        CNN,
+        _monai("ResNet", "basic", [1, 1, 1, 1], [16, 32, 64, 128], spatial_dims=1, n_input_channels=12, num_classes=2),
+        SERIES,
+        dense=False,
+    ),
+    "UNet 1D": Net(CNN, _monai("UNet", 1, 12, 2, (16, 32, 64), (2, 2), num_res_units=1, norm="batch"), SERIES),
     "VGG-11": Net(CNN, partial(classifiers.vgg11, 2), dense=False),
     "UNETR 3D": Net(
         TRANSFORMER,

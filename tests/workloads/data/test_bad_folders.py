@@ -220,7 +220,12 @@ BAD: list[tuple[Callable[[Path], Path], Callable[[Path], Any], str, str]] = [
     (arrays, lambda f: npy(f / "images/1.npy", np.full((6, 8, 9), "x")), "segmentation", r"1\.npy must hold real numb"),
     (arrays, lambda f: npy(f / "images/1.npy", np.full((6, 8, 9), None)), "segmentation", r"1\.npy .* without objects"),
     (arrays, lambda f: npy(f / "images/1.npy", np.full((6, 8, 9), np.nan)), "segmentation", r"1\.npy .*432 of its 432"),
-    (arrays, lambda f: npy(f / "images/1.npy", np.zeros((6, 8, 9, 2, 2))), "segmentation", r"1\.npy must be 2D or 3D"),
+    (
+        arrays,
+        lambda f: npy(f / "images/1.npy", np.zeros((6, 8, 9, 2, 2))),
+        "segmentation",
+        r"1\.npy must be 1D, 2D or 3D",
+    ),
     (arrays, lambda f: npy(f / "masks/1.npy", np.zeros((6, 8, 8))), "segmentation", r"1\.npy must be as large as its"),
     (arrays, lambda f: npy(f / "masks/1.npy", np.full((6, 8, 9), -1)), "segmentation", r"1\.npy must hold labels"),
     (arrays, _cut("images/1.npy"), "segmentation", r"1\.npy must be a whole npy file"),

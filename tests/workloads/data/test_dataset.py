@@ -105,6 +105,48 @@ def test_arrays(tmp_path: Path) -> None:
     assert np.array_equal(flat.splits.test[1].read().image, images[7])
 
 
+def test_time_series(tmp_path: Path) -> None:
+    """`series` has its channels first: many in one npz, one in each, with a class or a label at every time."""
+    series = random_of(0).normal(size=(12, 3, 40)).astype(np.float32)
+    (tmp_path / "all").mkdir()
+    np.savez(tmp_path / "all" / "all.npz", series=series, labels=np.arange(12) % 2)
+    dataset = read_dataset(tmp_path / "all", "classification")
+    assert (dataset.dimensions, dataset.channels, dataset.sizes) == (1, 3, ((40,),))
+    case = dataset.splits.test[0]
+    assert np.array_equal(case.read().image, series[int(case.id[-5:])].T)
+    for index in range(6):
+        np.savez(tmp_path / f"c{index}.npz", series=series[index], label=(series[index, 0] > 0).astype(np.uint8))
+    each = read_dataset(tmp_path, "segmentation")
+    assert (each.dimensions, each.channels, each.labels) == (1, 3, ("background", "label_1"))
+    sample = each.splits.val[0].read()
+    assert sample.image.shape == (40, 3) and np.array_equal(sample.reference, sample.image[:, 0] > 0)
+
+
+def test_a_series_without_channels_is_refused(tmp_path: Path) -> None:
+    """An empty one is named with its shape before anything is read of it."""
+    np.savez(tmp_path / "a.npz", series=np.zeros((0, 40)), label=0)
+    with pytest.raises(DataError, match=r"a\.npz \(series\) must not be empty, its shape is \(0, 40\)"):
+        read_dataset(tmp_path, "classification")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"series": np.zeros((12, 40))}, r"\(series\) case 0 must have the axes \(n, channels, time\)"),
+        (
+            {"series": np.zeros((12, 3, 40)), "images": np.zeros((12, 9, 9))},
+            "must hold images or series, it holds both",
+        ),
+        ({"series": np.zeros((11, 3, 40))}, "as many labels, groups and splits as series"),
+    ],
+)
+def test_time_series_of_other_axes_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray], words: str) -> None:
+    """What cannot be (n, channels, time) is named with its shape; so is a file that holds pictures as well."""
+    np.savez(tmp_path / "all.npz", labels=np.arange(12) % 2, **arrays)
+    with pytest.raises(DataError, match=words):
+        read_dataset(tmp_path, "classification")
+
+
 def test_several_labels_of_a_segmentation(tmp_path: Path) -> None:
     """A label map with a last axis of 0 / 1 is several labels at once."""
     for index in range(6):

@@ -31,8 +31,8 @@ def test_values_in_memory_are_an_image() -> None:
         ((4, 5), 3, None),
         ((4, 5, 6), None, None),
         ((4, 5, 6, 2), None, None),
-        ((4, 5, 6, 2), 1, "must be 2D or 3D"),
-        ((4,), None, "must be 2D or 3D, with channels at the end, its shape is (4,)"),
+        ((4, 5, 6, 2), 1, "must be 1D, 2D or 3D"),
+        ((), None, "must be 1D, 2D or 3D, with channels at the end, its shape is ()"),
         ((4, 0), 1, "must not be empty"),
     ],
 )

@@ -12,7 +12,7 @@ from PIL import Image
 from autoopt.errors import BadData
 from autoopt.workloads.data.dataset import read_dataset
 from autoopt.workloads.data.image_file import Source
-from autoopt.workloads.data.reading import Reading
+from autoopt.workloads.data.reading import Reading, sources_in
 from tests.workloads.data import folders
 
 
@@ -44,6 +44,20 @@ def test_other_types_of_pixels_are_refused(tmp_path: Path) -> None:
     for name, words in cases:
         with pytest.raises(BadData, match=words):
             reading.image(Source(tmp_path / name), 2, 3)
+
+
+def test_time_series_are_read_as_in_a_data_folder(tmp_path: Path) -> None:
+    """`series` is one case or, with a further axis, many, whatever the labels beside it; channels come last."""
+    series = np.random.default_rng(0).normal(size=(4, 3, 40))
+    np.savez(tmp_path / "many.npz", series=series)
+    np.savez(tmp_path / "one.npz", series=series[2])
+    many, (one,) = sources_in(Source(tmp_path / "many.npz")), sources_in(Source(tmp_path / "one.npz"))
+    assert len(many) == 4
+    for source in (many[2], one):
+        image, _ = Reading(value_range=1.0).image(source, 1, 3)
+        assert np.array_equal(image, series[2].T)
+    with pytest.raises(BadData, match="must be 2D, it is 1D"):
+        Reading().image(one, 2, 3)
 
 
 def test_a_case_of_several_files_must_come_as_one(tmp_path: Path) -> None:

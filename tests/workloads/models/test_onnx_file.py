@@ -38,6 +38,26 @@ def net(
     return path
 
 
+def test_a_time_series_is_taken(tmp_path: Path) -> None:
+    """A file of one axis is a model of (n, channels, time), on data of one axis only."""
+    weight = onnx.numpy_helper.from_array(np.array([[[-1.0]], [[1.0]]], np.float32), "weight")
+    ends = [helper.make_tensor_value_info(name, 1, (1, size, 40)) for name, size in (("image", 1), ("logits", 2))]
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["image", "weight"], ["logits"])], "net", *([end] for end in ends), [weight]
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "net.onnx"
+    )
+    for index in range(10):
+        series = np.random.default_rng(index).normal(size=(1, 40)).astype(np.float32)
+        np.savez(tmp_path / f"c{index}.npz", series=series, label=(series[0] > 0).astype(np.uint8))
+    workload = load_workload(f"model:{tmp_path / 'net.onnx'}", tmp_path, tmp_path / "home", {"task": "segmentation"})
+    assert workload.pipeline.input_shape == (1, 1, 40) and workload.graph is not None
+    assert workload_problems(workload) == []
+    with pytest.raises(WorkloadError, match=r"takes 1D images, the data are 2D: store time series as `series`"):
+        load_workload(f"model:{tmp_path / 'net.onnx'}", squares(tmp_path / "squares"), tmp_path / "home", TASK)
+
+
 def test_free_sizes_are_none(tmp_path: Path) -> None:
     """What the file leaves open is open; the suffix alone says that a model is meant to be ONNX."""
     shape, output = read_shape(net(tmp_path / "net.onnx"), "segmentation")

@@ -2,6 +2,8 @@
 
 Such a file has `images` and `labels`, or those of each split: `train_images`, `train_labels`, `val_images`, ... as
 MedMNIST has them, or `x_train`, `y_train`, ... as Keras has.
+
+Time series are in `series` in the place of `image` and `images`: (channels, time), or (n, channels, time) of many.
 """
 
 from __future__ import annotations
@@ -14,11 +16,12 @@ import numpy as np
 
 from autoopt.errors import BadData, DataError
 from autoopt.workloads.contract import SplitName, Task
-from autoopt.workloads.data.arrays import array_names, read_array, read_header
+from autoopt.workloads.data.arrays import SERIES, array_names, read_array, read_header
 from autoopt.workloads.data.cases import Found, Item, items_of, raise_problems
 from autoopt.workloads.data.columns import SPLIT_NAMES, composed, split_named
 from autoopt.workloads.data.image_file import Source
 from autoopt.workloads.data.manifest import find_table
+from autoopt.workloads.data.reading import MANY, ONE
 
 DESCRIPTION = "npz files with image and label"
 PATTERN = "*.npz"
@@ -42,14 +45,16 @@ def read(folder: Path, task: Task) -> Found:
     raise_problems(problems)
     if len(archives) == 1 and (blocks := _blocks(archives[0], names[archives[0]])):
         return _from_one(archives[0], blocks, task)
+    of_series = all(SERIES in there for there in names.values())
+    wanted = {SERIES if of_series else ONE, "label"}
     problems += [
-        f"{path} must hold the array(s) {', '.join(sorted({'image', 'label'} - there))}, it holds "
+        f"{path} must hold the array(s) {', '.join(sorted(wanted - there))}, it holds "
         f"{', '.join(sorted(there)) or 'none'}"
         for path, there in names.items()
-        if not {"image", "label"} <= there
+        if not wanted <= there
     ]
     remarks: list[str] = []
-    items = find_archives(folder, problems, remarks=remarks)
+    items = find_archives(folder, problems, remarks=remarks, key=SERIES if of_series else ONE)
     raise_problems(problems)
     if task == "classification":
         items = [_with_class(item, problems) for item in items]
@@ -58,14 +63,19 @@ def read(folder: Path, task: Task) -> Found:
 
 
 def find_archives(
-    folder: Path, problems: list[str], *, group: str | None = None, remarks: list[str] | None = None
+    folder: Path,
+    problems: list[str],
+    *,
+    group: str | None = None,
+    remarks: list[str] | None = None,
+    key: str = ONE,
 ) -> list[Item]:
-    """The cases of NAME.npz files, their arrays `image` and `label`, and what the table of the folder says of them.
+    """The cases of NAME.npz files, their arrays `key` and `label`, and what the table of the folder says of them.
 
     Opens no file. What is wrong joins `problems`; `group` and `remarks` are those of `items_of`. In the order of the
     table, if there is one, else of the names.
     """
-    files = {composed(path.stem): ([Source(path, "image")], Source(path, "label")) for path in _archives(folder)}
+    files = {composed(path.stem): ([Source(path, key)], Source(path, "label")) for path in _archives(folder)}
     return items_of(folder, files, problems, described=DESCRIBED, group=group, remarks=remarks)
 
 
@@ -90,8 +100,11 @@ class _Block:
 
 def _blocks(path: Path, names: set[str]) -> list[_Block]:
     """The arrays of all cases, or of those of each split; empty where there are none. Raises DataError for a half."""
-    if {"images", "labels"} <= names:
-        return [_Block(path.stem, None, {name: name for name in (*PARTS, "splits") if name in names})]
+    if "labels" in names and {MANY, SERIES} <= names:
+        raise DataError(f"{path} must hold {MANY} or {SERIES}, it holds both: which are the cases is not known")
+    if "labels" in names and {MANY, SERIES} & names:
+        found = {name: name for name in (*PARTS, "splits") if name in names}
+        return [_Block(path.stem, None, {"images": SERIES if SERIES in names else MANY, **found})]
     blocks = []
     for word, split in SPLIT_NAMES.items():
         for patterns in (MEDMNIST, KERAS):
@@ -123,10 +136,12 @@ def _items_of_block(path: Path, block: _Block, task: Task, problems: list[str]) 
     lengths = {part: (read_header(Source(path, key)).shape or (0,))[0] for part, key in block.names.items()}
     count = lengths["images"]
     if 0 in read_header(Source(path, block.names["images"])).shape:
-        raise DataError(f"{path} must hold images, its {block.names['images']} are empty")
+        raise DataError(f"{path} must hold {block.names['images']}, its {block.names['images']} are empty")
     if len(set(lengths.values())) > 1:
         came = ", ".join(f"{length} {block.names[part]}" for part, length in lengths.items())
-        raise DataError(f"{path} must hold as many labels, groups and splits as images, it holds {came}")
+        raise DataError(
+            f"{path} must hold as many labels, groups and splits as {block.names['images']}, it holds {came}"
+        )
     groups, splits = (
         read_array(Source(path, block.names[part])).tolist() if part in block.names else None
         for part in ("groups", "splits")
