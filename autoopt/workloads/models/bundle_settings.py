@@ -111,6 +111,9 @@ def _end(settings: Settings) -> list[str]:
 def _components(config: Config, where: str, depth: int = 0) -> list[tuple[str, Mapping[str, Any]]]:
     """The transforms at a key with their keys, those of a Compose or a list one by one; disabled ones are left out."""
     config.count(where, depth)
+    terms = config.terms(where)
+    if len(terms) > 1:
+        return [item for term in terms for item in _components(config, term, depth + 1)]
     where, found = config.follow(where)
     if isinstance(found, Mapping) and (_name(found) == "Compose" or (TARGET not in found and "transforms" in found)):
         for argument in found:

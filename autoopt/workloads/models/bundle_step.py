@@ -35,7 +35,8 @@ class Settings:
 
     Intensities become `gain * value + offset` per channel, after `clip` and `intensity`. `task`, `pictures` and
     `multilabel` are what the bundle is used for. `done` has what happens to the prediction, in order; `onehot` says
-    that it has one channel per label, `untracked` that the image has lost its affine.
+    that it has one channel per label, `untracked` that the image has lost its affine. `remarks` are what users should
+    be told, a sentence each.
     """
 
     task: str = "segmentation"
@@ -50,6 +51,7 @@ class Settings:
     onehot: bool = False
     untracked: bool = False
     done: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def resampled(self) -> bool:

@@ -84,6 +84,7 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
         pictures=dataset.pictures,
         multilabel=dataset.multilabel,
     )
+    dataset = replace(dataset, remarks=(*dataset.remarks, *config.remarks, *settings.remarks))
     if settings.fields.get("transposed"):  # sizes as the network sees them
         dataset = replace(dataset, sizes=tuple(size[::-1] for size in dataset.sizes))
     if dataset.has_affine:  # else it is refused for that

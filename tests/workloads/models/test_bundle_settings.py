@@ -287,7 +287,7 @@ def test_pictures_and_arrays_do_not_mix(tmp_path: Path) -> None:
         ),
         ({"preprocessing": {"transforms": [{"_target_": "NormalizeIntensityd", "nonzero": True}]}}, "nonzero=True"),
         (
-            {"inferer": {"_target_": "SlidingWindowInferer", "roi_size": "$[16] * 2"}},
+            {"inferer": {"_target_": "SlidingWindowInferer", "roi_size": "$[16 for _ in (1, 2)]"}},
             r"inferer\.roi_size is the Python",
         ),
         ({"inferer": {"_target_": "SliceInferer", "roi_size": [16, 16]}}, "SliceInferer has no equal"),
