@@ -25,6 +25,8 @@ KERNELS = ("smooth", "linear", "corners", "area")
 """
 SAME_SPACING = 1e-3
 """Spacings that differ by less, in mm, are one spacing for `first_voxel_grid`."""
+WORLD = 3
+"""Axes of the world, and so of every image that has an affine."""
 LARGEST_SHEAR = 1e-4
 """The cosine between two axes up to which they are perpendicular."""
 
@@ -94,6 +96,15 @@ def turned_affine(turn: Turn, affine: np.ndarray, sizes: Sequence[int]) -> np.nd
         back[axis, place] = -1 if flipped else 1
         back[axis, 3] = sizes[axis] - 1 if flipped else 0
     result: np.ndarray = np.asarray(affine, np.float64) @ back
+    return result
+
+
+def spaced_affine(affine: np.ndarray, spacing: Sequence[float], first: int) -> np.ndarray:
+    """The affine with voxels of `spacing` along the axes from `first` on; its origin is kept, its directions are."""
+    result = np.array(affine, np.float64)
+    lengths = spacing_of(affine)
+    for axis, size in enumerate(spacing, start=first):
+        result[:, axis] *= size / lengths[axis]
     return result
 
 

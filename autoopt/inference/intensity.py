@@ -1,23 +1,10 @@
-"""The values of an image: as 8-bit pixels, scaled by the image itself, normalised with fixed numbers."""
+"""The values of an image as 8-bit pixels, and normalised with the fixed numbers that a graph can do itself."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from autoopt.inference.pipeline_settings import PipelineSettings
-
-SMALLEST_RANGE = 1e-6
-"""The range or standard deviation that a constant image is divided by."""
-
-
-def scaled(values: np.ndarray, settings: PipelineSettings) -> np.ndarray:
-    """Values (*spatial, channels), limited to `clip`, then scaled per channel as `intensity` says."""
-    if settings.clip is not None:
-        low, high = (np.float32(limit) for limit in settings.clip)
-        values = np.clip(values, low, high)
-    return INTENSITIES[settings.intensity](values, settings)
 
 
 def normalised(values: np.ndarray, settings: PipelineSettings) -> np.ndarray:
@@ -42,31 +29,3 @@ def as_pixels(values: np.ndarray) -> np.ndarray:
             f"got {values.dtype} from {values.min():g} to {values.max():g}"
         )
     return values.astype(np.uint8)
-
-
-def _fixed(values: np.ndarray, settings: PipelineSettings) -> np.ndarray:
-    return values
-
-
-def _percentile(values: np.ndarray, settings: PipelineSettings) -> np.ndarray:
-    """Clipped to two percentiles of each channel, which become 0 and 1."""
-    flat = values.reshape(-1, values.shape[-1])
-    low, high = np.percentile(flat, settings.percentiles, axis=0).astype(np.float32)
-    return np.asarray((np.clip(values, low, high) - low) / np.maximum(high - low, SMALLEST_RANGE), np.float32)
-
-
-def _zscore(values: np.ndarray, settings: PipelineSettings) -> np.ndarray:
-    """Mean 0 and standard deviation 1 in each channel."""
-    # Channel by channel, each in one piece: over a strided axis numpy adds one value after the other and loses digits.
-    channels = [np.ascontiguousarray(values[..., index]) for index in range(values.shape[-1])]
-    mean = np.array([channel.mean() for channel in channels], np.float32)
-    deviation = np.array([channel.std() for channel in channels], np.float32)
-    return np.asarray((values - mean) / np.maximum(deviation, SMALLEST_RANGE), np.float32)
-
-
-INTENSITIES: Mapping[str, Callable[[np.ndarray, PipelineSettings], np.ndarray]] = {
-    "fixed": _fixed,
-    "percentile": _percentile,
-    "zscore": _zscore,
-}
-"""Name of an `intensity` to its function, from float32 (*spatial, channels) to the same shape."""

@@ -1,7 +1,8 @@
 """The inference pipeline in numpy, from an image to an answer: one code for worker, bundle and training.
 
-Each step is a file: frame.py puts the image on the network's grid and back, intensity.py scales and normalises its
-values, tiling.py cuts tiles and stitches their outputs, postprocess.py decides and cleans up. This file is their order.
+The folder steps/ has what happens to an image, frame.py its way through the steps and back, intensity.py the fixed
+numbers at the end, tiling.py cuts tiles and stitches their outputs, postprocess.py decides and cleans up. This file is
+their order.
 
 Nothing depends on the number of spatial axes: a tile of two sizes makes a 2D pipeline, of three a 3D one. scipy is
 imported only where holes are filled or components chosen.
@@ -16,17 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autoopt.inference import intensity, postprocess
-from autoopt.inference.frame import (
-    Frame,
-    cropped,
-    frame_of,
-    labels_on_grid,
-    labels_on_image,
-    on_grid,
-    turned,
-    uncropped,
-    values_on_image,
-)
+from autoopt.inference.frame import Frame, cropped, labels_back, labels_on_grid, through_steps, uncropped, values_back
 from autoopt.inference.pipeline_checks import checked_image, checked_outputs, setting_problems
 from autoopt.inference.pipeline_settings import PipelineSettings
 from autoopt.inference.tiling import Tiling, cut_tiles, stitched
@@ -39,7 +30,8 @@ Run = Callable[[np.ndarray], np.ndarray]
 class Pipeline(PipelineSettings):
     """What happens to an image before and after the network, as plain data.
 
-    Before the network, in this order:
+    Before the network the image goes through `steps`, in their order; each kind is described at its class (`STEPS` in
+    steps/table.py). Pipelines that need no order of their own say the same in fields, which are done in this order:
 
     - `transposed` swaps the axes of a 2D image: the network sees columns and rows. `orientation` (such as RAS) turns
       the axes of a 3D image, `spacing_mm` resamples it; both need its affine. With `spacing_grid` extent the field of
@@ -47,17 +39,26 @@ class Pipeline(PipelineSettings):
     - `clip` limits the values. Then `intensity` scales each channel by the image itself: percentile clips to two
       `percentiles` and scales to 0..1, zscore subtracts the mean and divides by the standard deviation, fixed does
       nothing.
+
+    Then, in both cases:
+
     - Every channel is normalised with fixed numbers: (value / `scale` - `mean`) / `std`.
     - `fit` makes calls of size `tile`: tile is a sliding window whose neighbours share at least the fraction `overlap`
       of their size, resize the whole image in one call, center its middle. `windows` even spreads the fewest windows
-      evenly, stride puts them at fixed distances, the last at the edge. An image smaller than a window is mirrored at
-      its edges, or with `padding` zero put among zeros, after its normalisation.
+      evenly, stride puts them at fixed distances, the last at the edge, nnunet evenly by a step that need not be a
+      whole number of voxels. An image smaller than a window is mirrored at its edges, or with `padding` zero put among
+      zeros, after its normalisation. A call is repeated for all combinations of the axes of `mirror`, mirrored there
+      and back, and the mean is taken (test-time augmentation). Where windows overlap, `blend` says how much each place
+      counts: all the same (mean), with MONAI's Gaussian of the width `blend_sigma` (a share of the window), or with
+      nnU-Net's. `sums` float16 adds up as nnU-Net does, to be compared with it.
 
     With `sliced` the first axis of an image is a stack of 2D images. After the network its logits are put back on the
     image's own grid; or with `restore` the probabilities, or the labels (each voxel takes the nearest). `activation`
     decides: with softmax the class with the largest logit, with sigmoid every class whose probability reaches
-    `threshold` (several labels at once). Last `largest_component` and `fill_holes` clean up every label but the
-    background; voxels that touch by a face are connected, with `connectivity` 2 and 3 also by an edge and a corner.
+    `threshold` (several labels at once). With `paint` these become one label per place: where the probability of
+    class i is above the threshold, label paint[i], a later class over an earlier one. Last `largest_component` and
+    `fill_holes` clean up every label but the background; voxels that touch by a face are connected, with `connectivity`
+    2 and 3 also by an edge and a corner.
 
     `output` says what the network answers with. Where it is probabilities, those of softmax or sigmoid, they are turned
     back into logits first, so that tiles are joined as those of the same network without its last operation are.
@@ -81,20 +82,15 @@ class Pipeline(PipelineSettings):
         must hold and what came.
         """
         values = checked_image(self, image)
-        frame = frame_of(self, values.shape[:-1], affine)
-        values = turned(values, frame)
-        if self.takes_pixels:
-            values = intensity.as_pixels(values)
-        else:
-            values = intensity.scaled(on_grid(values.astype(np.float32), frame, self), self)
+        values = intensity.as_pixels(values) if self.takes_pixels else values.astype(np.float32)
+        values, frame = through_steps(self, values, affine)
         return cropped(values, frame, self), frame
 
-    def standardise_labels(self, labels: np.ndarray, affine: np.ndarray | None, outside: int) -> np.ndarray:
-        """A label map, or one with a last axis of labels, on the grid that `standardise` puts its image on.
+    def standardise_labels(self, labels: np.ndarray, frame: Frame, outside: int) -> np.ndarray:
+        """A label map, or one with a last axis of labels, on the grid of its image, whose `frame` `standardise` gave.
 
         `outside` is the label beyond the edge of the image.
         """
-        frame = frame_of(self, labels.shape[: self.dimensions], affine)
         return labels_on_grid(labels, frame, self, outside)
 
     def normalise(self, values: np.ndarray) -> np.ndarray:
@@ -154,25 +150,55 @@ class Pipeline(PipelineSettings):
             ]
             mean = np.asarray(np.mean(probabilities, axis=0), np.float32)
             return mean, mean
-        tiles = len(tiling.corners)
-        items = [stitched(itertools.islice(checked, tiles), tiling, self) for _ in range(tiling.stack)]
+        values = self._joined(checked, tiling)
+        if self.gives_labels:
+            return self._cleaned(labels_back(values, tiling.frame.moves)), None
+        return self._answered(values, tiling.frame, likely=likely)
+
+    def joined(self, outputs: np.ndarray | Iterable[np.ndarray], tiling: Tiling) -> np.ndarray:
+        """The logits (classes, *grid) of one image on the network's grid, from the outputs for its tiles.
+
+        float32, or float16 where `sums` says so. For a segmentation whose graph does not decide. Raises ValueError as
+        `finish`.
+        """
+        return self._joined(checked_outputs(self, outputs, tiling.count), tiling)
+
+    def answer(self, logits: np.ndarray, frame: Frame) -> np.ndarray:
+        """The answer on the image's own grid from what `joined` gave for it."""
+        return self._answered(logits, frame, likely=False)[0]
+
+    def _joined(self, checked: Iterator[np.ndarray], tiling: Tiling) -> np.ndarray:
+        """Logits (classes, *grid), or labels (*grid), of all images of a stack."""
+        items = [stitched(itertools.islice(checked, tiling.each), tiling, self) for _ in range(tiling.stack)]
         for _ in checked:  # one output too many is found by asking for it
             pass
         if self.gives_labels:
-            labels = np.stack(items) if self.sliced else np.ascontiguousarray(items[0])
-            return self._cleaned(labels_on_image(labels, tiling.frame, self)), None
-        values = uncropped(np.stack(items, axis=1) if self.sliced else items[0], tiling.frame, self)
+            return np.stack(items) if self.sliced else np.ascontiguousarray(items[0])
+        return uncropped(np.stack(items, axis=1) if self.sliced else items[0], tiling.frame, self)
+
+    def _answered(self, values: np.ndarray, frame: Frame, *, likely: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """The answer from logits (classes, *grid), and with `likely` its probabilities.
+
+        What is decided goes back as labels as soon as no move mixes voxels any more: they are smaller than logits.
+        """
+        exact = frame.exact
         if self.restore == "labels":
-            labels = labels_on_image(self._decided(values, sure=False), tiling.frame, self)
-            values = values_on_image(values, tiling.frame, self) if likely else values
+            labels = labels_back(self._decided(values, sure=False), frame.moves)
+            values = values_back(values, frame, self, sure=False) if likely else values
             return self._cleaned(labels), self._likely(values, sure=False) if likely else None
         sure = self.restore == "probabilities"
         if sure:
             values = postprocess.probabilities(values, self.activation)
-        values = values_on_image(values, tiling.frame, self)
-        return self._cleaned(self._decided(values, sure=sure)), self._likely(values, sure=sure) if likely else None
+        values = values_back(values, frame, self, sure=sure, first=exact)
+        labels = self._cleaned(labels_back(self._decided(values, sure=sure), frame.moves[:exact]))
+        if not likely:
+            return labels, None
+        whole = replace(frame, moves=frame.moves[:exact])
+        return labels, self._likely(values_back(values, whole, self, sure=sure), sure=sure)
 
     def _decided(self, values: np.ndarray, *, sure: bool) -> np.ndarray:
+        if self.paint:
+            return postprocess.painted(values, self.paint, self.threshold, sure=sure)
         return postprocess.decide(values, self.activation, self.threshold, sure=sure)
 
     def _likely(self, values: np.ndarray, *, sure: bool) -> np.ndarray:

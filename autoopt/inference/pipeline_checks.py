@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from typing import cast
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
 
 import numpy as np
 
 from autoopt.core.plain_text import short
 from autoopt.inference import grid
-from autoopt.inference.intensity import INTENSITIES
+from autoopt.inference.blending import BLENDS
 from autoopt.inference.pipeline_settings import (
     ACTIVATIONS,
     FITS,
     IN_GRAPH,
+    INTENSITIES,
     OUTPUTS,
     PADDINGS,
     RESTORES,
     SPACING_GRIDS,
+    SUMS,
     TASKS,
     WINDOWS,
     PipelineSettings,
 )
+from autoopt.inference.steps.base import finite, listed, whole
+from autoopt.inference.steps.short_form import FIELDS
+from autoopt.inference.steps.table import STEPS, name_of
 
 PROBABILITY_SLACK = 0.01
 """How far a probability may lie outside 0 to 1: a quantized graph rounds them."""
 
-LARGEST = sys.float_info.max
 MOST_AXES = 3
 MOST_VALUES = 2**31
 """Of the input of one call: 8 GB of float32."""
@@ -42,7 +45,7 @@ def setting_problems(settings: PipelineSettings) -> Iterator[str]:
         return
     choices = {
         "task": TASKS,
-        "intensity": tuple(INTENSITIES),
+        "intensity": INTENSITIES,
         "fit": FITS,
         "activation": ACTIVATIONS,
         "in_graph": IN_GRAPH,
@@ -52,12 +55,15 @@ def setting_problems(settings: PipelineSettings) -> Iterator[str]:
         "windows": WINDOWS,
         "padding": PADDINGS,
         "restore": RESTORES,
+        "blend": tuple(BLENDS),
+        "sums": SUMS,
     }
     for name, allowed in choices.items():
         if getattr(settings, name) not in allowed:
             yield f"{name} must be one of {', '.join(allowed)}, got {short(getattr(settings, name))}"
     rules = [*_size_rules(settings), *_value_rules(settings), *_space_rules(settings)]
     yield from (f"{text}, got {got if isinstance(got, str) else short(got)}" for holds, text, got in rules if not holds)
+    yield from _step_problems(settings)
     yield from _in_graph_problems(settings)
 
 
@@ -122,15 +128,15 @@ def _type_problems(settings: PipelineSettings) -> Iterator[str]:
     axes = f"1 to {MOST_AXES} sizes"
     tile, numbers, spacing = settings.tile, (settings.overlap, settings.scale, settings.threshold), settings.spacing_mm
     rules = [
-        (_whole(settings.classes), "classes must be a whole number", settings.classes),
-        (_whole(settings.channels), "channels must be a whole number", settings.channels),
-        (_listed(tile, _whole) and len(tile) <= MOST_AXES, f"tile must be {axes}, whole numbers", tile),
-        (all(map(_finite, numbers)), "overlap, scale and threshold must be finite numbers", numbers),
-        (_listed(settings.mean, _finite), "mean must be finite numbers", settings.mean),
-        (_listed(settings.std, _finite), "std must be finite numbers", settings.std),
-        (_listed(settings.percentiles, _finite, 2), "percentiles must be two finite numbers", settings.percentiles),
-        (settings.clip is None or _listed(settings.clip, _finite, 2), "clip must be two finite numbers", settings.clip),
-        (spacing is None or _listed(spacing, _finite), "spacing_mm must be finite numbers", spacing),
+        (whole(settings.classes), "classes must be a whole number", settings.classes),
+        (whole(settings.channels), "channels must be a whole number", settings.channels),
+        (listed(tile, whole) and len(tile) <= MOST_AXES, f"tile must be {axes}, whole numbers", tile),
+        (all(map(finite, numbers)), "overlap, scale and threshold must be finite numbers", numbers),
+        (listed(settings.mean, finite), "mean must be finite numbers", settings.mean),
+        (listed(settings.std, finite), "std must be finite numbers", settings.std),
+        (listed(settings.percentiles, finite, 2), "percentiles must be two finite numbers", settings.percentiles),
+        (settings.clip is None or listed(settings.clip, finite, 2), "clip must be two finite numbers", settings.clip),
+        (spacing is None or listed(spacing, finite), "spacing_mm must be finite numbers", spacing),
         (
             settings.orientation is None or isinstance(settings.orientation, str),
             "orientation must be a text",
@@ -138,6 +144,12 @@ def _type_problems(settings: PipelineSettings) -> Iterator[str]:
         ),
     ]
     truths = {name: getattr(settings, name) for name in ("sliced", "fill_holes", "largest_component")}
+    rules += [
+        (listed(settings.steps, _is_step), "steps must be a list of steps", settings.steps),
+        (finite(settings.blend_sigma), "blend_sigma must be a finite number", settings.blend_sigma),
+        (listed(settings.mirror, whole), "mirror must be whole numbers, the axes of the tile", settings.mirror),
+        (listed(settings.paint, whole), "paint must be whole numbers, a label per class", settings.paint),
+    ]
     rules += [(isinstance(value, bool), f"{name} must be true or false", value) for name, value in truths.items()]
     yield from (f"{text}, got {short(got)}" for holds, text, got in rules if not holds)
     if all(holds for holds, _, _ in rules) and math.prod(tile) * settings.channels > MOST_VALUES:
@@ -145,16 +157,8 @@ def _type_problems(settings: PipelineSettings) -> Iterator[str]:
         yield f"a call must have at most {MOST_VALUES:g} values, got tile and channels {sizes}"
 
 
-def _whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _finite(value: object) -> bool:
-    return (_whole(value) or isinstance(value, float | np.floating)) and bool(abs(cast(float, value)) <= LARGEST)
-
-
-def _listed(values: object, holds: Callable[[object], bool], count: int | None = None) -> bool:
-    return isinstance(values, tuple) and count in (None, len(values)) and all(map(holds, values))
+def _is_step(value: object) -> bool:
+    return f"{type(value).__module__}:{type(value).__qualname__}" in STEPS.values()
 
 
 Rule = tuple[bool, str, object]
@@ -187,13 +191,26 @@ def _value_rules(settings: PipelineSettings) -> list[Rule]:
             "clip must be two rising numbers",
             settings.clip,
         ),
+        (0 < settings.blend_sigma <= 1, "blend_sigma must be a share of the tile, above 0", settings.blend_sigma),
         (0 < settings.threshold < 1, "threshold must be a fraction between 0 and 1", settings.threshold),
     ]
 
 
 def _space_rules(settings: PipelineSettings) -> list[Rule]:
     spacing, volume = settings.spacing_mm, settings.dimensions == 3
+    mirrored, painted = settings.mirror, settings.paint
+    regions = settings.task == "segmentation" and settings.activation == "sigmoid"
     return [
+        (
+            len(set(mirrored)) == len(mirrored) and all(0 <= axis < len(settings.tile) for axis in mirrored),
+            f"mirror must be different axes of the tile, 0 to {len(settings.tile) - 1}",
+            mirrored,
+        ),
+        (
+            not painted or (regions and len(painted) == settings.classes and all(0 < item < 255 for item in painted)),
+            "paint must have a label from 1 to 254 per class, for a segmentation with sigmoid",
+            painted,
+        ),
         (
             not settings.sliced or (len(settings.tile) == 2 and settings.task == "segmentation"),
             "sliced must mean a segmentation with a tile of two sizes",
@@ -227,6 +244,19 @@ def _space_rules(settings: PipelineSettings) -> list[Rule]:
     ]
 
 
+def _step_problems(settings: PipelineSettings) -> Iterator[str]:
+    """What is wrong with the list of steps, each named by its place and its kind."""
+    if not settings.steps:
+        return
+    defaults = {field.name: field.default for field in fields(PipelineSettings)}
+    given = [name for name in FIELDS if getattr(settings, name) != defaults[name]]
+    if given:
+        yield f"{', '.join(given)} must keep the default where steps are given, which say it in their order"
+    for place, step in enumerate(settings.steps):
+        for problem in step.problems(len(settings.tile), int(settings.sliced), settings.channels):
+            yield f"steps.{place} ({name_of(step)}): {problem}"
+
+
 def _in_graph_problems(settings: PipelineSettings) -> Iterator[str]:
     """Why the graph cannot do what `in_graph` says."""
     makes_floats = {
@@ -235,11 +265,14 @@ def _in_graph_problems(settings: PipelineSettings) -> Iterator[str]:
         "turned": settings.orientation is not None,
         "clipped": settings.clip is not None,
         f"scaled by its own {settings.intensity}": settings.intensity != "fixed",
+        "changed by steps": not all(step.keeps_pixels for step in settings.steps),
     }
     done = [word for word, holds in makes_floats.items() if holds]
     if settings.takes_pixels and done:
         yield f"in_graph must be none where an image is {' and '.join(done)} first, got {settings.in_graph}"
     kind = (settings.task, settings.activation, settings.fit)
+    if settings.gives_labels and settings.mirror:
+        yield f"in_graph may be both only without mirror: labels have no mean, got {short(settings.mirror)}"
     if settings.gives_labels and kind != ("segmentation", "softmax", "tile"):
         yield (
             "in_graph may be both only for a segmentation with softmax and fit tile, "

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
+
+from autoopt.inference.steps import short_form
+from autoopt.inference.steps.base import Step
+from autoopt.inference.steps.table import from_json, to_json
 
 SCHEMA = 2
 READABLE = (1, 2)
 """The schemas that are read. Schema 2 only added fields; settings without one have its default."""
 TASKS = ("segmentation", "classification")
+INTENSITIES = ("fixed", "percentile", "zscore")
 FITS = ("tile", "resize", "center")
 ACTIVATIONS = ("softmax", "sigmoid")
 OUTPUTS = ("logits", "probabilities")
 SPACING_GRIDS = ("extent", "first_voxel")
-WINDOWS = ("even", "stride")
+WINDOWS = ("even", "stride", "nnunet")
 PADDINGS = ("mirror", "zero")
 RESTORES = ("logits", "probabilities", "labels")
+SUMS = ("float32", "float16")
 EIGHT_BITS = 255.0
 """What pictures of 8 bits are divided by."""
+NEED_SCIPY = ("nnunet",)
+"""The values of `blend` that need scipy."""
 IN_GRAPH = ("none", "input", "both")
 """What the graph does of the pipeline itself, each value including the one before it."""
 ADDED = (
@@ -31,6 +39,12 @@ ADDED = (
     "padding",
     "restore",
     "connectivity",
+    "steps",
+    "blend",
+    "blend_sigma",
+    "mirror",
+    "sums",
+    "paint",
 )
 """Fields that are younger than the schema: they are written only where they differ from their default."""
 
@@ -63,10 +77,24 @@ class PipelineSettings:
     transposed: bool = False
     spacing_grid: Literal["extent", "first_voxel"] = "extent"
     interpolation: Literal["smooth", "linear", "corners", "area"] = "smooth"
-    windows: Literal["even", "stride"] = "even"
+    windows: Literal["even", "stride", "nnunet"] = "even"
     padding: Literal["mirror", "zero"] = "mirror"
     restore: Literal["logits", "probabilities", "labels"] = "logits"
     connectivity: int = 1
+    steps: tuple[Step, ...] = ()
+    blend: str = "mean"
+    blend_sigma: float = 0.125
+    mirror: tuple[int, ...] = ()
+    sums: Literal["float32", "float16"] = "float32"
+    paint: tuple[int, ...] = ()
+
+    @property
+    def chain(self) -> tuple[Step, ...]:
+        """What happens to an image before it is cut, in order: `steps`, or the steps that the other fields stand for.
+
+        With `fit` resize the last step that moves voxels makes the image one call.
+        """
+        return short_form.steps_of(self)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -102,16 +130,30 @@ class PipelineSettings:
     @property
     def needs_affine(self) -> bool:
         """Whether an image must come with its affine."""
-        return self.orientation is not None or self.spacing_mm is not None
+        asked = self.orientation is not None or self.spacing_mm is not None
+        return asked or any(step.needs_affine for step in self.chain)
 
     @property
     def needs_scipy(self) -> bool:
         """Whether scipy is needed beside numpy."""
-        return self.fill_holes or self.largest_component
+        cleans = self.fill_holes or self.largest_component
+        return cleans or self.blend in NEED_SCIPY or any(step.needs_scipy for step in self.chain)
+
+    @property
+    def labels(self) -> int:
+        """The number of labels that an answer may hold: the classes, or with `paint` all up to the highest one."""
+        return max(self.paint) + 1 if self.paint else self.classes
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether an answer of a segmentation has one layer of 0 and 1 per label instead of one label per place."""
+        return self.activation == "sigmoid" and not self.paint
 
     def to_json(self) -> dict[str, Any]:
         """The settings as plain JSON, with the schema."""
-        plain = {name: list(item) if isinstance(item, tuple) else item for name, item in asdict(self).items()}
+        values = {field.name: getattr(self, field.name) for field in fields(PipelineSettings)}
+        plain = {name: list(item) if isinstance(item, tuple) else item for name, item in values.items()}
+        plain["steps"] = [to_json(step) for step in self.steps]
         for name in ADDED:  # left out, so that what was made before there was such a field keeps its digest
             if getattr(self, name) == _DEFAULTS[name]:
                 del plain[name]
@@ -124,6 +166,8 @@ class PipelineSettings:
             raise ValueError(f"a pipeline of schema {SCHEMA} is needed, this one has {value.get('schema')!r}")
         given: dict[str, Any] = {name: item for name, item in value.items() if name != "schema"}
         given.update({name: tuple(item) for name, item in given.items() if isinstance(item, list)})
+        if isinstance(given.get("steps"), tuple):
+            given["steps"] = tuple(from_json(step) for step in given["steps"])
         return cls(**given)
 
 

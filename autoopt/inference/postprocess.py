@@ -42,16 +42,29 @@ def decide(values: np.ndarray, activation: str, threshold: float, *, sure: bool 
     return largest_of(values)
 
 
+def painted(values: np.ndarray, paint: tuple[int, ...], threshold: float, *, sure: bool = False) -> np.ndarray:
+    """The uint8 label map (*spatial) of logits (classes, *spatial), or with `sure` of probabilities.
+
+    Wherever class i is more likely than `threshold`, label paint[i] is painted, a later class over an earlier one; the
+    rest is 0. How nnU-Net turns regions into labels.
+    """
+    least = np.float32(threshold if sure else np.log(threshold / (1 - threshold)))
+    labels = np.zeros(values.shape[1:], np.uint8)
+    for label, each in zip(paint, values, strict=True):
+        labels[each > least] = label
+    return labels
+
+
 def cleaned(labels: np.ndarray, settings: PipelineSettings) -> np.ndarray:
     """What `decide` gave, every label but the background cleaned as the settings say; see `clean_label`.
 
     With sigmoid there is no background, so every label is cleaned.
     """
     fill, largest, by = settings.fill_holes, settings.largest_component, settings.connectivity
-    if settings.activation == "sigmoid":
+    if settings.multilabel:
         layers = [clean_label(layer, 1, fill=fill, largest=largest, by=by) for layer in np.moveaxis(labels, -1, 0)]
         return np.ascontiguousarray(np.stack(layers, axis=-1))
-    return clean_map(labels, settings.classes, fill=fill, largest=largest, by=by)
+    return clean_map(labels, settings.labels, fill=fill, largest=largest, by=by)
 
 
 def largest_of(logits: np.ndarray) -> np.ndarray:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from autoopt.inference.blending import mirrors, weights
 from autoopt.inference.frame import Frame
 from autoopt.inference.pipeline_settings import PipelineSettings
 
@@ -20,6 +22,7 @@ class Tiling:
     `stack` is the number of 2D images in it (1 without a stack), `spatial` the shape of each on the network's grid,
     `padded` the shape after padding to at least a tile, `offset` where the image begins in that, `corners` where each
     tile begins. Every image of a stack has the same corners, and `frame` is the way back to the image's own grid.
+    `mirrored` are the axes along which a tile is mirrored for each of its calls, the first time along none.
     """
 
     frame: Frame
@@ -28,11 +31,17 @@ class Tiling:
     padded: tuple[int, ...]
     offset: tuple[int, ...]
     corners: tuple[tuple[int, ...], ...]
+    mirrored: tuple[tuple[int, ...], ...] = ((),)
+
+    @property
+    def each(self) -> int:
+        """The number of calls for one image of the stack."""
+        return len(self.corners) * len(self.mirrored)
 
     @property
     def count(self) -> int:
-        """The number of tiles, over all images of the stack."""
-        return len(self.corners) * self.stack
+        """The number of calls, over all images of the stack."""
+        return self.each * self.stack
 
     @property
     def inside(self) -> tuple[slice, ...]:
@@ -66,44 +75,69 @@ def cut_tiles(stack: np.ndarray, frame: Frame, settings: PipelineSettings) -> tu
             f"(in_graph: both), one of {_by(spatial)} is not"
         )
     corners = tuple(itertools.product(*starts))
+    mirrored = mirrors(settings.mirror)
     tiles = (
-        np.ascontiguousarray(item[(*[slice(None)] * (lead - 1), *_window(corner, settings.tile))][np.newaxis])
+        np.ascontiguousarray(np.flip(window, tuple(axis + lead for axis in axes)))
         for item in stack
-        for corner in corners
+        for window in (
+            item[(*[slice(None)] * (lead - 1), *_window(corner, settings.tile))][np.newaxis] for corner in corners
+        )
+        for axes in mirrored
     )
-    return tiles, Tiling(frame, len(stack), spatial, padded, before, corners)
+    return tiles, Tiling(frame, len(stack), spatial, padded, before, corners, mirrored)
 
 
 def stitched(outputs: Iterable[np.ndarray], tiling: Tiling, settings: PipelineSettings) -> np.ndarray:
     """One array from the outputs for the tiles of one image, without its padding.
 
-    Logits (classes, *spatial), where tiles overlap their mean; or labels (*spatial), whose tiles lie side by side.
+    Logits (classes, *spatial), where tiles overlap their mean with the weights of `blend`; or labels (*spatial), whose
+    tiles lie side by side. Of a tile that was mirrored the mean of its outputs, mirrored back.
     """
+    if len(tiling.mirrored) > 1:
+        outputs = _unmirrored(iter(outputs), tiling.mirrored)
     without_padding: tuple[Any, ...] = (Ellipsis, *tiling.inside)
     whole: np.ndarray = _joined(outputs, tiling, settings)[without_padding]
     return whole
 
 
+def _unmirrored(outputs: Iterator[np.ndarray], mirrored: tuple[tuple[int, ...], ...]) -> Iterator[np.ndarray]:
+    """The mean output (classes, *tile) of each tile over its mirrored calls."""
+    for first in outputs:
+        total = np.asarray(first, np.float32)
+        for axes in mirrored[1:]:
+            total = total + np.flip(next(outputs), tuple(axis + 1 for axis in axes))
+        yield total / len(mirrored)
+
+
 def _joined(outputs: Iterable[np.ndarray], tiling: Tiling, settings: PipelineSettings) -> np.ndarray:
-    if len(tiling.corners) == 1:
-        return next(iter(outputs))
     if settings.gives_labels:
         labels = np.empty(tiling.padded, np.uint8)
         for corner, output in zip(tiling.corners, outputs, strict=True):
             labels[_window(corner, settings.tile)] = output
         return labels
-    total = np.zeros((settings.classes, *tiling.padded), np.float32)
-    count = np.zeros(tiling.padded, np.float32)
+    # As nnU-Net adds up: a sum is float32 until it is stored, also that of a single window.
+    half = settings.sums == "float16"
+    if len(tiling.corners) == 1 and not half:
+        return next(iter(outputs))
+    weight = weights(settings.blend, settings.tile, settings.blend_sigma)
+    total = np.zeros((settings.classes, *tiling.padded), settings.sums)
+    count = np.zeros(tiling.padded, settings.sums)
     for corner, output in zip(tiling.corners, outputs, strict=True):
         window: tuple[Any, ...] = _window(corner, settings.tile)
-        total[(slice(None), *window)] += output
-        count[window] += 1
+        part = output if weight is None else output * weight
+        total[(slice(None), *window)] += part
+        count[window] += 1 if weight is None else weight.astype(count.dtype)
+    if half:
+        return np.asarray(total.astype(np.float32) / count.astype(np.float32), np.float16)
     total /= count
     return total
 
 
 def _starts(size: int, tile: int, settings: PipelineSettings) -> list[int]:
     """The starts of the fewest tiles that cover `size` and overlap by at least the fraction, as `windows` puts them."""
+    if settings.windows == "nnunet":
+        count = 1 + math.ceil((size - tile) / (tile * (1 - settings.overlap)))
+        return [0] if count == 1 else [round(index * ((size - tile) / (count - 1))) for index in range(count)]
     stride = max(1, int(tile * (1 - settings.overlap)))
     count = 1 + -(-(size - tile) // stride)
     if settings.windows == "stride":

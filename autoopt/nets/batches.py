@@ -40,6 +40,8 @@ class Examples:
             transposed=False,
             fit="tile",
             sliced=False,
+            steps=(),
+            mirror=(),
         )
         self._kept: dict[tuple[int, int], Sample] = {}
         self._kept_bytes = 0
@@ -83,12 +85,12 @@ class Examples:
     def _standardised(self, case: Case) -> Sample:
         sample = case.read()
         try:
-            image, _ = self._pipeline.standardise(sample.image, sample.affine)
+            image, frame = self._pipeline.standardise(sample.image, sample.affine)
         except ValueError as error:
             raise BadData(f"case {case.id} cannot be used: {error}") from error
         reference = np.asarray(sample.reference)
         if self._pipeline.task == "segmentation":
-            reference = self._pipeline.standardise_labels(reference, sample.affine, IGNORED)
+            reference = self._pipeline.standardise_labels(reference, frame, IGNORED)
         return Sample(image, reference)
 
 

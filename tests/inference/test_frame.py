@@ -24,8 +24,8 @@ def test_a_volume_comes_back_on_its_own_grid(stored: str) -> None:
     assert answer.shape == image.shape
     overlap = 2 * np.sum((answer == 1) & (image > 0)) / (np.sum(answer == 1) + np.sum(image > 0))
     assert overlap > 0.85
-    labels = BRAIN.standardise_labels((image > 0).astype(np.uint8), affine, outside=IGNORED)
-    values, _ = BRAIN.standardise(image, affine)
+    values, frame = BRAIN.standardise(image, affine)
+    labels = BRAIN.standardise_labels((image > 0).astype(np.uint8), frame, outside=IGNORED)
     assert labels.shape == values.shape[:-1]
     assert np.mean((values[..., 0] > 0.5) == (labels == 1)) > 0.93
 

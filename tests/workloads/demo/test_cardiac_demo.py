@@ -112,8 +112,8 @@ def test_an_intensity_threshold_does_not_solve_it(workload: Workload) -> None:
     for split in ("train", "calibration", "val"):
         for case in workload.splits[split]:
             sample = case.read()
-            image, _ = workload.pipeline.standardise(sample.image)
-            label = workload.pipeline.standardise_labels(sample.reference, None, 0)
+            image, frame = workload.pipeline.standardise(sample.image)
+            label = workload.pipeline.standardise_labels(sample.reference, frame, 0)
             found.setdefault("val" if split == "val" else "train", []).append((case.group, image[..., 0], label))
 
     def mean_dice(windows: dict[int, tuple[float, float]], near: dict[int, np.ndarray], split: str) -> np.ndarray:

@@ -1,0 +1,144 @@
+"""Resample an image to a voxel size, or to sizes, by interpolation along its axes one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from autoopt.core.plain_text import short
+from autoopt.inference.grid import (
+    KERNELS,
+    WORLD,
+    first_voxel_grid,
+    resample,
+    resample_labels,
+    resampled_sizes,
+    spaced_affine,
+    spacing_of,
+)
+from autoopt.inference.steps.base import Item, finite, listed, whole
+
+GRIDS = ("extent", "first_voxel")
+"""What stays where it is when voxels change their size: the field of view, or the centre of the first voxel."""
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """The way back of an image that was resampled from sizes `before` to `after`.
+
+    `steps` are the distances of the voxels of the new grid in old ones, where both begin with the same voxel; None
+    where both have the same field of view.
+    """
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    kernel: str
+    steps: tuple[float, ...] | None = None
+    interpolates = True
+
+    def labels_there(self, labels: np.ndarray, outside: int) -> np.ndarray:
+        """See `Move`."""
+        return resample_labels(labels, self.after, self.steps)
+
+    def values_back(self, values: np.ndarray, background: np.ndarray) -> np.ndarray:
+        """See `Move`."""
+        back = None if self.steps is None else tuple(1 / step for step in self.steps)
+        return resample(values, self.before, 1, self.kernel, back)
+
+    def labels_back(self, labels: np.ndarray) -> np.ndarray:
+        """See `Move`."""
+        if self.before == self.after and self.steps is None:
+            return labels
+        back = None if self.steps is None else tuple(1 / step for step in self.steps)
+        # MONAI and PyTorch resize labels by the lower edges of voxels, also where values are resized by their centres.
+        return resample_labels(labels, self.before, back, floor=self.kernel != "smooth")
+
+
+def _resampled(item: Item, move: Resampled, affine: np.ndarray | None) -> tuple[Item, Resampled]:
+    values = np.asarray(item.values, np.float32)
+    values = resample(values, move.after, kernel=move.kernel, steps=move.steps)
+    mask = None if item.mask is None else move.labels_there(item.mask, 0)
+    return replace(item, values=values, affine=affine, mask=mask), move
+
+
+@dataclass(frozen=True)
+class Resample:
+    """Voxels of `spacing_mm`, one size per axis of a network call; a stack's own axis keeps its spacing.
+
+    `grid` says what stays in its place (`GRIDS`), `kernel` how values are interpolated (`grid.KERNELS`).
+    """
+
+    spacing_mm: tuple[float, ...]
+    grid: str = "extent"
+    kernel: str = "smooth"
+
+    needs_affine = True
+    needs_scipy = False
+    keeps_pixels = False
+
+    def problems(self, plane: int, stack: int, channels: int) -> Iterator[str]:
+        """See `Step`."""
+        yield from spacing_problems(self.spacing_mm, plane, stack)
+        if self.grid not in GRIDS or (self.grid != "extent" and stack):
+            yield f"grid must be {' or '.join(GRIDS)}, for stacks extent, got {short(self.grid)}"
+        yield from _kernel_problems(self.kernel)
+
+    def apply(self, item: Item) -> tuple[Item, Resampled]:
+        """See `Step`."""
+        assert item.affine is not None
+        stack, plane = item.sizes[: item.stack], item.sizes[item.stack :]
+        if self.grid == "first_voxel":
+            after, steps = first_voxel_grid(plane, item.affine, self.spacing_mm)
+            if self.kernel == "corners" and min(*plane, *after) == 1 and set(steps) != {1.0}:
+                raise ValueError(
+                    "an image must have at least two voxels along each axis, before and after it is resampled, because "
+                    f"this pipeline aligns corners, got {plane} and {after}"
+                )
+            move = Resampled(plane, after, self.kernel, steps)
+        else:
+            spacing = spacing_of(item.affine)[item.stack :]
+            after = resampled_sizes(plane, spacing, self.spacing_mm)
+            move = Resampled(item.sizes, (*stack, *after), self.kernel)
+        return _resampled(item, move, spaced_affine(item.affine, self.spacing_mm, item.stack))
+
+
+@dataclass(frozen=True)
+class Resize:
+    """The image resized to `sizes`, one per axis of a network call; `kernel` is one of `grid.KERNELS`."""
+
+    sizes: tuple[int, ...]
+    kernel: str = "smooth"
+
+    needs_affine = False
+    needs_scipy = False
+    keeps_pixels = False
+
+    def problems(self, plane: int, stack: int, channels: int) -> Iterator[str]:
+        """See `Step`."""
+        if not listed(self.sizes, whole, plane) or min(self.sizes, default=0) < 1:
+            yield f"sizes must be {plane} whole numbers of at least 1, got {short(self.sizes)}"
+        yield from _kernel_problems(self.kernel)
+
+    def apply(self, item: Item) -> tuple[Item, Resampled]:
+        """See `Step`."""
+        after = (*item.sizes[: item.stack], *self.sizes)
+        affine = item.affine
+        if affine is not None and len(affine) == len(after) + 1:
+            have = spacing_of(affine)
+            wide = [size * old / new for size, old, new in zip(have, item.sizes, after, strict=True)]
+            affine = spaced_affine(affine, wide, 0)
+        return _resampled(item, Resampled(item.sizes, after, self.kernel), affine)
+
+
+def spacing_problems(spacing: object, plane: int, stack: int) -> Iterator[str]:
+    """What is wrong with voxel sizes that a step asks for."""
+    fits = listed(spacing, finite, plane) and plane + stack == WORLD
+    if not fits or min(spacing, default=0) <= 0:  # type: ignore[call-overload]
+        yield f"spacing_mm must have one size above 0 per axis of the tile, for 3D images, got {short(spacing)}"
+
+
+def _kernel_problems(kernel: object) -> Iterator[str]:
+    if kernel not in KERNELS:
+        yield f"kernel must be one of {', '.join(KERNELS)}, got {short(kernel)}"
