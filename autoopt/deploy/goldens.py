@@ -11,13 +11,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from autoopt.core.plain_text import read_bounded, short
 from autoopt.errors import BundleError
+from autoopt.inference.grid import WORLD
 from autoopt.inference.pipeline import Pipeline
+from autoopt.inference.pipeline_settings import EIGHT_BITS
+from autoopt.inference.steps.values import Affine, Clip
 
 MOST_IMAGE_VALUES = 1 << 15
 """Of an input, unless the pipeline needs a whole tile."""
@@ -179,8 +182,8 @@ def _sizes(pipeline: Pipeline) -> tuple[int, ...]:
 def _affine(pipeline: Pipeline) -> np.ndarray | None:
     if not pipeline.needs_affine:
         return None
-    spacing = pipeline.spacing_mm or (1.0,) * len(pipeline.tile)
-    return np.diag([*(1.0,) * int(pipeline.sliced), *spacing, 1.0])
+    spacing = pipeline.spacing or (1.0,) * len(pipeline.tile)
+    return np.diag([*(1.0,) * (WORLD - len(spacing)), *spacing, 1.0])
 
 
 def _phantom(shape: tuple[int, ...]) -> np.ndarray:
@@ -198,12 +201,19 @@ def _phantom(shape: tuple[int, ...]) -> np.ndarray:
 
 def _valued(unit: np.ndarray, pipeline: Pipeline) -> np.ndarray:
     """Values from 0 to 1 (*spatial, channels) in the range that the pipeline is made for, in a type that keeps them."""
-    if pipeline.takes_pixels or (pipeline.intensity == "fixed" and pipeline.scale == 255):
+    fixed = not pipeline.own_numbers
+    limits = [(step.low, step.high) for step in pipeline.chain if isinstance(step, Clip)]
+    scales = [step for step in pipeline.chain if isinstance(step, Affine)]
+    if pipeline.takes_pixels or (fixed and not scales and pipeline.scale == EIGHT_BITS):
         return np.asarray(np.round(255 * unit), np.uint8)
-    if pipeline.clip is not None:
-        low, high = pipeline.clip
+    if limits and None not in limits[0]:
+        low, high = cast("tuple[float, float]", limits[0])
         values = low + (high - low) * unit
-    elif pipeline.intensity == "fixed":
+    elif scales and max(scales[0].divide) == EIGHT_BITS:
+        return np.asarray(np.round(255 * unit), np.uint8)
+    elif scales:
+        values = (4 * unit - 2) * scales[0].divide[0] + scales[0].subtract[0]
+    elif fixed:
         values = ((4 * unit - 2) * np.asarray(pipeline.std) + np.asarray(pipeline.mean)) * pipeline.scale
     else:
         values = 1000 * unit

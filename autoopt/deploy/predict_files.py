@@ -105,7 +105,7 @@ def reading_of(predictor: Predictor) -> tuple[Reading, tuple[str, ...]]:
     told = predictor.info.get("reading")
     if told is None:
         scale = predictor.pipeline.scale
-        fixed = predictor.pipeline.intensity == "fixed"
+        fixed = not predictor.pipeline.own_numbers
         return Reading(value_range=scale if fixed and scale in DEPTHS else None), (UNKNOWN,)
     try:
         if not isinstance(told, Mapping):
@@ -136,7 +136,7 @@ class _Work:
         self._pipeline: Pipeline = predictor.pipeline
         self._overlay, self._probabilities = overlay, probabilities
         self._segments = self._pipeline.task == "segmentation"
-        self._multilabel = self._pipeline.activation == "sigmoid"
+        self._multilabel = self._pipeline.multilabel
         self._planned: list[str] = []
         self._tidied: set[Path] = set()
         self._demo = bool(predictor.info.get("demo"))
@@ -200,7 +200,7 @@ class _Work:
     def _one(self, item: Input, stem: PurePosixPath, rows: list[list[str]]) -> list[Path]:
         """Predict one image and write its files; of a classification its line joins `rows`."""
         image, file = self._reading.image(item.source, self._pipeline.dimensions, self._pipeline.channels)
-        if self._pipeline.sliced and self._pipeline.orientation is None and file.affine is not None:
+        if self._pipeline.sliced and not self._pipeline.turns_axes and file.affine is not None:
             raise BadData(
                 f"{item.source} must be an array (slices, height, width), as the search had: store it as .npz"
             )

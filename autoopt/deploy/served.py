@@ -116,7 +116,7 @@ def _image(pipeline: Pipeline) -> Described:
 def _answer(pipeline: Pipeline) -> Described:
     if pipeline.task == "classification":
         return Described(ANSWER, ("FP32",), (pipeline.classes,))
-    labels = (pipeline.classes,) if pipeline.activation == "sigmoid" else ()
+    labels = (pipeline.classes,) if pipeline.multilabel else ()
     return Described(ANSWER, ("UINT8",), (*(-1,) * pipeline.dimensions, *labels))
 
 

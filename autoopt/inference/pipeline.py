@@ -67,9 +67,10 @@ class Pipeline(PipelineSettings):
     are mixed as numbers and rounded, which puts label 1 between 0 and 2: what some bundles of MONAI do). `activation`
     decides: with softmax the class with the largest logit, with sigmoid every class whose probability reaches
     `threshold` (several labels at once). With `paint` these become one label per place: where the probability of class
-    i is above the threshold, label paint[i], a later class over an earlier one. Last `largest_component` and
-    `fill_holes` clean up (with `cleaned_on` network before labels are put back) every label but the background; voxels
-    that touch by a face are connected, with `connectivity` 2 and 3 also by an edge and a corner.
+    i is above the threshold, label paint[i], a later class over an earlier one; `regions` has the labels that class i
+    is made of there, where these are not its own alone. Last `largest_component` and `fill_holes` clean up (with
+    `cleaned_on` network before labels are put back) every label but the background; voxels that touch by a face are
+    connected, with `connectivity` 2 and 3 also by an edge and a corner.
 
     `output` says what the network answers with. Where it is probabilities, those of softmax or sigmoid, they are turned
     back into logits first, so that tiles are joined as those of the same network without its last operation are.

@@ -14,6 +14,7 @@ from autoopt.inference.blending import BLENDS
 from autoopt.inference.pipeline_settings import (
     ACTIVATIONS,
     CLEANED,
+    FIELDS,
     FITS,
     IN_GRAPH,
     INTENSITIES,
@@ -27,7 +28,6 @@ from autoopt.inference.pipeline_settings import (
     PipelineSettings,
 )
 from autoopt.inference.steps.base import finite, listed, whole
-from autoopt.inference.steps.short_form import FIELDS
 from autoopt.inference.steps.table import STEPS, name_of
 
 PROBABILITY_SLACK = 0.01
@@ -151,6 +151,11 @@ def _type_problems(settings: PipelineSettings) -> Iterator[str]:
         (finite(settings.blend_sigma), "blend_sigma must be a finite number", settings.blend_sigma),
         (listed(settings.mirror, whole), "mirror must be whole numbers, the axes of the tile", settings.mirror),
         (listed(settings.paint, whole), "paint must be whole numbers, a label per class", settings.paint),
+        (
+            listed(settings.regions, lambda region: listed(region, whole)),
+            "regions must be lists of labels, one per class",
+            settings.regions,
+        ),
     ]
     rules += [(isinstance(value, bool), f"{name} must be true or false", value) for name, value in truths.items()]
     yield from (f"{text}, got {short(got)}" for holds, text, got in rules if not holds)
@@ -212,6 +217,11 @@ def _space_rules(settings: PipelineSettings) -> list[Rule]:
             not painted or (regions and len(painted) == settings.classes and all(0 < item < 255 for item in painted)),
             "paint must have a label from 1 to 254 per class, for a segmentation with sigmoid",
             painted,
+        ),
+        (
+            len(settings.regions) in (0, len(painted)) and all(set(part) <= set(painted) for part in settings.regions),
+            "regions must have for each class some of the labels that are painted",
+            settings.regions,
         ),
         (
             not settings.sliced or (len(settings.tile) == 2 and settings.task == "segmentation"),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
-from autoopt.inference.steps import short_form
+from autoopt.inference.steps.axes import Axes, Orient
 from autoopt.inference.steps.base import Step
+from autoopt.inference.steps.own_range import OwnRange, Percentile, ZScore
+from autoopt.inference.steps.resample import Resample, Resize
+from autoopt.inference.steps.spline import ResampleSpline
 from autoopt.inference.steps.table import from_json, to_json
+from autoopt.inference.steps.values import Clip
 
 SCHEMA = 2
 READABLE = (1, 2)
@@ -31,6 +35,8 @@ NEED_SCIPY = ("nnunet",)
 """The values of `blend` that need scipy."""
 IN_GRAPH = ("none", "input", "both")
 """What the graph does of the pipeline itself, each value including the one before it."""
+FIELDS = ("transposed", "orientation", "spacing_mm", "spacing_grid", "clip", "intensity")
+"""The fields that stand for steps. With a list of steps they keep their defaults."""
 ADDED = (
     "in_graph",
     "output",
@@ -48,6 +54,7 @@ ADDED = (
     "sums",
     "paint",
     "cleaned_on",
+    "regions",
 )
 """Fields that are younger than the schema: they are written only where they differ from their default."""
 
@@ -91,6 +98,7 @@ class PipelineSettings:
     sums: Literal["float32", "float16"] = "float32"
     paint: tuple[int, ...] = ()
     cleaned_on: Literal["image", "network"] = "image"
+    regions: tuple[tuple[int, ...], ...] = ()
 
     @property
     def chain(self) -> tuple[Step, ...]:
@@ -98,7 +106,41 @@ class PipelineSettings:
 
         With `fit` resize the last step that moves voxels makes the image one call.
         """
-        return short_form.steps_of(self)
+        resized = (Resize(self.tile, self.interpolation),) if self.fit == "resize" else ()
+        return (*self.steps, *resized) if self.steps else tuple(self._steps_of_fields())
+
+    def _steps_of_fields(self) -> Iterator[Step]:
+        """The steps that the fields of `FIELDS` stand for."""
+        if self.orientation is not None:
+            yield Orient(self.orientation)
+        elif self.transposed:
+            yield Axes((1, 0))
+        if self.fit == "resize":  # at once, also where a voxel size is given: every interpolation blurs
+            yield Resize(self.tile, self.interpolation)
+        elif self.spacing_mm is not None:
+            yield Resample(self.spacing_mm, self.spacing_grid, self.interpolation)
+        if self.clip is not None:
+            yield Clip(low=self.clip[0], high=self.clip[1])
+        if self.intensity == "percentile":
+            yield Percentile(low=self.percentiles[0], high=self.percentiles[1])
+        elif self.intensity == "zscore":
+            yield ZScore()
+
+    @property
+    def own_numbers(self) -> bool:
+        """Whether values are scaled by numbers of the image itself."""
+        return any(isinstance(step, OwnRange) for step in self.chain)
+
+    @property
+    def turns_axes(self) -> bool:
+        """Whether the axes of an image are brought into an order of the pipeline's own."""
+        return any(isinstance(step, Axes | Orient) for step in self.chain)
+
+    @property
+    def spacing(self) -> tuple[float, ...] | None:
+        """The voxel size in mm of a network call; None where images keep theirs."""
+        sizes = [step.spacing_mm for step in self.chain if isinstance(step, Resample | ResampleSpline)]
+        return sizes[-1] if sizes else None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -150,7 +192,7 @@ class PipelineSettings:
 
     @property
     def multilabel(self) -> bool:
-        """Whether an answer of a segmentation has one layer of 0 and 1 per label instead of one label per place."""
+        """Whether an answer has a 0 or 1 for each label, of a segmentation in a last axis, instead of one label."""
         return self.activation == "sigmoid" and not self.paint
 
     def to_json(self) -> dict[str, Any]:
@@ -158,6 +200,7 @@ class PipelineSettings:
         values = {field.name: getattr(self, field.name) for field in fields(PipelineSettings)}
         plain = {name: list(item) if isinstance(item, tuple) else item for name, item in values.items()}
         plain["steps"] = [to_json(step) for step in self.steps]
+        plain["regions"] = [list(region) for region in self.regions]
         for name in ADDED:  # left out, so that what was made before there was such a field keeps its digest
             if getattr(self, name) == _DEFAULTS[name]:
                 del plain[name]
@@ -172,6 +215,8 @@ class PipelineSettings:
         given.update({name: tuple(item) for name, item in given.items() if isinstance(item, list)})
         if isinstance(given.get("steps"), tuple):
             given["steps"] = tuple(from_json(step) for step in given["steps"])
+        if isinstance(given.get("regions"), tuple):
+            given["regions"] = tuple(tuple(item) if isinstance(item, list) else item for item in given["regions"])
         return cls(**given)
 
 

@@ -55,6 +55,12 @@ def painted(values: np.ndarray, paint: tuple[int, ...], threshold: float, *, sur
     return labels
 
 
+def layers_of(labels: np.ndarray, settings: PipelineSettings) -> np.ndarray:
+    """Where each class is in a painted label map (*spatial), uint8 0 / 1 (*spatial, classes)."""
+    regions = settings.regions or tuple((label,) for label in settings.paint)
+    return np.stack([np.isin(labels, region) for region in regions], axis=-1).astype(np.uint8)
+
+
 def cleaned(labels: np.ndarray, settings: PipelineSettings) -> np.ndarray:
     """What `decide` gave, every label but the background cleaned as the settings say; see `clean_label`.
 

@@ -11,6 +11,7 @@ from autoopt.core.scores import DISAGREEMENT, CaseScore, Quality
 from autoopt.core.store import Artifact
 from autoopt.errors import BadData, Numeric, TrialError, WorkloadError
 from autoopt.inference import grid
+from autoopt.inference.postprocess import layers_of
 from autoopt.measure.metrics import Compared, Metric, SplitFunction, metric_named, metrics_of
 from autoopt.measure.pack import PackedReferences
 from autoopt.workloads.checks import reference_problem
@@ -133,6 +134,8 @@ def _reference(workload: Workload, case: Case) -> Reference:
 
 def _checked(workload: Workload, case: Case, reference: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     prediction, labels = np.asarray(prediction), len(workload.labels)
+    if workload.pipeline.paint and prediction.shape == reference.shape[:-1]:
+        prediction = layers_of(prediction, workload.pipeline)  # scored as the regions that it stands for
     expected = reference.shape if workload.task == "segmentation" else (labels,)
     if prediction.shape != expected:
         raise Numeric(f"the prediction of case {case.id} must have shape {expected}, it has {prediction.shape}")

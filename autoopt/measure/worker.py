@@ -117,8 +117,8 @@ class Worker:
         """An image of one tile from its pixels to its answer: what the graph leaves to the pipeline is timed, too."""
         image = first_tile(replace(self._pipeline, in_graph="input"), self._cases)[0]
         image = image[np.newaxis] if self._pipeline.sliced else image
-        # The tile is as the network sees it, so its axes are not turned again.
-        pipeline = replace(self._pipeline, transposed=False)
+        # The tile is as the network sees it, so its axes are not turned again; and it is one call.
+        pipeline = replace(self._pipeline, transposed=False, steps=(), mirror=())
         return lambda: predict(pipeline, self._session.run, image)
 
     def _case_call(self) -> Callable[[], object]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from autoopt.inference.postprocess import clean_label, clean_map, decide, largest_of
+from autoopt.inference.frame import Frame
+from autoopt.inference.pipeline import Pipeline
+from autoopt.inference.postprocess import clean_label, clean_map, decide, largest_of, layers_of
 
 FEW_LEVELS = st.sampled_from((-1.0, 0.0, 2.5))
 
@@ -39,3 +44,30 @@ def test_connected_by_faces_or_by_corners() -> None:
     ring[1, 1] = ring[0, 0] = 0
     assert clean_label(ring, 1, fill=True, largest=False)[1, 1] == 1
     assert clean_label(ring, 1, fill=True, largest=False, by=2)[1, 1] == 0
+
+
+def test_regions_are_painted_over_each_other() -> None:
+    """A later region lies over an earlier one, at the threshold itself nothing is painted, and layers come back."""
+    logits = np.array([[3.0, 3.0, 3.0, -1.0, 0.0], [-1.0, 2.0, 2.0, -1.0, -1.0], [-1.0, -1.0, 1.0, 1.0, -1.0]])
+    pipeline = Pipeline(
+        *("segmentation", 3, 1, (5,), 0.0, 1.0, (0.0,), (1.0,)),
+        activation="sigmoid",
+        paint=(2, 1, 3),
+        regions=((1, 2, 3), (1, 3), (3,)),
+    )
+    labels = pipeline.answer(logits.astype(np.float32), Frame((), (5,), None))
+    assert labels.tolist() == [2, 1, 3, 3, 0]
+    expected = [[1, 0, 0], [1, 1, 0], [1, 1, 1], [1, 1, 1], [0, 0, 0]]
+    assert layers_of(labels, pipeline).tolist() == expected
+    assert Pipeline.from_json(json.loads(json.dumps(pipeline.to_json()))) == pipeline
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"paint": (1, 2)}, {"paint": (0, 1, 2)}, {"activation": "softmax"}, {"regions": ((1,),)}, {"regions": (1, 2, 3)}],
+)
+def test_what_cannot_be_painted(change: dict[str, object]) -> None:
+    """A label per class is needed, none of them the background, for probabilities of their own, of regions of them."""
+    fields: dict[str, object] = {"activation": "sigmoid", "paint": (2, 1, 3), **change}
+    with pytest.raises(ValueError, match=r"paint must|regions must"):
+        Pipeline("segmentation", 3, 1, (5,), 0.0, 1.0, (0.0,), (1.0,), **fields)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,8 @@ from autoopt.inference.grid import (
 )
 from autoopt.inference.steps.base import Item, finite, listed, whole
 
+MOST_VALUES = 2**31
+"""Of a resized image: 8 GB of float32."""
 GRIDS = ("extent", "first_voxel")
 """What stays where it is when voxels change their size: the field of view, or the centre of the first voxel."""
 
@@ -121,8 +124,9 @@ class Resize:
 
     def problems(self, plane: int, stack: int, channels: int) -> Iterator[str]:
         """See `Step`."""
-        if not listed(self.sizes, whole, plane) or min(self.sizes, default=0) < 1:
-            yield f"sizes must be {plane} whole numbers of at least 1, got {short(self.sizes)}"
+        fits = listed(self.sizes, whole, plane) and min(self.sizes) >= 1
+        if not fits or math.prod(self.sizes) * channels > MOST_VALUES:
+            yield f"sizes must be {plane} whole numbers of at least 1 that fit into memory, got {short(self.sizes)}"
         yield from _kernel_problems(self.kernel)
 
     def apply(self, item: Item) -> tuple[Item, Resampled]:
