@@ -5,6 +5,7 @@ Covers bundle_settings, bundle_transforms and bundle_step.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -280,10 +281,48 @@ def test_windows_that_would_differ_are_refused(tmp_path: Path, window: dict[str,
         fields_of(tmp_path, evaluator={"inferer": inferer})
 
 
+def test_what_only_concerns_the_saved_file_is_left_out(tmp_path: Path) -> None:
+    """After the decision a Lambdad is left out and said, savers too; before it a Lambdad is refused by its place."""
+    ending = [
+        {"_target_": "ToNumpyd"},
+        {"_target_": "Lambdad", "func": "$lambda x: x[1:]"},
+        {"_target_": "SaveImaged", "output_dir": "$@bundle_root + '/eval'"},
+        {"_target_": "SaveClassificationd", "meta_keys": "$@image_key + '_meta_dict'"},
+    ]
+    for order, refused in (([ARGMAX, *ending], False), ([*ending, ARGMAX], True)):
+        content = {"postprocessing": {"transforms": [{"keys": "pred", **item} for item in order]}}
+        if refused:
+            with pytest.raises(WorkloadError, match=r"postprocessing\.transforms\.1: Lambdad has no equal"):
+                settings_of(tmp_path, content)
+        else:
+            (remark,) = settings_of(tmp_path, content).remarks
+            assert remark.startswith("postprocessing.transforms.2: Lambdad is left out")
+
+
+def test_labels_may_be_cleaned_and_mixed_as_the_bundle_says(tmp_path: Path) -> None:
+    """A clean-up before Invertd is done on the network's grid; labels that it mixes are rounded, which is said."""
+    early = {
+        "transforms": [{"keys": "pred", **item} for item in (ARGMAX, LARGEST, {**INVERT, "nearest_interp": False})]
+    }
+    content = {"preprocessing": steps(SPACED), "postprocessing": early}
+    read = settings_of(tmp_path, content, dimensions=3, classes=3)
+    assert (read.fields["restore"], read.fields["cleaned_on"]) == ("rounded", "network")
+    assert "mixed and then rounded" in read.remarks[0]
+    pipeline = Pipeline("segmentation", 3, 1, (6, 6, 6), **{"overlap": 0.25, **read.fields})
+    image, affine = np.zeros((6, 6, 4, 1), np.float32), np.diag([1.0, 1.0, 3.0, 1.0])
+    _, tiling = pipeline.prepare(image, affine)
+    logits = np.zeros((1, 3, *pipeline.tile), np.float32)
+    assert tiling.spatial == (6, 6, 6) and tiling.count == 1
+    logits[0, 2, :3, :3, :2] = logits[0, 2, 5, 5, 5] = 1  # a large part and a single voxel of label 2
+    answer = pipeline.finish(logits, tiling)
+    assert not answer[5:].any() and set(np.unique(answer)) == {0, 1, 2}  # between 2 and 0 lies 1
+    assert set(np.unique(replace(pipeline, restore="labels").finish(logits, tiling))) == {0, 2}
+
+
 def test_pictures_and_arrays_do_not_mix(tmp_path: Path) -> None:
     """MONAI swaps the axes of pictures and not of arrays, so a folder of both is refused."""
     content = {"preprocessing": steps({"_target_": "LoadImaged"})}
-    assert settings_of(tmp_path, content, pictures=True).fields["transposed"] is True
+    assert settings_of(tmp_path, content, pictures=True).fields["transposed"]
     assert "transposed" not in settings_of(tmp_path, content, pictures=False).fields
     with pytest.raises(WorkloadError, match="must be pictures"):
         settings_of(tmp_path, content, pictures=None)
