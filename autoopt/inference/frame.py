@@ -102,6 +102,14 @@ def values_back(
     return values
 
 
+def rounded_back(labels: np.ndarray, moves: tuple[Move, ...]) -> np.ndarray:
+    """A label map taken back as numbers, mixed wherever a move mixes voxels, and rounded."""
+    values = labels[np.newaxis].astype(np.float32)
+    for move in reversed(moves):
+        values = move.values_back(values, np.zeros(1, np.float32))
+    return np.ascontiguousarray(np.rint(values[0]).astype(np.uint8))
+
+
 def labels_back(labels: np.ndarray, moves: tuple[Move, ...]) -> np.ndarray:
     """A label map taken back through these moves, from the last to the first."""
     for move in reversed(moves):

@@ -27,6 +27,8 @@ SAME_SPACING = 1e-3
 """Spacings that differ by less, in mm, are one spacing for `first_voxel_grid`."""
 WORLD = 3
 """Axes of the world, and so of every image that has an affine."""
+FIRST = 1e-8
+"""How far, in voxels, a corner may lie before the first voxel that is still the first one for `first_voxel_grid`."""
 LARGEST_SHEAR = 1e-4
 """The cosine between two axes up to which they are perpendicular."""
 
@@ -108,14 +110,24 @@ def spaced_affine(affine: np.ndarray, spacing: Sequence[float], first: int) -> n
     return result
 
 
+Place = tuple[float, float]
+"""Where the voxels of a new grid lie along an axis of the old one, in old voxels: the first one, and their distance."""
+
+
+def places_back(places: Sequence[Place]) -> tuple[Place, ...]:
+    """Where the voxels of the old grid lie in the new one."""
+    return tuple((-start / step, 1 / step) for start, step in places)
+
+
 def first_voxel_grid(
     sizes: Sequence[int], affine: np.ndarray, wanted: Sequence[float]
-) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Sizes and steps of the grid with spacing `wanted` whose first voxel has the centre of the image's first voxel.
+) -> tuple[tuple[int, ...], tuple[Place, ...]]:
+    """Sizes and places of the grid with spacing `wanted` whose first voxel has the centre of the image's first voxel.
 
-    A step is the distance of the new voxels in old ones. The rule of MONAI's `Spacing`, with its rounding and its
-    tolerance: an axis within a thousandth of a millimetre keeps its spacing. Raises ValueError unless the axes are
-    perpendicular: there the grid would not follow them.
+    The rule of MONAI's `Spacing`, with its rounding and its tolerances: an axis within a thousandth of a millimetre
+    keeps its spacing; where the first voxel is not first to the eighth digit, as with most axes that are oblique in a
+    file, the middles of both grids coincide. Raises ValueError unless the axes are perpendicular: there the grid would
+    not follow them.
     """
     matrix = np.asarray(affine, np.float64)[:3, :3]
     have = np.linalg.norm(matrix, axis=0)
@@ -135,8 +147,10 @@ def first_voxel_grid(
     new = tuple(int(size) for size in np.round(np.ptp(placed[:3], axis=1) + 1.0))
     steps = want / have
     if new == tuple(sizes) and np.allclose(steps, 1.0, atol=SAME_SPACING):
-        return new, (1.0, 1.0, 1.0)
-    return new, tuple(float(step) for step in steps)
+        return new, ((0.0, 1.0),) * 3
+    first = np.allclose(np.min(placed[:3] - placed[:3, :1], axis=1), 0.0, atol=FIRST)
+    starts = np.zeros(3) if first else (np.asarray(sizes) - np.asarray(new) * steps) / 2
+    return new, tuple((float(start), float(step)) for start, step in zip(starts, steps, strict=True))
 
 
 def resampled_sizes(sizes: Sequence[int], spacing: Sequence[float], wanted: Sequence[float]) -> tuple[int, ...]:
@@ -149,34 +163,34 @@ def resample(
     sizes: Sequence[int],
     first_axis: int = 0,
     kernel: str = "smooth",
-    steps: Sequence[float] | None = None,
+    places: Sequence[Place] | None = None,
 ) -> np.ndarray:
     """`values` resampled to `sizes`, one axis after the other from `first_axis`; float32. `kernel` is one of `KERNELS`.
 
-    The field of view stays the same, unless `steps` are given: then voxel i takes the place i * step of each axis.
+    The field of view stays the same, unless `places` are given.
     """
     for offset, size in enumerate(sizes):
         axis = first_axis + offset
-        step = None if steps is None else float(steps[offset])
-        if values.shape[axis] != size or step not in (None, 1.0):
-            weights = _weights(values.shape[axis], int(size), kernel, step)
+        place = None if places is None else places[offset]
+        if values.shape[axis] != size or place not in (None, (0.0, 1.0)):
+            weights = _weights(values.shape[axis], int(size), kernel, place)
             values = np.moveaxis(np.tensordot(weights, values, axes=(1, axis)), 0, axis)
     return np.asarray(values, np.float32)
 
 
 def resample_labels(
-    labels: np.ndarray, sizes: Sequence[int], steps: Sequence[float] | None = None, *, floor: bool = False
+    labels: np.ndarray, sizes: Sequence[int], places: Sequence[Place] | None = None, *, floor: bool = False
 ) -> np.ndarray:
     """A label map (*spatial, ...) resampled to `sizes`: each voxel takes the label that is nearest to its centre.
 
-    With `steps` voxel i lies at the place i * step of each axis. `floor` takes the label at the voxel's lower edge
+    The field of view stays the same, unless `places` are given. `floor` takes the label at the voxel's lower edge
     instead of its centre, as the mode nearest of PyTorch's `interpolate` does.
     """
     picks = []
     for axis, (size, have) in enumerate(zip(sizes, labels.shape, strict=False)):
         index = np.arange(size)
-        if steps is not None:
-            place = np.rint(index * steps[axis])
+        if places is not None:
+            place = np.maximum(np.rint(places[axis][0] + index * places[axis][1]), 0)
         elif floor:
             place = index.astype(np.float32) * (np.float32(have) / np.float32(size))
         else:
@@ -217,16 +231,16 @@ def _overlap(
 
 
 @lru_cache(maxsize=32)
-def _weights(have: int, want: int, kernel: str, step: float | None) -> np.ndarray:
+def _weights(have: int, want: int, kernel: str, place: Place | None) -> np.ndarray:
     """The weights (want, have) of a resampling along one axis; each row sums to 1."""
     index, old = np.arange(want)[:, np.newaxis], np.arange(have)[np.newaxis]
-    scale = have / want if step is None else step
+    scale = have / want if place is None else place[1]
     if kernel == "area":
         first, last = np.floor(index * have / want), np.ceil((index + 1) * have / want)
         weights = ((old >= first) & (old < last)).astype(np.float64)
     else:
-        if step is not None:
-            centres = index * step
+        if place is not None:
+            centres = place[0] + index * place[1]
         elif kernel == "corners":
             centres = index * ((have - 1) / max(1, want - 1))
         else:

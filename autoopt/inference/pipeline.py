@@ -17,7 +17,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autoopt.inference import intensity, postprocess
-from autoopt.inference.frame import Frame, cropped, labels_back, labels_on_grid, through_steps, uncropped, values_back
+from autoopt.inference.frame import (
+    Frame,
+    cropped,
+    labels_back,
+    labels_on_grid,
+    rounded_back,
+    through_steps,
+    uncropped,
+    values_back,
+)
 from autoopt.inference.pipeline_checks import checked_image, checked_outputs, setting_problems
 from autoopt.inference.pipeline_settings import PipelineSettings
 from autoopt.inference.tiling import Tiling, cut_tiles, stitched
@@ -47,19 +56,21 @@ class Pipeline(PipelineSettings):
       of their size, resize the whole image in one call, center its middle. `windows` even spreads the fewest windows
       evenly, stride puts them at fixed distances, the last at the edge, nnunet evenly by a step that need not be a
       whole number of voxels. An image smaller than a window is mirrored at its edges, or with `padding` zero put among
-      zeros, after its normalisation. A call is repeated for all combinations of the axes of `mirror`, mirrored there
-      and back, and the mean is taken (test-time augmentation). Where windows overlap, `blend` says how much each place
-      counts: all the same (mean), with MONAI's Gaussian of the width `blend_sigma` (a share of the window), or with
-      nnU-Net's. `sums` float16 adds up as nnU-Net does, to be compared with it.
+      zeros, with edge continued by its outermost voxels, after its normalisation. A call is repeated for all
+      combinations of the axes of `mirror`, mirrored there and back, and the mean is taken (test-time augmentation).
+      Where windows overlap, `blend` says how much each place counts: all the same (mean), with MONAI's Gaussian of the
+      width `blend_sigma` (a share of the window), or with nnU-Net's. `sums` float16 adds up as nnU-Net does, to be
+      compared with it.
 
     With `sliced` the first axis of an image is a stack of 2D images. After the network its logits are put back on the
-    image's own grid; or with `restore` the probabilities, or the labels (each voxel takes the nearest). `activation`
+    image's own grid; or with `restore` the probabilities, or the labels (each voxel takes the nearest; rounded: they
+    are mixed as numbers and rounded, which puts label 1 between 0 and 2: what some bundles of MONAI do). `activation`
     decides: with softmax the class with the largest logit, with sigmoid every class whose probability reaches
-    `threshold` (several labels at once). With `paint` these become one label per place: where the probability of
-    class i is above the threshold, label paint[i], a later class over an earlier one; `regions` has the
-    labels that class i is made of there, where these are not its own alone. Last `largest_component` and
-    `fill_holes` clean up every label but the background; voxels that touch by a face are connected, with `connectivity`
-    2 and 3 also by an edge and a corner.
+    `threshold` (several labels at once). With `paint` these become one label per place: where the probability of class
+    i is above the threshold, label paint[i], a later class over an earlier one; `regions` has the labels that class i
+    is made of there, where these are not its own alone. Last `largest_component` and `fill_holes` clean up (with
+    `cleaned_on` network before labels are put back) every label but the background; voxels that touch by a face are
+    connected, with `connectivity` 2 and 3 also by an edge and a corner.
 
     `output` says what the network answers with. Where it is probabilities, those of softmax or sigmoid, they are turned
     back into logits first, so that tiles are joined as those of the same network without its last operation are.
@@ -183,10 +194,13 @@ class Pipeline(PipelineSettings):
         What is decided goes back as labels as soon as no move mixes voxels any more: they are smaller than logits.
         """
         exact = frame.exact
-        if self.restore == "labels":
-            labels = labels_back(self._decided(values, sure=False), frame.moves)
+        if self.restore in ("labels", "rounded"):
+            labels = self._decided(values, sure=False)
+            first = self.cleaned_on == "network"
+            labels = self._cleaned(labels) if first else labels
+            labels = (rounded_back if self.restore == "rounded" else labels_back)(labels, frame.moves)
             values = values_back(values, frame, self, sure=False) if likely else values
-            return self._cleaned(labels), self._likely(values, sure=False) if likely else None
+            return labels if first else self._cleaned(labels), self._likely(values, sure=False) if likely else None
         sure = self.restore == "probabilities"
         if sure:
             values = postprocess.probabilities(values, self.activation)

@@ -13,6 +13,7 @@ from autoopt.inference import grid
 from autoopt.inference.blending import BLENDS
 from autoopt.inference.pipeline_settings import (
     ACTIVATIONS,
+    CLEANED,
     FIELDS,
     FITS,
     IN_GRAPH,
@@ -55,6 +56,7 @@ def setting_problems(settings: PipelineSettings) -> Iterator[str]:
         "windows": WINDOWS,
         "padding": PADDINGS,
         "restore": RESTORES,
+        "cleaned_on": CLEANED,
         "blend": tuple(BLENDS),
         "sums": SUMS,
     }
@@ -245,6 +247,16 @@ def _space_rules(settings: PipelineSettings) -> list[Rule]:
             not settings.transposed or (settings.dimensions == 2 and not settings.sliced),
             "transposed may be true only for 2D images",
             f"{settings.dimensions}D",
+        ),
+        (
+            settings.restore != "rounded" or not settings.multilabel,
+            "restore may be rounded only where an answer has one label per place",
+            settings.restore,
+        ),
+        (
+            settings.cleaned_on == "image" or settings.restore in ("labels", "rounded"),
+            "cleaned_on may be network only where labels are put back (restore labels or rounded)",
+            settings.restore,
         ),
         (
             1 <= settings.connectivity <= settings.dimensions,

@@ -24,8 +24,10 @@ ACTIVATIONS = ("softmax", "sigmoid")
 OUTPUTS = ("logits", "probabilities")
 SPACING_GRIDS = ("extent", "first_voxel")
 WINDOWS = ("even", "stride", "nnunet")
-PADDINGS = ("mirror", "zero")
-RESTORES = ("logits", "probabilities", "labels")
+PADDINGS = ("mirror", "zero", "edge")
+RESTORES = ("logits", "probabilities", "labels", "rounded")
+CLEANED = ("image", "network")
+"""On whose grid an answer is cleaned up."""
 SUMS = ("float32", "float16")
 EIGHT_BITS = 255.0
 """What pictures of 8 bits are divided by."""
@@ -51,6 +53,7 @@ ADDED = (
     "mirror",
     "sums",
     "paint",
+    "cleaned_on",
     "regions",
 )
 """Fields that are younger than the schema: they are written only where they differ from their default."""
@@ -85,8 +88,8 @@ class PipelineSettings:
     spacing_grid: Literal["extent", "first_voxel"] = "extent"
     interpolation: Literal["smooth", "linear", "corners", "area"] = "smooth"
     windows: Literal["even", "stride", "nnunet"] = "even"
-    padding: Literal["mirror", "zero"] = "mirror"
-    restore: Literal["logits", "probabilities", "labels"] = "logits"
+    padding: Literal["mirror", "zero", "edge"] = "mirror"
+    restore: Literal["logits", "probabilities", "labels", "rounded"] = "logits"
     connectivity: int = 1
     steps: tuple[Step, ...] = ()
     blend: str = "mean"
@@ -94,6 +97,7 @@ class PipelineSettings:
     mirror: tuple[int, ...] = ()
     sums: Literal["float32", "float16"] = "float32"
     paint: tuple[int, ...] = ()
+    cleaned_on: Literal["image", "network"] = "image"
     regions: tuple[tuple[int, ...], ...] = ()
 
     @property

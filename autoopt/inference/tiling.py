@@ -153,6 +153,8 @@ def _overlap(starts: list[int], tile: int) -> bool:
 def _padded(values: np.ndarray, pads: list[tuple[int, int]], padding: str) -> np.ndarray:
     if padding == "zero":
         return np.pad(values, pads)
+    if padding == "edge":
+        return np.pad(values, pads, mode="edge")
     # Reflection invents no new values, but mirrors at most size - 1 pixels: what is smaller repeats its edge.
     mirrors = all(max(pad) < size for pad, size in zip(pads, values.shape, strict=True))
     return np.pad(values, pads, mode="reflect" if mirrors else "edge")

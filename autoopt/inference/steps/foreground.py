@@ -16,12 +16,13 @@ from autoopt.inference.steps.base import Item, finite, listed, truth_problems, w
 class Cropped:
     """The way back of a crop: it begins at `start` of an image of sizes `before`, and has sizes `after`.
 
-    It may reach beyond the image.
+    It may reach beyond the image. With `zero` zeros stand outside of it on the way back, whatever the background is.
     """
 
     before: tuple[int, ...]
     start: tuple[int, ...]
     after: tuple[int, ...]
+    zero: bool = False
     interpolates = False
 
     def labels_there(self, labels: np.ndarray, outside: int) -> np.ndarray:
@@ -32,8 +33,9 @@ class Cropped:
         """See `Move`."""
         if self.before == self.after:
             return values
-        whole_values = np.empty((len(values), *self.before), values.dtype)
-        whole_values[:] = background.reshape(-1, *[1] * len(self.before))
+        whole_values = np.zeros((len(values), *self.before), values.dtype)
+        if not self.zero:
+            whole_values[:] = background.reshape(-1, *[1] * len(self.before))
         grid.uncrop(whole_values, values, self.start, 1)
         return whole_values
 
@@ -48,13 +50,18 @@ class Cropped:
         return whole_labels
 
 
+OUTSIDES = ("background", "zero")
+"""What stands outside of the box on the way back."""
+
+
 @dataclass(frozen=True)
 class CropForeground:
     """The smallest box around the foreground: voxels where a channel is not zero, or with `above` is larger than that.
 
     `channels` are those looked at (None: all). The box is made larger by `margin` on all sides (one number, or one per
     axis), and until its sizes are multiples of `divisible`, with zeros beyond the edge of the image. An image without
-    foreground stays whole. `fill_holes`: the mask that later steps use includes the holes of the foreground. The rule
+    foreground stays whole. On the way back the logits or probabilities `outside` are those of the background, or all
+    zero as MONAI has them. `fill_holes`: the mask that later steps use includes the holes of the foreground. The rule
     of nnU-Net's `crop_to_nonzero` and of MONAI's `CropForeground`.
     """
 
@@ -63,6 +70,7 @@ class CropForeground:
     margin: tuple[int, ...] = (0,)
     divisible: int = 1
     fill_holes: bool = False
+    outside: str = "background"
 
     needs_affine = False
     keeps_pixels = False
@@ -83,6 +91,8 @@ class CropForeground:
             yield f"margin must be one whole number of at least 0, or {plane + stack}, got {short(self.margin)}"
         if not whole(self.divisible) or not 1 <= self.divisible <= LARGEST_MULTIPLE:
             yield f"divisible must be a whole number from 1 to {LARGEST_MULTIPLE}, got {short(self.divisible)}"
+        if self.outside not in OUTSIDES:
+            yield f"outside must be one of {', '.join(OUTSIDES)}, got {short(self.outside)}"
         yield from truth_problems("fill_holes", self.fill_holes)
 
     def apply(self, item: Item) -> tuple[Item, Cropped]:
@@ -94,7 +104,7 @@ class CropForeground:
 
             mask = ndimage.binary_fill_holes(mask)
         start, sizes = self._box(mask)
-        move = Cropped(item.sizes, start, sizes)
+        move = Cropped(item.sizes, start, sizes, self.outside == "zero")
         affine = item.affine
         if affine is not None and len(affine) == len(sizes) + 1:
             affine = np.array(affine, np.float64)

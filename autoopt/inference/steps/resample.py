@@ -12,7 +12,9 @@ from autoopt.core.plain_text import short
 from autoopt.inference.grid import (
     KERNELS,
     WORLD,
+    Place,
     first_voxel_grid,
+    places_back,
     resample,
     resample_labels,
     resampled_sizes,
@@ -31,37 +33,36 @@ GRIDS = ("extent", "first_voxel")
 class Resampled:
     """The way back of an image that was resampled from sizes `before` to `after`.
 
-    `steps` are the distances of the voxels of the new grid in old ones, where both begin with the same voxel; None
-    where both have the same field of view.
+    `places` are those of the new grid's voxels in the old one; None where both have the same field of view.
     """
 
     before: tuple[int, ...]
     after: tuple[int, ...]
     kernel: str
-    steps: tuple[float, ...] | None = None
+    places: tuple[Place, ...] | None = None
     interpolates = True
 
     def labels_there(self, labels: np.ndarray, outside: int) -> np.ndarray:
         """See `Move`."""
-        return resample_labels(labels, self.after, self.steps)
+        return resample_labels(labels, self.after, self.places)
 
     def values_back(self, values: np.ndarray, background: np.ndarray) -> np.ndarray:
         """See `Move`."""
-        back = None if self.steps is None else tuple(1 / step for step in self.steps)
+        back = None if self.places is None else places_back(self.places)
         return resample(values, self.before, 1, self.kernel, back)
 
     def labels_back(self, labels: np.ndarray) -> np.ndarray:
         """See `Move`."""
-        if self.before == self.after and self.steps is None:
+        if self.before == self.after and self.places is None:
             return labels
-        back = None if self.steps is None else tuple(1 / step for step in self.steps)
+        back = None if self.places is None else places_back(self.places)
         # MONAI and PyTorch resize labels by the lower edges of voxels, also where values are resized by their centres.
         return resample_labels(labels, self.before, back, floor=self.kernel != "smooth")
 
 
 def _resampled(item: Item, move: Resampled, affine: np.ndarray | None) -> tuple[Item, Resampled]:
     values = np.asarray(item.values, np.float32)
-    values = resample(values, move.after, kernel=move.kernel, steps=move.steps)
+    values = resample(values, move.after, kernel=move.kernel, places=move.places)
     mask = None if item.mask is None else move.labels_there(item.mask, 0)
     return replace(item, values=values, affine=affine, mask=mask), move
 
@@ -93,18 +94,21 @@ class Resample:
         assert item.affine is not None
         stack, plane = item.sizes[: item.stack], item.sizes[item.stack :]
         if self.grid == "first_voxel":
-            after, steps = first_voxel_grid(plane, item.affine, self.spacing_mm)
-            if self.kernel == "corners" and min(*plane, *after) == 1 and set(steps) != {1.0}:
+            after, places = first_voxel_grid(plane, item.affine, self.spacing_mm)
+            if self.kernel == "corners" and min(*plane, *after) == 1 and {step for _, step in places} != {1.0}:
                 raise ValueError(
                     "an image must have at least two voxels along each axis, before and after it is resampled, because "
                     f"this pipeline aligns corners, got {plane} and {after}"
                 )
-            move = Resampled(plane, after, self.kernel, steps)
+            move = Resampled(plane, after, self.kernel, places)
         else:
             spacing = spacing_of(item.affine)[item.stack :]
             after = resampled_sizes(plane, spacing, self.spacing_mm)
             move = Resampled(item.sizes, (*stack, *after), self.kernel)
-        return _resampled(item, move, spaced_affine(item.affine, self.spacing_mm, item.stack))
+        affine = spaced_affine(item.affine, self.spacing_mm, item.stack)
+        if move.places is not None:
+            affine[:-1, -1] += np.asarray(item.affine)[:-1, :-1] @ [start for start, _ in move.places]
+        return _resampled(item, move, affine)
 
 
 @dataclass(frozen=True)

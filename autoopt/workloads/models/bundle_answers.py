@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from autoopt.inference.steps.axes import Axes
+from autoopt.workloads.models.bundle_config import shown
 from autoopt.workloads.models.bundle_step import Settings, Step
+
+VOLUME = 3
+"""Axes of an image whose slices are taken."""
 
 WITHOUT_EFFECT = {
     "sw_batch_size",
@@ -19,24 +24,45 @@ WITHOUT_EFFECT = {
     "cpu_thresh",
     "buffer_steps",
     "buffer_dim",
-    "sigma_scale",
 }
 """Arguments of a sliding window that do not change its answer."""
-PADDINGS = {"constant": "zero", "reflect": "mirror"}
+PADDINGS = {"constant": "zero", "reflect": "mirror", "replicate": "edge"}
+BLENDS = {"constant": "mean", "gaussian": "gaussian"}
 
 
 def _window(step: Step) -> None:
-    sizes = step.numbers("roi_size", step.dimensions)
+    dimensions = step.dimensions - int(step.settings.fields.get("sliced", False))
+    sizes = step.numbers("roi_size", dimensions)
     step.settings.tile = tuple(int(size) if size > 0 else None for size in sizes)
-    overlaps = set(step.numbers("overlap", step.dimensions, 0.25))
+    overlaps = set(step.numbers("overlap", dimensions, 0.25))
     if len(overlaps) > 1:
         step.refuse("overlap", sorted(overlaps), "must be the same for all axes")
-    step.only("mode", ["constant"], "constant")
+    step.only("mode", list(BLENDS), "constant")
+    sigmas = set(step.numbers("sigma_scale", dimensions, 0.125))
+    if step.get("mode", "constant") == "gaussian":
+        step.settings.fields["blend"] = "gaussian"
+        if sigmas != {0.125}:
+            step.settings.fields["blend_sigma"] = min(sigmas)
+        if len(sigmas) > 1:
+            step.refuse("sigma_scale", sorted(sigmas), "must be the same for all axes")
     step.only("padding_mode", list(PADDINGS), "constant")
     step.only("cval", [0, 0.0], 0.0)
     padding = PADDINGS.get(str(step.get("padding_mode", "constant")), "zero")
     step.settings.fields |= {"overlap": max(overlaps), "windows": "stride", "padding": padding}
     step.used |= WITHOUT_EFFECT
+
+
+def _slices(step: Step) -> None:
+    """A network of 2D images goes through the slices of a volume along one of its axes, which becomes the first."""
+    axis = int(step.numbers("spatial_dim", 1, 0)[0])
+    if step.dimensions != VOLUME or not 0 <= axis < VOLUME:
+        raise ValueError(f"spatial_dim must be 0, 1 or 2, of images of 3 dimensions, it is {axis} of {step.dimensions}")
+    if step.settings.resampled:
+        step.refuse("order", "sliced", "must not follow a transform that resamples images (Spacingd, Resized)")
+    if axis:
+        step.settings.chain.append(Axes((axis, *(other for other in range(VOLUME) if other != axis))))
+    step.settings.fields["sliced"] = True
+    _window(step)
 
 
 def _whole(step: Step) -> None:
@@ -91,7 +117,12 @@ def _invert(step: Step) -> None:
     if any(name.startswith("invert") for name in step.settings.done):
         raise ValueError("must come only once")
     if not nearest and "decision" in step.settings.done and step.settings.resampled:
-        step.refuse("nearest_interp", nearest, "must be true after the decision: labels cannot be mixed")
+        if step.settings.multilabel or not step.settings.argmax:
+            step.refuse("nearest_interp", nearest, "must be true after a threshold: 0 and 1 cannot be mixed")
+        step.settings.remarks.append(
+            f"{shown(step.where)}: Invertd mixes labels as numbers (nearest_interp must be true to take the nearest); "
+            "as the bundle says, they are mixed and then rounded, so that label 1 lies between 0 and 2"
+        )
     step.settings.done.append("invert nearest" if nearest else "invert")
 
 
@@ -123,8 +154,9 @@ def _clean(step: Step, field: str) -> None:
         step.refuse("applied_labels", labels, "must be every label but the background")
     if "decision" not in settings.done:
         step.refuse("order", "early", "must come after the decision (AsDiscreted)")
-    if settings.resampled and not any(name.startswith("invert") for name in settings.done):
-        step.refuse("order", "early", "must come after Invertd, because images are resampled")
+    early = settings.resampled and not any(name.startswith("invert") for name in settings.done)
+    if settings.fields.setdefault("cleaned_on", place := "network" if early else "image") != place:
+        step.refuse("order", "split", "must not be split: clean-ups come all before Invertd or all after it")
     given = step.get("connectivity")
     connectivity = step.dimensions if given is None else int(step.numbers("connectivity", 1)[0])
     if settings.fields.setdefault("connectivity", connectivity) != connectivity:
@@ -135,6 +167,8 @@ def _clean(step: Step, field: str) -> None:
 def restored(settings: Settings) -> str:
     """What is put back on the image's own grid, as the pipeline's `restore` names it."""
     done = settings.done
+    if settings.resampled and "invert" in done and "decision" in done[: done.index("invert")]:
+        return "rounded"
     if not settings.resampled or settings.task == "classification":
         return "logits"
     if "invert" not in done:  # MONAI puts labels back by their nearest voxel, in Invertd or when it saves them
@@ -144,6 +178,7 @@ def restored(settings: Settings) -> str:
 
 ANSWERS: Mapping[str, Callable[[Step], None]] = {
     "SlidingWindowInferer": _window,
+    "SliceInferer": _slices,
     "SimpleInferer": _whole,
     "Activations": _activation,
     "AsDiscrete": _decision,

@@ -1,7 +1,8 @@
 """The configuration of a MONAI bundle as plain data, and the networks that it describes.
 
 A configuration may hold Python expressions (`$...`) and names of anything to call (`_target_`). Unless the user trusts
-the bundle, no expression is evaluated, and only classes of networks, blocks and layers are called; see `network_class`.
+the bundle, expressions are only computed as far as they stand for plain data (`bundle_expressions`), and only classes
+of networks, blocks and layers are called; see `network_class`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from autoopt.core.configuration import digest
 from autoopt.core.plain_text import parse_json, parse_yaml, read_bounded
 from autoopt.core.store import file_digest
 from autoopt.errors import WorkloadError
+from autoopt.workloads.models.bundle_expressions import NotPlain, evaluate, references_only
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +36,8 @@ TARGET = "_target_"
 NETWORKS = ("network_def", "network")
 SPECIAL = (TARGET, "_desc_")
 """Keys of a component that are not arguments; all other keys that begin with _ are refused."""
+GONE: Mapping[str, tuple[str, ...]] = {"SwinUNETR": ("img_size",)}
+"""Arguments of networks that MONAI once had and that changed no answer: they are left out."""
 PACKAGES = ("monai.networks.nets", "monai.networks.blocks", "monai.networks.layers", "torch.nn")
 LARGEST_BYTES = 4_000_000
 MOST_ITEMS = 20_000
@@ -46,32 +50,48 @@ HOW_TO_TRUST = "if you trust who made it, --trust-bundle runs what it says"
 
 @dataclass(frozen=True)
 class Config:
-    """One configuration file and the metadata beside it. A key is a path in it, such as `inferer::roi_size`."""
+    """One configuration file and the metadata beside it. A key is a path in it, such as `inferer::roi_size`.
+
+    `remarks` are what users should be told of it, a sentence each.
+    """
 
     folder: Path
     path: Path
     content: Mapping[str, Any]
     metadata: Mapping[str, Any]
     trusted: bool = False
+    remarks: tuple[str, ...] = ()
     _visited: list[int] = field(default_factory=lambda: [0], compare=False, repr=False)
+    _evaluating: list[str] = field(default_factory=list, compare=False, repr=False)
 
     def find(self, *keys: str) -> str | None:
         """The first of the keys that exists, or None."""
         return next((key for key in keys if self._has(key)), None)
 
     def follow(self, key: str) -> tuple[str, Any]:
-        """The value at the key and its own key, after following references (`@key`, `%key`); its parts are as written.
+        """The value at the key and its own key, after following references (`@key`, `%key`, `$@key`).
 
-        Raises WorkloadError for an expression without trust, and for a reference to nothing or to itself.
+        Its parts are as written; what an expression comes to has no key of its own and is all plain data.
+        Raises WorkloadError for an expression that is not plain data, without trust, and for a reference to nothing or
+        to itself.
         """
         for _ in range(DEEPEST):
             value = self._at(key)
             if not isinstance(value, str) or value[:1] not in ("@", "%", "$"):
                 return key, value
             if value[0] == "$":
-                return key, self._evaluated(key, value)
+                referred = references_only(value[1:])
+                if referred is None or len(referred) > 1:
+                    return key, self._evaluated(key, value)
+                value = f"@{referred[0]}"
             key = self._target_of(key, value)
         raise WorkloadError(f"{self.path}: the references at {shown(key)} lead in a circle or too far")
+
+    def terms(self, key: str) -> list[str]:
+        """The keys of the lists that an expression at the key joins (`$@first + @second`); none for anything else."""
+        value = self._at(key)
+        referred = references_only(value[1:]) if isinstance(value, str) and value[:1] == "$" else None
+        return [] if referred is None else [self._target_of(key, f"@{name}") for name in referred]
 
     def count(self, key: str, depth: int) -> None:
         """Count one more value that was followed. Raises WorkloadError for too many, and one too deep."""
@@ -83,9 +103,11 @@ class Config:
         """Everything at the key, all references followed."""
         self.count(key, depth)
         key, value = self.follow(key)
+        if isinstance(self._at(key), str):
+            return value
         if isinstance(value, Mapping):
             return {name: self.plain(f"{key}{SEPARATOR}{name}", depth + 1) for name in value if name not in SPECIAL[1:]}
-        if isinstance(value, list) and isinstance(self._at(key), list):
+        if isinstance(value, list):
             return [self.plain(f"{key}{SEPARATOR}{index}", depth + 1) for index in range(len(value))]
         return value
 
@@ -135,12 +157,31 @@ class Config:
         return target
 
     def _evaluated(self, key: str, text: str) -> Any:
-        if not self.trusted:
-            raise WorkloadError(
-                f"{self.path}: {shown(key)} is the Python expression {text[:SHOWN]!r}, which is not run: write what it "
-                f"means; or, {HOW_TO_TRUST}"
-            )
+        """What the expression at the key comes to; with trust MONAI's parser runs what is not plain data."""
+        if key in self._evaluating or len(self._evaluating) > DEEPEST:
+            raise WorkloadError(f"{self.path}: the references at {shown(key)} lead in a circle or too far")
+        self._evaluating.append(key)
+        try:
+            return evaluate(text[1:], lambda name: self._data(self._target_of(key, f"@{name}")))
+        except NotPlain as error:
+            if not self.trusted:
+                raise WorkloadError(
+                    f"{self.path}: {shown(key)} is the Python expression {text[:SHOWN]!r}, which is not run: {error}; "
+                    f"write what it means; or, {HOW_TO_TRUST}"
+                ) from error
+        except WorkloadError:
+            if not self.trusted:
+                raise
+        finally:
+            self._evaluating.pop()
         return self.parsed(key)
+
+    def _data(self, key: str) -> Any:
+        """The plain data at the key. Raises NotPlain where that is something to be made (`_target_`)."""
+        value = self.plain(key)
+        if isinstance(value, Mapping) and TARGET in value:
+            raise NotPlain(f"{shown(key)} is an object to be made and no plain data")
+        return value
 
 
 def read_config(folder: Path, *, trusted: bool = False) -> Config:
@@ -151,7 +192,21 @@ def read_config(folder: Path, *, trusted: bool = False) -> Config:
             f"a MONAI bundle must have configs/inference.json (or .yaml), or configs/train.json; {folder} has neither"
         )
     metadata = folder / "configs" / METADATA
-    return Config(folder, path, _read(path), _read(metadata) if metadata.is_file() else {}, trusted)
+    content, remarks = _without_gone(_read(path), path)
+    return Config(folder, path, content, _read(metadata) if metadata.is_file() else {}, trusted, remarks)
+
+
+def _without_gone(content: Mapping[str, Any], path: Path) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """The configuration without arguments that its network no longer has, and what is to be said of that."""
+    kept, remarks = dict(content), []
+    for key in NETWORKS:
+        network = content.get(key)
+        kind = str(network.get(TARGET)).rpartition(".")[2] if isinstance(network, Mapping) else ""
+        gone = [name for name in GONE.get(kind, ()) if name in network] if isinstance(network, Mapping) else []
+        if gone and isinstance(network, Mapping):
+            kept[key] = {name: value for name, value in network.items() if name not in gone}
+            remarks.append(f"{path}: {key}.{', '.join(gone)} is left out, {kind} has no such argument any more")
+    return kept, tuple(remarks)
 
 
 def code_digest(config: Config) -> str:

@@ -12,7 +12,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from autoopt.errors import WorkloadError
+from autoopt.inference.steps.base import Stationary
 from autoopt.workloads.models.bundle_answers import ANSWERS, restored
+from autoopt.workloads.models.bundle_chain import chain_fields
 from autoopt.workloads.models.bundle_config import SEPARATOR, SPECIAL, TARGET, Config, shown
 from autoopt.workloads.models.bundle_step import Settings, Step
 from autoopt.workloads.models.bundle_transforms import TRANSFORMS
@@ -35,9 +37,11 @@ IGNORED = {
     "Identity",
     "DeleteItems",
     "SelectItems",
-    "SaveImage",
+    "ToNumpy",
 }
-"""Transforms that the reader of the data or the pipeline does in any case, or that only concern files."""
+"""Transforms that the reader of the data or the pipeline does in any case, or that change no value."""
+SAVING = {"SaveImage", "SaveClassification", "Lambda"}
+"""Transforms of the decided answer that only concern the file that MONAI writes."""
 
 
 def read_settings(
@@ -50,17 +54,17 @@ def read_settings(
     task: str = "segmentation",
     pictures: bool | None = False,
     multilabel: bool = False,
+    own_intensities: bool = True,
 ) -> Settings:
     """What the bundle's preprocessing, inferer and postprocessing mean here, for images of that many axes.
 
     `pictures` says whether the images are PNG, JPEG and the like, None where only some are. `dropped` names transforms
-    (`CropForeground`) and arguments (`SlidingWindowInferer.mode`) that may be left out.
+    (`CropForeground`) and arguments (`SlidingWindowInferer.mode`) that may be left out. Without `own_intensities` what
+    the bundle does to the values of images does not count.
     Raises WorkloadError with everything that has no equal.
     """
     dropped = {re.sub(r"^(\w+)d(?=\.|$)", r"\1", name) for name in dropped}
-    settings = Settings(
-        task=task, pictures=pictures, multilabel=multilabel, gain=[1.0] * channels, offset=[0.0] * channels
-    )
+    settings = Settings(task=task, pictures=pictures, multilabel=multilabel)
     problems: list[str] = []
     for part, places in PLACES.items():
         where = config.find(*places, *(f"validate{SEPARATOR}{place}" for place in places))
@@ -76,13 +80,15 @@ def read_settings(
             step = Step(config, _name(item), place, item, key, channels, classes, dimensions, settings)
             if part == "inferer" or _concerns(step, problems):
                 problems += _read_step(step, dropped)
-    problems += _end(settings)
+    if not own_intensities:
+        settings.chain = [step for step in settings.chain if not isinstance(step, Stationary)]
+    problems += _end(settings, channels)
     if problems:
         raise WorkloadError(*(f"{config.path}: {text}" if str(config.path) not in text else text for text in problems))
     return settings
 
 
-def _end(settings: Settings) -> list[str]:
+def _end(settings: Settings, channels: int) -> list[str]:
     """Turn what the transforms said into fields of the pipeline; gives what does not go together, as sentences."""
     fields = settings.fields
     problems = []
@@ -94,23 +100,22 @@ def _end(settings: Settings) -> list[str]:
         fields["activation"] = "softmax"  # the largest logit has the largest probability, whatever the activation
     elif "threshold" in fields and fields.get("activation") != "sigmoid":
         problems.append("AsDiscreted.threshold must come after a sigmoid")
-    if any(factor <= 0 for factor in settings.gain):
-        return [*problems, "the intensities must be scaled by a number above 0"]
     fields["restore"] = restored(settings)
-    fields["scale"] = 1.0
-    fields["std"] = tuple(1 / factor for factor in settings.gain)
-    fields["mean"] = tuple(-shift / factor for shift, factor in zip(settings.offset, settings.gain, strict=True))
+    fields |= chain_fields(settings.chain, channels)
     if settings.tile is not None and not any(settings.tile):
         settings.tile = None  # a window as large as the image
-    if fields.get("fit") == "resize" and settings.tile not in (None, fields["size"]):
-        problems.append(f"a sliding window of {settings.tile} over images resized to {fields['size']} has no equal")
-    settings.tile = fields.pop("size", settings.tile)
+    if settings.size is not None and settings.tile not in (None, settings.size):
+        problems.append(f"a sliding window of {settings.tile} over images resized to {settings.size} has no equal")
+    settings.tile = settings.size or settings.tile
     return problems
 
 
 def _components(config: Config, where: str, depth: int = 0) -> list[tuple[str, Mapping[str, Any]]]:
     """The transforms at a key with their keys, those of a Compose or a list one by one; disabled ones are left out."""
     config.count(where, depth)
+    terms = config.terms(where)
+    if len(terms) > 1:
+        return [item for term in terms for item in _components(config, term, depth + 1)]
     where, found = config.follow(where)
     if isinstance(found, Mapping) and (_name(found) == "Compose" or (TARGET not in found and "transforms" in found)):
         for argument in found:
@@ -148,6 +153,13 @@ def _image_key(config: Config, steps: list[tuple[str, Mapping[str, Any]]]) -> st
 def _concerns(step: Step, problems: list[str]) -> bool:
     """Whether the transform changes the image or the prediction, not only a label or a second image."""
     if step.name in IGNORED:
+        return False
+    if step.name in SAVING and (step.name != "Lambda" or "decision" in step.settings.done):
+        if step.name == "Lambda":
+            step.settings.remarks.append(
+                f"{shown(step.where)}: {step.given[TARGET]} is left out: after the decision it only changes what MONAI "
+                "writes into its file"
+            )
         return False
     try:
         keys = step.get("keys")

@@ -8,6 +8,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from autoopt.inference.steps.axes import Orient
+from autoopt.inference.steps.base import Step as PipelineStep
+from autoopt.inference.steps.foreground import CropForeground
+from autoopt.inference.steps.resample import Resample, Resize
 from autoopt.workloads.models.bundle_config import SEPARATOR, Config
 
 PER_KEY = {
@@ -33,9 +37,10 @@ FLOATS = re.compile(r"\$?((np|numpy|torch)\.)?(float|float32|float64|double)|Non
 class Settings:
     """What a bundle says: fields of the pipeline, and the size of a network call in `tile`.
 
-    Intensities become `gain * value + offset` per channel, after `clip` and `intensity`. `task`, `pictures` and
-    `multilabel` are what the bundle is used for. `done` has what happens to the prediction, in order; `onehot` says
-    that it has one channel per label, `untracked` that the image has lost its affine.
+    `chain` is what happens to the image, in order. `task`, `pictures` and `multilabel` are what the bundle is used for.
+    `done` has what happens to the prediction, in order; `onehot` says
+    that it has one channel per label, `untracked` that the image has lost its affine. `remarks` are what users should
+    be told, a sentence each.
     """
 
     task: str = "segmentation"
@@ -44,22 +49,27 @@ class Settings:
 
     fields: dict[str, Any] = field(default_factory=dict)
     tile: tuple[int | None, ...] | None = None
-    gain: list[float] = field(default_factory=list)
-    offset: list[float] = field(default_factory=list)
+    chain: list[PipelineStep] = field(default_factory=list)
     argmax: bool = False
     onehot: bool = False
     untracked: bool = False
     done: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def resampled(self) -> bool:
         """Whether the network's grid has other voxels than the image, so far."""
-        return "spacing_mm" in self.fields or "size" in self.fields
+        return any(isinstance(step, Resample | Resize) for step in self.chain)
 
-    def apply(self, gain: list[float], offset: list[float]) -> None:
-        """Add a gain and an offset, applied after those that are there."""
-        self.offset = [old * factor + shift for old, factor, shift in zip(self.offset, gain, offset, strict=True)]
-        self.gain = [old * factor for old, factor in zip(self.gain, gain, strict=True)]
+    @property
+    def size(self) -> tuple[int, ...] | None:
+        """The size that every image is resized to, or None."""
+        return next((step.sizes for step in self.chain if isinstance(step, Resize)), None)
+
+    @property
+    def moved(self) -> bool:
+        """Whether images have another size than their files say before the network sees them."""
+        return any(isinstance(step, Orient | Resample | CropForeground) for step in self.chain)
 
 
 @dataclass
@@ -88,6 +98,10 @@ class Step:
         if isinstance(value, list) and isinstance(keys, list) and len(keys) == len(value) and argument in PER_KEY:
             return value[keys.index(self.key)]
         return value
+
+    def flag(self, argument: str, default: bool = False) -> bool:
+        """The argument as true or false; a text that is not empty is true, as MONAI takes it (`"False"` too)."""
+        return bool(self.get(argument, default))
 
     def text(self, argument: str, default: str) -> str:
         """The argument as it is written; an expression is not run."""

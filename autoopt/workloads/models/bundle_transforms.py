@@ -1,4 +1,4 @@
-"""MONAI's transforms of the image, one function each, as settings of our pipeline.
+"""MONAI's transforms of the image, one function each, as steps of our pipeline.
 
 A function reads the arguments it knows; what it does not read is refused by `bundle_settings`.
 """
@@ -7,9 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
+from autoopt.inference.steps.axes import Orient
+from autoopt.inference.steps.foreground import CropForeground
+from autoopt.inference.steps.own_range import MinMax, Percentile, ZScore
+from autoopt.inference.steps.resample import Resample, Resize
+from autoopt.inference.steps.values import Affine, Clip
+from autoopt.workloads.models.bundle_chain import TRANSPOSED
 from autoopt.workloads.models.bundle_step import Step
 
+ABOVE = re.compile(r"\$\s*lambda (\w+)\s*:\s*\1\s*>\s*(-?\d+(?:\.\d*)?)\s*")
+"""How a configuration writes that values above a number are foreground; the text is looked at and never run."""
 LINEAR = ("bilinear", "trilinear", "linear")
 PICTURE_READERS = ("", "pilreader", "itkreader", "numpyreader", "nibabelreader")
 """Readers that give a picture as (width, height): the others cannot read it and leave it to MONAI's default."""
@@ -29,7 +38,7 @@ def _load(step: Step) -> None:
     if step.settings.pictures is None:
         raise ValueError("all images must be pictures (PNG, JPEG, ...) or none: MONAI swaps the axes of pictures only")
     if step.settings.pictures and step.dimensions == 2:
-        step.settings.fields["transposed"] = turned
+        step.settings.chain += [TRANSPOSED] if turned else []
     step.used |= {
         "image_only",
         "meta_keys",
@@ -61,35 +70,33 @@ def _typed(step: Step) -> None:
 def _orientation(step: Step) -> None:
     canonical = step.get("as_closest_canonical", False)
     axes = "RAS" if canonical else step.get("axcodes")
-    step.settings.fields["orientation"] = "".join(map(str, axes)) if isinstance(axes, list) else axes
     step.used.add("axcodes")
     step.only("labels", [None, [["L", "R"], ["P", "A"], ["I", "S"]]], None)
     _with_affine(step)
     if step.settings.resampled:
         step.refuse("order", "late", "must come before images are resampled: sizes and spacings are those of its axes")
+    step.settings.chain.append(Orient("".join(map(str, axes)) if isinstance(axes, list) else axes))
 
 
 def _spacing(step: Step) -> None:
-    _before_intensity(step)
     _with_affine(step)
     if step.settings.resampled:
         raise ValueError("must be the only transform that resamples images")
     spacing = step.numbers("pixdim", step.dimensions)
     if min(spacing) <= 0:
         raise ValueError(f"pixdim must be numbers above 0, they are {spacing}")
-    step.settings.fields |= {"spacing_mm": tuple(spacing), "spacing_grid": "first_voxel", "interpolation": "linear"}
     step.only("mode", [*LINEAR, 1], "bilinear")
     step.only("padding_mode", ["border"], "border")
     for switch in ("diagonal", "scale_extent", "recompute_affine"):
         step.only(switch, [False], False)
     step.used.add("ensure_same_shape")  # concerns other keys
     step.only("align_corners", [False, True], False)
-    if step.get("align_corners"):  # the same values, but MONAI's are others where an axis has a single voxel
-        step.settings.fields["interpolation"] = "corners"
+    # Aligned corners give the same values, but MONAI's are others where an axis has a single voxel.
+    kernel = "corners" if step.get("align_corners") else "linear"
+    step.settings.chain.append(Resample(tuple(spacing), "first_voxel", kernel))
 
 
 def _resize(step: Step) -> None:
-    _before_intensity(step)
     if step.settings.resampled:
         raise ValueError("must be the only transform that resamples images")
     sizes = step.numbers("spatial_size", step.dimensions)
@@ -103,7 +110,33 @@ def _resize(step: Step) -> None:
     step.only("align_corners", [None, False, True], None)
     if step.get("align_corners") and kernel == "linear":
         kernel = "corners"
-    step.settings.fields |= {"size": tuple(int(size) for size in sizes), "fit": "resize", "interpolation": kernel}
+    step.settings.chain.append(Resize(tuple(int(size) for size in sizes), kernel))
+
+
+def _foreground(step: Step) -> None:
+    if (source := step.get("source_key", step.key)) != step.key:
+        step.refuse("source_key", source, f"must be the image's own key, {step.key}")
+    select = step.text("select_fn", "is_positive")
+    found = ABOVE.fullmatch(select)
+    if found is None and select.rpartition(".")[2].lstrip("$") != "is_positive":
+        step.refuse("select_fn", select, "has no equal here, it must be is_positive or `$lambda x: x > NUMBER`")
+    chosen = step.get("channel_indices")
+    margin = step.numbers("margin", step.dimensions, 0)
+    divisible = int(step.numbers("k_divisible", 1, 1)[0])
+    if max(margin) > 0 and not step.flag("allow_smaller"):
+        step.refuse("margin", margin, "has no equal here beyond the edge of an image: allow_smaller must be true")
+    if divisible > 1:
+        step.only("mode", ["constant"], "constant")
+    step.used |= {"allow_smaller", "mode", "start_coord_key", "end_coord_key"}
+    step.settings.chain.append(
+        CropForeground(
+            above=0.0 if found is None else float(found[2]),
+            channels=None if chosen is None else tuple(chosen) if isinstance(chosen, list) else (chosen,),
+            margin=tuple(int(size) for size in margin),
+            divisible=divisible,
+            outside="zero",
+        )
+    )
 
 
 def _with_affine(step: Step) -> None:
@@ -112,86 +145,58 @@ def _with_affine(step: Step) -> None:
         step.refuse("order", "late", "must come before the affine is dropped (track_meta=False)")
 
 
-def _before_intensity(step: Step) -> None:
-    """Refuse a resampling after a clip or a normalisation: only a scale and a shift may be exchanged with it."""
-    if {"clip", "intensity"} & set(step.settings.fields):
-        step.refuse("order", "late", "must come before images are clipped or normalised by themselves")
-
-
 def _range(step: Step) -> None:
     (low,), (high,) = step.numbers("a_min", 1), step.numbers("a_max", 1)
     if high <= low:
         raise ValueError(f"a_max must be above a_min, they are {high} and {low}")
-    if step.get("b_min") is None or step.get("b_max") is None:
-        raise ValueError("b_min and b_max must be given")
-    (to_low,), (to_high,) = step.numbers("b_min", 1), step.numbers("b_max", 1)
-    if to_high <= to_low:
-        raise ValueError(f"b_max must be above b_min, they are {to_high} and {to_low}")
-    gain = (to_high - to_low) / (high - low)
-    _affine(step, gain, to_low - low * gain)
-    if step.get("clip", False):
-        _clip(step, to_low, to_high)
-
-
-def _clip(step: Step, low: float, high: float) -> None:
-    """Limit values to `low` and `high`, turned back into units of the image, because the pipeline clips first."""
-    settings = step.settings
-    if "intensity" in settings.fields:
-        step.refuse("clip", True, "must not follow a normalisation of each image by itself")
-        return
-    if len(set(settings.gain)) > 1 or len(set(settings.offset)) > 1:
-        raise ValueError("a clip must be the same for all channels")
-    bounds = [(bound - settings.offset[0]) / settings.gain[0] for bound in (low, high)]
-    before = settings.fields.get("clip", (bounds[0], bounds[1]))
-    settings.fields["clip"] = (max(before[0], bounds[0]), min(before[1], bounds[1]))
+    to_low, to_high = _target(step, "b_min", "b_max")
+    by = (high - low) / (to_high - to_low)
+    step.settings.chain.append(Affine(subtract=(low - to_low * by,), divide=(by,)))
+    if step.flag("clip"):
+        step.settings.chain.append(Clip(low=to_low, high=to_high))
 
 
 def _normalise(step: Step) -> None:
-    channels, settings = step.channels, step.settings
-    wise = step.get("channel_wise", False)
-    step.only("nonzero", [False], False)
-    if step.get("subtrahend") is None and step.get("divisor") is None:
-        _own_range(step, wise, "zscore")
+    wise, where = step.flag("channel_wise"), "nonzero" if step.flag("nonzero") else "all"
+    given: dict[str, tuple[float, ...] | None] = {}
+    for name in ("subtrahend", "divisor"):
+        value = step.get(name)
+        if value is not None and isinstance(value, list) != wise:
+            raise ValueError(f"{name} must be a number, or with channel_wise one number per channel")
+        given[name] = None if value is None else tuple(step.numbers(name, step.channels))
+    subtract, divide = given["subtrahend"], given["divisor"]
+    if divide is not None and 0 in divide:
+        raise ValueError(f"divisor must not be 0, it is {divide}")
+    if where == "all" and subtract is not None and divide is not None:
+        step.settings.chain.append(Affine(subtract=subtract, divide=divide))
         return
-    lists = [isinstance(step.get(name), list) for name in ("subtrahend", "divisor")]
-    if any(listed != bool(wise) for listed in lists):
-        raise ValueError("subtrahend and divisor must be numbers, or with channel_wise one number per channel")
-    mean, std = step.numbers("subtrahend", channels), step.numbers("divisor", channels)
-    if min(std) <= 0:
-        raise ValueError(f"divisor must be above 0, it is {std}")
-    settings.apply([1 / value for value in std], [-shift / value for shift, value in zip(mean, std, strict=True)])
+    each = wise or step.channels == 1
+    step.settings.chain.append(ZScore(each_channel=each, where=where, subtract=subtract, divide=divide))
 
 
 def _extremes(step: Step) -> None:
-    _own_range(step, step.get("channel_wise", False), "percentile")
-    step.settings.fields["percentiles"] = (0.0, 100.0)
-    (low,), (high,) = step.numbers("minv", 1, 0.0), step.numbers("maxv", 1, 1.0)
     step.only("factor", [None], None)
-    _affine(step, high - low, low)
+    to = _target(step, "minv", "maxv", (0.0, 1.0))
+    step.settings.chain.append(MinMax(each_channel=step.flag("channel_wise") or step.channels == 1, to=to))
 
 
 def _percentiles(step: Step) -> None:
-    _own_range(step, step.get("channel_wise", False), "percentile")
     (lower,), (upper,) = step.numbers("lower", 1), step.numbers("upper", 1)
-    step.settings.fields["percentiles"] = (lower, upper)
-    (low,), (high,) = step.numbers("b_min", 1), step.numbers("b_max", 1)
-    step.only("clip", [True], False)
-    step.only("relative", [False], False)
-    _affine(step, high - low, low)
+    low, high = _target(step, "b_min", "b_max")
+    if step.flag("relative"):
+        low, high = low + (high - low) * lower / 100, low + (high - low) * upper / 100
+    each, clip = step.flag("channel_wise") or step.channels == 1, step.flag("clip")
+    step.settings.chain.append(Percentile(each_channel=each, low=lower, high=upper, to=(low, high), clip=clip))
 
 
-def _own_range(step: Step, channel_wise: bool, intensity: str) -> None:
-    """Normalise each image by its own intensities: a scale and a shift before that have no effect."""
-    if "intensity" in step.settings.fields:
-        raise ValueError(f"images are normalised by themselves already ({step.settings.fields['intensity']})")
-    if step.channels > 1 and not channel_wise:
-        step.refuse("channel_wise", channel_wise, f"must be true for images of {step.channels} channels")
-    step.settings.fields["intensity"] = intensity
-    step.settings.gain, step.settings.offset = [1.0] * step.channels, [0.0] * step.channels
-
-
-def _affine(step: Step, gain: float, offset: float) -> None:
-    step.settings.apply([gain] * step.channels, [offset] * step.channels)
+def _target(step: Step, low: str, high: str, default: tuple[Any, Any] = (None, None)) -> tuple[float, float]:
+    """The two arguments that say the new range."""
+    if step.get(low, default[0]) is None or step.get(high, default[1]) is None:
+        raise ValueError(f"{low} and {high} must be given")
+    (first,), (last,) = step.numbers(low, 1, default[0]), step.numbers(high, 1, default[1])
+    if last <= first:
+        raise ValueError(f"{high} must be above {low}, they are {last} and {first}")
+    return first, last
 
 
 TRANSFORMS: Mapping[str, Callable[[Step], None]] = {
@@ -203,6 +208,7 @@ TRANSFORMS: Mapping[str, Callable[[Step], None]] = {
     "Orientation": _orientation,
     "Spacing": _spacing,
     "Resize": _resize,
+    "CropForeground": _foreground,
     "ScaleIntensityRange": _range,
     "ScaleIntensity": _extremes,
     "ScaleIntensityRangePercentiles": _percentiles,

@@ -12,18 +12,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from autoopt.core.configuration import Scalar
 from autoopt.core.parameters import Parameter
 from autoopt.core.plain_text import short
 from autoopt.errors import WorkloadError
 from autoopt.inference.pipeline import Pipeline
+from autoopt.inference.steps.axes import Axes
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.data.dataset import Dataset
 from autoopt.workloads.identity import Place
 from autoopt.workloads.models.assemble import OPTIONS as COMMON_OPTIONS
 from autoopt.workloads.models.assemble import Shape, check_affine, dataset_of, pipeline_of, split_names, workload_of
+from autoopt.workloads.models.bundle_chain import TRANSPOSED
 from autoopt.workloads.models.bundle_config import (
     HOW_TO_TRUST,
     TARGET,
@@ -55,6 +57,7 @@ MOST_WIDTH = 65_536
 """Of channels of an image, and of classes: more are a mistake, and would fill memory before any file is read."""
 SMALLEST_STEP = 1e-7
 """By how much a logit must differ for its probability to be another number in float32."""
+GEOMETRY = ("orientation", "spacing_mm")
 INTENSITY = ("intensity", "scale", "mean", "std")
 """If one of these options is given, nothing that the bundle says of intensities counts."""
 
@@ -83,16 +86,24 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
         task=str(options["task"]),
         pictures=dataset.pictures,
         multilabel=dataset.multilabel,
+        own_intensities=not any(name in options for name in INTENSITY),
     )
-    if settings.fields.get("transposed"):  # sizes as the network sees them
+    dataset = replace(dataset, remarks=(*dataset.remarks, *config.remarks, *settings.remarks))
+    if TRANSPOSED in settings.chain:  # sizes as the network sees them
         dataset = replace(dataset, sizes=tuple(size[::-1] for size in dataset.sizes))
+    if settings.fields.get("sliced"):
+        dataset = _sliced(dataset, settings)
     if dataset.has_affine:  # else it is refused for that
         _check_whole(settings, options, str(config.path))
     threshold = _single_threshold(settings, classes, dataset)
+    if threshold is None:
+        dataset = _one_of_several(settings, dataset)
     shape = Shape(channels, 2 if threshold is not None else classes, None if "tile" in options else settings.tile)
     pipeline = _pipeline(dataset, shape, settings, options, str(config.path))
     place, told = Place(folder), code_digest(config)
     maker = partial(build, place, trusted, digest=told)
+    if threshold is None and pipeline.task == "classification":
+        maker = partial(build_flat, place, trusted, digest=told)
     if threshold is not None:
         maker = partial(build_binary, place, trusted, threshold, digest=told)
     return workload_of(dataset, pipeline, options, folder.name, build=maker, weights=_weights(folder))
@@ -110,11 +121,31 @@ def build_binary(folder: str, trust: bool, threshold: float, *, digest: str) -> 
     class Binary(kind):  # type: ignore[misc]  # a subclass, not a wrapper: weights keep their names
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             logits: torch.Tensor = super().forward(image)
-            return torch.cat([torch.full_like(logits, line), logits], dim=1)
+            return cast("torch.Tensor", _flat(torch.cat([torch.full_like(logits, line), logits], dim=1), image))
 
     Binary.__name__ = Binary.__qualname__ = kind.__name__
     net.__class__ = Binary
     return net
+
+
+def build_flat(folder: str, trust: bool, *, digest: str) -> torch.nn.Module:
+    """The bundle's network of classes of whole images: scores (n, classes, 1, 1) of one place become (n, classes)."""
+    net = build_network(folder, trust)
+    kind: Any = type(net)
+
+    class Flat(kind):  # type: ignore[misc]
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return cast("torch.Tensor", _flat(super().forward(image), image))
+
+    Flat.__name__ = Flat.__qualname__ = kind.__name__
+    net.__class__ = Flat
+    return net
+
+
+def _flat(scores: Any, image: torch.Tensor) -> Any:
+    """Scores without axes of a single place, of an image of several; anything else as it is."""
+    single = hasattr(scores, "shape") and set(scores.shape[2:]) == {1} and set(image.shape[2:]) != {1}
+    return scores.flatten(1) if single else scores
 
 
 def build(folder: str, trust: bool, *, digest: str) -> torch.nn.Module:
@@ -188,13 +219,35 @@ def _single_threshold(settings: Settings, classes: int | None, dataset: Dataset)
     return threshold
 
 
+def _one_of_several(settings: Settings, dataset: Dataset) -> Dataset:
+    """The data with a remark where a sigmoid of several classes, of which one is right, is taken for a softmax."""
+    fields = settings.fields
+    alone = settings.task == "classification" and not dataset.multilabel and "threshold" not in fields
+    if not alone or fields.get("activation") != "sigmoid":
+        return dataset
+    fields["activation"] = "softmax"
+    remark = (
+        "the bundle ends with a sigmoid of classes of which the data have one per image: the most likely class is the "
+        "same, its probability here is that of a softmax"
+    )
+    return replace(dataset, remarks=(*dataset.remarks, remark))
+
+
+def _sliced(dataset: Dataset, settings: Settings) -> Dataset:
+    """The data as the network sees them that goes through the slices of volumes: two axes, and their sizes."""
+    axis = next((step.order[0] for step in settings.chain if isinstance(step, Axes)), 0)
+    sizes = {tuple(size for place, size in enumerate(sizes) if place != axis) for sizes in dataset.sizes}
+    return replace(dataset, dimensions=2, sizes=tuple(sorted(sizes)))
+
+
 def _check_whole(settings: Settings, options: Mapping[str, Scalar], source: str) -> None:
     """Raise WorkloadError where a call takes a whole image of which nobody knows how large it is on the new grid."""
     known = "tile" in options or (settings.tile is not None and None not in settings.tile)
-    if not known and {"orientation", "spacing_mm"} & set(settings.fields):
+    if not known and settings.moved:
         raise WorkloadError(
             f"{source}: the network takes whole images, and their size is not known before they are turned and "
-            "resampled (Orientationd, Spacingd): give the size of a call, --option tile=96x96x96"
+            "resampled or cropped (Orientationd, Spacingd, CropForegroundd): give the size of a call, --option "
+            "tile=96x96x96"
         )
 
 
@@ -202,10 +255,12 @@ def _pipeline(
     dataset: Dataset, shape: Shape, settings: Settings, options: Mapping[str, Scalar], source: str
 ) -> Pipeline:
     """The pipeline that data, options and bundle come to; an option overrides the bundle."""
-    fields = dict(settings.fields)
-    if any(name in options for name in INTENSITY):
-        fields = {name: value for name, value in fields.items() if name not in (*INTENSITY, "percentiles", "clip")}
-    fields = {name: value for name, value in fields.items() if name not in options}
+    fields = {name: value for name, value in settings.fields.items() if name not in options}
+    if "steps" in fields and any(name in options for name in GEOMETRY):
+        raise WorkloadError(
+            f"{source}: images go through steps in an order of their own, which {' and '.join(GEOMETRY)} cannot "
+            "change: leave the option out"
+        )
     activation = fields.pop("activation", None)
     options = options if activation is None else {**options, "activation": activation}
     pipeline = pipeline_of(dataset, shape, options, source)

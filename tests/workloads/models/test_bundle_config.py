@@ -13,8 +13,8 @@ from autoopt.errors import WeightsError, WorkloadError
 from autoopt.nets.weights import load_weights
 from autoopt.testing import workload_problems
 from autoopt.workloads.loading import load_workload
-from autoopt.workloads.models.bundle_config import build_network
-from tests.workloads.models.bundles import CONFIG, NETWORK, TASK, bundle, load, squares, write
+from autoopt.workloads.models.bundle_config import build_network, read_config
+from tests.workloads.models.bundles import CONFIG, NETWORK, TASK, bundle, fields_of, load, squares, write
 
 
 @pytest.fixture(name="squares")
@@ -128,8 +128,59 @@ def _built(folder: Path, data: Path, home: Path) -> Any:
     return workload.build()
 
 
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [
+        ({"key": "$@size[0] // 2 if @fast else 96", "size": [64, 96], "fast": True}, 32),
+        ({"key": "$len(@a::b)", "a": {"b": "$@c + [1]"}, "c": ["@d", 2], "d": 7}, 3),
+        (
+            {"key": ["$@names#0", "x"], "names": "$[@p]", "p": "$monai.utils.CommonKeys.PRED"},
+            "refers to .@names::0., which is not there",
+        ),
+        ({"key": {"a": "$@p", "b": "$2 * @n"}, "p": "$monai.utils.CommonKeys.PRED", "n": 3}, {"a": "pred", "b": 6}),
+        ({"key": "$@a + 1", "a": "$@b + 1", "b": "$@key + 1"}, "lead in a circle"),
+        ({"key": "$@net if True else 1", "net": NETWORK}, "net is an object to be made"),
+        ({"key": "$@missing + 1"}, "refers to '@missing'"),
+        (
+            {"key": {"deep": [1, "$os.getcwd()"]}},
+            r"key\.deep\.1 is the Python expression .* 'os.getcwd\(\)' is not called",
+        ),
+    ],
+)
+def test_expressions_of_plain_data_are_computed(tmp_path: Path, content: dict[str, Any], value: Any) -> None:
+    """Sizes, choices and names are computed through any references; what is more than that names its place."""
+    config = read_config(write(tmp_path, **content))
+    if isinstance(value, str):
+        with pytest.raises(WorkloadError, match=value):
+            config.plain("key")
+    else:
+        assert config.plain("key") == value
+
+
+def test_transforms_may_be_joined_by_an_expression(tmp_path: Path) -> None:
+    """A Compose of `$@first + @second` is read as the transforms of both, each by its own place."""
+    joined = {"_target_": "Compose", "transforms": "$@first + @more#second"}
+    first = [{"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"}]
+    second = [{"_target_": "Spacingd", "keys": "image", "pixdim": [1, 1, 2]}]
+    fields = fields_of(tmp_path, dimensions=3, preprocessing=joined, first=first, more={"second": second})
+    assert fields["orientation"] == "RAS" and fields["spacing_mm"] == (1.0, 1.0, 2.0)
+    second[0]["pixdim"] = "$open('/etc/passwd')"  # type: ignore[assignment]
+    with pytest.raises(WorkloadError, match=r"more\.second\.0\.pixdim is the Python expression"):
+        fields_of(tmp_path, dimensions=3, preprocessing=joined, first=first, more={"second": second})
+
+
+def test_an_argument_that_monai_dropped_is_left_out_and_said(tmp_path: Path, squares: Path) -> None:
+    """A bundle of an older MONAI still builds: the size that SwinUNETR was told is not needed any more."""
+    network = {"_target_": "SwinUNETR", "img_size": 32, "in_channels": 1, "out_channels": 2, "spatial_dims": 2}
+    definition = {**network, "feature_size": 12, "depths": [1, 1, 1, 1]}
+    for trust in (False, True):
+        folder = bundle(tmp_path / f"bundle{trust}", network_def=definition)
+        assert isinstance(build_network(str(folder), trust), torch.nn.Module)
+        assert any("img_size" in text for text in load(folder, squares, trust=trust).remarks)
+
+
 def test_expressions_run_only_with_trust(tmp_path: Path, squares: Path) -> None:
-    """A `$` expression is refused; with trust MONAI's own parser runs it."""
+    """Any other `$` expression is refused; with trust MONAI's own parser runs it."""
     canary = tmp_path / "canary"
     network = {**CONFIG["network_def"], "in_channels": f"$__import__('pathlib').Path({str(canary)!r}).touch() or 1"}
     folder = bundle(tmp_path / "bundle", network_def=network)

@@ -5,6 +5,7 @@ Covers bundle_settings, bundle_transforms and bundle_step.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ import torch
 
 from autoopt.errors import WorkloadError
 from autoopt.inference.pipeline import Pipeline
+from autoopt.inference.steps.foreground import CropForeground
+from autoopt.inference.steps.own_range import ZScore
+from autoopt.inference.steps.resample import Resize
 from autoopt.workloads.loading import load_workload
 from tests.workloads.models.bundles import RANGE, TASK, bundle, fields_of, settings_of, squares, steps
 
@@ -153,12 +157,13 @@ def test_everything_without_an_equal_is_named_at_once_and_may_be_dropped(tmp_pat
     """All that cannot be followed is one error with places; --option ignore lets it pass by those names."""
     content = {
         "preprocessing": steps(
-            {"_target_": "CropForegroundd"},
-            {"_target_": "NormalizeIntensityd", "nonzero": True},
-            {"_target_": "Resized", "spatial_size": [16, 16]},
+            {"_target_": "RandFlipd"},
+            {"_target_": "CropForegroundd", "source_key": "label"},
+            {"_target_": "NormalizeIntensityd", "channel_wise": True},
+            {"_target_": "Resized", "spatial_size": [16, 16], "anti_aliasing": True},
             {"_target_": "scripts.Own"},
         ),
-        "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [16, 16], "mode": "gaussian"},
+        "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [16, 16], "mode": "other"},
         "postprocessing": {
             "_target_": "Compose",
             "transforms": [{"_target_": "Lambdad", "keys": "pred", "func": "$f"}],
@@ -168,25 +173,26 @@ def test_everything_without_an_equal_is_named_at_once_and_may_be_dropped(tmp_pat
         fields_of(tmp_path, **content)
     text = str(caught.value)
     for name in (
-        "preprocessing.transforms.0: CropForegroundd",
-        "nonzero=True",
-        "Resize.order",
+        "preprocessing.transforms.0: RandFlipd",
+        "source_key=label",
+        "Resize.anti_aliasing",
         "scripts.Own",
-        "mode=gaussian",
+        "mode=other",
         "postprocessing.transforms.0: Lambdad",
     ):
         assert name in text
     assert len(caught.value.problems) == 6
     assert all("inference.json" in problem for problem in caught.value.problems)
     drop = (
-        "CropForegroundd",
-        "NormalizeIntensityd.nonzero",
-        "Resize.order",
+        "RandFlipd",
+        "CropForegroundd.source_key",
+        "Resize.anti_aliasing",
         "Own",
         "SlidingWindowInferer.mode",
         "Lambda",
     )
-    assert fields_of(tmp_path, drop=drop, **content)["intensity"] == "zscore"
+    dropped = fields_of(tmp_path, drop=drop, **content)["steps"]
+    assert dropped == (CropForeground(above=0.0, margin=(0, 0), outside="zero"), ZScore(), Resize((16, 16), "area"))
 
 
 @pytest.mark.parametrize(
@@ -208,9 +214,12 @@ def test_everything_without_an_equal_is_named_at_once_and_may_be_dropped(tmp_pat
         ([{**RESIZED, "size_mode": "longest"}], "size_mode=longest"),
         ([{**RANGE, "b_min": 1.0, "b_max": 1.0, "clip": True}], "b_max must be above b_min"),
         ([{**RANGE, "b_min": None}], "b_min and b_max must be given"),
-        ([{"_target_": "NormalizeIntensityd", "subtrahend": 0.5, "divisor": 0.0}], "divisor must be above 0"),
-        ([PERCENTILES, {"_target_": "ScaleIntensityd"}], "normalised by themselves already"),
-        ([{**PERCENTILES, "clip": False}], "clip=False"),
+        ([{"_target_": "NormalizeIntensityd", "subtrahend": 0.5, "divisor": 0.0}], "divisor must not be 0"),
+        ([{**PERCENTILES, "b_max": None}], "b_min and b_max must be given"),
+        ([{"_target_": "ScaleIntensityd", "factor": 0.1}], "factor=0.1"),
+        ([{"_target_": "CropForegroundd", "source_key": "label"}], "source_key=label must be the image's own key"),
+        ([{"_target_": "CropForegroundd", "source_key": "image", "margin": 2}], "allow_smaller must be true"),
+        ([{"_target_": "CropForegroundd", "select_fn": "$lambda x: x < 0"}], "select_fn=.*has no equal"),
         ([{"_target_": "CastToTyped", "dtype": "uint8"}], "dtype=uint8"),
         ([{"_target_": "LoadImaged", "dtype": None}], "dtype=None"),
         ([{"_target_": "LoadImaged", "reader": "WSIReader"}], "reader=WSIReader"),
@@ -227,9 +236,13 @@ def test_what_would_give_other_images_is_refused(tmp_path: Path, before: list[di
 @pytest.mark.parametrize(
     ("post", "use", "match"),
     [
-        ([ARGMAX, {**INVERT, "nearest_interp": False}], {}, "nearest_interp=False must be true after the decision"),
+        (
+            [SIGMOID, THRESHOLD, {**INVERT, "nearest_interp": False}],
+            {},
+            "nearest_interp=False must be true after a thr",
+        ),
         ([INVERT, INVERT], {}, "Invertd cannot be followed: must come only once"),
-        ([ARGMAX, LARGEST, INVERT], {}, "order=early must come after Invertd"),
+        ([ARGMAX, LARGEST, INVERT, FILL], {}, "clean-ups come all before Invertd or all after it"),
         ([INVERT, LARGEST, ARGMAX], {}, "order=early must come after the decision"),
         ([INVERT, ARGMAX, FILL, LARGEST], {}, "must come before FillHolesd"),
         ([INVERT, ARGMAX, {**LARGEST, "connectivity": 1}, FILL], {}, "must be the same for all clean-ups"),
@@ -255,7 +268,8 @@ def test_what_would_give_other_answers_is_refused(
 @pytest.mark.parametrize(
     ("window", "match"),
     [
-        ({"padding_mode": "replicate"}, "padding_mode=replicate"),
+        ({"padding_mode": "circular"}, "padding_mode=circular"),
+        ({"mode": "gaussian", "sigma_scale": [0.1, 0.2]}, "sigma_scale=.*must be the same for all axes"),
         ({"cval": -1.0}, "cval=-1.0"),
         ({"overlap": [0.25, 0.5]}, r"overlap=\[0.25, 0.5\] must be the same for all axes"),
     ],
@@ -267,10 +281,48 @@ def test_windows_that_would_differ_are_refused(tmp_path: Path, window: dict[str,
         fields_of(tmp_path, evaluator={"inferer": inferer})
 
 
+def test_what_only_concerns_the_saved_file_is_left_out(tmp_path: Path) -> None:
+    """After the decision a Lambdad is left out and said, savers too; before it a Lambdad is refused by its place."""
+    ending = [
+        {"_target_": "ToNumpyd"},
+        {"_target_": "Lambdad", "func": "$lambda x: x[1:]"},
+        {"_target_": "SaveImaged", "output_dir": "$@bundle_root + '/eval'"},
+        {"_target_": "SaveClassificationd", "meta_keys": "$@image_key + '_meta_dict'"},
+    ]
+    for order, refused in (([ARGMAX, *ending], False), ([*ending, ARGMAX], True)):
+        content = {"postprocessing": {"transforms": [{"keys": "pred", **item} for item in order]}}
+        if refused:
+            with pytest.raises(WorkloadError, match=r"postprocessing\.transforms\.1: Lambdad has no equal"):
+                settings_of(tmp_path, content)
+        else:
+            (remark,) = settings_of(tmp_path, content).remarks
+            assert remark.startswith("postprocessing.transforms.2: Lambdad is left out")
+
+
+def test_labels_may_be_cleaned_and_mixed_as_the_bundle_says(tmp_path: Path) -> None:
+    """A clean-up before Invertd is done on the network's grid; labels that it mixes are rounded, which is said."""
+    early = {
+        "transforms": [{"keys": "pred", **item} for item in (ARGMAX, LARGEST, {**INVERT, "nearest_interp": False})]
+    }
+    content = {"preprocessing": steps(SPACED), "postprocessing": early}
+    read = settings_of(tmp_path, content, dimensions=3, classes=3)
+    assert (read.fields["restore"], read.fields["cleaned_on"]) == ("rounded", "network")
+    assert "mixed and then rounded" in read.remarks[0]
+    pipeline = Pipeline("segmentation", 3, 1, (6, 6, 6), **{"overlap": 0.25, **read.fields})
+    image, affine = np.zeros((6, 6, 4, 1), np.float32), np.diag([1.0, 1.0, 3.0, 1.0])
+    _, tiling = pipeline.prepare(image, affine)
+    logits = np.zeros((1, 3, *pipeline.tile), np.float32)
+    assert tiling.spatial == (6, 6, 6) and tiling.count == 1
+    logits[0, 2, :3, :3, :2] = logits[0, 2, 5, 5, 5] = 1  # a large part and a single voxel of label 2
+    answer = pipeline.finish(logits, tiling)
+    assert not answer[5:].any() and set(np.unique(answer)) == {0, 1, 2}  # between 2 and 0 lies 1
+    assert set(np.unique(replace(pipeline, restore="labels").finish(logits, tiling))) == {0, 2}
+
+
 def test_pictures_and_arrays_do_not_mix(tmp_path: Path) -> None:
     """MONAI swaps the axes of pictures and not of arrays, so a folder of both is refused."""
     content = {"preprocessing": steps({"_target_": "LoadImaged"})}
-    assert settings_of(tmp_path, content, pictures=True).fields["transposed"] is True
+    assert settings_of(tmp_path, content, pictures=True).fields["transposed"]
     assert "transposed" not in settings_of(tmp_path, content, pictures=False).fields
     with pytest.raises(WorkloadError, match="must be pictures"):
         settings_of(tmp_path, content, pictures=None)
@@ -282,15 +334,15 @@ def test_pictures_and_arrays_do_not_mix(tmp_path: Path) -> None:
     ("section", "match"),
     [
         (
-            {"preprocessing": {"transforms": [{"_target_": "CropForegroundd", "keys": "image"}]}},
-            "CropForegroundd has no equal",
+            {"preprocessing": {"transforms": [{"_target_": "SpatialPadd", "keys": "image"}]}},
+            "SpatialPadd has no equal",
         ),
-        ({"preprocessing": {"transforms": [{"_target_": "NormalizeIntensityd", "nonzero": True}]}}, "nonzero=True"),
+        ({"preprocessing": {"transforms": [{"_target_": "Lambdad", "func": "$lambda x: x"}]}}, "Lambdad has no equal"),
         (
-            {"inferer": {"_target_": "SlidingWindowInferer", "roi_size": "$[16] * 2"}},
+            {"inferer": {"_target_": "SlidingWindowInferer", "roi_size": "$[16 for _ in (1, 2)]"}},
             r"inferer\.roi_size is the Python",
         ),
-        ({"inferer": {"_target_": "SliceInferer", "roi_size": [16, 16]}}, "SliceInferer has no equal"),
+        ({"inferer": {"_target_": "SliceInferer", "roi_size": [16, 16]}}, "of images of 3 dimensions"),
         ({"network_def": {"_target_": "UNet", "in_channels": "@nothing"}}, "refers to '@nothing'"),
     ],
 )

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -13,6 +14,8 @@ from PIL import Image
 
 from autoopt.errors import WorkloadError
 from autoopt.inference.pipeline import predict
+from autoopt.inference.steps.axes import Axes
+from autoopt.inference.steps.own_range import MinMax
 from autoopt.nets.weights import load_weights
 from autoopt.testing import workload_problems
 from autoopt.workloads.identity import code_identity
@@ -106,6 +109,75 @@ def test_a_single_sigmoid_gets_a_background(tmp_path: Path, squares: Path) -> No
     image = workload.splits.val[0].read().image
     answer = predict(workload.pipeline, lambda batch: net(torch.from_numpy(batch)).detach().numpy(), image)
     np.testing.assert_array_equal(answer, 1 / (1 + np.exp(-3 * image[..., 0])) > 0.7)
+
+
+def test_a_classifier_that_ends_with_one_place_and_sigmoids(tmp_path: Path) -> None:
+    """Scores (n, classes, 1, 1) become (n, classes); a sigmoid of classes that exclude each other is said."""
+    data = tmp_path / "data"
+    for split in ("train", "val", "test"):
+        for label in ("a", "b", "c"):
+            (data / split / label).mkdir(parents=True)
+            for number in range(2):
+                values = np.random.default_rng(ord(label) + number).random((8, 8))
+                np.save(data / split / label / f"{split}{label}{number}.npy", values)
+    for classes in (3, 1):
+        sigmoid = {"transforms": [{"_target_": "Activationsd", "keys": "pred", "sigmoid": True}]}
+        network = {"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": classes, "kernel_size": 8}
+        folder = write(tmp_path / f"bundle{classes}", network_def=network, postprocessing=sigmoid)
+        for split in ("train", "val", "test") if classes == 1 else ():
+            shutil.rmtree(data / split / "c")
+        workload = load(folder, data, task="classification")
+        assert workload.build is not None and workload_problems(workload) == []
+        assert workload.build()(torch.zeros(1, 1, 8, 8)).shape == (1, max(2, classes))
+        assert any("ends with a sigmoid" in text for text in workload.remarks) == (classes == 3)
+
+
+def volumes(folder: Path) -> Path:
+    """Six volumes of 12 x 10 x 5 voxels with zeros around a bright box, and an affine."""
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for index in range(6):
+        label = np.zeros((12, 10, 5), np.uint8)
+        label[2:7, 3:8, 1:4] = 1
+        values = (label * 40 + np.random.default_rng(index).normal(60, 9, label.shape) * (label > 0)).astype(np.float32)
+        for part, array in (("images", values), ("masks", label)):
+            nibabel.save(nibabel.Nifti1Image(array, np.diag([1.0, 1.2, 2.0, 1.0])), folder / part / f"n{index}.nii.gz")
+    return folder
+
+
+def test_a_network_of_slices_takes_volumes(tmp_path: Path) -> None:
+    """A SliceInferer makes a pipeline of 2D calls through a volume, whose intensities are those of the whole volume."""
+    content = {
+        "preprocessing": steps({"_target_": "LoadImaged"}, {"_target_": "ScaleIntensityd"}),
+        "inferer": {"_target_": "SliceInferer", "roi_size": [16, 16], "spatial_dim": 2},
+    }
+    workload = load(write(tmp_path / "bundle", **content), volumes(tmp_path / "data"))
+    assert workload.pipeline.sliced and workload.pipeline.input_shape == (1, 1, 16, 16)
+    assert workload.pipeline.steps == (MinMax(), Axes((2, 0, 1)))
+    sample = workload.splits.val[0].read()
+    tiles, _ = workload.pipeline.prepare(sample.image, sample.affine)
+    assert tiles.shape == (5, 1, 16, 16) and tiles.max() == 1 and tiles[0].max() == 0
+
+
+def test_steps_of_an_own_order_and_options(tmp_path: Path) -> None:
+    """An option of intensities takes all of the bundle's away; one that would change the order of steps is refused."""
+    crop = {"_target_": "CropForegroundd", "source_key": "image"}
+    spaced = {"_target_": "Spacingd", "pixdim": [1.0, 1.0, 1.0]}
+    window = {"_target_": "SlidingWindowInferer", "roi_size": [8, 8, 8], "mode": "gaussian"}
+    network = {**NETWORK, "spatial_dims": 3}
+    before = steps({"_target_": "NormalizeIntensityd", "nonzero": True}, spaced, crop)
+    folder = write(tmp_path / "bundle", network_def=network, preprocessing=before, inferer=window)
+    data = volumes(tmp_path / "data")
+    pipeline = load(folder, data).pipeline
+    assert pipeline.blend == "gaussian" and [type(step).__name__ for step in pipeline.steps] == [
+        "ZScore",
+        "Resample",
+        "CropForeground",
+    ]
+    plain = load(folder, data, scale=2.0).pipeline
+    assert plain.scale == 2.0 and [type(step).__name__ for step in plain.steps] == ["Resample", "CropForeground"]
+    with pytest.raises(WorkloadError, match="orientation and spacing_mm cannot change"):
+        load(folder, data, spacing_mm="2x2x2")
 
 
 def test_options_count_more_than_the_bundle(tmp_path: Path, squares: Path) -> None:
