@@ -14,21 +14,28 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from autoopt.errors import BadData
+from autoopt.workloads.data.channel_files import grouped
 from autoopt.workloads.data.image_file import Source
 from autoopt.workloads.data.readers import FOLDER, files_of, name_of, suffix_of
 from autoopt.workloads.data.reading import sources_in
 
+ARRAYS = (".npy", ".npz")
+"""Files that hold all channels of their image."""
 OutputsOf = Callable[["Input", PurePosixPath], list[PurePosixPath]]
 """The files that are written for an input whose outputs have this path without an ending."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """One image: where it lies, the path below what all inputs share, and that path without an ending."""
+    """One image: where it lies, the path below what all inputs share, and that path without an ending.
+
+    `more` are the files of its other channels.
+    """
 
     source: Source
     name: str
     stem: PurePosixPath
+    more: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,8 +47,12 @@ class Found:
     others: int = 0
 
 
-def find_inputs(paths: Sequence[Path], out: Path) -> Found:
-    """The images that these files and folders hold, in order of their names; what lies in `out` is left out."""
+def find_inputs(paths: Sequence[Path], out: Path, suffixes: Sequence[str] = ()) -> Found:
+    """The images that these files and folders hold, in order of their names; what lies in `out` is left out.
+
+    With `suffixes` an image has a file for each channel, whose names end so; a file in which all channels may lie
+    (.npy, .npz) is an image by itself.
+    """
     places = [_absolute(path) for path in paths]
     base = _shared(places)
     problems: dict[str, str] = {}
@@ -63,7 +74,13 @@ def find_inputs(paths: Sequence[Path], out: Path) -> Found:
             came = "a pipe or a device" if place.exists() else "not there"
             problems[_name(place, base)] = f"{place} must be a file or folder, it is {came}"
     inputs: list[Input] = []
-    for path in sorted(files):
+    single = sorted(path for path in files if not suffixes or suffix_of(path) in ARRAYS)
+    cases, wrong = grouped(sorted(set(files) - set(single)), suffixes)
+    problems |= {_name(path, base): problem for path, problem in wrong.items()}
+    for stem, (first, *others_of) in cases.items():
+        name, more = _name(first, base), tuple(map(Source, others_of))
+        inputs.append(Input(Source(first), name, PurePosixPath(name).with_name(stem.name), more))
+    for path in single:
         try:
             inputs += _inputs_of(path, base)
         except BadData as error:

@@ -166,7 +166,7 @@ class _Work:
             raise UsageError("--probabilities needs a graph that gives them, this one decides itself: leave it out")
 
     def run(self, inputs: Sequence[Path], listener: Listener) -> Predicted:
-        found = find_inputs(inputs, self._out)
+        found = find_inputs(inputs, self._out, self._reading.suffixes if self._reading.files > 1 else ())
         total = len(found.inputs) + len(found.problems)
         if not total:
             raise UsageError(f"{', '.join(map(str, inputs))} must hold images ({known_kinds()}), there are none")
@@ -205,7 +205,7 @@ class _Work:
 
     def _checked_outputs(self, inputs: Sequence[Input], names: Sequence[PurePosixPath]) -> list[str]:
         """The names of all outputs. Raises UsageError where one would replace an input or somebody else's file."""
-        given = {item.source.path.resolve() for item in inputs}
+        given = {source.path.resolve() for item in inputs for source in (item.source, *item.more)}
         planned = [name for item, stem in zip(inputs, names, strict=True) for name in self._outputs_of(item, stem)]
         planned += [] if self._segments else [PurePosixPath(TABLE)]
         for name in planned:
@@ -220,7 +220,7 @@ class _Work:
 
     def _one(self, item: Input, stem: PurePosixPath, rows: list[list[str]]) -> list[Path]:
         """Predict one image and write its files; of a classification its line joins `rows`."""
-        image, file = self._reading.image(item.source, self._pipeline.dimensions, self._pipeline.channels)
+        image, file = self._reading.image(item.source, self._pipeline.dimensions, self._pipeline.channels, item.more)
         if self._pipeline.sliced and not self._pipeline.turns_axes and file.affine is not None:
             raise BadData(
                 f"{item.source} must be an array (slices, height, width), as the search had: store it as .npz"

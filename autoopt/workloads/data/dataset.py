@@ -42,6 +42,7 @@ from autoopt.workloads.data.cases import (
     split_items,
     to_splits,
 )
+from autoopt.workloads.data.channel_files import common_suffixes
 from autoopt.workloads.data.class_names import ClassNames, Order, class_names
 from autoopt.workloads.data.headers import CaseFormat, read_headers
 from autoopt.workloads.data.image_file import Source
@@ -140,6 +141,7 @@ def read_dataset(
             wishes.reading,
             value_range=form.value_range,
             files=len(form.channels),
+            suffixes=common_suffixes([[source.path for source in item.images] for item in found.items]),
             repeat=channels > sum(form.channels),
         ),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from autoopt.errors import BadData
 from autoopt.workloads.data.arrays import SERIES, array_names, read_header
+from autoopt.workloads.data.channel_files import check_alike
 from autoopt.workloads.data.image_file import ImageFile, Source
 from autoopt.workloads.data.pictures import read_rgb
 from autoopt.workloads.data.readers import of_series, open_image, suffix_of
@@ -20,6 +21,8 @@ ONE, MANY = "image", "images"
 SERIES_AXES = 3
 """Of many time series in one array: (n, channels, time)."""
 ARCHIVE = ".npz"
+SAME_PLACE = 1e-3
+"""How far affines of channels of one image may be apart, in mm."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Reading:
 
     `colours`: every picture as 8-bit RGB, whatever it holds; else as it is stored, as `ImageFile` says. `value_range`:
     that of all files (see `ImageFile`), None where files of any type will do. `files`: image files of one case, put
-    side by side as channels. `repeat`: an image of one channel is given as many equal ones as the model takes.
+    side by side as channels; `suffixes`: how their names end, empty where names do not tell it. `repeat`: an image of
+    one channel is given as many equal ones as the model takes.
     `volumes`: those of a time series are channels. `nan`: what NaN and infinite values are read as, None where they are
     refused. `series`: which one of a DICOM folder that has several.
     """
@@ -36,6 +40,7 @@ class Reading:
     colours: bool = False
     value_range: float | None = None
     files: int = 1
+    suffixes: tuple[str, ...] = ()
     repeat: bool = False
     volumes: bool = False
     nan: float | None = None
@@ -43,16 +48,22 @@ class Reading:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
-        return asdict(self)
+        return {**asdict(self), "suffixes": list(self.suffixes)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """What `to_json` wrote. Raises ValueError for anything else."""
         try:
-            made = cls(**value)
+            plain: dict[str, Any] = {
+                name: tuple(item) if isinstance(item, list) else item for name, item in value.items()
+            }
+            made = cls(**plain)
         except TypeError as error:
             known = ", ".join(item.name for item in fields(cls))
             raise ValueError(f"it may say {known}, it says {sorted(map(str, value))}") from error
+        suffixes: object = made.suffixes
+        if not isinstance(suffixes, tuple) or not all(isinstance(item, str) and item for item in suffixes):
+            raise ValueError("suffixes must be a list of texts")
         ranged = made.value_range is None or (_number(made.value_range) and made.value_range > 0)
         told = all(isinstance(value, bool) for value in (made.colours, made.repeat, made.volumes))
         if not told or not ranged or type(made.files) is not int or made.files < 1:
@@ -76,16 +87,21 @@ class Reading:
             )
         return file
 
-    def image(self, source: Source, dimensions: int, channels: int) -> tuple[np.ndarray, ImageFile]:
+    def image(
+        self, source: Source, dimensions: int, channels: int, more: Sequence[Source] = ()
+    ) -> tuple[np.ndarray, ImageFile]:
         """The image (*spatial, channels) of a file for a model of so many axes and channels, and the open file.
 
-        Raises BadData naming a file that the search would not have taken.
+        `more` are files with further channels of the same image. Raises BadData naming a file that the search would not
+        have taken, or that does not fit the first one.
         """
         file = self.open(source)
+        if more:
+            return self._joined(source, file, more, dimensions), file
         if self.files != 1 and file.channels is not None:
             raise BadData(
                 f"{source} must hold all channels of its case, as the search put {self.files} files of a case side by "
-                "side: store them as one .npy or .npz with the channels in the last axis"
+                "side: give all of them, called as those were, or store them as one .npy or .npz with the channels last"
             )
         if file.channels is not None and len(file.shape) != dimensions:
             raise BadData(f"{source} must be {dimensions}D, it is {len(file.shape)}D")
@@ -97,6 +113,19 @@ class Reading:
                 f"{self.value_range:g}, its own is divided by {file.value_range:g}: store it as those were"
             )
         return with_channels(file.read(), dimensions, channels if file.is_picture or self.repeat else 1), file
+
+    def _joined(self, source: Source, file: ImageFile, more: Sequence[Source], dimensions: int) -> np.ndarray:
+        """The channels of several files of one image, one after the other."""
+        parts = [with_channels(file.read(), dimensions, 1)]
+        for other in more:
+            also = self.open(other)
+            check_alike(source.path, file.shape[:dimensions], other.path, also.shape[:dimensions])
+            if (file.affine is None) != (also.affine is None) or (
+                file.affine is not None and not np.allclose(file.affine, np.asarray(also.affine), atol=SAME_PLACE)
+            ):
+                raise BadData(f"{other} must lie where {source.path.name} does, its affine is another one")
+            parts.append(with_channels(also.read(), dimensions, 1))
+        return np.concatenate(parts, axis=-1)
 
 
 AS_STORED = Reading()
