@@ -54,6 +54,8 @@ NAMED_ELSEWHERE = {
     "testing/workload.py": "tests/test_testing.py and every built-in workload use it",
     "workloads/demo/brain_phantom.py": "tests/workloads/demo/test_brain_demo.py looks at what it draws",
     "workloads/models/bundle_answers.py": "tests/workloads/models/test_bundle_equal.py compares with MONAI's own",
+    "workloads/models/bundle_chain.py": "tests/workloads/models/test_bundle_equal.py compares with MONAI's own",
+    "workloads/models/bundle_objects.py": "tests/workloads/models/test_bundle_settings.py holds it against text",
     "workloads/models/bundle_transforms.py": "tests/workloads/models/test_bundle_equal.py compares with MONAI's own",
 }
 """Modules that no test imports by name, and what tests them."""

@@ -199,6 +199,16 @@ def _value_rules(settings: PipelineSettings) -> list[Rule]:
             settings.clip,
         ),
         (0 < settings.blend_sigma <= 1, "blend_sigma must be a share of the tile, above 0", settings.blend_sigma),
+        (
+            settings.restore != "rounded" or not settings.multilabel,
+            "restore may be rounded only where an answer has one label per place",
+            settings.restore,
+        ),
+        (
+            settings.cleaned_on == "image" or settings.restore in ("labels", "rounded"),
+            "cleaned_on may be network only where labels are put back (restore labels or rounded)",
+            settings.restore,
+        ),
         (0 < settings.threshold < 1, "threshold must be a fraction between 0 and 1", settings.threshold),
     ]
 
@@ -247,16 +257,6 @@ def _space_rules(settings: PipelineSettings) -> list[Rule]:
             not settings.transposed or (settings.dimensions == 2 and not settings.sliced),
             "transposed may be true only for 2D images",
             f"{settings.dimensions}D",
-        ),
-        (
-            settings.restore != "rounded" or not settings.multilabel,
-            "restore may be rounded only where an answer has one label per place",
-            settings.restore,
-        ),
-        (
-            settings.cleaned_on == "image" or settings.restore in ("labels", "rounded"),
-            "cleaned_on may be network only where labels are put back (restore labels or rounded)",
-            settings.restore,
         ),
         (
             1 <= settings.connectivity <= settings.dimensions,

@@ -62,6 +62,7 @@ class Config:
     trusted: bool = False
     remarks: tuple[str, ...] = ()
     _visited: list[int] = field(default_factory=lambda: [0], compare=False, repr=False)
+    _made: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     _evaluating: list[str] = field(default_factory=list, compare=False, repr=False)
 
     def find(self, *keys: str) -> str | None:
@@ -87,6 +88,15 @@ class Config:
             key = self._target_of(key, value)
         raise WorkloadError(f"{self.path}: the references at {shown(key)} lead in a circle or too far")
 
+    def is_expression(self, key: str) -> bool:
+        """Whether what is written at the key is an expression (`$...`)."""
+        value = self._at(key)
+        return isinstance(value, str) and value[:1] == "$"
+
+    def put(self, key: str, value: Any) -> None:
+        """Let plain data stand at the key, in the place of an expression that made something which they describe."""
+        self._made[key] = value
+
     def terms(self, key: str) -> list[str]:
         """The keys of the lists that an expression at the key joins (`$@first + @second`); none for anything else."""
         value = self._at(key)
@@ -103,7 +113,7 @@ class Config:
         """Everything at the key, all references followed."""
         self.count(key, depth)
         key, value = self.follow(key)
-        if isinstance(self._at(key), str):
+        if self.is_expression(key):
             return value
         if isinstance(value, Mapping):
             return {name: self.plain(f"{key}{SEPARATOR}{name}", depth + 1) for name in value if name not in SPECIAL[1:]}
@@ -139,7 +149,12 @@ class Config:
 
     def _at(self, key: str) -> Any:
         value: Any = self.content
+        place = ""
         for part in key.split(SEPARATOR):
+            place = f"{place}{SEPARATOR}{part}" if place else part
+            if place in self._made:
+                value = self._made[place]
+                continue
             try:
                 value = value[int(part)] if isinstance(value, list) else value[part]
             except (KeyError, IndexError, ValueError, TypeError) as error:

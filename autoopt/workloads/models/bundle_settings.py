@@ -16,6 +16,7 @@ from autoopt.inference.steps.base import Stationary
 from autoopt.workloads.models.bundle_answers import ANSWERS, restored
 from autoopt.workloads.models.bundle_chain import chain_fields
 from autoopt.workloads.models.bundle_config import SEPARATOR, SPECIAL, TARGET, Config, shown
+from autoopt.workloads.models.bundle_objects import described
 from autoopt.workloads.models.bundle_step import Settings, Step
 from autoopt.workloads.models.bundle_transforms import TRANSFORMS
 
@@ -117,6 +118,9 @@ def _components(config: Config, where: str, depth: int = 0) -> list[tuple[str, M
     if len(terms) > 1:
         return [item for term in terms for item in _components(config, term, depth + 1)]
     where, found = config.follow(where)
+    if config.is_expression(where):
+        found = described(found, shown(where))
+        config.put(where, found)
     if isinstance(found, Mapping) and (_name(found) == "Compose" or (TARGET not in found and "transforms" in found)):
         for argument in found:
             if argument not in COMPOSE and found[argument] not in (None, False):

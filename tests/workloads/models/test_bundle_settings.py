@@ -1,6 +1,6 @@
 """What the transforms and the inferer of a bundle mean here, against MONAI's own; what has no equal is named.
 
-Covers bundle_settings, bundle_transforms and bundle_step.
+Covers bundle_settings, bundle_transforms, bundle_objects and bundle_step.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from autoopt.inference.steps.foreground import CropForeground
 from autoopt.inference.steps.own_range import ZScore
 from autoopt.inference.steps.resample import Resize
 from autoopt.workloads.loading import load_workload
-from tests.workloads.models.bundles import RANGE, TASK, bundle, fields_of, settings_of, squares, steps
+from autoopt.workloads.models.bundle_config import read_config
+from autoopt.workloads.models.bundle_settings import read_settings
+from tests.workloads.models.bundles import RANGE, TASK, bundle, fields_of, settings_of, squares, steps, write
 
 transforms = pytest.importorskip("monai.transforms")
 
@@ -279,6 +281,30 @@ def test_windows_that_would_differ_are_refused(tmp_path: Path, window: dict[str,
     inferer = {"_target_": "SlidingWindowInferer", "roi_size": [16, 16], **window}
     with pytest.raises(WorkloadError, match=match):
         fields_of(tmp_path, evaluator={"inferer": inferer})
+
+
+@pytest.mark.parametrize("ready", ["$monai.transforms.Compose({})", "$list({})"])
+def test_transforms_that_a_trusted_bundle_made_are_read(tmp_path: Path, ready: str) -> None:
+    """A Compose or list that an expression made means what its transforms say; one that is not MONAI's is refused."""
+    made = (
+        "[monai.transforms.LoadImaged(['image']), monai.transforms.Orientationd('image', axcodes='RAS'), "
+        "monai.transforms.Spacingd(['image', 'label'], pixdim=(1, 1, 2), mode=('bilinear', 'nearest')), "
+        "monai.transforms.ScaleIntensityRanged('image', -50.0, 150.0, -1.0, 1.0, clip=True), "
+        "monai.transforms.NormalizeIntensityd('image', nonzero=True)]"
+    )
+    written = steps(
+        {"_target_": "LoadImaged"},
+        TURNED,
+        SPACED,
+        {**RANGE, "clip": True},
+        {"_target_": "NormalizeIntensityd", "nonzero": True},
+    )
+    wanted = fields_of(tmp_path / "written", dimensions=3, preprocessing=written)
+    config = read_config(write(tmp_path / "made", preprocessing=ready.format(made)), trusted=True)
+    assert read_settings(config, channels=1, classes=2, dimensions=3).fields == wanted
+    other = read_config(write(tmp_path / "other", preprocessing=ready.format("[print]")), trusted=True)
+    with pytest.raises(WorkloadError, match="must be a transform with _target_"):
+        read_settings(other, channels=1, classes=2, dimensions=3)
 
 
 def test_what_only_concerns_the_saved_file_is_left_out(tmp_path: Path) -> None:
