@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
@@ -106,12 +106,8 @@ class Predictor:
 
     @property
     def value_names(self) -> tuple[str, ...]:
-        """What each value of a label map means: `labels`, or where regions are painted, those and a background."""
-        paint = self.pipeline.paint
-        if not paint:
-            return self.labels
-        names = dict(zip(paint, self.labels, strict=True))
-        return ("background", *(names.get(value, f"label_{value}") for value in range(1, self.pipeline.labels)))
+        """What each value of a label map means; see the function `value_names`."""
+        return value_names(self.pipeline, self.labels)
 
     def predict(self, image: np.ndarray, affine: np.ndarray | None = None) -> np.ndarray:
         """The answer for one image (*spatial, channels), of any size.
@@ -195,3 +191,11 @@ def _is_import_error(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+def value_names(pipeline: Pipeline, labels: Sequence[str]) -> tuple[str, ...]:
+    """What each value of a label map means: the labels, or where regions are painted, those and a background."""
+    if not pipeline.paint:
+        return tuple(labels)
+    names = dict(zip(pipeline.paint, labels, strict=True))
+    return ("background", *(names.get(value, f"label_{value}") for value in range(1, pipeline.labels)))
