@@ -99,7 +99,7 @@ def prepare(request: SearchRequest, target: Target | None = None) -> Prepared:
     try_own_metrics(workload)
     _check_subgroups(request.guards, workload)
     workload = _scoring_labels(request.guards, workload)
-    space = load_space(name, host, workload)
+    space = load_space(name if request.space else workload.space or name, host, workload)
     weights = _weights(request, workload)
     card = _card(request, workload, weights, space, host)
     store = Store(home / "store")

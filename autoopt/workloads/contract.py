@@ -161,7 +161,7 @@ class Workload:
     `remarks` are sentences for the user on what was understood without being asked. `reading` says how images are read
     from files, so that `autoopt predict` does the same; None where that is not known, as with readers of the user's
     own. `weight_parts` say where the weights are that `weights` stands for, if that is not one file of the whole
-    network.
+    network. `space` is the shipped space that is searched unless another is asked for; None: the default.
     """
 
     name: str
@@ -182,6 +182,7 @@ class Workload:
     remarks: tuple[str, ...] = ()
     reading: Reading | None = None
     weight_parts: tuple[WeightPart, ...] = ()
+    space: str | None = None
     own_metrics: tuple[OwnMetric, ...] = ()
 
     @property

@@ -79,6 +79,12 @@ def load_space(
                 f"{workload.name} is a finished graph, which cannot be trained: {_listed(without)} of the space "
                 f"{path.stem} are left out"
             )
+    if workload is not None and workload.latency != "case" and shipped and document.get(PIPELINE) is not None:
+        document = {key: item for key, item in document.items() if key != PIPELINE}
+        on_remark(
+            f"{workload.name} times calls of the network, which {PIPELINE} of the space {path.stem} does not change: "
+            "it is left out"
+        )
     reader = _Reader(str(path), host, workload)
     dimensions = tuple(reader.dimensions(document))
     arms = tuple(reader.arms(document, shipped))

@@ -77,7 +77,9 @@ def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
         build = partial(build_folds, shape, channels, outputs, len(trained.folds))
     parts = tuple(_part(trained, index) for index in range(len(trained.folds)))
     name = Path(model).resolve().name.removesuffix(".zip")
-    made = workload_of(dataset, pipeline, chosen, name, build=build, weights=parts[0].path, weight_parts=parts)
+    made = workload_of(
+        dataset, pipeline, chosen, name, build=build, weights=parts[0].path, weight_parts=parts, space="nnunet"
+    )
     return _with_remarks(made, trained, pipeline)
 
 

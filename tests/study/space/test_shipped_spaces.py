@@ -110,3 +110,13 @@ def test_seeds(host: Host, labels: list[str]) -> None:
     assert [seed.label for seed in found] == labels
     assert all(seed.raw is not None for seed in found)
     assert {seed.configuration.runtime["threads"] for seed in found} == {host.cores}
+
+
+def test_calls_have_no_case_to_cut(tmp_path: Path) -> None:
+    """What a shipped space says of whole cases is left out, and told, where a workload times calls."""
+    remarks: list[str] = []
+    space = load_space("nnunet", AVX2, tiny.workload(), on_remark=remarks.append)
+    assert "pipeline" not in {item.section for item in space.dimensions}
+    assert len(remarks) == 1 and "pipeline of the space nnunet does not change" in remarks[0]
+    whole = load_space("nnunet", AVX2, tiny.whole_cases(), on_remark=remarks.append)
+    assert "pipeline" in {item.section for item in whole.dimensions} and len(remarks) == 1
