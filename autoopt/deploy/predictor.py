@@ -52,7 +52,9 @@ def load(
     executes = runtime(name)
     pipeline = pipeline_of(folder, card)
     if pipeline.needs_scipy and not is_installed("scipy"):
-        raise BundleError(f"{folder} fills holes or chooses components, which needs scipy: pip install scipy")
+        raise BundleError(
+            f"{folder} needs scipy for what it does around the network, it is not installed: pip install scipy"
+        )
     try:
         session = executes.open(folder / MODEL, settings)
     except (ImportError, TrialError) as error:
