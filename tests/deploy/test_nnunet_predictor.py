@@ -76,7 +76,7 @@ def test_folders_of_files(tmp_path: Path) -> None:
     (answer,) = predictor.predict_from_files([files], None)
     np.testing.assert_array_equal(answer, expected)
     (tmp_path / "in" / "case_0001.nii.gz").unlink()
-    with pytest.raises(UsageError, match=r"case_0000\.nii\.gz must lie beside case_0001"):
+    with pytest.raises(UsageError, match=r"case_0000\.nii\.gz must come with case_0001"):
         predictor.predict_from_files(tmp_path / "in", None)
 
 
