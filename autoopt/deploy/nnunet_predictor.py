@@ -269,7 +269,9 @@ def _targets(
         return [None] * len(cases)
     if isinstance(output, str | Path):
         if twice := [name for name, count in Counter(name for name, _ in cases).items() if count > 1]:
-            raise UsageError(f"{len(twice)} names, such as {twice[0]}, are those of several cases: give a list of outputs")
+            raise UsageError(
+                f"{len(twice)} names, such as {twice[0]}, are those of several cases: give a list of outputs"
+            )
         Path(output).mkdir(parents=True, exist_ok=True)
         return [str(Path(output) / name) for name, _ in cases]
     if len(output) != len(cases):
