@@ -6,6 +6,7 @@ Arrays are those of nnU-Net: images (channels, z, y, x), answers (z, y, x), of p
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from autoopt.errors import BundleError, UsageError
 from autoopt.inference.pipeline import Pipeline, Run, predict, predict_both
 from autoopt.workloads.data.channel_files import grouped
 from autoopt.workloads.data.image_file import Source
-from autoopt.workloads.data.readers import images_in
+from autoopt.workloads.data.readers import images_in, name_of
 from autoopt.workloads.data.reading import AS_STORED, Reading
 
 if TYPE_CHECKING:
@@ -85,7 +86,10 @@ class nnUNetPredictor:  # noqa: N801  # the name of nnU-Net's own
         """
         folder = Path(model_training_output_dir)
         opened = _of_bundle(folder) if (folder / CARD).is_file() else _of_training(folder, use_folds, checkpoint_name)
-        self._opened = replace(opened, pipeline=self._as_asked(opened.pipeline))
+        try:
+            self._opened = replace(opened, pipeline=self._as_asked(opened.pipeline))
+        except ValueError as error:
+            raise UsageError(f"{folder} cannot be used with a tile_step_size of {self._step}: {error}") from error
 
     def predict_single_npy_array(
         self,
@@ -150,7 +154,8 @@ class nnUNetPredictor:  # noqa: N801  # the name of nnU-Net's own
         found: list[Any] = []
         for (_, files), target in list(zip(cases, targets, strict=True))[part_id::num_parts]:
             kind = outputs.kind_of(files[0])
-            if target is not None and not overwrite and Path(f"{target}{kind}").exists():
+            wanted = (kind, ".npz") if save_probabilities else (kind,)
+            if target is not None and not overwrite and all(Path(f"{target}{each}").exists() for each in wanted):
                 found.append(None)
                 continue
             found.append(self._one(files, target, kind, save_probabilities))
@@ -251,7 +256,9 @@ def _cases(given: str | Path | Sequence[Files], channels: int) -> list[tuple[str
             raise UsageError(*problems.values())
         return [(stem.name, files) for stem, files in sorted(whole.items())]
     lists = [[Path(each)] if isinstance(each, str | Path) else [Path(file) for file in each] for each in given]
-    return [(files[0].name.partition(".")[0].removesuffix("_0000"), files) for files in lists]
+    if not all(lists):
+        raise UsageError("each case must have a list of its files, one list is empty")
+    return [(name_of(files[0]).removesuffix("_0000"), files) for files in lists]
 
 
 def _targets(
@@ -261,6 +268,10 @@ def _targets(
     if output is None:
         return [None] * len(cases)
     if isinstance(output, str | Path):
+        if twice := [name for name, count in Counter(name for name, _ in cases).items() if count > 1]:
+            raise UsageError(
+                f"{len(twice)} names, such as {twice[0]}, are those of several cases: give a list of outputs"
+            )
         Path(output).mkdir(parents=True, exist_ok=True)
         return [str(Path(output) / name) for name, _ in cases]
     if len(output) != len(cases):

@@ -40,10 +40,12 @@ def through_steps(
 
     Raises ValueError when a needed affine is missing, and what the steps raise.
     """
-    if settings.needs_affine and affine is None:
-        raise ValueError(
-            "the image must come with its affine (voxel to mm), because this pipeline orients or resamples it"
-        )
+    if settings.needs_affine:
+        if affine is None:
+            raise ValueError(
+                "the image must come with its affine (voxel to mm), because this pipeline orients or resamples it"
+            )
+        affine = grid.checked_affine(affine)
     item = Item(values, affine, int(settings.sliced))
     moves = []
     for step in settings.chain:

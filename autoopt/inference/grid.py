@@ -5,6 +5,7 @@ An affine is (4, 4), voxel index to RAS+ millimetres as in NIfTI: +x is right, +
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,6 +28,8 @@ SAME_SPACING = 1e-3
 """Spacings that differ by less, in mm, are one spacing for `first_voxel_grid`."""
 WORLD = 3
 """Axes of the world, and so of every image that has an affine."""
+MOST_VOXELS = 2**31
+"""Of a resampled image: 8 GB of float32 per channel."""
 FIRST = 1e-8
 """How far, in voxels, a corner may lie before the first voxel that is still the first one for `first_voxel_grid`."""
 LARGEST_SHEAR = 1e-4
@@ -58,6 +61,19 @@ def is_orientation(text: str) -> bool:
     return len(text) == 3 and set(text) <= set(_CODES) and {_CODES[letter][0] for letter in text} == {0, 1, 2}
 
 
+def checked_affine(affine: np.ndarray) -> np.ndarray:
+    """The affine as float64. Raises ValueError unless it is (4, 4) and gives every axis a length."""
+    try:
+        result = np.asarray(affine, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"an affine must have 16 numbers: {error}") from error
+    with np.errstate(over="ignore"):  # of what is refused right away
+        lengths = np.linalg.norm(result[:3, :3], axis=0) if result.shape == (4, 4) else np.zeros(1)
+    if not np.isfinite(result).all() or not np.isfinite(lengths).all() or lengths.min() == 0:
+        raise ValueError(f"an affine must map voxels to a volume in mm, got {result.tolist()}")
+    return result
+
+
 def spacing_of(affine: np.ndarray) -> tuple[float, ...]:
     """The distance of neighbouring voxels along each array axis, in mm."""
     return tuple(float(length) for length in np.linalg.norm(np.asarray(affine, np.float64)[:3, :3], axis=0))
@@ -69,11 +85,8 @@ def turn_to(orientation: str, affine: np.ndarray) -> Turn:
     An oblique axis counts as the world axis that it is closest to. Raises ValueError for an affine that does not map
     to a volume.
     """
-    matrix = np.asarray(affine, np.float64)[:3, :3]
-    lengths = np.linalg.norm(matrix, axis=0)
-    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or lengths.min() == 0:
-        raise ValueError(f"an affine must map voxels to a volume in mm, got {np.asarray(affine).tolist()}")
-    directions = matrix / lengths  # (world axis, array axis)
+    matrix = checked_affine(affine)[:3, :3]
+    directions = matrix / np.linalg.norm(matrix, axis=0)  # (world axis, array axis)
     strength = np.abs(directions)
     world_of = [-1, -1, -1]
     for _ in range(3):  # the clearest axis first, so that no world axis is taken twice
@@ -144,7 +157,7 @@ def first_voxel_grid(
     whole[:3, :3] = matrix @ np.linalg.inv(upper) @ np.diag(want)
     corners = np.stack([*np.meshgrid(*[(0.0, size - 1.0) for size in sizes], indexing="ij")]).reshape(3, -1)
     placed = np.linalg.solve(whole, np.asarray(affine, np.float64)) @ np.concatenate([corners, np.ones((1, 8))])
-    new = tuple(int(size) for size in np.round(np.ptp(placed[:3], axis=1) + 1.0))
+    new = _sizes_in_memory(np.round(np.ptp(placed[:3], axis=1) + 1.0))
     steps = want / have
     if new == tuple(sizes) and np.allclose(steps, 1.0, atol=SAME_SPACING):
         return new, ((0.0, 1.0),) * 3
@@ -154,8 +167,21 @@ def first_voxel_grid(
 
 
 def resampled_sizes(sizes: Sequence[int], spacing: Sequence[float], wanted: Sequence[float]) -> tuple[int, ...]:
-    """The sizes of the grid with spacing `wanted` that covers the same field of view; spacings in mm."""
-    return tuple(max(1, round(size * have / want)) for size, have, want in zip(sizes, spacing, wanted, strict=True))
+    """The sizes of the grid with spacing `wanted` that covers the same field of view; spacings in mm.
+
+    Raises ValueError for more voxels than fit into memory.
+    """
+    exact = [size * have / want for size, have, want in zip(sizes, spacing, wanted, strict=True)]
+    return _sizes_in_memory([max(1, size if math.isinf(size) else round(size)) for size in exact])
+
+
+def _sizes_in_memory(sizes: Sequence[float] | np.ndarray) -> tuple[int, ...]:
+    if not math.prod(map(float, sizes)) <= MOST_VOXELS:
+        raise ValueError(
+            f"an image must have at most {MOST_VOXELS:g} voxels after it is resampled, its affine and the spacing of "
+            f"this pipeline give it {' x '.join(f'{float(size):g}' for size in sizes)}: see whether both are in mm"
+        )
+    return tuple(map(int, sizes))
 
 
 def resample(

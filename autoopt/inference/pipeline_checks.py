@@ -33,6 +33,8 @@ from autoopt.inference.steps.table import STEPS, name_of
 PROBABILITY_SLACK = 0.01
 """How far a probability may lie outside 0 to 1: a quantized graph rounds them."""
 
+LEAST_SIGMA = 0.001
+"""Of the width of a Gaussian: of one far below it the squares are zero, and its weights are no numbers."""
 MOST_AXES = 3
 MOST_VALUES = 2**31
 """Of the input of one call: 8 GB of float32."""
@@ -145,10 +147,11 @@ def _type_problems(settings: PipelineSettings) -> Iterator[str]:
             settings.orientation,
         ),
     ]
-    truths = {name: getattr(settings, name) for name in ("sliced", "fill_holes", "largest_component")}
+    truths = {name: getattr(settings, name) for name in ("sliced", "transposed", "fill_holes", "largest_component")}
     rules += [
         (listed(settings.steps, _is_step), "steps must be a list of steps", settings.steps),
         (finite(settings.blend_sigma), "blend_sigma must be a finite number", settings.blend_sigma),
+        (whole(settings.connectivity), "connectivity must be a whole number", settings.connectivity),
         (listed(settings.mirror, whole), "mirror must be whole numbers, the axes of the tile", settings.mirror),
         (listed(settings.paint, whole), "paint must be whole numbers, a label per class", settings.paint),
         (
@@ -198,7 +201,11 @@ def _value_rules(settings: PipelineSettings) -> list[Rule]:
             "clip must be two rising numbers",
             settings.clip,
         ),
-        (0 < settings.blend_sigma <= 1, "blend_sigma must be a share of the tile, above 0", settings.blend_sigma),
+        (
+            LEAST_SIGMA <= settings.blend_sigma <= 1,
+            f"blend_sigma must be a share of the tile from {LEAST_SIGMA} to 1",
+            settings.blend_sigma,
+        ),
         (
             settings.restore != "rounded" or not settings.multilabel,
             "restore may be rounded only where an answer has one label per place",

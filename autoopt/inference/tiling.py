@@ -136,7 +136,7 @@ def _joined(outputs: Iterable[np.ndarray], tiling: Tiling, settings: PipelineSet
 def _starts(size: int, tile: int, settings: PipelineSettings) -> list[int]:
     """The starts of the fewest tiles that cover `size` and overlap by at least the fraction, as `windows` puts them."""
     if settings.windows == "nnunet":
-        count = 1 + math.ceil((size - tile) / (tile * (1 - settings.overlap)))
+        count = 1 + math.ceil((size - tile) / max(1.0, tile * (1 - settings.overlap)))
         return [0] if count == 1 else [round(index * ((size - tile) / (count - 1))) for index in range(count)]
     stride = max(1, int(tile * (1 - settings.overlap)))
     count = 1 + -(-(size - tile) // stride)

@@ -7,6 +7,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch")
 
@@ -75,7 +76,7 @@ def test_folders_of_files(tmp_path: Path) -> None:
     (answer,) = predictor.predict_from_files([files], None)
     np.testing.assert_array_equal(answer, expected)
     (tmp_path / "in" / "case_0001.nii.gz").unlink()
-    with pytest.raises(UsageError, match=r"case_0000\.nii\.gz must lie beside case_0001"):
+    with pytest.raises(UsageError, match=r"case_0000\.nii\.gz must come with case_0001"):
         predictor.predict_from_files(tmp_path / "in", None)
 
 
@@ -103,3 +104,23 @@ def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
         predictor.predict_single_npy_array(np.zeros((3, 1, 8, 8)), {"spacing": (1, 1, 1)}, np.zeros((1, 8, 8)))
     with pytest.raises(UsageError, match="checkpoint_name must be one of checkpoint_final"):
         predictor.initialize_from_trained_model_folder(tmp_path, None, "mine.pth")
+
+
+def test_lists_of_files_are_named_as_nnunet_names_them(tmp_path: Path) -> None:
+    """A point in a name is a part of it; two cases of one name are refused before one replaces the other's answer."""
+    predictor = nnUNetPredictor()
+    predictor.initialize_from_trained_model_folder(BUNDLE)
+    for folder, name in (("a", "p1.left"), ("a", "p1.right"), ("b", "p1.left")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((9, 8, 3), np.uint8)).save(tmp_path / folder / f"{name}_0000.png")
+    lists = [[tmp_path / "a" / f"p1.{side}_0000.png"] for side in ("left", "right")]
+    predictor.predict_from_files(lists, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["p1.left.png", "p1.right.png"]
+    predictor.predict_from_files(lists, tmp_path / "out", save_probabilities=True, overwrite=False)
+    assert (tmp_path / "out" / "p1.left.npz").exists()
+    with pytest.raises(UsageError, match=r"1 names, such as p1\.left, are those of several cases"):
+        predictor.predict_from_files([*lists, [tmp_path / "b" / "p1.left_0000.png"]], tmp_path / "out")
+    with pytest.raises(UsageError, match="one list is empty"):
+        predictor.predict_from_files([[]], None)
+    with pytest.raises(UsageError, match="cannot be used with a tile_step_size of 0"):
+        nnUNetPredictor(tile_step_size=0).initialize_from_trained_model_folder(BUNDLE)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from autoopt.inference.pipeline import predict
+from autoopt.inference.steps.base import Step
+from autoopt.inference.steps.resample import Resample
+from autoopt.inference.steps.spline import ResampleSpline
 from autoopt.workloads.contract import IGNORED
 from tests.inference.pipelines import BRAIN, PIXELS, fused, identity, logits_of
 from tests.inference.test_grid import affine_of
@@ -34,6 +39,24 @@ def test_an_affine_is_asked_for() -> None:
     """A pipeline that orients or resamples refuses an image without affine."""
     with pytest.raises(ValueError, match="must come with its affine"):
         BRAIN.prepare(np.zeros((8, 8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("affine", "match"),
+    [
+        (np.zeros((4, 4)), "must map voxels to a volume"),
+        (np.eye(3), "must map voxels to a volume"),
+        (np.diag([1e300, 1, 1, 1]), "must map voxels to a volume"),
+        (np.full((4, 4), "a"), "must have 16 numbers"),
+        (np.diag([1e9, 1, 1, 1]), r"at most .* voxels after it is resampled, .* x 8 x 8"),
+    ],
+)
+@pytest.mark.parametrize("step", [ResampleSpline, Resample, partial(Resample, grid="first_voxel")])
+def test_affines_that_lead_nowhere_are_refused(step: Callable[..., Step], affine: np.ndarray, match: str) -> None:
+    """An affine without lengths, of another shape, or that makes an image too large for memory is a ValueError."""
+    pipeline = replace(BRAIN, orientation=None, spacing_mm=None, intensity="fixed", steps=(step((1.0, 1.0, 1.0)),))
+    with pytest.raises(ValueError, match=match):
+        pipeline.prepare(np.zeros((8, 8, 8)), affine)
 
 
 @pytest.mark.parametrize("size", [(30, 40), (10, 50), (6, 7)])

@@ -28,6 +28,9 @@ def test_impossible_pipelines_are_refused_with_all_their_faults() -> None:
         ({"percentiles": (95.0, 2.0)}, "percentiles must be two rising"),
         ({"threshold": 1.0}, "threshold must be"),
         ({"fit": "squeeze"}, "fit must be one of tile, resize, center"),
+        ({"blend_sigma": 1e-30}, "blend_sigma must be a share of the tile from 0.001 to 1"),
+        ({"transposed": "no"}, "transposed must be true or false"),
+        ({"connectivity": 1.5}, "connectivity must be a whole number"),
     ],
 )
 def test_what_cannot_work_is_said(change: dict[str, Any], match: str) -> None:

@@ -63,3 +63,10 @@ def test_windows_at_fixed_distances_and_zeros_around_small_images() -> None:
     small = replace(PIXELS, padding="zero", in_graph="input")
     with pytest.raises(ValueError, match="an image must be at least 8x6, because the graph takes pixels"):
         small.prepare(np.zeros((4, 6, 3), np.uint8))
+
+
+def test_windows_of_nnunet_lie_at_least_a_voxel_apart() -> None:
+    """However much they are to overlap, there are no more windows than places for them."""
+    pipeline = Pipeline("segmentation", 2, 1, (4,), 1 - 1e-6, 1.0, (0.0,), (1.0,), windows="nnunet")
+    _, geometry = pipeline.prepare(np.zeros((9, 1)))
+    assert geometry.corners == tuple((start,) for start in range(6))

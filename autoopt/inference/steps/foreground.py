@@ -25,13 +25,18 @@ class Cropped:
     zero: bool = False
     interpolates = False
 
+    @property
+    def _whole(self) -> bool:
+        """Whether the box is the image: one that reaches beyond it may have its sizes and begin elsewhere."""
+        return self.before == self.after and not any(self.start)
+
     def labels_there(self, labels: np.ndarray, outside: int) -> np.ndarray:
         """See `Move`."""
         return grid.crop(labels, self.start, self.after, 0, fill=outside)
 
     def values_back(self, values: np.ndarray, background: np.ndarray) -> np.ndarray:
         """See `Move`."""
-        if self.before == self.after:
+        if self._whole:
             return values
         whole_values = np.zeros((len(values), *self.before), values.dtype)
         if not self.zero:
@@ -41,7 +46,7 @@ class Cropped:
 
     def labels_back(self, labels: np.ndarray) -> np.ndarray:
         """See `Move`."""
-        if self.before == self.after:
+        if self._whole:
             return labels
         whole_labels = np.zeros((*self.before, *labels.shape[len(self.before) :]), labels.dtype)
         window = labels if labels.ndim == len(self.before) else np.moveaxis(labels, -1, 0)

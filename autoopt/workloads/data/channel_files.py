@@ -54,7 +54,8 @@ def grouped(paths: Sequence[Path], suffixes: Sequence[str]) -> tuple[dict[Path, 
         lacking = [suffix for suffix in suffixes if suffix not in files]
         if lacking:
             first = next(iter(files.values()))
-            problems[first] = f"{first} must lie beside {', '.join(stem.name + suffix for suffix in lacking)}"
+            names = ", ".join(stem.name + suffix for suffix in lacking)
+            problems[first] = f"{first} must come with {names} of the same folder: give all channels, or their folder"
         else:
             whole[stem] = [files[suffix] for suffix in suffixes]
     return whole, problems

@@ -67,3 +67,14 @@ def test_an_image_of_nothing_stays_whole() -> None:
     """Without foreground there is no box: the image is judged as it is."""
     item, move = CropForeground().apply(Item(np.zeros((3, 4, 1), np.float32), None))
     assert item.sizes == (3, 4) and move.labels_back(np.ones((3, 4), np.uint8)).all()
+
+
+def test_a_box_of_the_images_sizes_goes_back_to_its_place() -> None:
+    """A box that was made larger until its sizes divide may have those of the image and begin elsewhere."""
+    image = np.zeros((10, 10, 1), np.float32)
+    image[2:, 2:] = 1.0
+    item, move = CropForeground(divisible=10).apply(Item(image, None))
+    assert item.sizes == image.shape[:-1]
+    expected = image[..., 0].astype(np.uint8)
+    np.testing.assert_array_equal(move.labels_back(item.values[..., 0].astype(np.uint8)), expected)
+    np.testing.assert_array_equal(move.values_back(item.values[..., 0][np.newaxis], np.zeros(1))[0], image[..., 0])

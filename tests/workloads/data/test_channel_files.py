@@ -43,7 +43,7 @@ def test_a_channel_that_lacks_or_is_called_otherwise() -> None:
     paths = [Path(f"/in/{name}.nii.gz") for name in ("a_0000", "a_0001", "b_0001", "c")]
     whole, problems = grouped(paths, ("_0000", "_0001"))
     assert list(whole) == [Path("/in/a")]
-    assert problems[paths[2]] == "/in/b_0001.nii.gz must lie beside b_0000"
+    assert problems[paths[2]].startswith("/in/b_0001.nii.gz must come with b_0000 of the same folder: give all")
     assert "must be called as a channel of its case, ending in _0000, _0001" in problems[paths[3]]
 
 
