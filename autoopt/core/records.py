@@ -88,7 +88,11 @@ class TrialRecord:
         """Plain JSON with the schema version."""
         measured = None if self.measurement is None else measurement_to_json(self.measurement)
         changed = {"configuration": self.configuration.sections(), "measurement": measured}
-        return {"schema": SCHEMA, **asdict(self), **changed}
+        plain = {"schema": SCHEMA, **asdict(self), **changed}
+        for name in ("quality", "test"):
+            if plain[name] is not None and not plain[name]["errors"]:
+                del plain[name]["errors"]  # as it was before there were such metrics
+        return plain
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TrialRecord:

@@ -65,7 +65,7 @@ def setting_problems(settings: PipelineSettings) -> Iterator[str]:
     for name, allowed in choices.items():
         if getattr(settings, name) not in allowed:
             yield f"{name} must be one of {', '.join(allowed)}, got {short(getattr(settings, name))}"
-    rules = [*_size_rules(settings), *_value_rules(settings), *_space_rules(settings)]
+    rules = [*_size_rules(settings), *_value_rules(settings), *_space_rules(settings), *_answer_rules(settings)]
     yield from (f"{text}, got {got if isinstance(got, str) else short(got)}" for holds, text, got in rules if not holds)
     yield from _step_problems(settings)
     yield from _in_graph_problems(settings)
@@ -220,8 +220,7 @@ def _value_rules(settings: PipelineSettings) -> list[Rule]:
     ]
 
 
-def _space_rules(settings: PipelineSettings) -> list[Rule]:
-    spacing, volume = settings.spacing_mm, settings.dimensions == 3
+def _answer_rules(settings: PipelineSettings) -> list[Rule]:
     mirrored, painted = settings.mirror, settings.paint
     regions = settings.task == "segmentation" and settings.activation == "sigmoid"
     return [
@@ -240,6 +239,12 @@ def _space_rules(settings: PipelineSettings) -> list[Rule]:
             "regions must have for each class some of the labels that are painted",
             settings.regions,
         ),
+    ]
+
+
+def _space_rules(settings: PipelineSettings) -> list[Rule]:
+    spacing, volume = settings.spacing_mm, settings.dimensions == 3
+    return [
         (
             not settings.sliced or (len(settings.tile) == 2 and settings.task == "segmentation"),
             "sliced must mean a segmentation with a tile of two sizes",

@@ -25,6 +25,7 @@ ALLOWED = {
     ("compress/quantize_ort.py", "SCHEMES"): READS,
     ("compress/sensitivity.py", "DISTRIBUTIONS"): PACKAGES,
     ("compress/control.py", "DISTRIBUTIONS"): PACKAGES,
+    ("compress/ensemble.py", "DISTRIBUTIONS"): PACKAGES,
     ("compress/factorize.py", "DISTRIBUTIONS"): PACKAGES,
     ("compress/prune.py", "DISTRIBUTIONS"): PACKAGES,
     ("compress/recover.py", "DISTRIBUTIONS"): PACKAGES,
@@ -41,6 +42,8 @@ ALLOWED = {
     ("nets/baseline.py", "LIBRARIES"): PACKAGES,
     ("testing/example.py", "HEAVY"): PACKAGES,
     ("workloads/loading.py", "MODELS"): TABLE,
+    ("workloads/models/nnunet_checkpoint.py", "UNREAD"): "modules that a checkpoint names",
+    ("workloads/models/nnunet_checkpoint.py", "STORAGES"): "modules that a checkpoint names",
 }
 """The constants, by file, in which such a word may stand, and why."""
 

@@ -21,6 +21,8 @@ ONE, MANY = "image", "images"
 SERIES_AXES = 3
 """Of many time series in one array: (n, channels, time)."""
 ARCHIVE = ".npz"
+ALWAYS = ("colours", "value_range", "files")
+"""What is written of a reading whatever it is; younger fields are only where they differ from their default."""
 SAME_PLACE = 1e-3
 """How far affines of channels of one image may be apart, in mm."""
 
@@ -48,7 +50,9 @@ class Reading:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {**asdict(self), "suffixes": list(self.suffixes)}
+        plain = {**asdict(self), "suffixes": list(self.suffixes)}
+        default = asdict(Reading())
+        return {name: item for name, item in plain.items() if name in ALWAYS or getattr(self, name) != default[name]}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:

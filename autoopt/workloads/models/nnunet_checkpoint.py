@@ -34,9 +34,12 @@ UNREAD = frozenset(
         ("numpy.core.multiarray", "scalar"),
         ("numpy._core.multiarray", "scalar"),
         ("_codecs", "encode"),
+        *(("torch", name) for name in ("float32", "float16", "bfloat16", "float64", "int64", "int32", "bool")),
     }
 )
 """What makes tensors and numbers of numpy: no more than a blank here. Types of torch and of numpy's numbers too."""
+STORAGES = ("torch", "torch.storage")
+"""The modules of what holds the numbers of tensors."""
 PROTOCOL = 2
 """What PyTorch writes; the instructions of later protocols can ask for memory that the file does not have."""
 DEEPEST_TUPLE = 50
@@ -79,10 +82,9 @@ class _Reader(pickle._Unpickler):  # the one in Python: its memory is bounded by
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in PLAIN:
             return OrderedDict
-        storage = module in ("torch", "torch.storage") and name.endswith("Storage")
+        storage = module in STORAGES and name.endswith("Storage")
         number = module in ("numpy", "numpy.dtypes") and name.endswith("DType")
-        dtype = module == "torch" and name in ("float32", "float16", "bfloat16", "float64", "int64", "int32", "bool")
-        if (module, name) in UNREAD or storage or number or dtype:
+        if (module, name) in UNREAD or storage or number:
             return Unread
         raise _Foreign(f"{module}.{name}")
 
