@@ -115,7 +115,7 @@ class nnUNetPredictor:  # noqa: N801  # the name of nnU-Net's own
         flat = model.pipeline.dimensions == PICTURE_AXES
         if flat and image.shape[1] != 1:
             raise UsageError(f"a picture must have one slice, got {image.shape}")
-        spacing = np.asarray(image_properties["spacing"], np.float64)
+        spacing = _spacing_of(image_properties)
         stored = np.moveaxis(image[:, 0], 0, -1) if flat else image.T
         affine = None if flat else np.diag([*spacing[::-1], 1.0])
         labels, likely = self._predicted(stored, affine, save_or_return_probabilities)
@@ -249,8 +249,12 @@ def _of_training(folder: Path, use_folds: object, checkpoint_name: str) -> Opene
 def _cases(given: str | Path | Sequence[Files], channels: int) -> list[tuple[str, list[Path]]]:
     """The name and the files of each case."""
     if isinstance(given, str | Path):
+        if not Path(given).is_dir():
+            raise UsageError(
+                f"{given} must be a folder of images, it is {'a file' if Path(given).exists() else 'not there'}"
+            )
         whole, problems = grouped(images_in(Path(given)), [f"_{index:04d}" for index in range(channels)])
-        if not whole and len(problems) and channels == 1:
+        if not whole and (channels == 1 or not problems):
             raise UsageError(f"{given} must hold images called CASE_0000.*, as nnU-Net has them, it holds none")
         if problems:
             raise UsageError(*problems.values())
@@ -284,6 +288,17 @@ def _as_nnunet(labels: np.ndarray, likely: np.ndarray | None, *, flat: bool) -> 
     if flat:
         return labels[np.newaxis], None if likely is None else np.moveaxis(likely, -1, 0)[:, np.newaxis]
     return np.ascontiguousarray(labels.T), None if likely is None else np.ascontiguousarray(likely.T)
+
+
+def _spacing_of(properties: Mapping[str, Any]) -> np.ndarray:
+    """The distances of voxels (z, y, x) in mm. Raises UsageError where they are not said."""
+    try:
+        spacing = np.asarray(properties.get("spacing"), np.float64)
+    except (TypeError, ValueError):
+        spacing = np.zeros(0)
+    if spacing.shape != (3,) or not (spacing > 0).all():
+        raise UsageError("image_properties must have a spacing of three numbers (z, y, x) in mm, above 0")
+    return spacing
 
 
 def _place_of(properties: Mapping[str, Any]) -> np.ndarray:

@@ -21,7 +21,10 @@ def scoring(own: OwnMetric, case: Callable[[], str]) -> Callable[[Compared], flo
     def score(compared: Compared) -> float | None:
         try:
             value = own.of_case(compared)
-        except Exception as error:  # the user's own code may raise anything; the cause keeps its traceback
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # the user's own code may do anything; the cause has its traceback
             text = f"{type(error).__name__}: {error}"
             raise BadData(f"the metric {own.name} must score case {case()}, it failed with {text}") from error
         if value is None:

@@ -12,7 +12,7 @@ from PIL import Image
 torch = pytest.importorskip("torch")
 
 from autoopt.deploy.predictor import load  # noqa: E402
-from autoopt.errors import UsageError  # noqa: E402
+from autoopt.errors import UsageError, WorkloadError  # noqa: E402
 from autoopt.nnunet import nnUNetPredictor  # noqa: E402
 from autoopt.workloads.models.nnunet_folder import read_trained  # noqa: E402
 from autoopt.workloads.networks.nnunet import build_nnunet  # noqa: E402
@@ -102,6 +102,15 @@ def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
         predictor.predict_single_npy_array(np.zeros((1, 1, 8, 8)), {"spacing": (1, 1, 1)})
     with pytest.raises(UsageError, match="cascades"):
         predictor.predict_single_npy_array(np.zeros((3, 1, 8, 8)), {"spacing": (1, 1, 1)}, np.zeros((1, 8, 8)))
+    for properties in ({}, {"spacing": (1, 1)}, {"spacing": (0, 1, 1)}, {"spacing": "abc"}):
+        with pytest.raises(UsageError, match="must have a spacing of three numbers"):
+            predictor.predict_single_npy_array(np.zeros((3, 1, 8, 8)), properties)
+    with pytest.raises(UsageError, match="must be a folder of images, it is not there"):
+        predictor.predict_from_files(tmp_path / "nowhere", None)
+    with pytest.raises(UsageError, match="it holds none"):
+        predictor.predict_from_files(tmp_path, None)
+    with pytest.raises(WorkloadError, match="holds no model of nnU-Net"):
+        predictor.initialize_from_trained_model_folder(tmp_path)
     with pytest.raises(UsageError, match="checkpoint_name must be one of checkpoint_final"):
         predictor.initialize_from_trained_model_folder(tmp_path, None, "mine.pth")
 

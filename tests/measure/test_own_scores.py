@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -64,6 +65,7 @@ def test_a_classification_has_its_probabilities() -> None:
     ("gives", "said"),
     [
         (lambda compared: 1 / 0, "must score case {case}, it failed with ZeroDivisionError: division by zero"),
+        (lambda compared: sys.exit(0), "must score case {case}, it failed with SystemExit: 0"),
         (lambda compared: float("nan"), "must give a finite number for case {case}, it gave nan"),
         (lambda compared: np.inf, "must give a finite number for case {case}, it gave inf"),
         (

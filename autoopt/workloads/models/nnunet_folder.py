@@ -154,6 +154,11 @@ def _chosen(path: Path, models: dict[str, Place], configuration: str | None) -> 
             raise WorkloadError(
                 f"--option configuration must name a model in {path}, {there}; got {short(configuration)}"
             )
+    if not models:
+        raise WorkloadError(
+            f"{path} holds no model of nnU-Net: give the folder that has plans.json, dataset.json and fold_0, or "
+            "the zip file of nnUNetv2_export_model_to_zip"
+        )
     if len(models) != 1:
         names = ", ".join(list(models)[:MOST_NAMES])
         raise WorkloadError(f"{path} holds {len(models)} models: choose one of {names} with --option configuration=")
