@@ -19,6 +19,7 @@ from autoopt.workloads.data.image_file import Source
 from autoopt.workloads.data.readers import FOLDER, files_of, name_of, suffix_of
 from autoopt.workloads.data.reading import sources_in
 
+SEVERAL = 2
 ARRAYS = (".npy", ".npz")
 """Files that hold all channels of their image."""
 OutputsOf = Callable[["Input", PurePosixPath], list[PurePosixPath]]
@@ -50,8 +51,8 @@ class Found:
 def find_inputs(paths: Sequence[Path], out: Path, suffixes: Sequence[str] = ()) -> Found:
     """The images that these files and folders hold, in order of their names; what lies in `out` is left out.
 
-    With `suffixes` an image has a file for each channel, whose names end so; a file in which all channels may lie
-    (.npy, .npz) is an image by itself.
+    With several `suffixes` an image has a file for each channel, whose names end so; a file in which all channels may
+    lie (.npy, .npz) is an image by itself.
     """
     places = [_absolute(path) for path in paths]
     base = _shared(places)
@@ -74,7 +75,7 @@ def find_inputs(paths: Sequence[Path], out: Path, suffixes: Sequence[str] = ()) 
             came = "a pipe or a device" if place.exists() else "not there"
             problems[_name(place, base)] = f"{place} must be a file or folder, it is {came}"
     inputs: list[Input] = []
-    single = sorted(path for path in files if not suffixes or suffix_of(path) in ARRAYS)
+    single = sorted(path for path in files if len(suffixes) < SEVERAL or suffix_of(path) in ARRAYS)
     cases, wrong = grouped(sorted(set(files) - set(single)), suffixes)
     problems |= {_name(path, base): problem for path, problem in wrong.items()}
     for stem, (first, *others_of) in cases.items():
@@ -82,7 +83,7 @@ def find_inputs(paths: Sequence[Path], out: Path, suffixes: Sequence[str] = ()) 
         inputs.append(Input(Source(first), name, PurePosixPath(name).with_name(stem.name), more))
     for path in single:
         try:
-            inputs += _inputs_of(path, base)
+            inputs += _inputs_of(path, base, suffixes[0] if len(suffixes) == 1 else "")
         except BadData as error:
             problems[_name(path, base)] = error.message
     return Found(inputs, problems, others)
@@ -121,12 +122,14 @@ def _candidates(item: Input, *, alone: bool) -> Iterator[PurePosixPath]:
         number += 1
 
 
-def _inputs_of(path: Path, base: Path) -> Iterator[Input]:
+def _inputs_of(path: Path, base: Path, suffix: str) -> Iterator[Input]:
+    """The images in a file; `suffix`, which stands for the only channel, is no part of the names of their outputs."""
     if not suffix_of(path):
-        yield Input(Source(path), _name(path, base), PurePosixPath(_name(path, base)))  # opening it says what is known
+        # Opening it says what is known.
+        yield Input(Source(path), _name(path, base), PurePosixPath(_name(path, base)))
         return
     name = _name(path, base)
-    stem = PurePosixPath(name).with_name(name_of(path) or path.name)
+    stem = PurePosixPath(name).with_name(name_of(path).removesuffix(suffix) or path.name)
     for source in sources_in(Source(path)):
         if source.index is None:
             yield Input(source, name, stem)

@@ -166,7 +166,7 @@ class _Work:
             raise UsageError("--probabilities needs a graph that gives them, this one decides itself: leave it out")
 
     def run(self, inputs: Sequence[Path], listener: Listener) -> Predicted:
-        found = find_inputs(inputs, self._out, self._reading.suffixes if self._reading.files > 1 else ())
+        found = find_inputs(inputs, self._out, self._reading.suffixes)
         total = len(found.inputs) + len(found.problems)
         if not total:
             raise UsageError(f"{', '.join(map(str, inputs))} must hold images ({known_kinds()}), there are none")

@@ -9,6 +9,8 @@ from pathlib import Path
 from autoopt.errors import BadData
 from autoopt.workloads.data.readers import name_of
 
+FIRST = "_0000"
+"""How nnU-Net calls the first channel of a case."""
 SEPARATORS = "_-. "
 """What stands before the part of a name that tells the channel."""
 
@@ -16,8 +18,11 @@ SEPARATORS = "_-. "
 def common_suffixes(cases: Sequence[Sequence[Path]]) -> tuple[str, ...]:
     """How the names of the files of each case end, such as _0000 and _0001, in the order of the channels.
 
-    Empty for cases of one file, and where the names do not tell the channels in one way.
+    Of cases of one file that of nnU-Net's first channel, where all have it. Empty where the names do not tell the
+    channels in one way.
     """
+    if all(len(paths) == 1 and name_of(paths[0]).removesuffix(FIRST) not in ("", name_of(paths[0])) for paths in cases):
+        return (FIRST,)
     found: set[tuple[str, ...]] = set()
     for paths in cases:
         names = [name_of(path) for path in paths]

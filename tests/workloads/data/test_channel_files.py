@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoopt.deploy.inputs import find_inputs
 from autoopt.errors import BadData
 from autoopt.workloads.data.channel_files import common_suffixes, grouped
 from autoopt.workloads.data.image_file import Source
@@ -32,10 +33,22 @@ def test_what_is_told_is_found_again(cases: list[str], suffixes: tuple[str, ...]
     assert {stem.name: paths for stem, paths in whole.items()} == dict(zip(cases, files, strict=True))
 
 
-@pytest.mark.parametrize("names", [["a_0000"], ["a_0000", "a_0000"], ["a", "b"], ["t1", "t2"]])
+@pytest.mark.parametrize("names", [["a_000"], ["_0000"], ["a_0000", "a_0000"], ["a", "b"], ["t1", "t2"]])
 def test_names_that_do_not_tell_the_channel(names: list[str]) -> None:
     """One file, equal names in two folders, and names without a common beginning say nothing."""
     assert common_suffixes([[Path(f"/{index}/{name}.nii") for index, name in enumerate(names)]]) == ()
+
+
+def test_the_only_channel_of_nnunet(tmp_path: Path) -> None:
+    """Where every case has CASE_0000 alone, outputs are called CASE; an image that is called otherwise is taken too."""
+    assert common_suffixes([[Path("/in/a_0000.nii.gz")], [Path("/in/b_0000.nii.gz")]]) == ("_0000",)
+    for name in ("a_0000.nii.gz", "scan.nii.gz"):
+        volume(tmp_path / name, np.zeros((3, 4, 5), np.float32))
+    found = find_inputs([tmp_path], tmp_path / "out", ("_0000",))
+    assert [(item.stem.name, item.source.path.name) for item in found.inputs] == [
+        ("a", "a_0000.nii.gz"),
+        ("scan", "scan.nii.gz"),
+    ]
 
 
 def test_a_channel_that_lacks_or_is_called_otherwise() -> None:
