@@ -52,9 +52,7 @@ def load(
     executes = runtime(name)
     pipeline = pipeline_of(folder, card)
     if pipeline.needs_scipy and not is_installed("scipy"):
-        raise BundleError(
-            f"{folder} needs scipy for what it does around the network, it is not installed: pip install scipy"
-        )
+        raise BundleError(f"{folder} does more around its network than numpy can, which needs scipy: pip install scipy")
     try:
         session = executes.open(folder / MODEL, settings)
     except (ImportError, TrialError) as error:

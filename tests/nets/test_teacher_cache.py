@@ -48,6 +48,7 @@ def test_the_teacher_is_asked_once_for_each_tile(teacher: torch.nn.Module) -> No
 def test_a_cache_lives_as_long_as_its_teacher(teacher: torch.nn.Module) -> None:
     """Another network with other answers has a cache of its own, and nothing holds that of one that is gone."""
     workload, other = tiny.workload(), copy.deepcopy(teacher)
+    gc.collect()  # what tests before this one have left
     before = len(teacher_cache._CACHES)
     cache_of(other, workload.splits.train, workload, False, tiny.TILE).batch([0])
     assert len(teacher_cache._CACHES) == before + 1
