@@ -271,3 +271,9 @@ def test_it_begins_with_the_imports_of_the_network() -> None:
     finally:
         if before is not None:
             sys.modules[name] = before
+
+
+def test_ways_of_calling_a_graph_share_it(maker: Maker, workload: Workload) -> None:
+    """Neither mirrored calls nor what is put back on the image change a graph: one artifact serves all of them."""
+    called = replace(workload.pipeline, mirror=(0,), restore="labels")
+    assert maker.export("onnx", "f32", called) == maker.export("onnx", "f32")

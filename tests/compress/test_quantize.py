@@ -249,3 +249,11 @@ def _to_openvino(file: Path, folder: Path) -> None:
     import openvino
 
     openvino.save_model(openvino.Core().read_model(file), folder / "model.xml", compress_to_fp16=False)
+
+
+def test_calibration_sees_no_tile_twice_for_its_mirrors() -> None:
+    """Mirrored calls show a quantizer nothing new: the calibration tiles are those of the pipeline without them."""
+    plain = tiny.workload()
+    mirrored = replace(plain, pipeline=replace(plain.pipeline, mirror=(0, 1)))
+    for one, other in zip(quantize.calibration_tiles(plain, 40), quantize.calibration_tiles(mirrored, 40), strict=True):
+        np.testing.assert_array_equal(one, other)

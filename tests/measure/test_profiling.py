@@ -125,6 +125,16 @@ def test_layers_of_several_models_in_turns(tmp_path: Path, cases: Artifact) -> N
     assert [item.layers for item in found] == [(one,), (one, other)]
 
 
+def test_a_whole_case_is_timed_in_its_stages(tmp_path: Path, cases: Artifact) -> None:
+    """Where whole cases are what is timed a profile has the stages of one; else it has none."""
+    artifact = planted(tmp_path, Layer("a", "Conv", "k", "f32", 1e-3, False))
+    for latency, told in (("case", True), ("call", False)):
+        subject = Subject(artifact, settings("fake"), tiny.PIPELINE, cases, latency)  # type: ignore[arg-type]
+        found = profile(subject, TARGET, plan=QUICK).case
+        assert (found is not None) == told
+        assert found is None or (found.calls >= 1 and min(found.prepare_s, found.network_s, found.finish_s) > 0)
+
+
 def test_a_model_that_cannot_be_opened_is_refused(tmp_path: Path, cases: Artifact) -> None:
     """What the runtime refuses in the child is raised as itself in the parent, and nothing keeps the lock."""
     with pytest.raises(Unsupported):

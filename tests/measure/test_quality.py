@@ -253,3 +253,15 @@ def test_a_metric_of_another_program(tmp_path: Path, monkeypatch: pytest.MonkeyP
     finally:
         del METRICS["right_voxels"]
         sys.modules.pop("my_metric", None)
+
+
+def test_painted_regions_are_scored_as_regions() -> None:
+    """A painted label map is scored for each region by all labels that the region is made of."""
+    painted = np.array([[0, 2, 1, 3]], np.uint8)
+    reference = np.array([[[0, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1]]], np.uint8)
+    base = workload([reference], ["p"], labels=3)
+    regions = ((1, 2, 3), (1, 3), (3,))
+    pipeline = replace(base.pipeline, classes=3, activation="sigmoid", paint=(2, 1, 3), regions=regions)
+    scored = replace(base, pipeline=pipeline)
+    assert quality.score(scored, "val", [painted]).value == 1.0
+    assert quality.score(scored, "val", [np.zeros_like(painted)]).value == 0.0

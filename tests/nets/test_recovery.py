@@ -200,3 +200,14 @@ def test_a_network_that_rounding_hurts_learns_to_be_rounded(teacher: torch.nn.Mo
     trained = copy.deepcopy(hurt)
     recovery.recover(trained, hurt, tiny.workload(), replace(PLAN, steps=120, learning_rate=5e-2, qat=True))
     assert rounded(trained) < before / 2
+
+
+def test_a_mirrored_teacher_is_not_its_own_single_call(teacher: torch.nn.Module) -> None:
+    """Where calls are mirrored the loss on the hold-out is the distance to their mean, which one call lacks."""
+    plain = tiny.workload()
+    mirrored = replace(plain, pipeline=replace(plain.pipeline, mirror=(0, 1)))
+    lost = [
+        recovery.recover(copy.deepcopy(teacher), teacher, workload, replace(PLAN, steps=0))["loss_before"]
+        for workload in (plain, mirrored)
+    ]
+    assert lost[0] == pytest.approx(0, abs=1e-6) and lost[1] > 1e-4
