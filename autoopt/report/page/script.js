@@ -1,0 +1,1 @@
+// What the report can do beyond showing.
