@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.source import tree_of
+
 ROOT = Path(__file__).parent.parent
 PACKAGE, TESTS = ROOT / "autoopt", ROOT / "tests"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -99,7 +101,7 @@ def test_reasons_for_long_files_are_needed() -> None:
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_function_is_short(path: Path) -> None:
     """A function has at most 60 lines, its docstring included."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             assert lines <= MOST_FUNCTION_LINES, f"{node.name} has {lines} lines"
@@ -131,7 +133,7 @@ def imported_by_tests() -> set[str]:
     """Every module of the package that a test imports, or a name from it, by the path of its file."""
     found: set[str] = set()
     for path in TEST_FILES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ImportFrom) and node.module:
                 names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             elif isinstance(node, ast.Import):
@@ -163,7 +165,7 @@ def patches(tree: ast.AST) -> Iterator[ast.Call]:
 @pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.relative_to(TESTS).as_posix())
 def test_no_test_patches_the_package(path: Path) -> None:
     """What a test needs to be otherwise is an argument: no test replaces a name inside a module of the package."""
-    tree = ast.parse(path.read_text())
+    tree = tree_of(path)
     ours = {
         alias.asname or alias.name
         for node in ast.walk(tree)

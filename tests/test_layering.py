@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from tests.source import tree_of
 
 PACKAGE = Path(__file__).parent.parent / "autoopt"
 
@@ -145,12 +148,13 @@ def _running_on_import(tree: ast.AST) -> Iterator[ast.AST]:
         yield from _running_on_import(node)
 
 
-def own(path: Path) -> set[str]:
+@cache
+def own(path: Path) -> frozenset[str]:
     """The files of this package that a file imports, by name; a folder's name is its __init__.py."""
-    names = imports(ast.parse(path.read_text()))
+    names = imports(tree_of(path))
     ours = {name.removeprefix("autoopt.") for name in names if name.startswith("autoopt.")} - {"__version__"}
     found = set(map(_file_of, ours))
-    return found - {name_of(path)}
+    return frozenset(found - {name_of(path)})
 
 
 def _file_of(name: str) -> str:
@@ -198,7 +202,7 @@ def test_a_folder_has_no_circle(room: str) -> None:
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_heavy_libraries_stay_where_they_belong(path: Path) -> None:
     """A heavy library is imported in the folders that are meant to know it, inside functions."""
-    name, tree = name_of(path), ast.parse(path.read_text())
+    name, tree = name_of(path), tree_of(path)
     strangers = {top(module) for module in imports(tree)} & HEAVY - allowed(name)
     assert not strangers, f"{name} may not import {sorted(strangers)}"
     early = {top(module) for module in imports(tree, module_level=True)} & HEAVY
