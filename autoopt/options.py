@@ -212,7 +212,7 @@ _MODEL = (
             help="Your model: an ONNX file, a folder of nnU-Net or a MONAI bundle, or file.py:function that builds it."
         ),
     ),
-    _parameter("task", str | None, None, typer.Option(help="With --model: segmentation or classification.")),
+    _parameter("task", str | None, None, typer.Option(help="With --model: segmentation, classification, regression.")),
     _parameter(
         "trust_bundle",
         bool,

@@ -34,11 +34,20 @@ def validation(pipeline: Pipeline) -> Callable[[Any, Iterable[Item]], tuple[floa
 
     def validate(model: Any, items: Iterable[Item]) -> tuple[float, list[float]]:
         call = _call(model)
-        multilabel = pipeline.activation == "sigmoid"
-        scores = [score(logits(call(tile)), reference, multilabel) for tile, reference in items]
+        if pipeline.task == "regression":
+            scores = [closeness(call(tile), reference) for tile, reference in items]
+        else:
+            multilabel = pipeline.activation == "sigmoid"
+            scores = [score(logits(call(tile)), reference, multilabel) for tile, reference in items]
         return float(np.mean(scores)), scores
 
     return validate
+
+
+def closeness(numbers: np.ndarray, reference: np.ndarray) -> float:
+    """How near numbers (1, labels) are to a reference (labels,): 1 where equal, 0 where as far off as it is large."""
+    size = float(np.abs(reference).mean()) or 1.0
+    return max(0.0, 1.0 - float(np.abs(numbers[0] - reference).mean()) / size)
 
 
 def score(logits: np.ndarray, reference: np.ndarray, multilabel: bool) -> float:

@@ -98,7 +98,7 @@ def predict_files(
 ) -> Predicted:
     """Predict all image files in `inputs`, files or folders with all that is below them, and write to `out`.
 
-    A segmentation writes a mask of the size of each image (see `outputs`), a classification one `predictions.csv`.
+    A segmentation writes a mask of the size of each image (see `outputs`), all others one `predictions.csv`.
     `stand_ins` is that of `load`. Raises UsageError where nothing can be predicted at all, an output would replace an
     input, `out` cannot be written to, or a package is missing.
     """
@@ -159,11 +159,13 @@ class _Work:
         name = "".join(letter if letter.isprintable() else " " for letter in str(predictor.info.get("workload")))
         self._title = f"{name[:MOST_TITLE]}{' (demo data)' if self._demo else ''}"
         if self._overlay and not self._segments:
-            raise UsageError("--overlay draws masks, this bundle is a classification: leave it out")
+            raise UsageError(f"--overlay draws masks, this bundle is a {self._pipeline.task}: leave it out")
         if self._overlay and self._pipeline.dimensions == 1:
             raise UsageError("--overlay draws masks on pictures, this bundle labels time series: leave it out")
         if self._probabilities and self._pipeline.gives_labels:
             raise UsageError("--probabilities needs a graph that gives them, this one decides itself: leave it out")
+        if self._probabilities and self._pipeline.task == "regression":
+            raise UsageError("--probabilities needs classes, this bundle is a regression: leave it out")
 
     def run(self, inputs: Sequence[Path], listener: Listener) -> Predicted:
         found = find_inputs(inputs, self._out, self._reading.suffixes)
@@ -234,7 +236,8 @@ class _Work:
             self._write(name, content) for name, content in zip(self._outputs_of(item, stem), contents, strict=True)
         ]
         if not self._segments:
-            rows.append([item.name, self._label(answer), *map(str, answer), self._title])
+            label = [] if self._pipeline.task == "regression" else [self._label(answer)]
+            rows.append([item.name, *label, *map(str, answer), self._title])
         return paths
 
     def _write(self, name: PurePosixPath, content: bytes) -> Path:
@@ -274,10 +277,12 @@ class _Work:
         return BETWEEN.join(name for name, holds in zip(self._predictor.labels, reached, strict=True) if holds)
 
     def _table(self, rows: Sequence[Sequence[str]]) -> bytes:
-        """The CSV of a classification: file, label, the probability of every class, and the model."""
+        """The CSV where there are no masks: file, label and probabilities of all classes, or numbers, and the model."""
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["file", "label", *(f"p_{label}" for label in self._predictor.labels), "model"])
+        labels = self._predictor.labels
+        answers = labels if self._pipeline.task == "regression" else ("label", *(f"p_{label}" for label in labels))
+        writer.writerow(["file", *answers, "model"])
         writer.writerows(rows)
         return stream.getvalue().encode(errors="surrogateescape")
 

@@ -73,7 +73,8 @@ class Pipeline(PipelineSettings):
     connected, with `connectivity` 2 and 3 also by an edge and a corner.
 
     `output` says what the network answers with. Where it is probabilities, those of softmax or sigmoid, they are turned
-    back into logits first, so that tiles are joined as those of the same network without its last operation are.
+    back into logits first, so that tiles are joined as those of the same network without its last operation are. The
+    answer of a regression, whose `activation` is identity, are the numbers of the network as they are, one a class.
 
     `in_graph` names what the graph does itself: with input a call takes the pixels as they are, uint8
     (1, *tile, channels), and normalises them; with both it also decides, and its output is labels, uint8 (1, *tile).
@@ -132,8 +133,8 @@ class Pipeline(PipelineSettings):
 
         Segmentation: a uint8 label map of the image's spatial shape, or 0 / 1 (*spatial, classes) with `sigmoid`;
         where tiles overlap from the mean of their logits. Classification: float32 probabilities (classes,), the
-        mean over the tiles. Raises ValueError for outputs of another number or shape, with NaN or infinity, or of
-        probabilities outside 0 to 1.
+        mean over the tiles; regression: the numbers themselves, likewise. Raises ValueError for outputs of another
+        number or shape, with NaN or infinity, or of probabilities outside 0 to 1.
         """
         return self._finished(outputs, tiling, likely=False)[0]
 
@@ -156,6 +157,9 @@ class Pipeline(PipelineSettings):
         checked = checked_outputs(self, outputs, tiling.count)
         if self.output == "probabilities" and not self.gives_labels:
             checked = (postprocess.logits_of(output, self.activation) for output in checked)
+        if self.task == "regression":
+            numbers = np.asarray(np.mean([np.asarray(output, np.float64) for output in checked], axis=0), np.float32)
+            return numbers, numbers
         if self.task == "classification":
             probabilities = [
                 postprocess.probabilities(np.asarray(output, np.float64), self.activation) for output in checked

@@ -223,7 +223,18 @@ def _value_rules(settings: PipelineSettings) -> list[Rule]:
 def _answer_rules(settings: PipelineSettings) -> list[Rule]:
     mirrored, painted = settings.mirror, settings.paint
     regions = settings.task == "segmentation" and settings.activation == "sigmoid"
+    numbers = settings.task == "regression"
     return [
+        (
+            numbers == (settings.activation == "identity"),
+            "activation must be identity for a regression and for nothing else",
+            f"a {settings.task} with {settings.activation}",
+        ),
+        (
+            not numbers or settings.output == "logits",
+            "output may be probabilities only where there are classes",
+            f"a {settings.task}",
+        ),
         (
             len(set(mirrored)) == len(mirrored) and all(0 <= axis < len(settings.tile) for axis in mirrored),
             f"mirror must be different axes of the tile, 0 to {len(settings.tile) - 1}",

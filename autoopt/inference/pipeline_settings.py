@@ -17,10 +17,10 @@ from autoopt.inference.steps.values import Clip
 SCHEMA = 2
 READABLE = (1, 2)
 """The schemas that are read. Schema 2 only added fields; settings without one have its default."""
-TASKS = ("segmentation", "classification")
+TASKS = ("segmentation", "classification", "regression")
 INTENSITIES = ("fixed", "percentile", "zscore")
 FITS = ("tile", "resize", "center")
-ACTIVATIONS = ("softmax", "sigmoid")
+ACTIVATIONS = ("softmax", "sigmoid", "identity")
 OUTPUTS = ("logits", "probabilities")
 SPACING_GRIDS = ("extent", "first_voxel")
 WINDOWS = ("even", "stride", "nnunet")
@@ -63,7 +63,7 @@ ADDED = (
 class PipelineSettings:
     """The fields of a `Pipeline`, unchecked; `Pipeline` says what each one means."""
 
-    task: Literal["segmentation", "classification"]
+    task: Literal["segmentation", "classification", "regression"]
     classes: int
     channels: int
     tile: tuple[int, ...]
@@ -78,7 +78,7 @@ class PipelineSettings:
     spacing_mm: tuple[float, ...] | None = None
     fit: Literal["tile", "resize", "center"] = "tile"
     sliced: bool = False
-    activation: Literal["softmax", "sigmoid"] = "softmax"
+    activation: Literal["softmax", "sigmoid", "identity"] = "softmax"
     threshold: float = 0.5
     fill_holes: bool = False
     largest_component: bool = False
@@ -149,7 +149,7 @@ class PipelineSettings:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """The shape of its output: (1, classes, *tile), (1, classes) for a classification, (1, *tile) of labels."""
+        """The shape of its output: (1, classes, *tile), (1, classes) without a label map, (1, *tile) of labels."""
         spatial = self.tile if self.task == "segmentation" else ()
         return (1, *spatial) if self.gives_labels else (1, self.classes, *spatial)
 

@@ -26,9 +26,9 @@ class Compared:
     """One case's reference and prediction: integer label maps of one shape, or multilabel maps of 0 / 1.
 
     Label maps are (*spatial), multilabel maps (*spatial, labels); of a classification the class is of shape (), the
-    labels of a multilabel one (labels,). `spacing_mm` is the size of a voxel, None where the image has no affine.
-    Voxels whose reference is `IGNORED` count nowhere. `probabilities` (labels,) are what a classification was
-    decided on, None of a segmentation.
+    labels of a multilabel one (labels,); of a regression both are numbers, float64 (labels,). `spacing_mm` is the size
+    of a voxel, None where the image has no affine. Voxels whose reference is `IGNORED` count nowhere. `probabilities`
+    (labels,) are what a classification was decided on, None of other tasks.
     """
 
     reference: np.ndarray
@@ -72,7 +72,8 @@ CaseFunction = Callable[[Compared], float | None]
 SplitFunction = Callable[[np.ndarray, np.ndarray], float]
 """One score from all cases' references and predicted probabilities, where a case alone has none.
 
-References are (cases,) labels, or (cases, labels) of 0 / 1; probabilities (cases, labels)."""
+References are (cases,) labels, or (cases, labels) of 0 / 1; probabilities (cases, labels). Of a regression both are
+numbers, (cases, labels)."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,10 @@ METRICS = Table(
             "auroc",
             "mcc",
             "ece",
+            "mae",
+            "rmse",
+            "spearman",
+            "r2",
         )
     },
 )
@@ -339,6 +344,43 @@ def _surface_distances(
     to_other = ndimage.distance_transform_edt(~other, sampling=spacing)[one]
     to_one = ndimage.distance_transform_edt(~one, sampling=spacing)[other]
     return np.asarray(to_other), np.asarray(to_one)
+
+
+@case_metric("regression", "mean absolute error of all numbers", larger_is_better=False)
+def mae(compared: Compared) -> float:
+    """In the unit of the numbers."""
+    return float(np.mean(np.abs(compared.prediction - compared.reference)))
+
+
+@split_metric("regression", "root mean square error of all numbers", larger_is_better=False)
+def rmse(references: np.ndarray, predictions: np.ndarray) -> float:
+    """In the unit of the numbers."""
+    return float(np.sqrt(np.mean((predictions - references) ** 2)))
+
+
+@split_metric("regression", "rank correlation (Spearman), mean over the numbers")
+def spearman(references: np.ndarray, predictions: np.ndarray) -> float:
+    """NaN where all references, or all predictions, of one number are equal."""
+    from scipy.stats import rankdata
+
+    ranks = (np.apply_along_axis(rankdata, 0, values) for values in (references, predictions))
+    return float(np.mean([_correlation(*pair) for pair in zip(*(item.T for item in ranks), strict=True)]))
+
+
+@split_metric("regression", "share of the variance that is explained (R squared), mean over the numbers")
+def r2(references: np.ndarray, predictions: np.ndarray) -> float:
+    """As scikit-learn's `r2_score`: one less the squared error over the variance. NaN where a number never varies."""
+    spread = ((references - references.mean(axis=0)) ** 2).sum(axis=0)
+    if not np.all(spread > 0):
+        return float("nan")
+    return float(np.mean(1 - ((predictions - references) ** 2).sum(axis=0) / spread))
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Pearson's correlation of two rows of numbers; NaN where one of them never varies."""
+    one, other = one - one.mean(), other - other.mean()
+    size = np.sqrt((one**2).sum() * (other**2).sum())
+    return float((one * other).sum() / size) if size > 0 else float("nan")
 
 
 def _chosen(references: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 00000.npy ...             one image each, channels last, in its own dtype: what a worker reads
 reference-00000.npy ...   of a segmentation its label map, in its own dtype: what the scoring parent reads
 index.json                {"split": ..., "ids": [...], "affines": [... or null], "references": [...]} in the same order;
-                          `references` has the class of each case of a classification, and its dtype
+                          `references` has the class, or the numbers, of each case without a label map, and the dtype
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def pack_cases(workload: Workload, split: SplitName, store: Store) -> Artifact:
         "labels": list(workload.labels),
         "multilabel": workload.pipeline.activation == "sigmoid",
         "version": VERSION,
+        **({"numbers": True} if workload.task == "regression" else {}),
     }
     key = digest(made_by)
 

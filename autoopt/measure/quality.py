@@ -63,7 +63,7 @@ def score(
         scores.append({name: item.of_case(compared) for name, item in metrics.items() if item.of_case is not None})
         if source is not None:
             scores[-1][DISAGREEMENT] = _disagreement(workload, checked, source[len(scores) - 1])
-        if workload.task == "classification":
+        if workload.task != "segmentation":
             references.append(reference)
             probabilities.append(checked)
     values, pseudo = {}, {}
@@ -92,7 +92,8 @@ def _of_split(
 ) -> float:
     value = function(np.array(references), np.array(found))
     if not np.isfinite(value):
-        raise BadData(f"{name} is not defined on {split}: its {len(references)} cases are all of one class")
+        count, what = len(references), "they, or what is predicted of them, are all alike"
+        raise BadData(f"{name} is not defined on {split} with its {count} cases: {what}")
     return value
 
 
@@ -138,6 +139,8 @@ def try_own_metrics(workload: Workload) -> None:
 def predictions_of(workload: Workload, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The prediction that a reference would have where all is found, and the one that finds nothing."""
     labels = len(workload.labels)
+    if workload.task == "regression":
+        return np.asarray(reference, np.float32), np.zeros(labels, np.float32)
     if workload.task == "segmentation" or workload.pipeline.activation == "sigmoid":
         found = np.where(reference == IGNORED, 0, reference).astype(np.uint8)
         return found, np.zeros_like(found)
@@ -201,6 +204,8 @@ def _checked(workload: Workload, case: Case, reference: np.ndarray, prediction: 
 
 def _compared(workload: Workload, reference: np.ndarray, affine: np.ndarray | None, prediction: np.ndarray) -> Compared:
     multilabel = workload.pipeline.activation == "sigmoid"
+    if workload.task == "regression":
+        return Compared(np.asarray(reference, np.float64), prediction.astype(np.float64), len(workload.labels), False)
     probabilities = prediction if workload.task == "classification" else None
     if workload.task == "classification":
         prediction = (prediction > workload.pipeline.threshold) if multilabel else np.asarray(prediction.argmax())
@@ -210,7 +215,12 @@ def _compared(workload: Workload, reference: np.ndarray, affine: np.ndarray | No
 
 
 def _disagreement(workload: Workload, prediction: np.ndarray, source: np.ndarray) -> float:
-    """The share of voxels with another label than the source model gives; of a classification that of decisions."""
+    """The share of voxels with another label than the source model gives; of a classification that of decisions.
+
+    Of a regression the mean absolute difference of the numbers.
+    """
+    if workload.task == "regression":
+        return float(np.mean(np.abs(prediction.astype(np.float64) - source)))
     if workload.task == "segmentation":
         return float(np.mean(prediction != source))
     if workload.pipeline.activation == "sigmoid":

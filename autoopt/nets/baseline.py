@@ -266,7 +266,7 @@ def _settings(workload: Workload) -> TrainerSettings:
         name=workload.name,
         learning_rate=workload.recipe.learning_rate,
         weight_decay=workload.recipe.weight_decay,
-        multilabel=workload.pipeline.activation == "sigmoid",
+        activation=workload.pipeline.activation,
         advice="lower the recipe's learning rate, check the images",
         bf16=trains_bf16(LocalTarget().host),
         stage="train",

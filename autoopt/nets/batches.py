@@ -52,8 +52,8 @@ class Examples:
     def draw(self, index: int, factor: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """One augmented tile of case `index`, with the resolution divided by `factor`, and its reference.
 
-        The tile is float32 (1, channels, *tile), the reference integers of shape tile (segmentation) or ()
-        (classification). Raises BadData for a case that cannot be standardised.
+        The tile is float32 (1, channels, *tile), the reference integers of shape tile (segmentation), ()
+        (classification) or float32 (labels,) (regression). Raises BadData for a case that cannot be standardised.
         """
         cutter = replace(self._cutter, tile=tuple(size // factor for size in self._cutter.tile))
         if self._pipeline.sliced:
@@ -89,6 +89,8 @@ class Examples:
         except ValueError as error:
             raise BadData(f"case {case.id} cannot be used: {error}") from error
         reference = np.asarray(sample.reference)
+        if self._pipeline.task == "regression":
+            reference = reference.astype(np.float32)
         if self._pipeline.task == "segmentation":
             reference = self._pipeline.standardise_labels(reference, frame, IGNORED)
         return Sample(image, reference)

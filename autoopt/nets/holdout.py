@@ -42,7 +42,8 @@ def split(cases: Sequence[Case]) -> tuple[list[Case], list[Case]]:
 def plain_batches(cases: Sequence[Case], workload: Workload, batch: int = 1) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """One tile of each case without augmentation, in order, `batch` at a time.
 
-    Images are float32 (n, channels, *tile), references integers (n, *tile), (n, *tile, labels) or (n,).
+    Images are float32 (n, channels, *tile), references integers (n, *tile), (n, *tile, labels) or (n,), of a
+    regression float32 (n, labels).
     """
     examples = Examples(cases, workload.pipeline, None, workload.recipe.tile)
     random = np.random.default_rng(SEED)

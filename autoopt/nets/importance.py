@@ -135,9 +135,9 @@ def gradients(model: torch.nn.Module, workload: Workload, tiles: int) -> dict[st
     """The gradient of the training loss for every weight, summed over the first `tiles` training tiles."""
     model.requires_grad_(True)
     model.zero_grad()
-    multilabel = workload.pipeline.activation == "sigmoid"
+    activation = workload.pipeline.activation
     for images, references in plain_batches(split(workload.splits.train)[0][:tiles], workload):
-        loss_of(model(images).float(), references, multilabel).backward()  # type: ignore[no-untyped-call]
+        loss_of(model(images).float(), references, activation).backward()  # type: ignore[no-untyped-call]
     found = {name: item.grad.detach() for name, item in model.named_parameters() if item.grad is not None}
     model.zero_grad(set_to_none=True)
     model.requires_grad_(False)

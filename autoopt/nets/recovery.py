@@ -88,7 +88,7 @@ class Distiller:
             name=workload.name,
             learning_rate=plan.learning_rate,
             weight_decay=WEIGHT_DECAY,
-            multilabel=workload.pipeline.activation == "sigmoid",
+            activation=workload.pipeline.activation,
             advice="lower the learning rate of the step",
             bf16=plan.bf16,
             channels_last=_is_wide(student),
@@ -187,7 +187,7 @@ class OriginalAnswers:
     def __init__(self, model: torch.nn.Module, workload: Workload, tiles: int) -> None:
         import torch
 
-        self._multilabel = workload.pipeline.activation == "sigmoid"
+        self._activation = workload.pipeline.activation
         cases = split(workload.splits.train)[0][:tiles]
         self._images = [images for images, _ in plain_batches(cases, workload)]
         with torch.no_grad():
@@ -200,5 +200,5 @@ class OriginalAnswers:
         with torch.no_grad():
             pairs = zip(self._images, self._answers, strict=True)
             return float(
-                np.mean([distance(model(images), answer, self._multilabel).item() for images, answer in pairs])
+                np.mean([distance(model(images), answer, self._activation).item() for images, answer in pairs])
             )

@@ -70,7 +70,7 @@ class TrainerSettings:
     name: str
     learning_rate: float
     weight_decay: float
-    multilabel: bool
+    activation: str
     advice: str
     bf16: bool = False
     channels_last: bool = True
@@ -294,10 +294,10 @@ class Trainer:
 
     def _loss(self, batch: Batch) -> torch.Tensor:
         """The distance to the teacher's answers; without a teacher, the loss against the references."""
-        logits, multilabel = self._logits(batch), self.settings.multilabel
+        logits, activation = self._logits(batch), self.settings.activation
         if batch.taught is not None:
-            return distance(logits, batch.taught, multilabel)
-        return loss_of(logits, batch.references, multilabel)
+            return distance(logits, batch.taught, activation)
+        return loss_of(logits, batch.references, activation)
 
     def _logits(self, batch: Batch) -> torch.Tensor:
         import torch

@@ -37,27 +37,31 @@ def rate_at(done: float) -> float:
 def as_tensors(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, torch.Tensor]:
     """What `Examples.draw` gave, as one batch.
 
-    Images are float32 (n, channels, *tile) with channels last in memory, references int64.
+    Images are float32 (n, channels, *tile) with channels last in memory, references int64, of a regression float32.
     """
     import torch
 
     images = torch.from_numpy(np.concatenate([image for image, _ in pairs]))
-    references = torch.from_numpy(np.stack([reference for _, reference in pairs]).astype(np.int64))
+    stacked = np.stack([reference for _, reference in pairs])
+    references = torch.from_numpy(stacked.astype(np.float32 if stacked.dtype.kind == "f" else np.int64))
     return channels_last(images), references
 
 
-def loss_of(logits: torch.Tensor, references: torch.Tensor, multilabel: bool) -> torch.Tensor:
+def loss_of(logits: torch.Tensor, references: torch.Tensor, activation: str) -> torch.Tensor:
     """Cross-entropy, plus one minus soft Dice over the batch where the reference is a label map; a scalar.
 
-    `logits` are (n, classes, *tile) or (n, classes), `references` integers without the axis of classes. With
-    `multilabel`, references have a last axis of labels that are 0 or 1, and both terms are means over labels. Pixels
-    of value `IGNORED` do not count.
+    `logits` are (n, classes, *tile) or (n, classes), `references` integers without the axis of classes. With the
+    `activation` sigmoid, references have a last axis of labels that are 0 or 1, and both terms are means over labels.
+    Pixels of value `IGNORED` do not count. With identity both are numbers (n, classes) and the loss is their mean
+    absolute difference.
     """
     import torch
 
     functions = torch.nn.functional
+    if activation == "identity":
+        return functions.l1_loss(logits, references.to(logits.dtype))
     known = references != IGNORED
-    if multilabel:
+    if activation == "sigmoid":
         truth = (references == 1).movedim(-1, 1).float()
         known = known.movedim(-1, 1).float()
         losses = functions.binary_cross_entropy_with_logits(logits, truth, reduction="none")
@@ -76,17 +80,20 @@ def loss_of(logits: torch.Tensor, references: torch.Tensor, multilabel: bool) ->
     return loss + 1 - ((2 * overlap + 1) / (size + 1)).mean()
 
 
-def distance(logits: torch.Tensor, taught: torch.Tensor, multilabel: bool) -> torch.Tensor:
+def distance(logits: torch.Tensor, taught: torch.Tensor, activation: str) -> torch.Tensor:
     """How far logits are from those of the teacher, 0 where they are the same; a scalar.
 
     Both are (n, classes, *tile) or (n, classes). Kullback-Leibler at `TEMPERATURE`, mean over pixels and images (Hinton
     et al. 2015). Of label maps one minus the overlap of the probabilities comes to it, mean over classes, so that a
-    small label counts: Dice with squares below (Milletari et al. 2016), which is 1 for equal probabilities only.
+    small label counts: Dice with squares below (Milletari et al. 2016), which is 1 for equal probabilities only. With
+    the `activation` identity the answers are numbers, and it is their mean absolute difference.
     """
     import torch
 
     functions = torch.nn.functional
-    if multilabel:
+    if activation == "identity":
+        return functions.l1_loss(logits, taught.to(logits.dtype))
+    if activation == "sigmoid":
         probabilities = torch.sigmoid(taught / TEMPERATURE)
         cross = functions.binary_cross_entropy_with_logits(logits / TEMPERATURE, probabilities)
         own = functions.binary_cross_entropy(probabilities, probabilities)

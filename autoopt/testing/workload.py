@@ -82,7 +82,7 @@ def _case_problems(workload: Workload) -> Iterator[str]:
 def _reference_problems(workload: Workload, case_id: str, sample: Sample) -> Iterator[str]:
     reference = np.asarray(sample.reference)
     expected = sample.image.shape[: workload.pipeline.dimensions] if workload.task == "segmentation" else ()
-    expected += (len(workload.labels),) if workload.pipeline.activation == "sigmoid" else ()
+    expected += (len(workload.labels),) if workload.pipeline.activation in ("sigmoid", "identity") else ()
     if reference.shape != expected:
         yield f"the reference of {case_id} must have shape {expected}, it has {reference.shape}"
     elif (problem := reference_problem(workload, reference)) is not None:

@@ -21,7 +21,7 @@ import numpy as np
 from autoopt.deploy.predictor import Predictor, load
 
 IMAGE, AFFINE = "image", "affine"
-LABELS, PROBABILITIES = "labels", "probabilities"
+LABELS, PROBABILITIES, NUMBERS = "labels", "probabilities", "numbers"
 PNG, NPY = b"\x89PNG\r\n\x1a\n", b"\x93NUMPY"
 """How such files begin."""
 MOST_PIXELS = 50_000_000
@@ -58,7 +58,8 @@ class Answering:
         self._lock = threading.Lock()
 
     def __call__(self, request: Any) -> list[dict[str, Any]]:
-        """A mapping for each image: of a segmentation the bytes of its `labels`, else its `probabilities`.
+        """A mapping for each image: of a segmentation the bytes of its `labels`, else its `probabilities`, of a
+        regression its `numbers`.
 
         Labels come as the image came, PNG or .npy; several labels at once as .npy. Raises ValueError, which tells no
         value of the image.
@@ -67,8 +68,9 @@ class Answering:
         images = [_image(self._predictor, number, row) for number, row in enumerate(rows)]
         with self._lock:
             answers = [self._predictor.predict(image, affine) for image, affine, _ in images]
-        if self._predictor.pipeline.task == "classification":
-            return [{PROBABILITIES: [float(value) for value in answer]} for answer in answers]
+        if self._predictor.pipeline.task != "segmentation":
+            name = NUMBERS if self._predictor.pipeline.task == "regression" else PROBABILITIES
+            return [{name: [float(value) for value in answer]} for answer in answers]
         return [
             {LABELS: _written(answer, as_png=as_png)} for answer, (_, _, as_png) in zip(answers, images, strict=True)
         ]

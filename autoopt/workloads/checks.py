@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from autoopt.core.plain_text import short
 from autoopt.errors import WorkloadError
 from autoopt.workloads.contract import IGNORED, SPLITS, SplitName, Splits, Workload
 from autoopt.workloads.own_metrics import name_problems
@@ -36,6 +37,10 @@ def first_problems(problems: list[str]) -> list[str]:
 def reference_problem(workload: Workload, reference: np.ndarray) -> str | None:
     """What is wrong with the dtype, labels or values of a case's reference, as the end of a sentence, or None."""
     labels, multilabel = len(workload.labels), workload.pipeline.activation == "sigmoid"
+    if workload.task == "regression":
+        fits = reference.dtype.kind in "buif" and reference.shape == (labels,) and bool(np.isfinite(reference).all())
+        what = f"must have {labels} finite number(s), shape ({labels},), for its reference"
+        return None if fits else f"{what}, got {reference.dtype} {reference.shape} {short(reference.tolist())}"
     most = 1 if multilabel else labels - 1
     wanted = f"must have whole numbers from 0 to {most}, or {IGNORED} to be left out, for its reference"
     if reference.dtype.kind not in "bui" or reference.size == 0:
@@ -67,8 +72,11 @@ def _split_problems(splits: Splits) -> Iterator[str]:
 
 
 def _setting_problems(workload: Workload) -> Iterator[str]:
-    if len(workload.labels) < 2:
-        yield f"at least two labels are needed, got {list(workload.labels)}"
+    fewest = 1 if workload.task == "regression" else 2
+    if len(workload.labels) < fewest:
+        yield f"at least {'one label is' if fewest == 1 else 'two labels are'} needed, got {list(workload.labels)}"
+    if workload.task != workload.pipeline.task:
+        yield f"the task is {workload.task}, that of the pipeline is {workload.pipeline.task}: they must be one"
     if (workload.build is None) == (workload.graph is None):
         yield "either `build` or `graph` must say what the model is, and not both"
     if workload.build is not None and workload.pipeline.output != "logits":

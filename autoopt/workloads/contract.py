@@ -23,7 +23,7 @@ from autoopt.workloads.own_metrics import OwnMetric
 if TYPE_CHECKING:
     import torch
 
-Task = Literal["segmentation", "classification"]
+Task = Literal["segmentation", "classification", "regression"]
 Latency = Literal["call", "tile", "case"]
 """What is timed: one network call, an image of one tile from pixels to answer, or a whole case. `tile` is for studies
 whose space moves work between the pipeline and the graph (`Space.timed`)."""
@@ -40,8 +40,9 @@ class Sample:
 
     `image`: (*spatial, channels), any real dtype. `reference`: of a segmentation an integer label map, (*spatial),
     `IGNORED` where it is unknown; of a classification one integer, shape (). In a multilabel task, whose pipeline
-    decides by sigmoid, it is 0 or 1 for each label: (*spatial, labels) or (labels,). `affine`: (4, 4), voxel index to
-    RAS+ millimetres as in NIfTI, or None for images that have none.
+    decides by sigmoid, it is 0 or 1 for each label: (*spatial, labels) or (labels,). Of a regression it is one real
+    number for each label, such as an age in years, (labels,). `affine`: (4, 4), voxel index to RAS+ millimetres as in
+    NIfTI, or None for images that have none.
     """
 
     image: np.ndarray

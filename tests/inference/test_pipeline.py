@@ -121,6 +121,18 @@ def test_a_graph_that_decides_gives_the_same_answer(data: st.DataObject, sliced:
     np.testing.assert_array_equal(answer, predict(outside, identity, image))
 
 
+def test_the_numbers_of_a_regression_are_the_mean_of_its_tiles() -> None:
+    """Nothing is done to the numbers of a regression, in an answer or beside it; other activations are refused."""
+    call = {"classes": 1, "channels": 1, "tile": (4, 4), "overlap": 0.0}
+    settings = {**call, "scale": 1.0, "mean": (0.0,), "std": (1.0,)}
+    pipeline = Pipeline(task="regression", activation="identity", **settings)  # type: ignore[arg-type]
+    image = np.concatenate([np.full((4, 4), -3.0), np.full((4, 4), 250.0)], axis=1)
+    answer, likely = predict_both(pipeline, lambda batch: batch.mean((1, 2, 3), keepdims=True)[..., 0, 0], image)
+    assert answer.tolist() == likely.tolist() == [123.5] and answer.dtype == np.float32
+    with pytest.raises(ValueError, match="activation must be identity for a regression and for nothing else"):
+        Pipeline(task="regression", activation="sigmoid", **settings)  # type: ignore[arg-type]
+
+
 def test_one_channel_axis_may_be_left_out() -> None:
     """A grey image may come with or without its channel axis."""
     pipeline = Pipeline("segmentation", 2, 1, (4, 4), 0.0, 1.0, (0.0,), (1.0,))

@@ -140,3 +140,23 @@ def test_multilabel_masks_overlap() -> None:
     reference = np.array([[[1, 1], [1, 0], [0, IGNORED]]], np.uint8)
     prediction = np.array([[[1, 0], [1, 0], [0, 1]]], np.uint8)
     assert metrics.dice(Compared(reference, prediction, 2, True)) == [1.0, 0.0]
+
+
+@given(st.integers(0, 1000))
+def test_metrics_of_numbers_are_those_of_the_field(seed: int) -> None:
+    """Rank correlation, explained variance and both errors are those of scipy and scikit-learn."""
+    from scipy.stats import spearmanr
+    from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+
+    random = np.random.default_rng(seed)
+    truth = random.integers(0, 9, (12, 2)).astype(float)  # with ties
+    found = truth + random.normal(size=truth.shape)
+    ranks = [spearmanr(truth[:, column], found[:, column]).statistic for column in range(2)]
+    assert METRICS.load("spearman")(truth, found) == pytest.approx(np.mean(ranks))
+    assert METRICS.load("r2")(truth, found) == pytest.approx(r2_score(truth, found))
+    assert METRICS.load("rmse")(truth[:, :1], found[:, :1]) == pytest.approx(
+        root_mean_squared_error(truth[:, 0], found[:, 0])
+    )
+    errors = [METRICS.load("mae")(Compared(a, b, 2, False)) for a, b in zip(truth, found, strict=True)]
+    assert np.mean(errors) == pytest.approx(mean_absolute_error(truth, found))
+    assert np.isnan(METRICS.load("spearman")(truth, np.zeros_like(truth)))

@@ -22,7 +22,7 @@ FOREVER = TimeLimit(math.inf, 0.0)
 
 
 def settings(**changes: object) -> TrainerSettings:
-    known = {"name": "tiny", "learning_rate": 1e-2, "weight_decay": 1e-4, "multilabel": False, "advice": "do less"}
+    known = {"name": "tiny", "learning_rate": 1e-2, "weight_decay": 1e-4, "activation": "softmax", "advice": "do less"}
     return TrainerSettings(**{**known, **changes})  # type: ignore[arg-type]
 
 
@@ -76,9 +76,9 @@ def test_the_loop_is_adamw_along_one_cycle(model: torch.nn.Module, taught: bool)
         optimizer.zero_grad()
         logits = plain(channels_last(batch.images))
         if batch.taught is None:
-            loss_of(logits, batch.references, False).backward()
+            loss_of(logits, batch.references, "softmax").backward()
         else:
-            distance(logits, batch.taught, False).backward()
+            distance(logits, batch.taught, "softmax").backward()
         torch.nn.utils.clip_grad_norm_(plain.parameters(), 5.0)
         optimizer.step()
 

@@ -14,13 +14,13 @@ from autoopt.nets.training_step import channels_last, distance, loss_of, rate_at
 from autoopt.workloads.contract import IGNORED  # noqa: E402
 
 
-@given(seed=st.integers(0, 100), multilabel=st.booleans())
-def test_the_distance_is_zero_for_the_same_answer_only(seed: int, multilabel: bool) -> None:
+@given(seed=st.integers(0, 100), activation=st.sampled_from(["softmax", "sigmoid", "identity"]))
+def test_the_distance_is_zero_for_the_same_answer_only(seed: int, activation: str) -> None:
     """Equal answers are at zero, others farther."""
     random = torch.Generator().manual_seed(seed)
     one, other = (torch.randn(2, 3, 4, 4, generator=random) for _ in range(2))
-    assert abs(float(distance(one, one, multilabel))) < 1e-5
-    assert float(distance(one, other, multilabel)) > 1e-3
+    assert abs(float(distance(one, one, activation))) < 1e-5
+    assert float(distance(one, other, activation)) > 1e-3
 
 
 def test_the_rate_rises_then_falls_to_nothing() -> None:
@@ -37,7 +37,8 @@ def test_right_answers_lose_least(multilabel: bool) -> None:
     references = torch.stack([truth, 1 - truth], dim=-1) if multilabel else truth
     sure = torch.stack([truth * 2.0 - 1, 1 - truth * 2.0], dim=1) * 20
     sure = sure if multilabel else -sure
-    losses = [float(loss_of(logits, references, multilabel)) for logits in (sure, 0 * sure, -sure)]
+    activation = "sigmoid" if multilabel else "softmax"
+    losses = [float(loss_of(logits, references, activation)) for logits in (sure, 0 * sure, -sure)]
     assert losses[0] < 0.15 < losses[1] < losses[2]
     assert losses[1] == pytest.approx(math.log(2) + 1 - 3 / 5)
 
@@ -51,15 +52,15 @@ def test_ignored_pixels_do_not_count(multilabel: bool) -> None:
     logits = torch.randn(2, 2, 4, 4, generator=random)
     other = logits.clone()
     other[:, :, 0] = 50.0
-    assert float(loss_of(other, references, multilabel)) == pytest.approx(
-        float(loss_of(logits, references, multilabel))
+    assert float(loss_of(other, references, "sigmoid" if multilabel else "softmax")) == pytest.approx(
+        float(loss_of(logits, references, "sigmoid" if multilabel else "softmax"))
     )
 
 
 def test_an_image_has_no_dice() -> None:
     """Where the reference is one class for an image, the loss is the cross-entropy alone."""
     logits, classes = torch.randn(5, 3), torch.tensor([0, 1, 2, 1, 0])
-    assert torch.allclose(loss_of(logits, classes, False), torch.nn.functional.cross_entropy(logits, classes))
+    assert torch.allclose(loss_of(logits, classes, "softmax"), torch.nn.functional.cross_entropy(logits, classes))
 
 
 def test_channels_last_changes_the_layout_only() -> None:

@@ -33,7 +33,8 @@ TILE = re.compile(r"(?:.*/)?(?P<slide>[^/]+?) ?\[(?:[a-z]+=[0-9.]+,?)+\](?:\.[^/
 class Item:
     """One case as files.
 
-    `label` is the source of a label map, the name of a class, or in a multilabel task 0 / 1 for each label. `split` is
+    `label` is the source of a label map, the name of a class, in a multilabel task 0 / 1 for each label, or all numbers
+    that a regression may predict. `split` is
     None until somebody gives one. `where` names the line of the manifest in messages, "" where there is none.
     """
 
@@ -41,7 +42,7 @@ class Item:
     group: str
     split: SplitName | None
     images: tuple[Source, ...]
-    label: Source | str | tuple[int, ...]
+    label: Source | str | tuple[float, ...]
     tags: Mapping[str, str] = field(default_factory=dict)
     where: str = ""
 
@@ -55,7 +56,8 @@ class Item:
 class Found:
     """The cases of a folder and, in a few words, how it was read.
 
-    `label_names` are those of a multilabel task; `named` says whether they come from the folder or were made up.
+    `label_names` are those of a multilabel task, or of the numbers of a regression; `named` says whether they come from
+    the folder or were made up.
     `from_folders` says that the classes are names of folders, which many programs sort as text. `remarks` are sentences
     on what was understood without being asked. `map_labels` are the names of the values of label maps, where the folder
     says them, and `ignored` is the value in them that is not scored. With `draw_unseen` the cases without a split are
@@ -75,7 +77,7 @@ class Found:
     regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
-Files = Mapping[str, tuple[Sequence[Source], Source | str | tuple[int, ...]]]
+Files = Mapping[str, tuple[Sequence[Source], Source | str | tuple[float, ...]]]
 """By the name of a case: its images and its label, as `Item` has them."""
 
 

@@ -10,7 +10,8 @@
 | arrays | NAME.npz with `image` and `label`; or one npz with `images` and `labels`, or those of splits | the same |
 | nnU-Net | imagesTr/CASE_0000.*, labelsTr/CASE.*, dataset.json; imagesTs and labelsTs are the test | |
 
-The class of a table is in `ValueToPredict` or `Label`; columns `Label_NAME` of 0 / 1 make a multilabel task.
+The class of a table is in `ValueToPredict` or `Label`; columns `Label_NAME` of 0 / 1 make a multilabel task. A
+regression takes tables, where `labels` names the columns of its numbers, and arrays, whose labels are the numbers.
 Files are those that a reader in `readers.READERS` reads. Beside pairs, classes and arrays a table may lie that names
 the image of each line, its patient and its split (`columns` has the usual names): it is read or refused, never ignored.
 An npz with all cases may have `groups` and `splits`. Without a patient every case is one of its own, but for tiles of
@@ -55,10 +56,13 @@ from autoopt.workloads.data.label_maps import (
     read_label_maps,
 )
 from autoopt.workloads.data.layouts import find_items
+from autoopt.workloads.data.numbers import Numbers, numbers_of
 from autoopt.workloads.data.readers import Opener
 from autoopt.workloads.data.reading import AS_STORED, Reading, with_channels
 from autoopt.workloads.data.wishes import NOTHING_ELSE, Wishes
 
+Answers = LabelMaps | ClassNames | Numbers
+"""What the references of cases are read with."""
 JUDGED: tuple[SplitName, ...] = ("val", "test")
 """Splits that are scored: a label that any case has must be in each of them."""
 
@@ -115,10 +119,12 @@ def read_dataset(
     if not found.items:
         raise DataError(f"{folder} must hold cases, it holds none ({found.description})")
     form = read_headers(found.items, opener)
-    answers: LabelMaps | ClassNames
+    answers: Answers
     if task == "segmentation":
         named, known = labels or found.map_labels or None, bool(found.map_labels)
         answers, present = read_label_maps(found.items, form, named, scanned=scanned_maps, opener=opener, known=known)
+    elif task == "regression":
+        answers, present = numbers_of(found, labels), {}
     else:
         answers = class_names(found, labels, order, said)
         present = {item.name: answers.present(item) for item in found.items}
@@ -131,7 +137,7 @@ def read_dataset(
         dimensions=form.dimensions,
         digest=digest([data_digest(folder, items), *_in_digest(items, answers, found), *wishes.in_digest]),
         layout=f"The folder was read as {found.description}: {len(items)} cases, {form.dimensions}D.",
-        multilabel=bool(found.label_names or form.map_labels or found.regions),
+        multilabel=task != "regression" and bool(found.label_names or form.map_labels or found.regions),
         value_range=form.value_range,
         sizes=form.sizes,
         has_affine=form.has_affine,
@@ -147,7 +153,7 @@ def read_dataset(
     )
 
 
-def _in_digest(items: Sequence[Item], answers: LabelMaps | ClassNames, found: Found) -> list[Any]:
+def _in_digest(items: Sequence[Item], answers: Answers, found: Found) -> list[Any]:
     """What makes other references of the same files: the classes of the cases, and regions where there are any."""
     classes: list[Any] = []
     if not isinstance(answers, LabelMaps):
@@ -156,9 +162,11 @@ def _in_digest(items: Sequence[Item], answers: LabelMaps | ClassNames, found: Fo
 
 
 def _split(
-    folder: Path, task: Task, found: Found, answers: LabelMaps | ClassNames, present: Mapping[str, frozenset[int]]
+    folder: Path, task: Task, found: Found, answers: Answers, present: Mapping[str, frozenset[int]]
 ) -> list[Item]:
     """The cases with their splits. Raises DataError for a class or label that is missing in one, or is too rare."""
+    if isinstance(answers, Numbers):
+        return split_items(folder, found.items, lambda items: [], draw_val=True, draw_unseen=found.draw_unseen)
     judged: tuple[SplitName, ...] = JUDGED if task == "segmentation" else ("train", *JUDGED)
     wanted = None if isinstance(answers, LabelMaps) else frozenset(range(len(answers.names)))
     groups = {item.name: item.group for item in found.items}
@@ -173,9 +181,7 @@ def _split(
     return split_items(folder, found.items, problems_of, draw_val=True, draw_unseen=found.draw_unseen)
 
 
-def _remarks(
-    folder: Path, found: Found, answers: LabelMaps | ClassNames, present: Mapping[str, frozenset[int]]
-) -> tuple[str, ...]:
+def _remarks(folder: Path, found: Found, answers: Answers, present: Mapping[str, frozenset[int]]) -> tuple[str, ...]:
     """What the user should know of how the folder was read."""
     remarks = list(found.remarks)
     if lacks_val(found.items):
@@ -203,7 +209,7 @@ def _in_regions(sample: Sample, found: Found) -> Sample:
     return replace(sample, reference=reference)
 
 
-def _sample(item: Item, form: CaseFormat, channels: int, answers: LabelMaps | ClassNames, opener: Opener) -> Sample:
+def _sample(item: Item, form: CaseFormat, channels: int, answers: Answers, opener: Opener) -> Sample:
     """A case: its image files side by side as channels, its reference, and the affine of the first file with one."""
     parts, affine = [], None
     for source, own in zip(item.images, form.channels, strict=True):
@@ -211,6 +217,6 @@ def _sample(item: Item, form: CaseFormat, channels: int, answers: LabelMaps | Cl
         parts.append(with_channels(file.read(), form.dimensions, own))
         affine = file.affine if affine is None else affine
     image = with_channels(np.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0], form.dimensions, channels)
-    if isinstance(answers, ClassNames):
+    if not isinstance(answers, LabelMaps):
         return Sample(image, answers.answer(item), affine)
     return Sample(image, answers.read(cast(Source, item.label)), affine)

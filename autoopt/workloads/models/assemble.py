@@ -15,6 +15,7 @@ from autoopt.core.configuration import Scalar
 from autoopt.core.parameters import Parameter
 from autoopt.errors import WorkloadError
 from autoopt.inference.pipeline import Pipeline
+from autoopt.inference.pipeline_settings import ACTIVATIONS, TASKS
 from autoopt.workloads.contract import Latency, Recipe, Task, Workload
 from autoopt.workloads.data.class_names import Order
 from autoopt.workloads.data.dataset import Dataset, read_dataset
@@ -25,7 +26,7 @@ from autoopt.workloads.loading import find_function
 from autoopt.workloads.own_metrics import OWN_METRICS, OwnMetric, as_metric
 
 OPTIONS: Mapping[str, Parameter] = {
-    "task": Parameter("choice", "segmentation", "what the model answers", allowed=("segmentation", "classification")),
+    "task": Parameter("choice", "segmentation", "what the model answers", allowed=TASKS),
     "name": Parameter("text", None, "what the study is called; null: the name of the file", nullable=True),
     "labels": Parameter("text", None, "names of the classes in order, such as background,tumour", nullable=True),
     "order": Parameter(
@@ -56,7 +57,7 @@ OPTIONS: Mapping[str, Parameter] = {
     "fit": Parameter(
         "choice",
         None,
-        "how images become calls; null: tile for a segmentation, resize for a classification",
+        "how images become calls; null: tile for a segmentation, else resize",
         allowed=("tile", "resize", "center"),
         nullable=True,
     ),
@@ -65,8 +66,8 @@ OPTIONS: Mapping[str, Parameter] = {
     "activation": Parameter(
         "choice",
         None,
-        "sigmoid: any number of labels per place (multilabel); null: by the data",
-        allowed=("softmax", "sigmoid"),
+        "sigmoid: any number of labels per place (multilabel); null: by the data, identity of a regression",
+        allowed=ACTIVATIONS,
         nullable=True,
     ),
     "metrics": Parameter("text", None, "comma-separated, the primary one first", nullable=True),
@@ -95,6 +96,7 @@ BINARY = 2
 METRICS: Mapping[str, tuple[str, ...]] = {
     "segmentation": ("dice_foreground", "iou_foreground"),
     "classification": ("accuracy", "macro_f1", "auroc", "mcc", "ece"),
+    "regression": ("mae", "rmse", "spearman", "r2"),
 }
 RECIPE = Recipe(epochs=10, batch=4, learning_rate=1e-3, weight_decay=1e-2)
 """For a model that is trained here after all. No augmentation: which changes leave a label valid is not known."""
@@ -119,7 +121,7 @@ class Shape:
 def task_of(options: Mapping[str, Scalar]) -> Task:
     """The task of the options. Raises WorkloadError when it is not given."""
     if "task" not in options:
-        raise WorkloadError("a model needs --task segmentation or --task classification")
+        raise WorkloadError(f"a model needs --task {', '.join(TASKS[:-1])} or {TASKS[-1]}")
     return cast(Task, options["task"])
 
 
@@ -138,7 +140,8 @@ def pipeline_of(dataset: Dataset, shape: Shape, options: Mapping[str, Scalar], s
     """The pipeline that options, model and data agree on. Raises WorkloadError with everything they do not agree on."""
     task = cast(Task, options["task"])
     channels = shape.channels or dataset.channels
-    activation = str(options.get("activation") or ("sigmoid" if dataset.multilabel else "softmax"))
+    usual = "identity" if task == "regression" else "sigmoid" if dataset.multilabel else "softmax"
+    activation = str(options.get("activation") or usual)
     problems = []
     if channels != dataset.channels:
         repeat = f": --option channels={channels} gives it the grey channel {channels} times"

@@ -70,6 +70,11 @@ def matches(model: str) -> bool:
 def workload(model: str, data: Path, options: Mapping[str, Scalar]) -> Workload:
     """The bundle in the folder on the cases in `data`. Raises WorkloadError or DataError with what does not fit."""
     folder, trusted = Path(model).resolve(), bool(options.get("trust"))
+    if options.get("task") == "regression":
+        raise WorkloadError(
+            f"a MONAI bundle must be a segmentation or a classification, got --task regression for {folder}: give its "
+            "network as file.py:function with --weights"
+        )
     config = read_config(folder, trusted=trusted)
     channels, classes = _widths(config, _definition(config))
     named = _labels(config, classes)

@@ -158,9 +158,9 @@ def _shape_problems(taken_in: Any, given_out: Any, task: str) -> Iterator[str]:
             yield f"the {kind} {value.name} must be float32, it is {_type(value)}: convert the model"
     if len(taken) not in (3, 4, 5):
         yield f"the input must be (n, channels, *sizes) of a time series or a 2D or 3D image, it is {taken}"
-    expected = 2 if task == "classification" else len(taken)
+    expected = len(taken) if task == "segmentation" else 2
     if given and len(given) != expected:
-        shape = "(n, classes)" if task == "classification" else "(n, classes, *sizes)"
+        shape = "(n, classes, *sizes)" if task == "segmentation" else "(n, classes)"
         yield f"the output of a {task} must be {shape}, it is {given}"
     elif any(None not in pair and pair[0] != pair[1] for pair in zip(taken[2:], given[2:], strict=False)):
         yield f"the output must be as large as the input, {taken[2:]}, it is {given[2:]}"

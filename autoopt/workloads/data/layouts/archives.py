@@ -56,8 +56,8 @@ def read(folder: Path, task: Task) -> Found:
     remarks: list[str] = []
     items = find_archives(folder, problems, remarks=remarks, key=SERIES if of_series else ONE)
     raise_problems(problems)
-    if task == "classification":
-        items = [_with_class(item, problems) for item in items]
+    if task != "segmentation":
+        items = [_with_class(item, task, problems) for item in items]
     found = _found(sorted(items, key=lambda item: item.name), "npz files with image and label", problems)
     return replace(found, remarks=tuple(remarks))
 
@@ -83,10 +83,10 @@ def _archives(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.glob(PATTERN)) if not path.name.startswith(".")]
 
 
-def _with_class(item: Item, problems: list[str]) -> Item:
-    """The case with its class read from the file."""
+def _with_class(item: Item, task: Task, problems: list[str]) -> Item:
+    """The case with its class, or its numbers, read from the file."""
     assert isinstance(item.label, Source)
-    return replace(item, label=_class_of(read_array(item.label), str(item.label), problems))
+    return replace(item, label=ANSWERS[task](read_array(item.label), str(item.label), problems))
 
 
 @dataclass(frozen=True)
@@ -146,14 +146,14 @@ def _items_of_block(path: Path, block: _Block, task: Task, problems: list[str]) 
         read_array(Source(path, block.names[part])).tolist() if part in block.names else None
         for part in ("groups", "splits")
     )
-    labels = read_array(Source(path, block.names["labels"])) if task == "classification" else None
+    labels = read_array(Source(path, block.names["labels"])) if task != "segmentation" else None
     for index in range(count):
         name = f"{block.prefix}-{index:05d}"
         source = Source(path, block.names["labels"], index)
         split = block.split
         if splits is not None:
             split = split_named(_text(splits[index]), f"{path} case {index}", problems)
-        target = source if labels is None else _class_of(np.asarray(labels[index]), str(source), problems)
+        target = source if labels is None else ANSWERS[task](np.asarray(labels[index]), str(source), problems)
         group = name if groups is None else _text(groups[index])
         yield Item(name, group, split, (Source(path, block.names["images"], index),), target)
 
@@ -180,6 +180,18 @@ def _class_of(label: np.ndarray, where: str, problems: list[str]) -> str | tuple
     else:
         return tuple(int(value) for value in label)
     return ""
+
+
+def _numbers_of(label: np.ndarray, where: str, problems: list[str]) -> str | tuple[float, ...]:
+    """The numbers of a case, of a scalar one."""
+    if label.dtype.kind in "buif" and label.ndim <= 1 and label.size and np.isfinite(label).all():
+        return tuple(float(value) for value in np.ravel(label))
+    problems.append(f"{where} must be one or several finite numbers, it is {label.dtype}, shape {label.shape}")
+    return (0.0,)
+
+
+ANSWERS = {"classification": _class_of, "regression": _numbers_of}
+"""What a label is read as, by the task; that of a segmentation stays in the file until it is needed."""
 
 
 def _text(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -11,9 +11,12 @@ from autoopt.workloads.contract import Task
 from autoopt.workloads.data.cases import Found, Item, group_of, raise_problems, repeated_images, unknown_patients
 from autoopt.workloads.data.columns import (
     CLASSES,
+    GROUPS,
     MASKS,
     MULTILABEL,
+    SPLITS,
     SUBJECTS,
+    all_of,
     channels_of,
     composed,
     first_of,
@@ -25,6 +28,7 @@ from autoopt.workloads.data.csv_text import Rows, read_rows
 from autoopt.workloads.data.image_file import Source
 from autoopt.workloads.data.layouts.class_folders import holds_classes
 from autoopt.workloads.data.manifest import Line, Manifest, file_below, find_table, image_column, read_manifest
+from autoopt.workloads.data.numbers import as_number
 from autoopt.workloads.data.readers import known_kinds, name_of, suffix_of
 
 YES, NO = ("1", "1.0", "true"), ("0", "0.0", "false")
@@ -33,12 +37,16 @@ DESCRIPTION = "a CSV with the columns Channel_0 and Label"
 
 @dataclass(frozen=True)
 class _Columns:
-    """Which columns say what: the image files, the label, or in a multilabel task one column of 0 / 1 per label."""
+    """Which columns say what: the image files, the label, or in a multilabel task one column of 0 / 1 per label.
+
+    `numbers` are the columns that hold only numbers, of which a regression predicts some.
+    """
 
     channels: tuple[str, ...]
     label: str
     multilabel: tuple[str, ...]
     subject: str | None
+    numbers: tuple[str, ...] = ()
 
 
 def fits(folder: Path, task: Task) -> bool:
@@ -57,7 +65,7 @@ def read(folder: Path, task: Task) -> Found:
     files = _Files(folder)
     items = [item for line in table.lines if (item := _item(table, line, columns, task, files, problems)) is not None]
     raise_problems([*problems, *repeated_images(items)])
-    names = tuple(name[len(MULTILABEL) :] for name in columns.multilabel)
+    names = columns.numbers or tuple(name[len(MULTILABEL) :] for name in columns.multilabel)
     known = table.group or any(item.group not in (item.name, group_of(item.name)) for item in items)
     unnamed = f"{table.path}: no column names the patient, each image counts as one of its own"
     remarks = tuple(unknown_patients(folder, items)) if known and not table.group else () if known else (unnamed,)
@@ -74,7 +82,11 @@ def case_table(folder: Path, task: Task) -> Path | None:
     rows = None if path is None else read_rows(path, is_known)
     if rows is None or channels_of(rows.columns):
         return path
-    image, label = image_column(rows.columns), _label(rows.columns, task)
+    image = image_column(rows.columns)
+    if task == "regression":
+        cells = [dict(zip(rows.columns, row, strict=False)) for _, row in rows.rows]
+        return path if image is not None and _number_columns(rows.columns, cells, (image,)) else None
+    label = _label(rows.columns, task)
     if image is None or label is None:
         return None
     if task == "classification":
@@ -97,7 +109,18 @@ def _label(columns: Sequence[str], task: Task) -> str | None:
     return found or next(iter(labels_of(columns) if task == "classification" else ()), None)
 
 
+def _number_columns(
+    columns: Sequence[str], cells: Sequence[Mapping[str, str]], others: Sequence[str]
+) -> tuple[str, ...]:
+    """The columns whose cells are all finite numbers, without those that say something else."""
+    named = {*others, *all_of((*GROUPS, *SPLITS), columns)}
+    free = [name for name in columns if name not in named]
+    return tuple(name for name in free if all(as_number(row.get(name, "")) is not None for row in cells))
+
+
 def _columns(table: Manifest, task: Task) -> _Columns:
+    if task == "regression":
+        return _columns_of_numbers(table)
     multilabel = labels_of(table.columns) if task == "classification" else ()
     label = first_of(CLASSES if task == "classification" else MASKS, table.columns)
     if label is None and not multilabel:
@@ -105,6 +128,19 @@ def _columns(table: Manifest, task: Task) -> _Columns:
     image = image_column(table.columns)
     channels = channels_of(table.columns) or ((image,) if image else ())
     return _Columns(channels, label or "", multilabel, first_of(SUBJECTS, table.columns))
+
+
+def _columns_of_numbers(table: Manifest) -> _Columns:
+    """The columns of a regression. Raises DataError where none holds numbers alone."""
+    image = image_column(table.columns)
+    channels = channels_of(table.columns) or ((image,) if image else ())
+    numbers = _number_columns(table.columns, [line.values for line in table.lines], channels)
+    if not numbers:
+        raise DataError(
+            f"{table.path} must have a column with a number in every cell for a regression, it has "
+            f"{', '.join(table.columns)}"
+        )
+    return _Columns(channels, "", (), first_of(SUBJECTS, table.columns), numbers)
 
 
 class _Files:
@@ -133,7 +169,9 @@ def _item(
     name = (line.values.get(columns.subject) if columns.subject else "") or line[columns.channels[0]]
     images = [_source(table, line, channel, files, faults) for channel in columns.channels]
     if task == "segmentation":
-        target: Source | str | tuple[int, ...] | None = _source(table, line, columns.label, files, faults)
+        target: Source | str | tuple[float, ...] | None = _source(table, line, columns.label, files, faults)
+    elif task == "regression":
+        target = tuple(float(line[name]) for name in columns.numbers)
     else:
         target = _class(line, columns, faults)
     present = tuple(source for source in images if source is not None)
@@ -142,6 +180,7 @@ def _item(
     if faults or target is None:
         return None
     meant = [name for name in (columns.subject, columns.label, *columns.channels, *columns.multilabel) if name]
+    meant += columns.numbers
     return Item(name, group, split, present, target, table.tags(line, *meant), line.where)
 
 
