@@ -49,8 +49,9 @@ SPACES = [load_space(name, host) for name in shipped_spaces() for host in HOSTS]
                 "runtime": {"name": "onnxruntime", "precision": "bf16", "threads": 2, "spinning": False},
             },
             (
-                "low rank (90 % of the energy), trained 400 steps (quantization-aware training), INT8 (by ONNX "
-                "Runtime, 1 case, signed activations, 2 layer groups in float, first and last layers in float), BF16 elsewhere, "
+                "low rank (90 % of the energy), trained 400 steps (quantization-aware training), "
+                "INT8 (by ONNX Runtime, 1 case, signed activations, 2 layer groups in float, first and last layers in "
+                "float), BF16 elsewhere, "
                 "no spinning, 2 threads on ONNX Runtime"
             ),
         ),
