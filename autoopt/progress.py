@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 from autoopt.core.records import TrialRecord
+from autoopt.inference.runtimes import REFERENCE, runtime_title
 from autoopt.study.result import StudyResult
 from autoopt.study.words import in_words
 from autoopt.terminal.console import can_redraw, console_of, duration
@@ -75,18 +76,20 @@ class _Lines(Progress):
         super().__init__(*columns, console=console, disable=disable)
 
     def now(self, text: str) -> None:
-        """Say `text` from now on; its time begins where it is another one than before."""
+        """Say `text` from now on, "" for nothing; its time begins where it is another one than before."""
         if text != self._text:
             self._text, self._since = text, time.monotonic()
+            if not self.disable:
+                self.refresh()
 
     def get_renderables(self) -> Iterator[RenderableType]:
         """The bar, and the line below it, cut where the terminal ends but for its time."""
         yield self.make_tasks_table(self.tasks)
         if self._below and self._text:
             spent = f" ({duration(time.monotonic() - self._since)})"
-            line = Text(self._text, no_wrap=True)
-            line.truncate(max(1, self.console.width - len(spent) - 1), overflow="ellipsis")
-            yield Text(f"{line.plain}{spent}", no_wrap=True, overflow="crop")
+            room = max(4, self.console.width - len(spent) - 1)
+            line = self._text if len(self._text) <= room else f"{self._text[: room - 3]}..."
+            yield Text(f"{line}{spent}", no_wrap=True, overflow="crop")
 
 
 class _Bar:
@@ -103,6 +106,7 @@ class _Bar:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self._progress.now("")
         self._progress.stop()
 
 
@@ -143,7 +147,7 @@ class SearchBar(_Bar):
         done = len(progress.result.records)
         best = _best(progress.result)
         self._progress.update(self._task, total=progress.budget, completed=done, left=left, best=best)
-        self._progress.now(doing(progress))
+        self._progress.now(doing(progress) if progress.record is None else "")
         corrected = self._corrected(progress.result)
         if corrected:
             self._progress.console.print(corrected, markup=False)
@@ -277,5 +281,5 @@ def _best(result: StudyResult) -> str:
         return "no front yet"
     fastest = result.headline(result.front[0])
     speedup = fastest.get("speedup_vs_torch_f32")
-    times = "" if speedup is None else f" ({speedup:.1f}x torch f32)"
+    times = "" if speedup is None else f" ({speedup:.1f}x {runtime_title(REFERENCE)})"
     return f"best {fastest['latency_p25_ms']:.2f} ms{times}, front {len(result.front)}"

@@ -24,8 +24,8 @@ FIRST = (
     *("speedup_vs_best_float", "speedup_vs_openvino_f32", "front_probability"),
 )
 """The numbers that a narrow table shows first."""
-SHORTEST_WORDS = 24
-"""Characters for a configuration in a narrow table."""
+SHORTEST_WORDS, LONGEST_WORDS = 24, 36
+"""Characters that a configuration has in a narrow and in a wide table before any other column gets its own."""
 
 
 def front_json(result: StudyResult) -> dict[str, Any]:
@@ -111,13 +111,16 @@ def fitting(result: StudyResult, widths: Sequence[int], width: int) -> tuple[lis
     """Which columns a table of at most `width` characters has, by place, and how many the configuration has there.
 
     `widths` are the characters that each column needs, three more stand between two. Trial and configuration are always
-    there, then latency, drop and speed-up, the objectives, the others of `FIRST`, and the rest of the table, each as
-    far as there is room. The configuration may be broken into lines, from 24 characters or a quarter of the table on.
+    there, then latency, drop (which tells of the quality) and speed-up, the other objectives, the others of `FIRST`,
+    and the rest of the table, each as far as there is room. The configuration may be broken into lines.
     """
     keys = [key for key, _ in _columns(result)]
-    asked = (objectives()[name].name(PRIMARY) for name in result.card.objectives)
-    wanted = (key.format(primary=result.card.primary) for key in (*FIRST[:3], *asked, *FIRST))
-    least = min(widths[1], max(SHORTEST_WORDS, width // 4))
+    asked = (objectives()[name].key for name in result.card.objectives)
+    wanted = (
+        key.format(primary=result.card.primary)
+        for key in (*FIRST[:3], *(key for key in asked if key != PRIMARY), *FIRST)
+    )
+    least = min(widths[1], max(SHORTEST_WORDS, min(width // 4, LONGEST_WORDS)))
     shown, room = {0, 1}, width - 1 - (widths[0] + 3) - (least + 3)
     for key in dict.fromkeys((*wanted, *keys)):
         place = keys.index(key) + 2 if key in keys else 0

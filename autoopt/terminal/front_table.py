@@ -41,7 +41,8 @@ def _table(console: Console, result: StudyResult, width: int, *, wide: bool) -> 
     if wide:
         width = max(width, sum(widths) + 3 * len(widths) + 1)
     shown, words = fitting(result, widths, width)
-    table = Table(title=f"Pareto front of {result.card.title}: study {result.card.name}", title_justify="left")
+    wrapped(console, f"Pareto front of {result.card.title}: study {result.card.name}", width)
+    table = Table()
     for index in shown:
         if index == 1:
             table.add_column(titles[index], width=words, overflow="fold")

@@ -143,12 +143,8 @@ def next_commands(study: StudyResult, request: SearchRequest) -> list[str]:
     """What can be typed next, each command as it must be typed where the search was."""
     place, uri = Place(request.home, request.storage), request.tracking_uri
     name = shlex.quote(study.card.name)
-    if uri is None:
-        commands = [f"autoopt ui{Place(request.home).flags}"]
-    elif is_server(uri):
-        commands = [f"open {shlex.quote(without_secrets(uri))}"]
-    else:
-        commands = [f"autoopt ui --tracking-uri {shlex.quote(without_secrets(uri))}"]
+    where = Place(request.home).flags if uri is None else f" --tracking-uri {shlex.quote(without_secrets(uri))}"
+    commands = [f"autoopt ui{where}"]
     commands.append(f"autoopt report {name}{place.flags} -o report.html")
     commands.append(f"autoopt front --study {name}{place.flags}")
     if study.front:

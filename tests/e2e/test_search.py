@@ -54,7 +54,8 @@ def test_search_shows_the_front_and_the_next_commands(searched: Path) -> None:
         "measure",
         "score",
         "autoopt pull",
-        "mlflow ui",
+        "autoopt ui",
+        "autoopt report",
     ):
         assert words in out
 
