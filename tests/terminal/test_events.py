@@ -27,7 +27,7 @@ KEYS = {
     "front": {"trials"},
     "end": {"stopped", "exhaustive", "trials", "made", "reused", "seconds", "result"},
 }
-"""What docs/events.md promises of each event."""
+"""What docs/terminal.md promises of each event."""
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
