@@ -1,4 +1,4 @@
-"""The events of a search as JSON lines on standard output, for scripts: `autoopt search --json`, see docs/terminal.md."""
+"""The events of a search as JSON lines on standard output: `autoopt search --json`, see docs/terminal.md."""
 
 from __future__ import annotations
 
