@@ -40,13 +40,30 @@ Trial = Annotated[str, typer.Argument(help="A trial's number, or STUDY/NUMBER.")
 
 @app.command()
 @takes_request()
-def search(request: SearchRequest, context: typer.Context) -> None:
+def search(
+    request: SearchRequest,
+    context: typer.Context,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print errors, warnings and the answer in one line, no progress.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines, nothing else.")] = False,
+) -> None:
     """Try configurations, measure each one here, and show the Pareto front. Continues where it stopped."""
     from autoopt import api, progress, terminal
 
-    with progress.SearchBar() as bar:
-        result = api.search(request, listener=bar, plan=context.obj)
-    terminal.search_result(result, request)
+    if quiet and as_json:
+        raise UsageError("--quiet and --json exclude each other: give one of them")
+    if as_json:
+        with terminal.SearchEvents() as events:
+            result = api.search(request, listener=events, plan=context.obj)
+        events.end(result)
+    elif quiet:
+        result = api.search(request, plan=context.obj)
+        terminal.answer(result, request)
+    else:
+        with progress.SearchBar() as bar:
+            result = api.search(request, listener=bar, plan=context.obj)
+        terminal.search_result(result, request)
     if not result.front:
         raise typer.Exit(NothingFits.exit_code)
 
@@ -68,6 +85,7 @@ def front(
     home: Home = HOME,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Show all columns, however long a line becomes.")] = False,
 ) -> None:
     """Show the Pareto front of a study."""
     from autoopt import api, terminal
@@ -82,7 +100,7 @@ def front(
     elif as_csv:
         typer.echo(front_csv(result), nl=False)
     elif not result.lacks_reference:
-        terminal.front(result)
+        terminal.front(result, wide=wide)
     if result.lacks_reference:
         raise NothingFits(nothing_fits(result))
 

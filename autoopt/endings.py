@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -126,5 +127,9 @@ def _open_standard_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for the life of the process
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            # A name with letters that the locale lacks is shown with their codes, it ends no command.
+            stream.reconfigure(errors="backslashreplace")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self
 
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,11 +17,13 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from autoopt.core.records import TrialRecord
+from autoopt.inference.runtimes import REFERENCE, runtime_title
 from autoopt.study.result import StudyResult
-from autoopt.study.short_names import describe
-from autoopt.terminal import console_of, duration
+from autoopt.study.words import in_words
+from autoopt.terminal.console import can_redraw, console_of, duration
 
 if TYPE_CHECKING:
     from autoopt.compress.matrix import Cell
@@ -27,12 +32,73 @@ if TYPE_CHECKING:
     from autoopt.study import loop
 
 
+STAGES = {
+    "load": "loading model and data",
+    "reference": "starting the reference",
+    "ensemble": "taking networks of the ensemble for",
+    "resolution": "lowering the resolution for",
+    "prune": "pruning for",
+    "factorize": "factorizing for",
+    "recover": "training",
+    "control": "training the control",
+    "export": "exporting",
+    "sensitivity": "ranking the layers for",
+    "quantize": "quantizing for",
+    "fuse_pre_post": "putting parts of the pipeline into the graph of",
+    "look": "taking a first look at",
+    "score": "scoring",
+    "measure": "measuring",
+    "store": "storing",
+    "recheck": "measuring contested trials side by side",
+    "confirm": "scoring the front on test",
+    "report": "writing what was found",
+}
+"""What is done in a stage, before the words for the trial that it is done to; a stage of no line here by its name."""
+
+
+def doing(progress: loop.Progress) -> str:
+    """What a search is doing to which trial, such as: trial 12 of 50: measuring half resolution, INT8, 2 threads."""
+    what = STAGES.get(progress.stage, progress.stage)
+    attempt = progress.attempt
+    if attempt is None:
+        return what
+    again = "" if attempt.tries == 1 else f", try {attempt.tries}"
+    place = f"trial {len(progress.result.records) + 1} of {progress.budget}"
+    name = place if attempt.number is None else f"trial #{attempt.number} again"
+    return f"{name}{again}: {what} {in_words(attempt.proposal.configuration)}"
+
+
+class _Lines(Progress):
+    """A progress bar with a line below it that says what is being done, and for how long."""
+
+    def __init__(self, *columns: ProgressColumn, below: bool, console: Console, disable: bool) -> None:
+        self._below, self._text, self._since = below, "", time.monotonic()
+        super().__init__(*columns, console=console, disable=disable)
+
+    def now(self, text: str) -> None:
+        """Say `text` from now on, "" for nothing; its time begins where it is another one than before."""
+        if text != self._text:
+            self._text, self._since = text, time.monotonic()
+            if not self.disable:
+                self.refresh()
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """The bar, and the line below it, cut where the terminal ends but for its time."""
+        yield self.make_tasks_table(self.tasks)
+        if self._below and self._text:
+            spent = f" ({duration(time.monotonic() - self._since)})"
+            room = max(4, self.console.width - len(spent) - 1)
+            line = self._text if len(self._text) <= room else f"{self._text[: room - 3]}..."
+            yield Text(f"{line}{spent}", no_wrap=True, overflow="crop")
+
+
 class _Bar:
     """A progress bar on standard error, shown while its `with` block runs; subclasses choose the columns."""
 
-    def __init__(self, *columns: ProgressColumn, total: int | None, **fields: Any) -> None:
+    def __init__(self, *columns: ProgressColumn, total: int | None, below: bool = False, **fields: Any) -> None:
         self._console = console_of(stderr=True)
-        self._progress = Progress(*columns, console=self._console, disable=not self._console.is_terminal)
+        self._live = can_redraw(self._console)
+        self._progress = _Lines(*columns, below=below, console=self._console, disable=not self._live)
         self._task = self._progress.add_task("", total=total, **fields)
 
     def __enter__(self) -> Self:
@@ -40,7 +106,13 @@ class _Bar:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self._progress.now("")
         self._progress.stop()
+
+
+def _spinner() -> SpinnerColumn:
+    """A sign that turns; of plain ASCII, which every terminal has."""
+    return SpinnerColumn("line")
 
 
 def _field(name: str, width: int = 0) -> TextColumn:
@@ -49,19 +121,21 @@ def _field(name: str, width: int = 0) -> TextColumn:
 
 
 class SearchBar(_Bar):
-    """The progress of a search: stage, time left, fastest of the front; without a terminal a line per trial."""
+    """The progress of a search: trials done, time left, fastest of the front, and what is done to which trial.
+
+    Where a line cannot be drawn over, there is one line per trial instead.
+    """
 
     def __init__(self) -> None:
         super().__init__(
-            SpinnerColumn(),
-            _field("stage", width=8),
-            BarColumn(bar_width=24),
+            _spinner(),
             MofNCompleteColumn(),
+            BarColumn(bar_width=12),
             TimeElapsedColumn(),
             _field("left"),
             _field("best"),
+            below=True,
             total=None,
-            stage="start",
             left="",
             best="",
         )
@@ -71,21 +145,18 @@ class SearchBar(_Bar):
         """Show one event of the search."""
         left = "" if progress.seconds_left is None else f"{duration(progress.seconds_left)} left"
         done = len(progress.result.records)
-        self._progress.update(
-            self._task,
-            total=progress.budget,
-            completed=done,
-            stage=progress.stage,
-            left=left,
-            best=_best(progress.result),
-        )
+        best = _best(progress.result)
+        self._progress.update(self._task, total=progress.budget, completed=done, left=left, best=best)
+        self._progress.now(doing(progress) if progress.record is None else "")
         corrected = self._corrected(progress.result)
         if corrected:
             self._progress.console.print(corrected, markup=False)
         if progress.record is not None:
             text = f"{_trial_line(progress.record, progress.result)}"
-            if not self._console.is_terminal:
-                text = f"{done}/{progress.budget} {text}{f' ({left})' if left else ''}"
+            if not self._live:
+                spent = duration(sum(progress.record.seconds.values()))
+                text = f"{done}/{progress.budget} {text}; took {spent}, front {len(progress.result.front)}"
+                text += f" ({left})" if left else ""
             self._progress.console.print(text, markup=False)
 
     def _corrected(self, result: StudyResult) -> str:
@@ -122,7 +193,7 @@ class MatrixBar(_Bar):
 
     def __init__(self, total: int) -> None:
         super().__init__(
-            SpinnerColumn(),
+            _spinner(),
             TextColumn("cells"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
@@ -138,7 +209,7 @@ class MatrixBar(_Bar):
         speed_up = "" if cell.speed_up is None else f" {cell.speed_up:.2f}x"
         text = f"{cell.net}, {cell.technique}, {cell.runtime}: {cell.status}{speed_up}"
         self._progress.update(self._task, advance=1, text=text)
-        if not self._console.is_terminal:
+        if not self._live:
             self._console.print(text, markup=False)
 
 
@@ -147,7 +218,7 @@ class PredictBar(_Bar):
 
     def __init__(self) -> None:
         super().__init__(
-            SpinnerColumn(),
+            _spinner(),
             TextColumn("images"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
@@ -163,7 +234,7 @@ class PredictBar(_Bar):
         self._progress.update(self._task, total=event.total, completed=event.done, text=event.name)
         if event.problem is not None:
             self._progress.console.print(f"failed: {event.problem}", markup=False)
-        elif not self._console.is_terminal:
+        elif not self._live:
             self._console.print(f"{event.done}/{event.total} {event.name}", markup=False)
 
 
@@ -172,7 +243,7 @@ class TrainBar(_Bar):
 
     def __init__(self) -> None:
         super().__init__(
-            SpinnerColumn(),
+            _spinner(),
             TextColumn("epoch"),
             MofNCompleteColumn(),
             BarColumn(bar_width=24),
@@ -187,7 +258,7 @@ class TrainBar(_Bar):
         """Show one event of the training."""
         text = progress.describe()
         self._progress.update(self._task, total=progress.epochs, completed=progress.epoch, text=text)
-        if not self._console.is_terminal and progress.epoch != self._epoch:
+        if not self._live and progress.epoch != self._epoch:
             self._epoch = progress.epoch
             self._console.print(f"epoch {progress.epoch}/{progress.epochs} {text}", markup=False)
 
@@ -197,7 +268,7 @@ class TrainBar(_Bar):
 
 
 def _trial_line(record: TrialRecord, result: StudyResult) -> str:
-    name = f"#{record.number} {record.label or describe(record.configuration)}"
+    name = f"#{record.number} {record.label or in_words(record.configuration)}"
     if record.failure is not None:
         return f"{name}: failed in {record.failure.stage}: {record.failure.cause}: {record.failure.message}"
     numbers = result.headline(record)
@@ -210,5 +281,5 @@ def _best(result: StudyResult) -> str:
         return "no front yet"
     fastest = result.headline(result.front[0])
     speedup = fastest.get("speedup_vs_torch_f32")
-    times = "" if speedup is None else f" ({speedup:.1f}x torch f32)"
+    times = "" if speedup is None else f" ({speedup:.1f}x {runtime_title(REFERENCE)})"
     return f"best {fastest['latency_p25_ms']:.2f} ms{times}, front {len(result.front)}"

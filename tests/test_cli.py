@@ -106,6 +106,7 @@ def refused(run: Run, *arguments: str, home: Path) -> str:
         (["--sampler", "tpe2"], "--sampler must be one of model, tpe, tpe-multivariate, tpe-group, nsga2, random, got"),
         (["--option", "net"], "--option must be NAME=VALUE, got 'net'"),
         (["--task", "segmentation"], "--task and --trust-bundle describe --model"),
+        (["--quiet", "--json"], "--quiet and --json exclude each other"),
     ],
 )
 def test_wrong_arguments_are_named(run: Run, tmp_path: Path, arguments: list[str], words: str) -> None:

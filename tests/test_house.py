@@ -49,6 +49,7 @@ NAMED_ELSEWHERE = {
     "study/space/dimension.py": "tests/study/space/test_space.py draws from spaces of every kind of dimension",
     "study/space/points.py": "tests/study/space/test_space.py enumerates, counts and finds points",
     "study/space/values.py": "tests/study/space/test_space.py reads right and wrong values",
+    "terminal/results.py": "tests/nets/test_baseline.py and tests/test_cli.py read what it prints",
     "testing/__main__.py": "tests/test_testing.py runs it",
     "testing/graph_format.py": "tests/contracts/test_formats.py is it",
     "testing/runtime.py": "tests/contracts/test_runtimes.py is it",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from autoopt import progress
 from autoopt.compress.matrix import REFUSED, WORKS, Cell
 from autoopt.deploy.predict_files import Event
 from autoopt.nets.baseline import TrainProgress
+from autoopt.study.attempts import Attempt
 from autoopt.study.loop import Progress
 from tests.worlds import World, space_of, study_of
 
@@ -51,6 +53,36 @@ def test_a_correction_of_all_latencies_is_said_once(tmp_path: Path, capsys: pyte
     assert final is not None and f"{final.measured.latency_p25_s * 1e3:.2f} ms" in lines[-1]
 
 
+def test_a_search_says_what_it_does_to_which_trial(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stage, trial, time so far and time left stand in two lines that fit the terminal; without one, a line a trial."""
+    study, world = study_of(space_of(tmp_path)), World()
+    proposal = next(study.proposals(6))
+    during = Progress("measure", 6, study.result, None, 185.0, Attempt(proposal))
+    assert progress.doing(during) == "trial 1 of 6: measuring FP32, latency ms 10, 2 threads on fake"
+    again = replace(during, attempt=Attempt(proposal, tries=2, number=4))
+    assert progress.doing(again).startswith("trial #4 again, try 2: measuring")
+    assert progress.doing(replace(during, stage="confirm", attempt=None)) == "scoring the front on test"
+    record = study.tell(proposal, world.run(proposal, study.result))
+    for compatible in ("0", "1"):
+        monkeypatch.setenv("TTY_COMPATIBLE", compatible)
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setenv("COLUMNS", "60")
+        monkeypatch.delenv("CI", raising=False)
+        with progress.SearchBar() as bar:
+            bar(during)
+            bar(Progress("store", 6, study.result, record, 185.0))
+        shown = capsys.readouterr().err
+        plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown).replace("\r", "\n")
+        if compatible == "0":
+            [line] = shown.splitlines()
+            assert line.startswith("1/6 #0 ") and line.endswith("front 1 (3 min 05 s left)")
+        else:
+            assert re.search(r"measuring FP32, latency ms 10,.*\(0\.\d s\)", plain) and "3 min 05 s left" in plain
+            assert max(map(len, plain.splitlines())) <= 60 + len(" left")
+
+
 def test_without_a_terminal_there_is_a_line_for_each_cell_and_epoch(capsys: pytest.CaptureFixture[str]) -> None:
     """A log has what was done, once, as plain text, on standard error: names in brackets are no markup."""
     watched(progress.MatrixBar(2), CELLS)
@@ -80,6 +112,7 @@ def test_on_a_terminal_a_bar_counts_and_says_what_came_last(
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.delenv("CI", raising=False)
     watched(progress.MatrixBar(2), CELLS)
     matrix = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
     assert "2/2" in matrix and "A, [red], torch: refused" in matrix

@@ -18,6 +18,7 @@ from autoopt.inference.formats import graph_format
 from autoopt.inference.formats.base import EditableFormat
 from autoopt.workloads.contract import Workload
 
+TITLE = "NNCF"
 SCHEMES: Mapping[str, tuple[str, ...]] = {"openvino": ("int8", "int8-weights", "int4-weights"), "onnx": ("int8",)}
 RANGE_ESTIMATORS = (
     "default",

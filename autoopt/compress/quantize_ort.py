@@ -15,6 +15,7 @@ from autoopt.core.parameters import Parameter
 from autoopt.inference.formats import onnx as onnx_format
 from autoopt.workloads.contract import Workload
 
+TITLE = "ONNX Runtime"
 SCHEMES: Mapping[str, tuple[str, ...]] = {"onnx": ("int8",)}
 RANGE_ESTIMATORS = ("minmax", "mean_minmax", "quantile", "entropy")
 PARAMETERS: Mapping[str, Parameter] = {

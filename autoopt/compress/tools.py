@@ -28,7 +28,7 @@ settings follow from this table.
 
 
 class Tool(Protocol):
-    """A quantization tool's module."""
+    """A quantization tool's module. It may have `TITLE`, what people call it."""
 
     SCHEMES: Mapping[str, tuple[str, ...]]
     """The graph formats that it reads and writes, and what it makes of each: see `quantize.PARAMETERS["scheme"]`."""
@@ -60,6 +60,11 @@ class Tool(Protocol):
 def tool(name: str) -> Tool:
     """The tool module called `name`. Raises KeyError for a name that is not in the table."""
     return cast(Tool, TOOLS.load(name))
+
+
+def tool_title(name: str) -> str:
+    """What people call the tool `name`: its TITLE; the name where it has none, or is not in the table."""
+    return str(getattr(tool(name), "TITLE", name)) if name in TOOLS else name
 
 
 def tools_for(format_name: str, scheme: str) -> list[str]:

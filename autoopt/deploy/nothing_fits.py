@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from autoopt.core.records import Status, TrialRecord
+from autoopt.study import words
 from autoopt.study.limits import in_words, limit, unknown_of, violations
 from autoopt.study.result import StudyResult
-from autoopt.study.short_names import describe
 
 NEAREST = 3
 """How many of the nearest trials are named."""
@@ -59,7 +59,7 @@ def _line(free: StudyResult, record: TrialRecord, limits: Mapping[str, float]) -
     said = [f"misses {' and '.join(missed)}"] if missed else []
     said += [f"tells nothing of {' and '.join(unknown)}"] if unknown else []
     numbers = numbers_text(free, record)
-    return f"  #{record.number} {describe(record.configuration)}: {'; '.join([numbers, *said])}"
+    return f"  #{record.number} {words.in_words(record.configuration)}: {'; '.join([numbers, *said])}"
 
 
 def _untold(free: StudyResult, limits: Mapping[str, float]) -> list[str]:

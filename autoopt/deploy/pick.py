@@ -10,11 +10,11 @@ from autoopt.core.records import TrialRecord
 from autoopt.deploy.nothing_fits import nothing_fits, numbers_text
 from autoopt.deploy.policies import PICKS, POLICIES, REASONS, Candidate, default_policy
 from autoopt.errors import NothingFits, UsageError
+from autoopt.study import words
 from autoopt.study.limit_arguments import LimitArguments, LimitFacts
 from autoopt.study.limits import in_words
 from autoopt.study.numbers import objectives
 from autoopt.study.result import StudyResult
-from autoopt.study.short_names import describe
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _explanation(result: StudyResult, record: TrialRecord, pick: str) -> str:
     members = f"{count} member{'s' if count != 1 else ''} of the front of {result.card.name} ({result.card.title})"
     reason = REASONS.get(pick, f"{pick} takes it").format(primary=result.card.primary)
     return (
-        f"picked trial #{record.number} ({describe(record.configuration)}) by policy {pick}: of the {members}"
+        f"picked trial #{record.number} ({words.in_words(record.configuration)}) by policy {pick}: of the {members}"
         f"{' with ' + limits if limits else ''}, {reason}. {numbers_text(result, record)}"
         f"{'; ' + result.stand_in if result.stand_in else ''}"
         f"{'. ' + result.card.weights_remark if result.card.weights_remark else ''}"

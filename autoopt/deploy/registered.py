@@ -17,7 +17,7 @@ from autoopt.deploy.policies import PICKS, Candidate
 from autoopt.study.limits import LIMITS
 from autoopt.study.numbers import NUMBERS, objectives
 from autoopt.study.result import StudyResult
-from autoopt.study.short_names import describe
+from autoopt.study.words import in_words
 
 PREFIX = "autoopt-"
 """Before the name of a workload: its registered model."""
@@ -88,7 +88,7 @@ def tags_of(result: StudyResult, record: TrialRecord, seal: str) -> dict[str, st
         "autoopt.workload": card.workload,
         DEMO: str(card.demo).lower(),
         CPU: card.host.cpu,
-        WHAT: describe(record.configuration),
+        WHAT: in_words(record.configuration),
         WEIGHTS: card.weights_digest,
         "autoopt.configuration": record.configuration.digest,
         "autoopt.artifact": record.artifacts[-1] if record.artifacts else "",

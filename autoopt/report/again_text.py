@@ -7,7 +7,7 @@ from autoopt.study.again import MemberAgain, StudyAgain
 from autoopt.study.number import PRIMARY
 from autoopt.study.numbers import NUMBERS
 from autoopt.study.result import StudyResult
-from autoopt.study.short_names import describe
+from autoopt.study.words import in_words
 
 SHOWN = ("latency_p25_ms", PRIMARY)
 """The numbers that are told of each member."""
@@ -18,7 +18,7 @@ def again_text(found: StudyAgain) -> list[str]:
     then, now = found.before, found.after
     lines = [f"{then.card.name}, workload {then.card.title}, measured again as {now.card.name} on {now.card.host.cpu}"]
     for member in found.members:
-        what = f"#{member.then.number} {describe(member.then.configuration)}"
+        what = f"#{member.then.number} {in_words(member.then.configuration)}"
         lines.append(f"{'stays' if member.stays else 'goes':6}{what}: {_numbers(found, member)}")
         beside = [] if member.slower is None else [f"beside the reference a call takes {member.slower}"]
         lines += [f"      {text}" for text in (*member.reasons, *member.changed, *beside)]

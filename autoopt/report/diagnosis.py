@@ -24,7 +24,7 @@ from autoopt.report.layer_pairs import (
 )
 from autoopt.report.number_text import ms, percent, signed_ms
 from autoopt.study.result import StudyResult
-from autoopt.study.short_names import describe
+from autoopt.study.words import in_words
 
 SAME = 0.10
 """Latencies, and layers, that differ by less than this fraction count as equal."""
@@ -240,7 +240,7 @@ def _faster_elsewhere(study: StudyResult, trial: Side, against: Side | None) -> 
     fastest = min(others, key=lambda item: item[0], default=None)
     if fastest is None or trial.recorded_s is None or _change(fastest[0], trial.recorded_s) >= 0:
         return []
-    title = fastest[1].label or describe(fastest[1].configuration)
+    title = fastest[1].label or in_words(fastest[1].configuration)
     times = f"{ms(fastest[0])} for #{fastest[1].number} {title}, {ms(trial.recorded_s)} for this one"
     return [f"In another runtime INT8 is faster: the study recorded {times}."]
 

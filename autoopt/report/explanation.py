@@ -8,7 +8,7 @@ from autoopt.core.records import TrialRecord
 from autoopt.measure.profiling import CONVERSIONS, UNKNOWN, Profile
 from autoopt.report.layer_pairs import Pair
 from autoopt.study.result import StudyResult
-from autoopt.study.short_names import describe
+from autoopt.study.words import in_words
 
 PRECISION_WORDS = {
     "i8": "INT8",
@@ -31,8 +31,8 @@ class Side:
 
     @property
     def title(self) -> str:
-        """Its number and a short name, such as: #4 openvino int8."""
-        return f"#{self.record.number} {self.record.label or describe(self.record.configuration)}"
+        """Its number and its label or configuration in words, such as: #4 INT8, 2 threads on OpenVINO."""
+        return f"#{self.record.number} {self.record.label or in_words(self.record.configuration)}"
 
     @property
     def quantized(self) -> bool:

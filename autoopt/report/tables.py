@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,10 +13,19 @@ from autoopt.study.floor import control_of, floor_of
 from autoopt.study.intervals import ITSELF
 from autoopt.study.limits import in_words
 from autoopt.study.number import PRIMARY, Column
-from autoopt.study.numbers import NUMBERS
+from autoopt.study.numbers import NUMBERS, objectives
 from autoopt.study.reference_level import quiet_share
 from autoopt.study.result import StudyResult
-from autoopt.study.short_names import describe
+from autoopt.study.words import differing
+from autoopt.study.words import in_words as configuration_words
+
+FIRST = (
+    *("latency_p25_ms", "drop", "speedup_vs_torch_f32", PRIMARY, "size_mb", "test_drop", "peak_rss_mb"),
+    *("speedup_vs_best_float", "speedup_vs_openvino_f32", "front_probability"),
+)
+"""The numbers that a narrow table shows first."""
+SHORTEST_WORDS, LONGEST_WORDS = 24, 36
+"""Characters that a configuration has in a narrow and in a wide table before any other column gets its own."""
 
 
 def front_json(result: StudyResult) -> dict[str, Any]:
@@ -93,15 +102,46 @@ def columns(result: StudyResult) -> tuple[str, ...]:
     return ("trial", "configuration", *titles)
 
 
+def natural_widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    """The characters of the longest line of each column, header included."""
+    return [max(len(line) for cell in cells for line in cell.splitlines() or [""]) for cells in zip(*rows, strict=True)]
+
+
+def fitting(result: StudyResult, widths: Sequence[int], width: int) -> tuple[list[int], int]:
+    """Which columns a table of at most `width` characters has, by place, and how many the configuration has there.
+
+    `widths` are the characters that each column needs, three more stand between two. Trial and configuration are always
+    there, then latency, drop (which tells of the quality) and speed-up, the other objectives, the others of `FIRST`,
+    and the rest of the table, each as far as there is room. The configuration may be broken into lines.
+    """
+    keys = [key for key, _ in _columns(result)]
+    asked = (objectives()[name].key for name in result.card.objectives)
+    wanted = (
+        key.format(primary=result.card.primary)
+        for key in (*FIRST[:3], *(key for key in asked if key != PRIMARY), *FIRST)
+    )
+    least = min(widths[1], max(SHORTEST_WORDS, min(width // 4, LONGEST_WORDS)))
+    shown, room = {0, 1}, width - 1 - (widths[0] + 3) - (least + 3)
+    for key in dict.fromkeys((*wanted, *keys)):
+        place = keys.index(key) + 2 if key in keys else 0
+        if place and widths[place] + 3 <= room:
+            shown.add(place)
+            room -= widths[place] + 3
+    return sorted(shown), min(widths[1], least + max(0, room))
+
+
 def front_rows(result: StudyResult) -> list[list[str]]:
     """The members of the front as formatted cells, fastest first."""
-    return [_cells(result, record, describe(record.configuration)) for record in result.front]
+    fine = differing(record.configuration for record in result.records)
+    return [_cells(result, record, configuration_words(record.configuration, fine=fine)) for record in result.front]
 
 
 def reference_rows(result: StudyResult) -> list[list[str]]:
     """The references and the best float trial, where they are not on the front themselves, as formatted cells."""
-    rows = _beside(result)
-    return [_cells(result, r, f"{r.label or describe(r.configuration)} ({role})") for r, role in rows]
+    fine = differing(record.configuration for record in result.records)
+    return [
+        _cells(result, r, f"{configuration_words(r.configuration, fine=fine)} ({role})") for r, role in _beside(result)
+    ]
 
 
 def front_notes(result: StudyResult) -> list[str]:

@@ -61,8 +61,8 @@ USUAL = Rules()
 class Progress:
     """What a listener is told at every stage of every trial: enough to draw a progress bar.
 
-    `stage` is the stage that begins, `record` the trial that just ended (else None), `result` the
-    study so far, `seconds_left` an estimate or None while nothing is known.
+    `stage` is the stage that begins, `record` the trial that just ended (else None), `result` the study so far,
+    `seconds_left` an estimate or None while nothing is known, `attempt` the trial that is run, None where none is.
     """
 
     stage: str
@@ -70,6 +70,7 @@ class Progress:
     result: StudyResult
     record: TrialRecord | None = None
     seconds_left: float | None = None
+    attempt: Attempt | None = None
 
 
 Listener = Callable[[Progress], None]
@@ -238,8 +239,8 @@ class Loop:
         self._new: list[TrialRecord] = []
         self._spent: list[Mapping[str, float]] = []
         self._first_trial_s: float | None = None
-        self._ends_at: float | None = None
-        """When the last trial will be done, as estimated after the last one that was."""
+        self._attempt: Attempt | None = None
+        self._ends_at: float | None = None  # when the last trial will be done, as estimated after each
 
     def run(self, study: Study) -> SearchResult:
         """Spend the budget, then measure again what is contested, and score the front on test."""
@@ -261,7 +262,7 @@ class Loop:
 
     def on_stage(self, stage: str) -> None:
         """Tell the listener that `stage` begins."""
-        self._listener(Progress(stage, self._budget, self._result, None, self._seconds_left()))
+        self._listener(Progress(stage, self._budget, self._result, None, self._seconds_left(), self._attempt))
 
     def _spend(self, study: Study) -> str:
         """Trial after trial until something says stop; returns what did."""
@@ -270,7 +271,7 @@ class Loop:
         attempts = Attempts(
             () if self.ended_early(study.result) else proposals, map(Attempt.of, sorted(again, key=_seeds_first))
         )
-        stopped = self._work_off(study, attempts)
+        stopped, self._attempt = self._work_off(study, attempts), None
         for attempt in attempts.left:
             if attempt.failed is not None:
                 self._keep(study, attempt, noted(attempt.failed, "not tried again: the search ended before"))
@@ -283,7 +284,7 @@ class Loop:
                 return "the time is up"
             if study.result.lacks_reference and attempt.proposal.origin != SEED:
                 return "no reference could be measured, so no drop is known"
-            self._result = study.result
+            self._result, self._attempt = study.result, attempt
             record = self._runner.run(attempt.proposal, study.result)
             self._spent.append(record.seconds)
             failures = failures + 1 if record.status is Status.FAILED else 0

@@ -40,7 +40,7 @@ from autoopt.errors import NothingFits
 from autoopt.inference.pipeline import Pipeline
 from autoopt.measure.lock import host_lock
 from autoopt.study.result import StudyResult
-from autoopt.study.short_names import describe
+from autoopt.study.words import in_words
 from autoopt.tracking import runs
 from autoopt.tracking.client_registry import exists, registry_client, versions
 from autoopt.tracking.model_files import requirements, write_model
@@ -162,7 +162,7 @@ def _choice(result: StudyResult, record: TrialRecord) -> Choice:
     policies = [pick for pick in PICKS if picked(result, pick).number == record.number]
     reason = f"the choice of {', '.join(policies)}" if policies else "no policy's own choice"
     text = (
-        f"trial #{record.number} ({describe(record.configuration)}), a member of the front of {result.card.name} "
+        f"trial #{record.number} ({in_words(record.configuration)}), a member of the front of {result.card.name} "
         f"({result.card.title}), {reason}. {numbers_text(result, record)}"
     )
     return Choice(record, text, policies[0] if policies else "registered", result.card.limits)

@@ -54,7 +54,8 @@ def test_search_shows_the_front_and_the_next_commands(searched: Path) -> None:
         "measure",
         "score",
         "autoopt pull",
-        "mlflow ui",
+        "autoopt ui",
+        "autoopt report",
     ):
         assert words in out
 
@@ -122,6 +123,15 @@ def test_the_same_command_again_prints_the_front_and_runs_nothing(searched: Path
     assert again.returncode == 0, again.stderr
     assert "already spent" in again.stdout
     assert read_study(storage(searched), None).records == before
+
+
+def test_events_are_json_lines_and_nothing_else(searched: Path) -> None:
+    """With `--json` each line of standard output is an event, the last one with what `front --json` prints."""
+    again = run("search", *project(searched), "--budget", "12", "--max-drop", "0.01", "--json")
+    assert again.returncode == 0, again.stderr
+    first, last = map(json.loads, again.stdout.splitlines())
+    assert (first["event"], first["done"], last["event"], last["trials"]) == ("start", 12, "end", 12)
+    assert last["result"] == json.loads(run("front", "--home", str(searched / "mlruns"), "--json").stdout)
 
 
 def test_front_prints_json_and_csv(searched: Path) -> None:

@@ -209,7 +209,7 @@ ASKING = {
     "autoopt.measure.target.LocalTarget": {
         "api.py",  # whether a front was measured here, where it is registered
         "cli.py",  # what a listing, a matrix or a check of this host says
-        "terminal.py",
+        "terminal/results.py",
         "doctor.py",
         "study/prepare.py",  # the target of a request that names none, and its builder
         "study/loop.py",  # the builder of a search

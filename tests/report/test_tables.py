@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from autoopt import terminal
 from autoopt.core.card import StudyCard
 from autoopt.core.configuration import Configuration, Scalar
 from autoopt.core.records import Status, TrialRecord
@@ -89,15 +88,3 @@ def test_a_busy_host_is_said_beside_the_front() -> None:
     assert any(note.startswith("The host was slower beside 1 of 5 trials") for note in notes)
     loaded = [replace(r, measurement=replace(r.measured, foreign_share=0.4)) for r in STUDY.records]
     assert any("took 40% of the cores" in note for note in front_notes(replace(STUDY, records=tuple(loaded))))
-
-
-def test_the_table_is_readable_at_180_columns(capsys: pytest.CaptureFixture[str]) -> None:
-    """At 180 columns no number is folded, and a long configuration has room for words."""
-    terminal.front(STUDY)
-    lines = capsys.readouterr().out.splitlines()
-    table = [line for line in lines if line.startswith(("\u2502", "\u2503"))]
-    assert max(map(len, table)) <= 180
-    first = next(line for line in table if "#4" in line)
-    cells = [cell.strip() for cell in first.strip("\u2502").split("\u2502")]
-    assert cells[2] == front_rows(STUDY)[0][2].splitlines()[0]
-    assert len(cells) == len(columns(STUDY)) and len(cells[1]) > 25

@@ -252,7 +252,7 @@ def test_the_parent_carries_the_front(uri: str, tmp_path: Path) -> None:
     ]
     assert file(uri, top, "front.md", tmp_path) == top.data.tags["mlflow.note.content"]
     assert "histo (demo data)" in top.data.tags["mlflow.note.content"]
-    assert "| #0 | torch f32 (reference) | 40.00<br>" in top.data.tags["mlflow.note.content"]
+    assert "| #0 | FP32, 2 threads on PyTorch (reference) | 40.00<br>" in top.data.tags["mlflow.note.content"]
     picture = Path(client(uri).download_artifacts(top.info.run_id, "front.png", str(tmp_path))).read_bytes()
     assert picture.startswith(b"\x89PNG")
     expected = {

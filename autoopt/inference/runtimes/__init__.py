@@ -39,6 +39,16 @@ def runtime(name: str) -> Runtime:
     return cast(Runtime, RUNTIMES.load(name))
 
 
+def runtime_title(name: str) -> str:
+    """What people call the runtime `name`: its TITLE; the name where it has none, or is not in the table."""
+    return str(getattr(runtime(name), "TITLE", name)) if name in RUNTIMES else name
+
+
+def runtime_initials(name: str) -> str:
+    """Two or three letters for the runtime `name` where room is scarce: its INITIALS; else the name's first four."""
+    return str(getattr(runtime(name), "INITIALS", name[:4])) if name in RUNTIMES else name[:4]
+
+
 def has_network(name: str) -> bool:
     """Whether the runtime called `name` executes the network, and is no stand-in of tests that no step changes."""
     return graph_format(runtime(name).FORMAT).NETWORK

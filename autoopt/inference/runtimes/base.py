@@ -72,7 +72,10 @@ class Concurrent(Protocol):
 
 
 class Runtime(Protocol):
-    """A runtime module."""
+    """A runtime module.
+
+    It may have `TITLE`, what people call it, and `INITIALS`, two or three letters where room is scarce.
+    """
 
     FORMAT: str
     """The graph format that it takes, a key of `formats.FORMATS`: what is exported for it."""

@@ -31,6 +31,7 @@ from autoopt.inference.runtimes.shared import (
 from autoopt.inference.runtimes.shared import canonical as canonical_settings
 
 FORMAT = "onnx"
+TITLE, INITIALS = "ONNX Runtime", "ORT"
 DISTRIBUTION: str | None = "onnxruntime"
 PARAMETERS: Mapping[str, Parameter] = {
     "precision": PRECISION,

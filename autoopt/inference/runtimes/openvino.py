@@ -38,6 +38,7 @@ from autoopt.inference.runtimes.shared import (
 from autoopt.inference.runtimes.shared import canonical as canonical_settings
 
 FORMAT = "openvino"
+TITLE, INITIALS = "OpenVINO", "OV"
 DISTRIBUTION: str | None = "openvino"
 PARAMETERS: Mapping[str, Parameter] = {"precision": PRECISION, "threads": THREADS, "streams": STREAMS}
 SCHEMES: tuple[str, ...] = ("int8", "int8-weights", "int4-weights")

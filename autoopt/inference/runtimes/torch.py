@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import torch
 
 FORMAT = "torch"
+TITLE, INITIALS = "PyTorch", "PT"
 DISTRIBUTION: str | None = "torch"
 PARAMETERS: Mapping[str, Parameter] = {"precision": PRECISION, "threads": THREADS}
 SCHEMES: tuple[str, ...] = ()

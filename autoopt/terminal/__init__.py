@@ -1,0 +1,42 @@
+"""What the commands print; `console.py` says where to, `front_table.py` and `search.py` have what a search shows."""
+
+from __future__ import annotations
+
+from autoopt.terminal.console import console_of, duration
+from autoopt.terminal.events import SearchEvents
+from autoopt.terminal.front_table import front
+from autoopt.terminal.results import (
+    checks,
+    collected,
+    explanation,
+    matrix,
+    noise,
+    ranking,
+    replay,
+    settings,
+    spaces,
+    train_result,
+    workloads,
+)
+from autoopt.terminal.search import answer, plan, search_result
+
+__all__ = [
+    "SearchEvents",
+    "answer",
+    "checks",
+    "collected",
+    "console_of",
+    "duration",
+    "explanation",
+    "front",
+    "matrix",
+    "noise",
+    "plan",
+    "ranking",
+    "replay",
+    "search_result",
+    "settings",
+    "spaces",
+    "train_result",
+    "workloads",
+]
