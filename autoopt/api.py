@@ -49,10 +49,10 @@ def search(
     "model:" and an ONNX file, a folder of nnU-Net, a MONAI bundle or a builder. `facts` are fields of the request, such
     as budget=50: `help(autoopt.SearchRequest)` explains each. The same call continues an interrupted study; the
     budget counts all of its trials. `listener` is told the progress, `sinks` get every record beside MLflow; `plan`
-    says how long each trial is measured. Where `tracking_uri` is a server, the front is registered there at the end, as
-    `register` does. Raises UsageError for bad input.
+    says how long each trial is measured. Where `tracking_uri` is a server, `register` follows. Raises UsageError.
     """
     from autoopt.measure.target import LocalTarget
+    from autoopt.report.page.report_file import ReportFile
     from autoopt.study import loop
     from autoopt.tracking import Tracker, default_tracking_uri, warm_up_in_background
     from autoopt.tracking.register import Registrar
@@ -61,7 +61,7 @@ def search(
     warm_up_in_background()  # importing MLflow takes seconds
     uri = asked.tracking_uri or default_tracking_uri(asked.home)
     registrar = Registrar(uri, asked.home, lambda: LocalTarget().host.fingerprint)
-    own = (Tracker(uri, asked.home), registrar)  # sinks are closed from the last to the first
+    own = (ReportFile(asked.home, asked.storage), Tracker(uri, asked.home), registrar)  # the last is closed first
     return loop.search(asked, sinks=(*own, *sinks), listener=listener or loop.silent, plan=plan)
 
 
@@ -127,6 +127,16 @@ def front(
     from autoopt.study.storage import read_study
 
     return read_study(storage or default_storage(Path(home)), study, workload)
+
+
+@needs(*STUDIES)
+def report(
+    *, study: str | None = None, workload: str | None = None, storage: str | None = None, home: PathLike = HOME
+) -> str:
+    """The report of a stored study, named as for `front`: one text of HTML that asks for no other file."""
+    from autoopt.report.page.report_file import report_text
+
+    return report_text(front(study=study, workload=workload, storage=storage, home=home), Path(home), storage)
 
 
 @needs(*STUDIES)
@@ -219,9 +229,7 @@ def pull(
     wish = pull_from.Wish(asked, pick=pick, host=host, study=study, workload=workload)
     place = pull_from.Place(Path(home), storage, tracking_uri)
 
-    def read() -> StudyResult:
-        return front(study=study, workload=workload, storage=storage, home=home)
-
+    read = functools.partial(front, study=study, workload=workload, storage=storage, home=home)
     write = functools.partial(deploy.pull, self_test=self_test, on_stage=on_stage)
     named = None if source is None else str(source)
     return pull_from.pull_from(named, wish, place, Path(out), _registry, read, write=write)

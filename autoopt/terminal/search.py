@@ -12,7 +12,7 @@ from autoopt.core.records import Status, TrialRecord
 from autoopt.core.urls import without_secrets
 from autoopt.deploy.nothing_fits import numbers_text
 from autoopt.deploy.pick import picked
-from autoopt.report.next_commands import Place, pull_command, trial_command
+from autoopt.report.next_commands import Place, pull_command, report_path, trial_command
 from autoopt.study.request import SearchRequest
 from autoopt.study.result import StudyResult
 from autoopt.study.words import in_words
@@ -145,7 +145,10 @@ def next_commands(study: StudyResult, request: SearchRequest) -> list[str]:
     name = shlex.quote(study.card.name)
     where = Place(request.home).flags if uri is None else f" --tracking-uri {shlex.quote(without_secrets(uri))}"
     commands = [f"autoopt ui{where}"]
-    commands.append(f"autoopt report {name}{place.flags} -o report.html")
+    if (page := report_path(request.home, study.card.name)).is_file():
+        commands.append(f"open {shlex.quote(str(page))}   # the report, in a browser")
+    else:
+        commands.append(f"autoopt report {name}{place.flags} -o report.html")
     commands.append(f"autoopt front --study {name}{place.flags}")
     if study.front:
         commands.append(trial_command("replay", study.card.name, study.front[0].number, place))
