@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from autoopt.report.page import verdict
+from autoopt.report.page import doubts, drivers, repeat, timeline, trials_table, verdict
 from autoopt.report.page.subject import Subject
 
 
@@ -20,4 +20,11 @@ class Section:
     render: Callable[[Subject], Markup]
 
 
-SECTIONS: tuple[Section, ...] = (Section("verdict", "Verdict", verdict.render),)
+SECTIONS: tuple[Section, ...] = (
+    Section("verdict", "Verdict", verdict.render),
+    Section("drivers", "What drives it", drivers.render),
+    Section("trials", "All trials", trials_table.render),
+    Section("timeline", "Timeline", timeline.render),
+    Section("doubts", "Doubts", doubts.render),
+    Section("repeat", "How to repeat", repeat.render),
+)
