@@ -85,12 +85,14 @@ def render(subject: Subject) -> Markup:
 def _noise(result: StudyResult) -> str:
     """How much two processes of one thing differ on this host."""
     sigma = result.sigma
-    source = "the A/A test of the host" if "sigma" in result.card.calibration else "the trial of the reference"
+    source = (
+        "from the A/A test of the host" if "sigma" in result.card.calibration else "from the trial of the reference"
+    )
     if sigma == DEFAULT_SIGMA:
-        source = "assumed, since neither the host nor the reference tells"
+        source = "assumed, since neither the host nor the reference tells it"
     return (
-        f"Noise floor: the latency of one and the same model varies by {sigma:.1%} from process to process (standard "
-        f"deviation; {source}). Differences that are not clearly larger are ties."
+        f"Noise floor: the latency of one and the same model varies by {100 * sigma:.1f} % from process to process (standard "
+        f"deviation, {source}). Differences that are not clearly larger are ties."
     )
 
 

@@ -56,7 +56,7 @@ def _bars(found: Importance) -> Markup:
         bar: dict[str, Child] = {"x": NAME, "y": top, "width": f"{max(width, 0.5):.1f}", "height": ROW - 8}
         parts += [
             text(NAME - 8, top + 12, name, "end"),
-            element("rect", **bar, class_="bar"),
+            element("rect", **bar, class_="share"),
             text(NAME + width + 6, top + 12, percent(share)),
         ]
     words = ", ".join(f"{name} {percent(share)}" for name, share in shown)

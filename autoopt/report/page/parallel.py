@@ -138,9 +138,9 @@ def _legend(result: StudyResult, drawn: int, more: bool) -> Markup:
     complete = sum(record.status is Status.COMPLETE for record in result.judged)
     some = f" {drawn} of {len(comparable(result))} trials are drawn." if drawn < len(comparable(result)) else ""
     fewer = f" The {MOST_SETTINGS} settings that matter most have an axis." if more else ""
-    broken = " dashed: breaks a limit." if complete < len(comparable(result)) else ""
+    broken = "; dashed: breaks a limit" if complete < len(comparable(result)) else ""
     return paragraph(
-        f"Strong line: on the front; thin: keeps the limits;{broken} Lines through one value are spread by latency, "
+        f"Strong line: on the front; thin: keeps the limits{broken}. Lines through one value are spread by latency, "
         f"the fastest on top.{some}{fewer}",
         class_="note",
     )

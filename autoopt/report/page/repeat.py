@@ -93,7 +93,7 @@ def search_command(result: StudyResult, place: Place) -> str:
 
 
 def _limits(card: StudyCard) -> list[str]:
-    """The options of the limits, with all digits; one that is wide where the drop has none, as a search would by default."""
+    """The options of the limits, with all digits; a wide one where the drop has none, as it would by default."""
     found = []
     for name, bound in sorted(card.limits.items()):
         one = limit(name)
@@ -141,7 +141,9 @@ def _size(card: StudyCard) -> str:
 def _time(result: StudyResult) -> str:
     started = sorted(record.started_at for record in result.records if record.started_at)
     seconds = sum(sum(record.seconds.values()) for record in result.records)
-    return f"{duration(seconds)} of trials, begun from {started[0]} to {started[-1]}" if started else ""
+    return (
+        f"{duration(seconds)} of trials, the first begun at {started[0]}, the last at {started[-1]}" if started else ""
+    )
 
 
 def _plain(value: object) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from markupsafe import Markup
 
 from autoopt.core.records import CONTROL, Status, TrialRecord
+from autoopt.report.number_text import percent
 from autoopt.report.page.axes import Axis, axis
 from autoopt.report.page.html import Child, element, joined, paragraph
 from autoopt.report.page.subject import Subject
@@ -98,7 +99,7 @@ def _began(record: TrialRecord) -> float:
 def _sentence(found: Course) -> str:
     total = {kind: sum(span.seconds[kind] for span in found.spans) for kind in KINDS}
     all_s = sum(total.values()) or 1.0
-    spent = ", ".join(f"{total[kind] / all_s:.0%} {name}" for kind, name in KINDS.items())
+    spent = ", ".join(f"{percent(total[kind] / all_s)} {name}" for kind, name in KINDS.items())
     reused = sum(not _made(span) for span in found.spans)
     paused = sum(seconds for _, seconds in found.pauses)
     pauses = f" The search paused {len(found.pauses)} times, {duration(paused)} in all." if found.pauses else ""
@@ -191,9 +192,9 @@ def _bars(span: Span, x: Axis, unit_s: float) -> Markup:
         start_s += seconds
     middle = x.at((span.start_s + span.end_s) / 2 / unit_s)
     if span.record.failure is not None:
-        parts.append(mark(middle, low - LANE - 6, "plus", 3.5, "failed"))
+        parts.append(mark(middle, low - LANE - 6, "plus", 3.5, "broke"))
     elif not _made(span):
-        parts.append(mark(middle, low + 4, "down", 2.5, "cached"))
+        parts.append(mark(middle, low + 4, "down", 2.5, "reused"))
     spent = ", ".join(f"{KINDS[kind]} {duration(seconds)}" for kind, seconds in span.seconds.items() if seconds > 0)
     return point(span.record.number, f"{row_name(span.record)}: {spent or 'nothing'}", *parts)
 
