@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from autoopt.report.page import doubts, drivers, repeat, timeline, trials_table, verdict
+from autoopt.report.page import (
+    doubts,
+    drivers,
+    front_table,
+    picks,
+    repeat,
+    scatter,
+    timeline,
+    trials_table,
+    verdict,
+)
 from autoopt.report.page.subject import Subject
 
 
@@ -22,6 +32,9 @@ class Section:
 
 SECTIONS: tuple[Section, ...] = (
     Section("verdict", "Verdict", verdict.render),
+    Section("picks", "What to take", picks.render),
+    Section("scatter", "Latency against quality", scatter.render),
+    Section("front", "The front", front_table.render),
     Section("drivers", "What drives it", drivers.render),
     Section("trials", "All trials", trials_table.render),
     Section("timeline", "Timeline", timeline.render),
