@@ -91,8 +91,8 @@ def _noise(result: StudyResult) -> str:
     if sigma == DEFAULT_SIGMA:
         source = "assumed, since neither the host nor the reference tells it"
     return (
-        f"Noise floor: the latency of one and the same model varies by {100 * sigma:.1f} % from process to process (standard "
-        f"deviation, {source}). Differences that are not clearly larger are ties."
+        f"Noise floor: the latency of one and the same model varies by {100 * sigma:.1f} % from process to process "
+        f"(standard deviation, {source}). Differences that are not clearly larger are ties."
     )
 
 

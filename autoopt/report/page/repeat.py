@@ -77,8 +77,7 @@ def search_command(result: StudyResult, place: Place) -> str:
         else f"--workload {_quoted(source)}"
     )
     words = ["autoopt search", named]
-    options: Mapping[str, object] = origin.get("options") or {}
-    words += [f"--option {_quoted(f'{name}={_plain(value)}')}" for name, value in options.items()]
+    words += _options(origin.get("options") or {}, model=source.startswith(MODEL))
     if origin.get("data"):
         words.append(f"--data {_quoted(str(origin['data']))}")
     if origin.get("weights") and not card.demo:
@@ -90,6 +89,15 @@ def search_command(result: StudyResult, place: Place) -> str:
     words += [f"--objectives {','.join(card.objectives)}", *_limits(card)]
     words += [f"--seed {card.seed}", f"--budget {len(result.records)}", f"--study {_quoted(card.name)}"]
     return " ".join(words) + place.flags
+
+
+def _options(options: Mapping[str, object], *, model: bool) -> list[str]:
+    """The options of the workload; of a model what has an option of its own by that."""
+    own: dict[str, object] = dict(options)
+    task, trusted = (own.pop(name, None) if model else None for name in ("task", "trust"))
+    found = [f"--task {_quoted(str(task))}"] if task else []
+    found += ["--trust-bundle"] if trusted else []
+    return found + [f"--option {_quoted(f'{name}={_plain(value)}')}" for name, value in own.items()]
 
 
 def _limits(card: StudyCard) -> list[str]:

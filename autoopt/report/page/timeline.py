@@ -102,7 +102,8 @@ def _sentence(found: Course) -> str:
     spent = ", ".join(f"{percent(total[kind] / all_s)} {name}" for kind, name in KINDS.items())
     reused = sum(not _made(span) for span in found.spans)
     paused = sum(seconds for _, seconds in found.pauses)
-    pauses = f" The search paused {len(found.pauses)} times, {duration(paused)} in all." if found.pauses else ""
+    times = "once" if len(found.pauses) == 1 else f"{len(found.pauses)} times"
+    pauses = f" The search paused {times}, for {duration(paused)}." if found.pauses else ""
     return (
         f"{len(found.spans)} trials took {duration(all_s)}: {spent}. {reused} of them made nothing new: their models "
         f"were in the store.{pauses}"
