@@ -13,7 +13,7 @@ from autoopt.report.number_text import percent
 from autoopt.report.page.axes import Axis, axis
 from autoopt.report.page.html import Child, element, joined, paragraph
 from autoopt.report.page.subject import Subject
-from autoopt.report.page.svg import BOTTOM, LEFT, RIGHT, TOP, WIDTH, figure, line, mark, path, point, text
+from autoopt.report.page.svg import BOTTOM, LEFT, RIGHT, TOP, WIDTH, figure, line, mark, path, text
 from autoopt.study.result import StudyResult
 from autoopt.study.words import row_name
 
@@ -197,7 +197,9 @@ def _bars(span: Span, x: Axis, unit_s: float) -> Markup:
     elif not _made(span):
         parts.append(mark(middle, low + 4, "down", 2.5, "reused"))
     spent = ", ".join(f"{KINDS[kind]} {duration(seconds)}" for kind, seconds in span.seconds.items() if seconds > 0)
-    return point(span.record.number, f"{row_name(span.record)}: {spent or 'nothing'}", *parts)
+    words, number = element("title", f"{row_name(span.record)}: {spent or 'nothing'}"), span.record.number
+    # Not reached by the tabulator key: hundreds of stops on the way to the next section, and the table has them all.
+    return element("a", words, *parts, href=f"#t{number}", data_n=number, tabindex=-1)
 
 
 def _legend() -> Markup:
