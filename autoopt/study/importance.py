@@ -130,7 +130,7 @@ def _importance(name: str, records: Sequence[TrialRecord], settings: Mapping[str
         why_not = f"all {len(records)} trials have the same {name}"
     else:
         explained = explained_fraction(settings, values)
-        few = f"the settings foretell only {explained:.0%} of the differences between {len(records)} trials"
+        few = f"the settings foretell only {100 * explained:.0f} % of the differences between {len(records)} trials"
         why_not = f"{few}: shares would be noise" if explained < LEAST_EXPLAINED else ""
     return Importance(name, len(records), {} if why_not else _shares(settings, values), explained, why_not)
 

@@ -40,8 +40,8 @@ def _objective(found: Importance) -> Markup:
     if not found.shares:
         return element("div", heading, paragraph(f"{found.why_not[:1].upper()}{found.why_not[1:]}."))
     said = (
-        f"Of {found.trials} trials; the settings foretell {found.explained:.0%} of the differences between them (each "
-        "trial from the others)."
+        f"Of {found.trials} trials; the settings foretell {percent(found.explained)} of the differences between them "
+        "(each trial from the others)."
     )
     return element("div", heading, _bars(found), paragraph(said, class_="note"))
 

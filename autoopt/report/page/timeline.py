@@ -214,6 +214,8 @@ def _legend() -> Markup:
         *(sample(f"k-{kind}", name) for kind, name in KINDS.items()),
         element("li", "▾ made nothing new"),
         element("li", "✚ failed"),
+        element("li", element("span", "●", class_="front-dot"), " on the front"),
+        element("li", "○ breaks a limit"),
         element("li", "line: best latency so far that keeps the limits"),
         class_="legend",
     )
