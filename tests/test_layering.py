@@ -81,6 +81,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "compress": frozenset({"torch", "nncf", "openvino", "onnxruntime", "onnx", "onnxscript"}),
     "deploy.signing": frozenset({"cryptography"}),
     "study.space": frozenset({"yaml"}),
+    "study.importance": frozenset({"optuna"}),
     "study.samplers": frozenset({"optuna"}),
     "study.storage": frozenset({"optuna", "sqlalchemy"}),
     "study.only_writer": frozenset({"sqlalchemy"}),

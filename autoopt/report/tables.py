@@ -156,7 +156,7 @@ def front_notes(result: StudyResult) -> list[str]:
         notes.append(f"Less {result.card.primary} is better: the drop is by how much it rose.")
     floor = floor_of(result)
     notes += [] if floor is None else [floor.words(result.card.primary)]
-    notes += _host_notes(result)
+    notes += host_notes(result)
     without: dict[str, list[str]] = {}
     for record in (*result.front, *(record for record, _ in _beside(result))):
         reasons = result.without_interval(record)
@@ -168,7 +168,7 @@ def front_notes(result: StudyResult) -> list[str]:
     return notes + [f"? {reason} ({', '.join(trials)})." for reason, trials in without.items()]
 
 
-def _host_notes(result: StudyResult) -> list[str]:
+def host_notes(result: StudyResult) -> list[str]:
     """What the host did: latencies that the reference corrects, and a host that was never left alone."""
     notes, slowed, seen = [], result.level.slowed, len(result.level.seen_s)
     if slowed:

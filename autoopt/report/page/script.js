@@ -106,3 +106,33 @@
     });
   }));
 })();
+
+// The table of all trials: rows that hold all words and have a ticked status are shown.
+(() => {
+  "use strict";
+  const form = document.getElementById("trials-filter"), table = document.getElementById("trials-table");
+  if (!form || !table) return;
+  const rows = [...table.tBodies[0].rows].map((row) => [row, row.textContent.toLowerCase()]);
+  const apply = () => {
+    const words = form.elements.words.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const statuses = [...form.querySelectorAll("[name=status]:checked")].map((box) => box.value);
+    let shown = 0;
+    rows.forEach(([row, text]) => {
+      row.hidden = !statuses.some((status) => row.classList.contains(status))
+        || (form.elements.only.checked && !row.classList.contains("on-front"))
+        || !words.every((word) => text.includes(word));
+      shown += row.hidden ? 0 : 1;
+    });
+    form.querySelector("output").textContent = shown === rows.length ? "" : `${shown} of ${rows.length} shown`;
+  };
+  // A link to a trial shows its row, whatever the filter hides.
+  const reveal = () => {
+    const target = /^#t\d+$/.test(location.hash) && document.getElementById(location.hash.slice(1));
+    if (target && target.hidden) { form.reset(); apply(); target.scrollIntoView(); }
+  };
+  form.addEventListener("input", apply);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  addEventListener("hashchange", reveal);
+  form.hidden = false;
+  apply();
+})();

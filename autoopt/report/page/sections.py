@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from autoopt.report.page import front_table, picks, scatter, verdict
+from autoopt.report.page import (
+    doubts,
+    drivers,
+    front_table,
+    picks,
+    repeat,
+    scatter,
+    timeline,
+    trials_table,
+    verdict,
+)
 from autoopt.report.page.subject import Subject
 
 
@@ -25,4 +35,9 @@ SECTIONS: tuple[Section, ...] = (
     Section("picks", "What to take", picks.render),
     Section("scatter", "Latency against quality", scatter.render),
     Section("front", "The front", front_table.render),
+    Section("drivers", "What drives it", drivers.render),
+    Section("trials", "All trials", trials_table.render),
+    Section("timeline", "Timeline", timeline.render),
+    Section("doubts", "Doubts", doubts.render),
+    Section("repeat", "How to repeat", repeat.render),
 )

@@ -102,3 +102,18 @@ def test_it_works_in_a_sandboxed_frame(page: Any) -> None:
     inner = outer.frames[1]
     inner.wait_for_function("scrollY > 100")
     assert inner.text_content("#limits .picked")
+
+
+def test_the_table_of_trials_is_filtered(page: Any) -> None:
+    """Words and ticked statuses decide which trials are shown, and a link to a hidden trial shows it again."""
+    rows = "#trials-table tbody tr:visible"
+    assert page.locator(rows).count() == len(STUDY.records)
+    page.fill("#trials-filter [name=words]", "Segmentation fault")
+    assert page.locator(rows).count() == 1 and "1 of 30" in page.inner_text("#trials-filter output")
+    page.uncheck("#trials-filter [value=failed]")
+    assert page.locator(rows).count() == 0
+    page.evaluate("location.hash = '#t7'")
+    page.wait_for_selector("#t7", state="visible")
+    page.check("#trials-filter [name=only]")
+    assert page.locator(rows).count() == len(STUDY.front)
+    page.uncheck("#trials-filter [name=only]")
