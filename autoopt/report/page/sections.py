@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from autoopt.report.page import front_table, picks, scatter, verdict
+from autoopt.report.page import front_table, patients, picks, scatter, subgroups, verdict
 from autoopt.report.page.subject import Subject
 
 
@@ -25,4 +25,6 @@ SECTIONS: tuple[Section, ...] = (
     Section("picks", "What to take", picks.render),
     Section("scatter", "Latency against quality", scatter.render),
     Section("front", "The front", front_table.render),
+    Section("patients", "Worst patients", patients.render),
+    Section("subgroups", "Labels and subgroups", subgroups.render),
 )
