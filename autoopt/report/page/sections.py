@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from autoopt.report.page import front_table, patients, picks, scatter, subgroups, verdict
+from autoopt.report.page import front_table, patients, picks, scatter, subgroups, verdict, where_time_goes
 from autoopt.report.page.subject import Subject
 
 
@@ -27,4 +27,5 @@ SECTIONS: tuple[Section, ...] = (
     Section("front", "The front", front_table.render),
     Section("patients", "Worst patients", patients.render),
     Section("subgroups", "Labels and subgroups", subgroups.render),
+    Section("time", "Where the time goes", where_time_goes.render),
 )
