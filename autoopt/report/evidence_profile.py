@@ -17,6 +17,8 @@ from autoopt.report.evidence_files import evidence_file, read_evidence, write_ev
 from autoopt.report.explanation import Explanation
 from autoopt.report.layer_pairs import family
 
+PROFILES = "profiles"
+"""The name of this evidence: kept profiles by the number of their trial, or a sentence that says why there is none."""
 KIND = "profile"
 CONVERSIONS, NETWORK = "conversions", "network"
 BEFORE, AFTER = "before the network", "after the network"

@@ -56,6 +56,20 @@ def explain_trial(
             raise UsageError(f"both trials must be of one study, got {result.card.name} and {named.card.name}")
         if other.number == record.number:
             raise UsageError(f"a trial is compared with another one, got #{record.number} twice")
+    return explain_records(result, record, other, home, timeout_s=timeout_s, plan=plan, on_stage=on_stage)
+
+
+def explain_records(
+    result: StudyResult,
+    record: TrialRecord,
+    other: TrialRecord | None,
+    home: Path,
+    *,
+    timeout_s: float = USUAL_TIMEOUT_S,
+    plan: ProfilePlan | None = None,
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> Explanation:
+    """The same of records of a study, `other` the one to compare with. Raises as `explain_trial`, and TrialError."""
     records = [record] if other is None else [record, other]
     for item in records:
         _check_measured(item)

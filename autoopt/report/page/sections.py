@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from autoopt.report.page import front_table, patients, picks, scatter, subgroups, verdict, where_time_goes
+from autoopt.report.page import front_table, patients, picks, scatter, subgroups, verdict, where_time_goes, worst_cases
 from autoopt.report.page.subject import Subject
 
 
@@ -25,6 +25,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("picks", "What to take", picks.render),
     Section("scatter", "Latency against quality", scatter.render),
     Section("front", "The front", front_table.render),
+    Section("cases", "Worst cases", worst_cases.render),
     Section("patients", "Worst patients", patients.render),
     Section("subgroups", "Labels and subgroups", subgroups.render),
     Section("time", "Where the time goes", where_time_goes.render),

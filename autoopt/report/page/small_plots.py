@@ -10,7 +10,7 @@ from autoopt.report.page.html import element
 WIDTH, HEIGHT, EDGE = 180, 18, 7
 """Of a plot, in pixels; `EDGE` is kept free on both sides for the marks."""
 MIDDLE = HEIGHT // 2
-WORSE, BETTER = "var(--worse, #D55E00)", "var(--better, #009E73)"
+WORSE, BETTER = "var(--c1, #D55E00)", "var(--c2, #009E73)"
 """Okabe and Ito's vermillion and green; the mark of what became worse has another shape, too."""
 
 
@@ -23,7 +23,7 @@ class Scale:
     @property
     def title(self) -> str:
         """What the plots span, for the head of their column."""
-        return f"{self.low:.3g} to {self.high:.3g}"
+        return f"{minus(self.low)} to {minus(self.high)}"
 
     def place(self, value: float) -> str:
         """The place of a value in a plot, in pixels."""
@@ -66,9 +66,13 @@ def scored(value: float) -> str:
     return f"{value:.{SHOWN_DIGITS}f}"
 
 
+def minus(value: float) -> str:
+    """A score with a minus where it is below zero; what rounds to nothing has none."""
+    text = scored(abs(value))
+    return f"\N{MINUS SIGN}{text}" if value < 0 and float(text) else text
+
+
 def signed(value: float) -> str:
     """A difference of scores with its sign, such as +0.0012; what rounds to nothing has none."""
-    text = scored(abs(value))
-    if float(text) == 0:
-        return text
-    return f"+{text}" if value > 0 else f"\N{MINUS SIGN}{text}"
+    text = minus(value)
+    return f"+{text}" if value > 0 and float(text) else text

@@ -7,17 +7,15 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup
 
 from autoopt.core.records import TrialRecord
-from autoopt.report.evidence_profile import AFTER, BEFORE, CONVERSIONS, KeptProfile, KeptSide
+from autoopt.report.evidence_profile import AFTER, BEFORE, CONVERSIONS, PROFILES, KeptProfile, KeptSide
 from autoopt.report.next_commands import trial_command
 from autoopt.report.number_text import milliseconds, ms, percent
-from autoopt.report.page.html import Cell, Row, bullets, command, element, paragraph, table
+from autoopt.report.page.html import Cell, Row, bullets, command, details, element, paragraph, table
 from autoopt.report.page.subject import Subject
 from autoopt.report.page.svg import figure, text
 from autoopt.report.shown_members import shown_members
 from autoopt.study.words import row_name
 
-PROFILES = "profiles"
-"""The name of this evidence: kept profiles by the number of their trial, or a sentence that says why there is none."""
 MOST_KINDS = 6
 OTHERS = "other layers"
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
@@ -56,7 +54,7 @@ def _one(profile: KeptProfile) -> Markup:
     return (
         _bars(profile.sides, columns, names, what)
         + _table(profile.sides, columns, names, what)
-        + bullets(profile.sentences)
+        + details("In words", bullets(profile.sentences))
         + paragraph(*(f"Note: {note}. " for note in profile.notes), f"Profiled on {profile.taken}.")
     )
 
