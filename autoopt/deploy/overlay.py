@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -79,11 +78,11 @@ def plane(values: np.ndarray, turned: bool) -> np.ndarray:
     return np.rot90(values) if turned else values
 
 
-def drawn_over(pixels: np.ndarray, layers: np.ndarray, colours: Sequence[tuple[int, int, int]] = COLOURS) -> np.ndarray:
+def drawn_over(pixels: np.ndarray, layers: np.ndarray) -> np.ndarray:
     """uint8 (height, width, 3) with each layer (height, width) in its colour."""
     drawn = pixels.astype(np.float32)
     for index, layer in enumerate(layers):
-        colour = np.array(colours[index % len(colours)], np.float32)
+        colour = np.array(COLOURS[index % len(COLOURS)], np.float32)
         drawn[layer] = (1 - SHARE) * drawn[layer] + SHARE * colour
         drawn[layer & ~_inner(layer)] = colour
     return np.rint(drawn).astype(np.uint8)

@@ -30,7 +30,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class CaseRow:
-    """A case of a patient (`group`) with its score before and after, and its pictures in the order of `rows_of_tiles`."""
+    """A case of a patient (`group`), its scores before and after, its pictures in the order of `rows_of_tiles`."""
 
     id: str
     group: str

@@ -63,13 +63,13 @@ def _segmented(case: Answered, answers: Answers) -> list[tuple[str, np.ndarray |
     differ = np.any(layers[1] != layers[2], axis=0)
     kinds = (differ & ~wrong[0], differ & ~wrong[1], differ & wrong[0] & wrong[1])
     difference = np.stack([_small_mask(kind, least=0.0) for kind in kinds])
-    share = f"{100 * differ.mean():.2g} % of it" if differ.any() else "none"
+    share = f"{100 * differ.mean():.2g} % of the pixels" if differ.any() else "none"
     return [
         (where, small),
         ("", drawn_over(small, reference)),
         ("", drawn_over(small, source)),
         ("", drawn_over(small, chosen)),
-        (share, drawn_over(_faded(small), difference, (LOST, GAINED, OTHERWISE))),
+        (share, _marked(_faded(small), difference)),
     ]
 
 
@@ -154,6 +154,13 @@ def _faded(pixels: np.ndarray) -> np.ndarray:
     """The picture in light grey, on which a few coloured pixels are seen."""
     grey = pixels.astype(np.float32).mean(axis=-1, keepdims=True)
     return np.repeat(np.rint(140 + 0.4 * grey).clip(0, 255).astype(np.uint8), 3, axis=-1)
+
+
+def _marked(pixels: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """The picture with what each of the three masks holds in its colour, in full: there may be little of it."""
+    for mask, colour in zip(masks, (LOST, GAINED, OTHERWISE), strict=True):
+        pixels[mask] = colour
+    return pixels
 
 
 def _small_mask(mask: np.ndarray, least: float = 0.5) -> np.ndarray:

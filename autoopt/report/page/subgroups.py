@@ -30,7 +30,7 @@ def render(subject: Subject) -> Markup:
         tables = [_table(*pair, result.card.labels) for pair in pairs]
         if any(tables):
             parts.append(element("h3", f"{policy.capitalize()}: {row_name(record)}"))
-            parts.append(element("div", *tables, class_="side-by-side"))
+            parts.append(element("div", *tables, class_="side-by-side wide"))
     if not parts:
         return Markup("")
     limits = in_words({name: bound for name, bound in result.card.limits.items() if name.startswith((SUBGROUP, LABEL))})

@@ -18,7 +18,7 @@ DIFFERENCE = (
     ("only the chosen one is right", css(GAINED)),
     ("both are wrong in another way", css(OTHERWISE)),
 )
-"""The colours of the last picture."""
+"""The colours of the last picture; the third one needs more than one label."""
 
 
 def render(subject: Subject) -> Markup:
@@ -59,4 +59,5 @@ def _legend(found: WorstCases) -> Markup:
             for name, colour in items
         ]
 
-    return paragraph("Labels:", *swatches(found.colours), ". Difference:", *swatches(DIFFERENCE), ".")
+    differences = DIFFERENCE if len(found.colours) > 1 else DIFFERENCE[:2]
+    return paragraph("Labels:", *swatches(found.colours), ". Difference:", *swatches(differences), ".", class_="note")
