@@ -131,12 +131,24 @@ def front(
 
 @needs(*STUDIES)
 def report(
-    *, study: str | None = None, workload: str | None = None, storage: str | None = None, home: PathLike = HOME
+    *,
+    study: str | None = None,
+    workload: str | None = None,
+    storage: str | None = None,
+    home: PathLike = HOME,
+    images: bool = False,
+    profile: bool = False,
+    on_stage: Callable[[str], None] = lambda stage: None,
 ) -> str:
-    """The report of a stored study, named as for `front`: one text of HTML that asks for no other file."""
+    """The report of a stored study, named as for `front`: one text of HTML that asks for no other file.
+
+    Its worst cases are pictures where the data are demo data, with `images` also where they are of patients. With
+    `profile` the balanced member is profiled, as `explain` does, unless it was before.
+    """
     from autoopt.report.page.report_file import report_text
 
-    return report_text(front(study=study, workload=workload, storage=storage, home=home), Path(home), storage)
+    found = front(study=study, workload=workload, storage=storage, home=home)
+    return report_text(found, Path(home), storage, images=images, profile=profile, on_stage=on_stage)
 
 
 @needs(*STUDIES)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from autoopt.errors import AutooptError
 from autoopt.report.evidence_cases import WORST_CASES, CaseRow, WorstCases
 from autoopt.report.evidence_files import evidence_file, read_evidence, write_evidence
 from autoopt.report.evidence_losses import case_losses, shown_metric
@@ -53,7 +52,7 @@ def _profiles(result: StudyResult, home: Path, profile: bool, on_stage: Said) ->
     if profile and members and kept_profile(home, result.card, members[0]) is None:
         try:
             explain_records(result, members[0], float_counterpart(result, members[0]), home, on_stage=on_stage)
-        except (AutooptError, OSError) as error:
+        except Exception as error:  # whatever fails, a workload of the user's own too: a report is written all the same
             return f"It could not be profiled: {_sentence(error)}"
     found = {record.number: kept_profile(home, result.card, record) for record in members}
     return {number: item for number, item in found.items() if item is not None}
@@ -80,7 +79,7 @@ def _worst_cases(result: StudyResult, home: Path, *, images: bool, on_stage: Sai
     try:
         answers = answered(result, reference, record, [loss.name for loss in worst], home, on_stage)
         rows = rows_of_tiles(answers)
-    except (AutooptError, OSError, ValueError) as error:
+    except Exception as error:  # likewise
         return f"Pictures of the worst cases of #{record.number} could not be made: {_sentence(error)}"
     found = WorstCases(
         record.number,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from autoopt.core.records import TrialRecord
-from autoopt.core.store import KIND, Artifact
+from autoopt.core.store import KIND, Artifact, Store
 from autoopt.errors import StorageError, UsageError
 from autoopt.inference.pipeline import Pipeline
 from autoopt.inference.postprocess import layers_of
@@ -66,8 +66,9 @@ def answered(
     Nothing is made again and nothing is timed. Raises StorageError for an artifact that is gone or altered, UsageError
     where workload, weights or data are not what they were, BusyError, TrialError.
     """
+    store = Store(home / "store")
+    artifacts = [_stored(item, store) for item in (reference, record)]
     prepared = prepare_as_before(result.card, home)
-    artifacts = [_stored(item, prepared) for item in (reference, record)]
     packed = pack_cases(prepared.workload, "val", prepared.store)
     stored = PackedReferences(packed)
     if missing := [name for name in ids if name not in stored.ids]:
@@ -94,11 +95,11 @@ def answered(
     return Answers(tuple(cases), pipeline, tuple(prepared.workload.labels))
 
 
-def _stored(record: TrialRecord, prepared: Prepared) -> Artifact:
-    artifact = prepared.store.get(KIND, record.artifacts[-1]) if record.artifacts else None
+def _stored(record: TrialRecord, store: Store) -> Artifact:
+    artifact = store.get(KIND, record.artifacts[-1]) if record.artifacts else None
     if artifact is None:
-        raise StorageError(f"the files of trial #{record.number} are no longer in {prepared.store.root}")
-    prepared.store.verify(artifact)
+        raise StorageError(f"the files of trial #{record.number} are no longer in {store.root}")
+    store.verify(artifact)
     return artifact
 
 

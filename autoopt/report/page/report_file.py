@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 from autoopt.core.records import TrialRecord
 from autoopt.core.store import write_atomic
+from autoopt.report.evidence import gather
 from autoopt.report.next_commands import Place
 from autoopt.report.page.page import report_html
 from autoopt.report.page.subject import Subject
 from autoopt.study.result import StudyResult
 
 _log = logging.getLogger("autoopt")
+FINISHED = "finished"
+"""The state in which a search ends that was not interrupted, see `Sink.close`."""
 FOLDER = "reports"
 """The folder of a home folder that has the reports."""
 
@@ -23,9 +27,21 @@ def report_path(home: Path, study: str) -> Path:
     return home / FOLDER / f"{quote(study, safe=' ')}.html"
 
 
-def report_text(study: StudyResult, home: Path, storage: str | None = None) -> str:
-    """The report of a study that is stored there: one text of HTML that asks for no other file."""
-    return report_html(Subject(study, Place(home, storage)))
+def report_text(
+    study: StudyResult,
+    home: Path,
+    storage: str | None = None,
+    *,
+    images: bool = False,
+    profile: bool = False,
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> str:
+    """The report of a study that is stored there: one text of HTML that asks for no other file.
+
+    See `evidence.gather` for `images` and `profile`.
+    """
+    evidence = gather(study, home, images=images, profile=profile, on_stage=on_stage)
+    return report_html(Subject(study, Place(home, storage), evidence))
 
 
 class ReportFile:
@@ -63,7 +79,10 @@ class ReportFile:
         try:
             path = report_path(self._home, study.card.name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, report_text(study, self._home, self._storage).encode())
+            # Who interrupts a search does not wait for pictures: the command adds them later.
+            evidence = gather(study, self._home, images=False) if state == FINISHED else {}
+            text = report_html(Subject(study, Place(self._home, self._storage), evidence))
+            write_atomic(path, text.encode())
         except Exception as error:  # a search that is done must not fail for this
             first = (str(error) or type(error).__name__).partition("\n")[0]
             _log.warning("the report was not written (%s): run autoopt report %s", first, study.card.name)

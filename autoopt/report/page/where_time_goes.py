@@ -1,4 +1,4 @@
-"""Where the time of a member of the front goes, beside its float twin: before the network, its layers, after it."""
+"""Where the time of a member of the front goes, beside the same in float: before the network, its layers, after it."""
 
 from __future__ import annotations
 
