@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypedDict, Unpack
 from urllib.parse import quote
 
 from autoopt.core.records import TrialRecord
@@ -13,7 +14,9 @@ from autoopt.report.evidence import gather
 from autoopt.report.next_commands import Place
 from autoopt.report.page.page import report_html
 from autoopt.report.page.subject import Subject
+from autoopt.study.request import default_storage
 from autoopt.study.result import StudyResult
+from autoopt.study.storage import read_study
 
 _log = logging.getLogger("autoopt")
 FINISHED = "finished"
@@ -27,21 +30,36 @@ def report_path(home: Path, study: str) -> Path:
     return home / FOLDER / f"{quote(study, safe=' ')}.html"
 
 
-def report_text(
-    study: StudyResult,
-    home: Path,
-    storage: str | None = None,
-    *,
-    images: bool = False,
-    profile: bool = False,
-    on_stage: Callable[[str], None] = lambda stage: None,
-) -> str:
-    """The report of a study that is stored there: one text of HTML that asks for no other file.
+class ReportFacts(TypedDict, total=False):
+    """What can be asked of a report: the last study of a `workload`, the `storage` that the study is in.
 
-    See `evidence.gather` for `images` and `profile`.
+    With `images` the worst cases are pictures also where these are of patients; of demo data they always are. With
+    `profile` the balanced member is profiled, as `explain` does, unless it was before. `on_stage` is told the name of
+    each stage that begins.
     """
-    evidence = gather(study, home, images=images, profile=profile, on_stage=on_stage)
-    return report_html(Subject(study, Place(home, storage), evidence))
+
+    workload: str | None
+    storage: str | None
+    images: bool
+    profile: bool
+    on_stage: Callable[[str], None]
+
+
+def stored_report(study: str | None, home: Path, **facts: Unpack[ReportFacts]) -> str:
+    """The report of a stored study, by default of the last one: one text of HTML that asks for no other file.
+
+    Raises StorageError where there is none.
+    """
+    storage = facts.get("storage")
+    found = read_study(storage or default_storage(home), study, facts.get("workload"))
+    evidence = gather(
+        found,
+        home,
+        images=facts.get("images", False),
+        profile=facts.get("profile", False),
+        on_stage=facts.get("on_stage", lambda stage: None),
+    )
+    return report_html(Subject(found, Place(home, storage), evidence))
 
 
 class ReportFile:
