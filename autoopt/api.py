@@ -13,15 +13,15 @@ from autoopt.study.request import HOME, Facts, PathLike, SearchRequest, default_
 if TYPE_CHECKING:
     from autoopt.compress.matrix import Cell
     from autoopt.core.configuration import Scalar
+    from autoopt.deploy import predict_files
     from autoopt.deploy.check import Checked
-    from autoopt.deploy.predict_files import Listener as PredictListener
-    from autoopt.deploy.predict_files import Predicted, Wanted
     from autoopt.deploy.registry import Registry
     from autoopt.deploy.remeasure import Again
     from autoopt.measure.timing import MeasuringPlan
     from autoopt.nets.baseline import TrainProgress, TrainResult
     from autoopt.report.explanation import Explanation
     from autoopt.report.layer_ranking import LayerRanking
+    from autoopt.report.page.report_file import ReportFacts
     from autoopt.study.again import StudyAgain
     from autoopt.study.garbage import Collected
     from autoopt.study.loop import Listener, SearchResult
@@ -108,8 +108,7 @@ def matrix(
 ) -> list[Cell]:
     """Try every compression on small networks of every family in every runtime, on this host; one cell each.
 
-    A cell says that it works, or that it was refused and why. With `quick` one network of each family is tried. The
-    networks have random weights: see `autoopt.compress.matrix`.
+    A cell says that it works, or why it was refused. The networks have random weights; with `quick` one of each family.
     """
     from autoopt.compress import matrix as module
 
@@ -130,13 +129,11 @@ def front(
 
 
 @needs(*STUDIES)
-def report(
-    *, study: str | None = None, workload: str | None = None, storage: str | None = None, home: PathLike = HOME
-) -> str:
-    """The report of a stored study, named as for `front`: one text of HTML that asks for no other file."""
-    from autoopt.report.page.report_file import report_text
+def report(study: str | None = None, *, home: PathLike = HOME, **facts: Unpack[ReportFacts]) -> str:
+    """The report of a stored study, named as for `front`, as one text of HTML; `ReportFacts` says what can be asked."""
+    from autoopt.report.page.report_file import stored_report
 
-    return report_text(front(study=study, workload=workload, storage=storage, home=home), Path(home), storage)
+    return stored_report(study, Path(home), **facts)
 
 
 @needs(*STUDIES)
@@ -332,9 +329,9 @@ def predict(
     inputs: Sequence[PathLike],
     out: PathLike,
     *,
-    listener: PredictListener = lambda event: None,
-    **wanted: Unpack[Wanted],
-) -> Predicted:
+    listener: predict_files.Listener = lambda event: None,
+    **wanted: Unpack[predict_files.Wanted],
+) -> predict_files.Predicted:
     """The answers of a bundle for image files and folders of them, written to the folder `out`.
 
     A file that cannot be read or predicted is in `.failed` of the result, with the reason; the others go on. `listener`

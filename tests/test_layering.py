@@ -91,6 +91,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "deploy.volume_masks": frozenset({"nibabel"}),
     "deploy.overlay": frozenset({"PIL"}),
     "report": frozenset({"matplotlib", "rich"}),
+    "report.evidence_pictures": frozenset({"PIL"}),
     "tracking": frozenset({"mlflow", "sqlalchemy"}),
     "tracking.served": frozenset({"PIL"}),
     "doctor": frozenset({"psutil", "mlflow"}),

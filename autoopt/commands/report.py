@@ -17,18 +17,27 @@ STDOUT = "-"
 def report(
     study: Annotated[str | None, typer.Argument(help="The name of a study. [default: the last one]")] = None,
     out: Annotated[str, typer.Option("--out", "-o", help="File to write, - for standard output.")] = "report.html",
+    images: Annotated[
+        bool, typer.Option("--images", help="Show the worst cases as pictures of patients; demo data always are.")
+    ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Profile the balanced member, as autoopt explain does, if not done yet.")
+    ] = False,
     workload: OfWorkload = None,
     storage: Storage = None,
     home: Home = HOME,
 ) -> None:
     """Write the report of a study: one HTML file that opens anywhere, offline."""
-    from autoopt import api
+    from autoopt import api, progress
     from autoopt.core.store import write_atomic
 
     path = Path(out)
     if out != STDOUT and (path.is_dir() or not path.parent.is_dir()):
         raise UsageError(f"-o must be a file in a folder that is there, or -, got {out}")
-    text = api.report(study=study, workload=workload, storage=storage, home=home)
+    with progress.StageLine() as line:
+        text = api.report(
+            study=study, workload=workload, storage=storage, home=home, images=images, profile=profile, on_stage=line
+        )
     if out == STDOUT:
         typer.echo(text, nl=False)
         return

@@ -29,16 +29,16 @@ def overlay_bytes(
     as people are used to, or the first one of a stack. With `demo` the picture says so.
     """
     layers: np.ndarray = np.moveaxis(mask, -1, 0) > 0 if multilabel else mask[np.newaxis] == _foreground(mask)
-    pixels = _pixels(image)
+    pixels = as_pixels(image)
     if layers.ndim == 3:
-        drawn = _drawn(pixels, layers)
+        drawn = drawn_over(pixels, layers)
     else:
         turned = stack_axis == 2
         found = _slices(np.any(layers, axis=0), stack_axis)
         parts = [
-            _drawn(
-                _plane(np.take(pixels, index, stack_axis), turned),
-                np.stack([_plane(np.take(layer, index, stack_axis), turned) for layer in layers]),
+            drawn_over(
+                plane(np.take(pixels, index, stack_axis), turned),
+                np.stack([plane(np.take(layer, index, stack_axis), turned) for layer in layers]),
             )
             for index in found
         ]
@@ -52,7 +52,7 @@ def _foreground(mask: np.ndarray) -> np.ndarray:
     return numbers.reshape(-1, *[1] * mask.ndim)
 
 
-def _pixels(image: np.ndarray) -> np.ndarray:
+def as_pixels(image: np.ndarray) -> np.ndarray:
     """uint8 (*spatial, 3): colours as they are, else the first channel from its darkest to its brightest values."""
     if image.dtype == np.uint8 and image.shape[-1] == 3:
         return image
@@ -73,12 +73,12 @@ def _slices(labelled: np.ndarray, axis: int) -> list[int]:
     return [int(chosen[round(place)]) for place in places]
 
 
-def _plane(values: np.ndarray, turned: bool) -> np.ndarray:
+def plane(values: np.ndarray, turned: bool) -> np.ndarray:
     """A slice of rows and columns; one of NIfTI's first two axes with the second one upwards."""
     return np.rot90(values) if turned else values
 
 
-def _drawn(pixels: np.ndarray, layers: np.ndarray) -> np.ndarray:
+def drawn_over(pixels: np.ndarray, layers: np.ndarray) -> np.ndarray:
     """uint8 (height, width, 3) with each layer (height, width) in its colour."""
     drawn = pixels.astype(np.float32)
     for index, layer in enumerate(layers):

@@ -200,10 +200,16 @@ def measure(
         return measuring.finish(), predictions
 
 
-def predictions(subject: Subject, target: Target, *, timeout_s: float = USUAL_TIMEOUT_S) -> list[np.ndarray]:
-    """The predictions of all cases of `subject`, in their order, without timing anything. Raises TrialError."""
+def predictions(
+    subject: Subject, target: Target, *, timeout_s: float = USUAL_TIMEOUT_S, only: Sequence[int] | None = None
+) -> list[np.ndarray]:
+    """The predictions of all cases of `subject`, in their order, without timing anything. Raises TrialError.
+
+    `only` are the indices of the cases that are wanted, where not all are.
+    """
     hasty = MeasuringPlan(warmup_max_s=0.0)
     with Workers(subject.runtime, target) as workers, target.exchange() as exchange:
         worker = workers.begin(subject, hasty, timeout_s=timeout_s)
         worker.opened()
-        return list(worker.predictions(range(len(case_ids(subject.cases.path))), exchange))
+        wanted = range(len(case_ids(subject.cases.path))) if only is None else only
+        return list(worker.predictions(wanted, exchange))

@@ -29,6 +29,7 @@ class Profiler:
         self._cases: Path
         self._session: Session
         self._tile: np.ndarray
+        self._call_s: float
 
     def handlers(self) -> dict[str, Handler]:
         """The table of its requests. They raise Unsupported, Numeric or BadData."""
@@ -40,7 +41,8 @@ class Profiler:
         settings: dict[str, Scalar] = dict(request["runtime"])
         self._session = runtime(str(settings.pop("name"))).open(Path(request["artifact"]), settings)
         check_outputs(pipeline, self._tile, self._session.run(self._tile))
-        return {"call_s": min(self._timed() for _ in range(WARMUP_CALLS))}
+        self._call_s = min(self._timed() for _ in range(WARMUP_CALLS))
+        return {"call_s": self._call_s}
 
     def _round(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Plain calls, then as many profiled ones."""
@@ -51,10 +53,12 @@ class Profiler:
         return {"calls_s": calls_s, "layers": [layer.to_json() for layer in layers]}
 
     def _case(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The stages of the case of median size."""
-        index = typical_case(self._cases)
+        """The stages of the case of median size; None where its calls would take more than `most_s` seconds."""
+        index, most_s = typical_case(self._cases), request["most_s"]
         image, affine = case_image(self._cases, index), case_affine(self._cases, index)
-        return stages_of(self._pipeline, self._session.run, image, affine).to_json()
+        if most_s is not None and self._pipeline.cut(image, affine)[1].count * self._call_s > most_s:
+            return {"stages": None}
+        return {"stages": stages_of(self._pipeline, self._session.run, image, affine).to_json()}
 
     def _timed(self) -> float:
         began = time.perf_counter()

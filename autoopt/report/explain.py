@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +19,7 @@ from autoopt.measure.pack import pack_cases
 from autoopt.measure.profiling import ProfilePlan, profile_all
 from autoopt.measure.subject import Subject
 from autoopt.report.diagnosis import explained
+from autoopt.report.evidence_profile import keep_profile
 from autoopt.report.explanation import Explanation, Side
 from autoopt.study.prepare import Prepared
 from autoopt.study.replay import find_trial, prepare_as_before
@@ -40,8 +42,8 @@ def explain_trial(
 ) -> Explanation:
     """Profile a stored trial, and the trial `against` it, on this host; say why the one is faster or slower.
 
-    Without `against` its `float_counterpart` is taken, if there is one. Nothing is added to the study. `plan` says how
-    long to profile.
+    Without `against` its `float_counterpart` is taken, if there is one. Nothing is added to the study; the home folder
+    keeps what was found for the report. `plan` says how long to profile.
     Raises UsageError when a trial was never measured, or workload, weights or data are not what they were.
     """
     result, record = find_trial(trial, study, home, storage)
@@ -54,6 +56,20 @@ def explain_trial(
             raise UsageError(f"both trials must be of one study, got {result.card.name} and {named.card.name}")
         if other.number == record.number:
             raise UsageError(f"a trial is compared with another one, got #{record.number} twice")
+    return explain_records(result, record, other, home, timeout_s=timeout_s, plan=plan, on_stage=on_stage)
+
+
+def explain_records(
+    result: StudyResult,
+    record: TrialRecord,
+    other: TrialRecord | None,
+    home: Path,
+    *,
+    timeout_s: float = USUAL_TIMEOUT_S,
+    plan: ProfilePlan | None = None,
+    on_stage: Callable[[str], None] = lambda stage: None,
+) -> Explanation:
+    """The same of records of a study, `other` the one to compare with. Raises as `explain_trial`, and TrialError."""
     records = [record] if other is None else [record, other]
     for item in records:
         _check_measured(item)
@@ -63,7 +79,9 @@ def explain_trial(
     profiles = profile_all(subjects, prepared.target, plan=plan, timeout_s=timeout_s)
     sides = [Side(item, profile, result.card.latency) for item, profile in zip(records, profiles, strict=True)]
     notes = _notes(result, prepared, subjects)
-    return explained(result, sides[0], sides[1] if len(sides) > 1 else None, notes)
+    found = explained(result, sides[0], sides[1] if len(sides) > 1 else None, notes)
+    problem = keep_profile(found, home)
+    return replace(found, notes=(*found.notes, problem)) if problem else found
 
 
 def float_counterpart(study: StudyResult, record: TrialRecord) -> TrialRecord | None:

@@ -16,6 +16,7 @@ from autoopt.errors import Timeout, Unsupported
 from autoopt.inference.runtimes import runtime
 from autoopt.inference.runtimes.layers import Layer, over_calls, precision_of
 from autoopt.measure.pack import pack_cases
+from autoopt.measure.profiler import Profiler
 from autoopt.measure.profiling import Profile, ProfilePlan, profile, profile_all
 from autoopt.measure.subject import Subject
 from autoopt.measure.target import LocalTarget
@@ -126,13 +127,18 @@ def test_layers_of_several_models_in_turns(tmp_path: Path, cases: Artifact) -> N
 
 
 def test_a_whole_case_is_timed_in_its_stages(tmp_path: Path, cases: Artifact) -> None:
-    """Where whole cases are what is timed a profile has the stages of one; else it has none."""
+    """A profile has the stages of a whole case; where something else is timed and it takes too long it has none."""
     artifact = planted(tmp_path, Layer("a", "Conv", "k", "f32", 1e-3, False))
-    for latency, told in (("case", True), ("call", False)):
-        subject = Subject(artifact, settings("fake"), tiny.PIPELINE, cases, latency)  # type: ignore[arg-type]
-        found = profile(subject, TARGET, plan=QUICK).case
-        assert (found is not None) == told
-        assert found is None or (found.calls >= 1 and min(found.prepare_s, found.network_s, found.finish_s) > 0)
+    subject = Subject(artifact, settings("fake"), tiny.PIPELINE, cases)
+    found = profile(subject, TARGET, plan=QUICK).case
+    assert found is not None and found.calls >= 1 and min(found.prepare_s, found.network_s, found.finish_s) > 0
+    handlers = Profiler().handlers()
+    handlers["open"](subject.profiling(TARGET))
+    assert [handlers["case"]({"most_s": most_s})["stages"] is None for most_s in (None, 1e9, 0.0)] == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_a_model_that_cannot_be_opened_is_refused(tmp_path: Path, cases: Artifact) -> None:

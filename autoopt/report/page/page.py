@@ -25,7 +25,7 @@ def report_html(subject: Subject) -> str:
         Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
         Markup('<meta http-equiv="Content-Security-Policy" content="{}">').format(POLICY),
         Markup('<link rel="icon" href="data:,">'),
-        element("style", _own("style.css")),
+        element("style", _own("style.css") + _own("evidence.css")),
     ]
     links = [element("a", section.heading, href=f"#{section.anchor}") for section, _ in found]
     body = [

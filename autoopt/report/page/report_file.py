@@ -3,21 +3,55 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from autoopt.core.records import TrialRecord
 from autoopt.core.store import write_atomic
+from autoopt.report.evidence import gather
 from autoopt.report.next_commands import Place, report_path
 from autoopt.report.page.page import report_html
 from autoopt.report.page.subject import Subject
+from autoopt.study.request import default_storage
 from autoopt.study.result import StudyResult
+from autoopt.study.storage import read_study
 
 _log = logging.getLogger("autoopt")
+FINISHED = "finished"
+"""The state in which a search ends that was not interrupted, see `Sink.close`."""
 
 
-def report_text(study: StudyResult, home: Path, storage: str | None = None) -> str:
-    """The report of a study that is stored there: one text of HTML that asks for no other file."""
-    return report_html(Subject(study, Place(home, storage)))
+class ReportFacts(TypedDict, total=False):
+    """What can be asked of a report: the last study of a `workload`, the `storage` that the study is in.
+
+    With `images` the worst cases are pictures also where these are of patients; of demo data they always are. With
+    `profile` the balanced member is profiled, as `explain` does, unless it was before. `on_stage` is told the name of
+    each stage that begins.
+    """
+
+    workload: str | None
+    storage: str | None
+    images: bool
+    profile: bool
+    on_stage: Callable[[str], None]
+
+
+def stored_report(study: str | None, home: Path, **facts: Unpack[ReportFacts]) -> str:
+    """The report of a stored study, by default of the last one: one text of HTML that asks for no other file.
+
+    Raises StorageError where there is none.
+    """
+    storage = facts.get("storage")
+    found = read_study(storage or default_storage(home), study, facts.get("workload"))
+    evidence = gather(
+        found,
+        home,
+        images=facts.get("images", False),
+        profile=facts.get("profile", False),
+        on_stage=facts.get("on_stage", lambda stage: None),
+    )
+    return report_html(Subject(found, Place(home, storage), evidence))
 
 
 class ReportFile:
@@ -55,7 +89,10 @@ class ReportFile:
         try:
             path = report_path(self._home, study.card.name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, report_text(study, self._home, self._storage).encode())
+            # Who interrupts a search does not wait for pictures: the command adds them later.
+            evidence = gather(study, self._home, images=False) if state == FINISHED else {}
+            text = report_html(Subject(study, Place(self._home, self._storage), evidence))
+            write_atomic(path, text.encode())
         except Exception as error:  # a search that is done must not fail for this
             first = (str(error) or type(error).__name__).partition("\n")[0]
             _log.warning("the report was not written (%s): run autoopt report %s", first, study.card.name)

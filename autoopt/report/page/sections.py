@@ -11,12 +11,16 @@ from autoopt.report.page import (
     doubts,
     drivers,
     front_table,
+    patients,
     picks,
     repeat,
     scatter,
+    subgroups,
     timeline,
     trials_table,
     verdict,
+    where_time_goes,
+    worst_cases,
 )
 from autoopt.report.page.subject import Subject
 
@@ -35,6 +39,10 @@ SECTIONS: tuple[Section, ...] = (
     Section("picks", "What to take", picks.render),
     Section("scatter", "Latency against quality", scatter.render),
     Section("front", "The front", front_table.render),
+    Section("cases", "Worst cases", worst_cases.render),
+    Section("patients", "Worst patients", patients.render),
+    Section("subgroups", "Labels and subgroups", subgroups.render),
+    Section("time", "Where the time goes", where_time_goes.render),
     Section("drivers", "What drives it", drivers.render),
     Section("trials", "All trials", trials_table.render),
     Section("timeline", "Timeline", timeline.render),
