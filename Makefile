@@ -1,14 +1,17 @@
 # make demo    search on the embedded demo data        make check   ruff, formatting, types
 # make test    the whole test suite                    make fmt     format the code
-# make wheel   build dist/*.whl                        make clean   remove the environment and what was built
+# make wheel   build dist/*.whl                        make clean   remove the environments and what was built
+# make docs    the documentation as a site, in site/, which needs no network: open site/index.html
 # make fuzz    read damaged and lying files of every kind, FUZZ times as many as in the tests, and count them
 # make mutants change what decides a search, one line at a time, and list the changes that no test notices (hours)
-# Each sets up .venv first when it is missing or pyproject.toml or constraints.txt changed.
+# Each sets up .venv (docs: .venv-docs) first when it is missing or pyproject.toml or constraints.txt changed.
 
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS_VENV := .venv-docs
+DOCS_READY := $(DOCS_VENV)/.ready
 BUDGET ?= 50
 FUZZ ?= 20
 # The tests mostly wait for processes that they start: two at a time take half as long. Each has a temporary folder, and
@@ -25,10 +28,10 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
     && echo $$name && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt wheel clean mutants fuzz setup
+.PHONY: help demo test check fmt wheel docs clean mutants fuzz setup
 
 help:
-	@sed -n '1,6s/^# //p' Makefile
+	@sed -n '1,7s/^# //p' Makefile
 
 demo: $(READY)
 	$(BIN)/autoopt search --workload histo --budget $(BUDGET)
@@ -50,6 +53,11 @@ wheel: $(READY)
 	rm -rf dist
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist .
 
+# An environment of its own, 0.2 GB: who writes a page needs no torch. `--strict` fails at a link that leads nowhere.
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --quiet
+	@echo 'open site/index.html'
+
 # The spinner of a run that lasts for hours goes to a file.
 mutants: $(READY)
 	$(BIN)/mutmut run --max-children $(WORKERS) >mutants.log 2>&1 || { tail -c 2000 mutants.log; exit 1; }
@@ -70,6 +78,12 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e '.[dev]'
 	@touch $(READY)
 
+$(DOCS_READY): pyproject.toml constraints.txt
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer with venv is needed; name it with PYTHON=...' >&2; exit 1; }
+	test -x $(DOCS_VENV)/bin/pip || $(PYTHON) -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip install --quiet --no-compile -c constraints.txt -e '.[docs]'
+	@touch $(DOCS_READY)
+
 clean:
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(DOCS_VENV) site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find autoopt tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 import typer.main
+import yaml
 
 from autoopt import cli
 from autoopt.study.request import FACTS
 from tests.deploy import studies
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
+DOCS = sorted(ROOT.glob("docs/**/*.md"))
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS, *ROOT.glob("benchmarks/*.md")])
 OPTION = re.compile(r"(?<![\w-])--[a-z](?:[a-z-]*[a-z])?(?![\w-])")
 OTHER_PROGRAM = re.compile(r"^\s*(?:\$ )?(?:[A-Z_]+=\S+ )*(mlflow|pip|python3?) ")
 COMMAND = re.compile(r"^\s*(?:\$ )?(autoopt [a-z]+[^\n|#`]*)", re.MULTILINE)
@@ -60,7 +62,7 @@ def test_every_option_that_is_mentioned_exists() -> None:
     options = {"--help"}
     for command in group.commands.values():  # type: ignore[attr-defined]
         options |= {option for parameter in command.params for option in parameter.opts}
-    for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
+    for page in [ROOT / "README.md", *DOCS]:
         for line in page.read_text().splitlines():
             if not OTHER_PROGRAM.match(line):
                 assert set(OPTION.findall(line)) <= options, f"{page.name}: {line}"
@@ -86,11 +88,45 @@ def test_the_first_lines_of_the_readme_are_the_two_commands() -> None:
     assert lines[2].startswith("make test")
 
 
-def test_pages_link_to_what_is_there() -> None:
-    """Relative links of the documentation lead to files of the repository."""
-    for page in PAGES:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+def headings(page: Path) -> list[str]:
+    """The headings of a page as they are read, without what is fenced."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return [re.sub(r"\[([^]]*)\]\([^)]*\)|[`*]", r"\1", line) for line in re.findall(r"^#+ (.+)$", text, re.MULTILINE)]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page that lead to the same heading in a repository's view and in the site."""
+    words = [re.sub(r"[^\w\s-]", "", heading).strip().lower() for heading in headings(page)]
+    return {re.sub(r"\s", "-", text) for text in words} & {re.sub(r"[-\s]+", "-", text) for text in words}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_pages_link_to_what_is_there(page: Path) -> None:
+    """Relative links lead to files of the repository, and what stands behind # to a heading of theirs."""
+    text = re.sub(r"^```.*?^```|`[^`\n]*`", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target, anchor in re.findall(r"\]\((?!\w+:)([^)#]*)#?([^)]*)\)", text):
+        there = page.parent / target if target else page
+        assert there.exists(), f"{page.name} links to {target}"
+        if anchor:
+            assert anchor in anchors(there), f"{page.name} links to {target}#{anchor}"
+        if page in DOCS:
+            assert there.resolve().is_relative_to(ROOT / "docs"), f"{page.name}: the site has no {target}"
+
+
+def test_every_page_of_docs_is_in_the_site() -> None:
+    """mkdocs.yml lists each page of docs once and nothing else; scripts that it adds to pages are files of docs."""
+    settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+
+    def pages(item: object) -> list[str]:
+        if isinstance(item, str):
+            return [item]
+        return [page for part in (item.values() if isinstance(item, dict) else item) for page in pages(part)]
+
+    assert sorted(pages(settings["nav"])) == sorted(page.relative_to(ROOT / "docs").as_posix() for page in DOCS)
+    assert settings["theme"]["font"] is False
+    for script in settings["extra"]["polyfills"]:
+        assert (ROOT / "docs" / script).is_file()
+    assert not any("```mermaid" in page.read_text() for page in DOCS), "the site would fetch a script that draws it"
 
 
 ALLOWING = "import autoopt, functools\nautoopt.load = functools.partial(autoopt.load, stand_ins=True)\n"
