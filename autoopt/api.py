@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from autoopt.deploy.check import Checked
     from autoopt.deploy.predict_files import Listener as PredictListener
     from autoopt.deploy.predict_files import Predicted, Wanted
-    from autoopt.deploy.registry import Registry
     from autoopt.deploy.remeasure import Again
     from autoopt.measure.timing import MeasuringPlan
     from autoopt.nets.baseline import TrainProgress, TrainResult
     from autoopt.report.explanation import Explanation
     from autoopt.report.layer_ranking import LayerRanking
+    from autoopt.report.trial_diff import TrialDiff
     from autoopt.study.again import StudyAgain
     from autoopt.study.garbage import Collected
     from autoopt.study.loop import Listener, SearchResult
@@ -182,6 +182,20 @@ def explain(
     )
 
 
+@needs(*STUDIES)
+def diff(
+    before: str | int, after: str | int, *, study: str | None = None, storage: str | None = None, home: PathLike = HOME
+) -> TrialDiff:
+    """What changes from one stored trial to another: settings, speed, quality case by case. Nothing is run.
+
+    Each is named by its number, "STUDY/NUMBER" or "HOME/STUDY/NUMBER". Raises UsageError for trials that cannot be
+    compared.
+    """
+    from autoopt.report.trial_diff import read_trials
+
+    return read_trials(str(before), str(after), study=study, home=Path(home), storage=storage)
+
+
 def pull(
     out: PathLike,
     source: PathLike | None = None,
@@ -214,6 +228,7 @@ def pull(
     from autoopt.deploy import pull as deploy
     from autoopt.deploy import pull_from
     from autoopt.study.limit_arguments import LimitArguments
+    from autoopt.tracking.registries import registry_at
 
     asked = LimitArguments(max_drop, max_latency_s, max_memory_bytes, max_size_bytes, min_quality, min_throughput)
     wish = pull_from.Wish(asked, pick=pick, host=host, study=study, workload=workload)
@@ -224,7 +239,7 @@ def pull(
 
     write = functools.partial(deploy.pull, self_test=self_test, on_stage=on_stage)
     named = None if source is None else str(source)
-    return pull_from.pull_from(named, wish, place, Path(out), _registry, read, write=write)
+    return pull_from.pull_from(named, wish, place, Path(out), registry_at, read, write=write)
 
 
 @needs("mlflow", *STUDIES)
@@ -370,25 +385,6 @@ def train(
     return baseline.train(
         loaded, home, progress=progress, seed=seed, max_seconds=max_seconds, half=demo, on_remark=on_remark
     )
-
-
-def _registry(uri: str | None, home: Path) -> Registry:
-    """The registry at `uri`: a server is asked with the standard library, a database with MLflow's own client."""
-    from autoopt.core.urls import sqlite_file, without_secrets
-
-    if uri is not None and uri.partition(":")[0] in ("http", "https"):
-        from autoopt.deploy.mlflow_rest import HttpRegistry
-
-        return HttpRegistry(uri)
-    from autoopt.errors import TrackingError
-    from autoopt.tracking import default_tracking_uri
-    from autoopt.tracking.client_registry import ClientRegistry
-
-    place = uri or default_tracking_uri(home)
-    file = sqlite_file(place)
-    if file is not None and not file.is_file():
-        raise TrackingError(f"MLflow at {without_secrets(place)} is not there: give --tracking-uri http://HOST:PORT")
-    return ClientRegistry(place, home)
 
 
 def _path(value: PathLike | None) -> Path | None:
