@@ -6,14 +6,22 @@ The axes fit the trials. What lies far outside is named by an arrow at the edge:
 from __future__ import annotations
 
 import io
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from autoopt.core.records import Status, TrialRecord
-from autoopt.study import intervals, uncertainty
-from autoopt.study.limits import DROP, LATENCY, LATENCY_BOUND, RELATIVE_DROP, drop_limit, limit
+from autoopt.report.front_view import (
+    BROKEN,
+    View,
+    drop_words,
+    edges,
+    is_shown,
+    latency_bar_ms,
+    latency_ms,
+    limits_of,
+    quality,
+    quality_bar,
+    view_of,
+)
 from autoopt.study.result import StudyResult
 
 if TYPE_CHECKING:
@@ -21,29 +29,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, DIM, FRONT, WARN, REFERENCE, TIE = "#22303c", "#a8b4bf", "#d1495b", "#b9770e", "#2a7f9e", "#f3c6cc"
-MARGIN = 0.08
-"""Of the span of the trials, on each side of an axis."""
-FAR = 1.5
-"""Trials that broke a limit are left to the edge where they are so many spans of the others away from those."""
-CLOSE = 0.5
-"""A limit is on the axes where it is at most so many spans away from the trials."""
 ARROW = 0.06
 """The length of an arrow to the edge, of the axes."""
 LESS = " (less is better)"
-LEAST_DECADES, LEAST_QUALITY = 0.1, 0.01
-"""Spans that an axis has at least: of latency in powers of ten, of quality."""
-
-
-@dataclass(frozen=True)
-class View:
-    """What the axes show: latencies in ms and qualities, from the least to the most."""
-
-    latency_ms: tuple[float, float]
-    quality: tuple[float, float]
-
-    def holds(self, x: float, y: float) -> bool:
-        """Whether a point is on the axes."""
-        return self.latency_ms[0] <= x <= self.latency_ms[1] and self.quality[0] <= y <= self.quality[1]
 
 
 def front_picture(result: StudyResult) -> bytes:
@@ -68,7 +56,7 @@ def draw(result: StudyResult) -> Figure:
     figure = Figure(figsize=(9, 5.6), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     seen = view_of(result)
-    shown = [r for r in result.judged if seen is not None and _is_shown(r) and seen.holds(_latency_ms(r), _quality(r))]
+    shown = [r for r in result.judged if seen is not None and is_shown(r) and seen.holds(latency_ms(r), quality(r))]
     kinds = {status: [record for record in shown if record.status is status] for status in Status}
     _scatter(axes, kinds[Status.INFEASIBLE], "breaks a limit", WARN, "x", 30)
     _scatter(axes, kinds[Status.UNKNOWN], "unknown", DIM, "x", 30)
@@ -83,107 +71,22 @@ def draw(result: StudyResult) -> Figure:
         axes.set_xlim(*seen.latency_ms)
         axes.set_ylim(*seen.quality)
         _limits(axes, result, seen)
-        _far_trials(axes, result, seen)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8, loc="lower right")
     return figure
 
 
-def view_of(result: StudyResult) -> View | None:
-    """The axes that fit the trials, with the bars of those that have them; None where nothing was measured and scored.
-
-    Trials that broke a limit count unless they are far away from all others, limits where they are close.
-    """
-    shown = [record for record in result.judged if _is_shown(record)]
-    if not shown:
-        return None
-    broken = [record for record in shown if record.status is Status.INFEASIBLE]
-    kept = [record for record in shown if record.status is not Status.INFEASIBLE] or shown
-    xs = [math.log10(_latency_ms(record)) for record in kept]
-    ys = [_quality(record) for record in kept]
-    for record in (result.reference, result.openvino_f32, *result.front):
-        if record is not None and _is_shown(record):
-            (left, right), vertical = _latency_bar_ms(result, record), _quality_bar(result, record)
-            xs += [math.log10(left), math.log10(right)]
-            ys += [] if vertical is None else list(vertical)
-    x, y = _span(xs, LEAST_DECADES), _span(ys, LEAST_QUALITY)
-    near = [r for r in broken if _is_near(math.log10(_latency_ms(r)), x, FAR) and _is_near(_quality(r), y, FAR)]
-    x = _span([*x, *(math.log10(_latency_ms(record)) for record in near)], LEAST_DECADES)
-    y = _span([*y, *map(_quality, near)], LEAST_QUALITY)
-    floor, most_ms = _limits_of(result)
-    x = _span([*x, *(math.log10(item) for item in (most_ms,) if item and _is_near(math.log10(item), x, CLOSE))], 0.0)
-    y = _span([*y, *(item for item in (floor,) if item is not None and _is_near(item, y, CLOSE))], 0.0)
-    (left, right), (low, high) = _widened(x), _widened(y)
-    return View((10**left, 10**right), (low, high))
-
-
-def _span(values: Sequence[float], least: float) -> tuple[float, float]:
-    low, high = min(values), max(values)
-    missing = max(0.0, least - (high - low)) / 2
-    return low - missing, high + missing
-
-
-def _widened(span: tuple[float, float]) -> tuple[float, float]:
-    margin = MARGIN * (span[1] - span[0])
-    return span[0] - margin, span[1] + margin
-
-
-def _is_near(value: float, span: tuple[float, float], spans: float) -> bool:
-    reach = spans * (span[1] - span[0])
-    return span[0] - reach <= value <= span[1] + reach
-
-
-def _is_shown(record: TrialRecord) -> bool:
-    return record.measurement is not None and record.quality is not None and math.isfinite(record.quality.value)
-
-
-def _latency_ms(record: TrialRecord) -> float:
-    return record.measured.latency_p25_s * 1e3
-
-
-def _quality(record: TrialRecord) -> float:
-    assert record.quality is not None
-    return record.quality.value
-
-
-def _latency_bar_ms(result: StudyResult, record: TrialRecord) -> tuple[float, float]:
-    low, high = uncertainty.latency_interval(record.measured, result.sigma)
-    return low * 1e3, high * 1e3
-
-
-def _quality_bar(result: StudyResult, record: TrialRecord) -> tuple[float, float] | None:
-    """The quality that the reference's less the interval of the drop leaves; None where it has no interval."""
-    reference = result.reference
-    if reference is None or reference.quality is None or record.quality is None or record.number == reference.number:
-        return None
-    ends = intervals.drop(reference.quality, record.quality)
-    if isinstance(ends, str):
-        return None
-    before, sign = reference.quality, record.quality.sign()
-    low, high = sorted(sign * (before.worth - end) for end in ends)
-    return low, high
-
-
-def _limits_of(result: StudyResult) -> tuple[float | None, float | None]:
-    """The worst quality and the largest latency in ms that the limits allow; None without one."""
-    limits, reference = result.card.limits, result.reference
-    before = None if reference is None else reference.quality
-    drop, most_s = drop_limit(limits, before), limits.get(LATENCY_BOUND, limits.get(LATENCY))
-    floor = None if drop is None or before is None else before.sign() * (before.worth - drop)
-    return floor, None if most_s is None else most_s * 1e3
-
-
 def _scatter(axes: Axes, records: list[TrialRecord], label: str, color: str, marker: str, size: int) -> None:
     if records:
-        x, y = [_latency_ms(record) for record in records], [_quality(record) for record in records]
+        x, y = [latency_ms(record) for record in records], [quality(record) for record in records]
         axes.scatter(x, y, s=size, color=color, marker=marker, label=label, zorder=2 if color != REFERENCE else 5)
 
 
 def _bars(axes: Axes, result: StudyResult, record: TrialRecord, color: str) -> None:
     style: dict[str, Any] = {"color": color, "linewidth": 1.1, "alpha": 0.75, "zorder": 3}
-    x, y = _latency_ms(record), _quality(record)
-    axes.plot(_latency_bar_ms(result, record), (y, y), **style)
-    vertical = _quality_bar(result, record)
+    x, y = latency_ms(record), quality(record)
+    axes.plot(latency_bar_ms(result, record), (y, y), **style)
+    vertical = quality_bar(result, record)
     if vertical is not None:
         axes.plot((x, x), vertical, **style)
 
@@ -192,9 +95,9 @@ def _front(axes: Axes, result: StudyResult) -> None:
     members = result.front
     if not members:
         return
-    x, y = [_latency_ms(record) for record in members], [_quality(record) for record in members]
+    x, y = [latency_ms(record) for record in members], [quality(record) for record in members]
     axes.step(x, y, where="post", color=FRONT, linewidth=1.2, alpha=0.6, zorder=3)
-    place = {record.number: (_latency_ms(record), _quality(record)) for record in members}
+    place = {record.number: (latency_ms(record), quality(record)) for record in members}
     label: str | None = "tied: not told apart"
     for number, leader in result.ties.items():
         if number != leader:
@@ -207,43 +110,21 @@ def _front(axes: Axes, result: StudyResult) -> None:
 
 
 def _limits(axes: Axes, result: StudyResult, seen: View) -> None:
-    """The limits as lines; one that is not on the axes as an arrow at the edge that it is behind."""
-    floor, most_ms = _limits_of(result)
-    if floor is not None:
-        limits = result.card.limits
-        drops = [limit(name).number(limits[name], "g") for name in (DROP, RELATIVE_DROP) if name in limits]
-        label = f"drop limit {' and '.join(drops)}"
-        if seen.quality[0] <= floor <= seen.quality[1]:
-            axes.axhline(floor, color=WARN, linewidth=0.9, linestyle="--", label=label)
-        else:
-            _arrow(axes, f"{label}, at {floor:.3g}", (0.03, 0.0 if floor < seen.quality[0] else 1.0))
-    if most_ms is not None:
-        if seen.latency_ms[0] <= most_ms <= seen.latency_ms[1]:
-            axes.axvline(most_ms, color=WARN, linewidth=0.9, linestyle=":", label=f"latency limit {most_ms:.4g} ms")
-        else:
-            _arrow(axes, f"latency limit {most_ms:.4g} ms", (0.0 if most_ms < seen.latency_ms[0] else 1.0, 0.94))
+    """The limits as lines; what is not on the axes as an arrow at the edge that it is behind."""
+    floor, most_ms = limits_of(result)
+    if floor is not None and seen.quality[0] <= floor <= seen.quality[1]:
+        axes.axhline(floor, color=WARN, linewidth=0.9, linestyle="--", label=drop_words(result))
+    if most_ms is not None and seen.latency_ms[0] <= most_ms <= seen.latency_ms[1]:
+        axes.axvline(most_ms, color=WARN, linewidth=0.9, linestyle=":", label=f"latency limit {most_ms:.4g} ms")
+    for edge, words in edges(result, seen):
+        _arrow(axes, words, _place(edge, of_trials=BROKEN in words))
 
 
-def _far_trials(axes: Axes, result: StudyResult, seen: View) -> None:
-    """How many trials are not on the axes, by the side where they are."""
-    points = [(_latency_ms(record), _quality(record)) for record in result.judged if _is_shown(record)]
-    outside = [(x, y) for x, y in points if not seen.holds(x, y)]
-    below = [y for _, y in outside if y < seen.quality[0]]
-    above = [y for _, y in outside if y > seen.quality[1]]
-    beside = [x for x, y in outside if seen.quality[0] <= y <= seen.quality[1]]
-    slower, faster = ([x for x in beside if (x > seen.latency_ms[1]) is side] for side in (True, False))
-    if below:
-        _arrow(axes, f"{_trials(below)}, down to {min(below):.3g}", (0.3, 0.0))
-    if above:
-        _arrow(axes, f"{_trials(above)}, up to {max(above):.3g}", (0.3, 1.0))
-    if slower:
-        _arrow(axes, f"{_trials(slower)}, up to {max(slower):.3g} ms", (1.0, 0.5))
-    if faster:
-        _arrow(axes, f"{_trials(faster)}, down to {min(faster):.3g} ms", (0.0, 0.5))
-
-
-def _trials(found: Sequence[float]) -> str:
-    return f"{len(found)} trial{'s' if len(found) > 1 else ''} that broke a limit"
+def _place(edge: str, *, of_trials: bool) -> tuple[float, float]:
+    """Where an arrow to an edge ends, in fractions of the axes: trials have another place than limits."""
+    if edge in ("below", "above"):
+        return 0.3 if of_trials else 0.03, 0.0 if edge == "below" else 1.0
+    return 0.0 if edge == "faster" else 1.0, 0.5 if of_trials else 0.94
 
 
 def _arrow(axes: Axes, text: str, place: tuple[float, float]) -> None:

@@ -7,7 +7,8 @@ from io import BytesIO
 
 import numpy as np
 
-from autoopt.report.front_picture import draw, front_picture, view_of
+from autoopt.report.front_picture import draw, front_picture
+from autoopt.report.front_view import view_of
 from autoopt.study.result import StudyResult
 from autoopt.study.uncertainty import latency_interval
 from tests.deploy.studies import CARD, FAILED, STUDY, record

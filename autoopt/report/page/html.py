@@ -11,14 +11,14 @@ Child = str | Markup | int | float | None
 """What stands in an element; text is escaped, markup is not, None is left out."""
 
 
-def element(name: str, *children: Child, **attributes: Child | bool) -> Markup:
+def element(tag: str, /, *children: Child, **attributes: Child | bool) -> Markup:
     """An element of HTML or SVG with its children, text escaped.
 
     In the names of attributes `_` stands for `-`, and one at the end is dropped (`class_`, `for_`). An attribute of
     None or False is left out, one of True stands without a value, as HTML has it.
     """
     shown = Markup("").join(_attribute(key, value) for key, value in attributes.items())
-    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), shown, joined(children))  # noqa: S704  names are ours
+    return Markup("<{0}{1}>{2}</{0}>").format(Markup(tag), shown, joined(children))  # noqa: S704  tags are ours
 
 
 def joined(children: Sequence[Child]) -> Markup:
@@ -106,9 +106,9 @@ def command(text: str, *, name: str = "") -> Markup:
     return element("div", element("code", text), button, class_="command")
 
 
-def paragraph(*children: Child, class_: str | None = None) -> Markup:
+def paragraph(*children: Child, class_: str | None = None, role: str | None = None) -> Markup:
     """A paragraph of texts and markup."""
-    return element("p", *children, class_=class_)
+    return element("p", *children, class_=class_, role=role)
 
 
 def bullets(items: Sequence[Child]) -> Markup:

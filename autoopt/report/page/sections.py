@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from autoopt.report.page import verdict
+from autoopt.report.page import front_table, picks, scatter, verdict
 from autoopt.report.page.subject import Subject
 
 
@@ -20,4 +20,9 @@ class Section:
     render: Callable[[Subject], Markup]
 
 
-SECTIONS: tuple[Section, ...] = (Section("verdict", "Verdict", verdict.render),)
+SECTIONS: tuple[Section, ...] = (
+    Section("verdict", "Verdict", verdict.render),
+    Section("picks", "What to take", picks.render),
+    Section("scatter", "Latency against quality", scatter.render),
+    Section("front", "The front", front_table.render),
+)

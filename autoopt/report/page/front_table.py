@@ -1,0 +1,66 @@
+"""The members of the front as a table, what they are compared with below, and what the columns need beside them."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from autoopt.core.records import TrialRecord
+from autoopt.report.page.html import Cell, Row, bullets, details, element, joined, table, trial_link
+from autoopt.report.page.subject import Subject
+from autoopt.report.page.words import named
+from autoopt.report.tables import columns, front_notes, front_rows, reference_rows
+from autoopt.study.number import PRIMARY
+from autoopt.study.numbers import NUMBERS
+from autoopt.study.result import StudyResult
+
+SHOWN = ("latency_p25_ms", "speedup_vs_openvino_f32", PRIMARY, "drop", "test_drop", "size_mb")
+"""The keys of the numbers that have a column, beside the trial and its configuration."""
+
+
+def render(subject: Subject) -> Markup:
+    """The table with its notes; nothing where the front is empty."""
+    result = subject.result
+    if not result.front:
+        return Markup("")
+    keys = _keys(result)
+    header = ("trial", "configuration", *keys.values())
+    known = {record.number: record for record in result.judged}
+    beside = [(known[int(cells[0].removeprefix("#"))], cells) for cells in reference_rows(result)]
+    members = [
+        _row(result, record, cells, keys) for record, cells in zip(result.front, front_rows(result), strict=True)
+    ]
+    rows = [_row(result, record, cells, keys, role=_role(cells[1])) for record, cells in beside]
+    made = table(header, members, caption="The front, fastest first", texts=(1,))
+    references = table(header, rows, caption="What it is compared with", texts=(1,)) if rows else None
+    return joined([made, references, details("How to read the columns", bullets(front_notes(result)))])
+
+
+def _keys(result: StudyResult) -> dict[str, str]:
+    """The keys of `SHOWN` that the tables of this study have, to their titles."""
+    titles = {}
+    for key in SHOWN:
+        column = NUMBERS[key].column
+        title = "" if column is None else column.title.format(primary=result.card.primary)
+        if title in columns(result):
+            titles[NUMBERS[key].name(result.card.primary)] = title
+    return titles
+
+
+def _role(name: str) -> str:
+    """What a reference is, as tables.py says it in brackets after its name."""
+    return name.rpartition("(")[2].rstrip(")") if name.endswith(")") else ""
+
+
+def _row(result: StudyResult, record: TrialRecord, cells: list[str], keys: dict[str, str], *, role: str = "") -> Row:
+    numbers, places = result.headline(record), {title: place for place, title in enumerate(columns(result))}
+    values = [Cell(cells[places[title]], numbers.get(key)) for key, title in keys.items()]
+    name = f"{named(record)} ({role})" if role else named(record)
+    remarks = []
+    leader = result.ties.get(record.number, record.number)
+    if leader != record.number:
+        remarks.append(f"not told apart from #{leader}")
+    if result.confirmed_on_test(record) is False:
+        remarks.append("lost more on test than allowed")
+    remark = element("small", "; ".join(remarks), class_="doubt") if remarks else None
+    trial = Cell(trial_link(record.number), record.number)
+    return Row([trial, Cell(joined([name, remark]), name), *values], record.number)
