@@ -53,6 +53,7 @@ def search(
     `register` does. Raises UsageError for bad input.
     """
     from autoopt.measure.target import LocalTarget
+    from autoopt.report.page.report_file import ReportFile
     from autoopt.study import loop
     from autoopt.tracking import Tracker, default_tracking_uri, warm_up_in_background
     from autoopt.tracking.register import Registrar
@@ -61,7 +62,8 @@ def search(
     warm_up_in_background()  # importing MLflow takes seconds
     uri = asked.tracking_uri or default_tracking_uri(asked.home)
     registrar = Registrar(uri, asked.home, lambda: LocalTarget().host.fingerprint)
-    own = (Tracker(uri, asked.home), registrar)  # sinks are closed from the last to the first
+    # Sinks are closed from the last to the first.
+    own = (ReportFile(asked.home, asked.storage), Tracker(uri, asked.home), registrar)
     return loop.search(asked, sinks=(*own, *sinks), listener=listener or loop.silent, plan=plan)
 
 
@@ -127,6 +129,16 @@ def front(
     from autoopt.study.storage import read_study
 
     return read_study(storage or default_storage(Path(home)), study, workload)
+
+
+@needs(*STUDIES)
+def report(
+    *, study: str | None = None, workload: str | None = None, storage: str | None = None, home: PathLike = HOME
+) -> str:
+    """The report of a stored study, named as for `front`: one text of HTML that asks for no other file."""
+    from autoopt.report.page.report_file import report_text
+
+    return report_text(front(study=study, workload=workload, storage=storage, home=home), Path(home), storage)
 
 
 @needs(*STUDIES)
@@ -234,9 +246,7 @@ def pull(
     wish = pull_from.Wish(asked, pick=pick, host=host, study=study, workload=workload)
     place = pull_from.Place(Path(home), storage, tracking_uri)
 
-    def read() -> StudyResult:
-        return front(study=study, workload=workload, storage=storage, home=home)
-
+    read = functools.partial(front, study=study, workload=workload, storage=storage, home=home)
     write = functools.partial(deploy.pull, self_test=self_test, on_stage=on_stage)
     named = None if source is None else str(source)
     return pull_from.pull_from(named, wish, place, Path(out), registry_at, read, write=write)

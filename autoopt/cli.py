@@ -16,6 +16,7 @@ from autoopt.commands.predict import predict
 from autoopt.commands.pull import pull
 from autoopt.commands.register import register
 from autoopt.commands.remeasure import remeasure
+from autoopt.commands.report import report
 from autoopt.commands.serve import serve
 from autoopt.commands.shared import Home, OfWorkload, Storage, Study, TrackingUri
 from autoopt.commands.sign import sign
@@ -139,6 +140,7 @@ def explain(
     typer.echo(f"wrote {file}")
 
 
+app.command()(report)
 app.command()(pull)
 app.command()(register)
 app.command()(check)

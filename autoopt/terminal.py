@@ -17,6 +17,7 @@ from autoopt.core.records import Status, TrialRecord
 from autoopt.core.urls import without_secrets
 from autoopt.deploy.nothing_fits import nothing_fits
 from autoopt.report.matrix_text import as_markdown
+from autoopt.report.page.report_file import report_path
 from autoopt.report.tables import columns, front_notes, front_rows, reasons_text, reference_rows
 from autoopt.study.prepare import command_arguments
 from autoopt.study.request import HOME, SearchRequest
@@ -308,6 +309,8 @@ def _next_commands(console: Console, study: StudyResult, request: SearchRequest)
         commands = [f"MLFLOW_DISABLE_TELEMETRY=true mlflow ui --backend-store-uri {uri}"]
     else:
         commands = [f"open {without_secrets(request.tracking_uri)}"]
+    if (page := report_path(request.home, study.card.name)).is_file():
+        commands.insert(0, f"open {shlex.quote(str(page))}   # the report, in a browser")
     if study.front:
         name = shlex.quote(study.card.name)
         commands.append(f"autoopt replay {name}/{study.front[0].number}{flags}")

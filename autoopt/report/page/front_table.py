@@ -15,6 +15,7 @@ from autoopt.study.result import StudyResult
 
 SHOWN = ("latency_p25_ms", "speedup_vs_openvino_f32", PRIMARY, "drop", "test_drop", "size_mb")
 """The keys of the numbers that have a column, beside the trial and its configuration."""
+ROLES = ("reference", "best float", "control")
 
 
 def render(subject: Subject) -> Markup:
@@ -47,8 +48,8 @@ def _keys(result: StudyResult) -> dict[str, str]:
 
 
 def _role(name: str) -> str:
-    """What a reference is, as tables.py says it in brackets after its name."""
-    return name.rpartition("(")[2].rstrip(")") if name.endswith(")") else ""
+    """What a row is compared as, which tables.py says in brackets after its name."""
+    return next((role for role in ROLES if f"({role})" in name), "")
 
 
 def _row(result: StudyResult, record: TrialRecord, cells: list[str], keys: dict[str, str], *, role: str = "") -> Row:

@@ -41,10 +41,10 @@ def _numbers(result: StudyResult, record: TrialRecord) -> Markup:
     numbers = result.headline(record)
     over = next((over for over in OVER if speedup_words(numbers, over)), "")
     lost = drop_words(numbers) or "not known"
-    rest = "\nmore than allowed on test" if result.confirmed_on_test(record) is False else ""
+    rest = "\nabove the limit on test" if result.confirmed_on_test(record) is False else ""
     rows = [("p25 latency", latency_words(numbers))]
     rows += [(f"x {OVER[over]}", speedup_words(numbers, over))] if over else []
-    rows += [(f"drop of {result.card.primary}", lost + rest), ("size", size_words(numbers))]
+    rows += [("drop", lost + rest), ("size", size_words(numbers))]
     return element("dl", *(joined([element("dt", name), element("dd", lines(_parted(text)))]) for name, text in rows))
 
 

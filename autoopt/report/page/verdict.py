@@ -11,7 +11,7 @@ from autoopt.deploy.nothing_fits import nothing_fits
 from autoopt.deploy.pick import picked
 from autoopt.report.page.html import element, joined, paragraph, trial_link
 from autoopt.report.page.subject import Subject
-from autoopt.report.page.words import OVER, drop_words, latency_words, named, speedup_words
+from autoopt.report.page.words import OVER, latency_words, loss_words, named, speedup_words
 from autoopt.study.limits import in_words
 from autoopt.study.result import StudyResult
 
@@ -47,9 +47,9 @@ def _loss(numbers: Mapping[str, float], primary: str) -> str:
     if "drop" not in numbers:
         return "its loss is not known"
     on_test = (
-        f" and {drop_words(numbers, 'test_')} on test" if "test_drop" in numbers else ", and was not scored on test"
+        f" and {loss_words(numbers, 'test_')} on test" if "test_drop" in numbers else ", and was not scored on test"
     )
-    return f"it loses {drop_words(numbers)} of {primary} on val{on_test}"
+    return f"it loses {loss_words(numbers)} of {primary} on val{on_test}"
 
 
 def _doubts(result: StudyResult, record: TrialRecord) -> list[str]:

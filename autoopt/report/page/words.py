@@ -36,7 +36,19 @@ def drop_words(numbers: Mapping[str, float], before: str = "") -> str:
     if f"{before}drop" not in numbers:
         return ""
     upper = numbers.get(f"{before}drop_upper")
-    return f"{numbers[f'{before}drop']:.4f}{'' if upper is None else f' (at most {upper:.4f})'}"
+    return f"{_without_sign_of_zero(numbers[f'{before}drop'])}{'' if upper is None else f' (at most {upper:.4f})'}"
+
+
+def loss_words(numbers: Mapping[str, float], before: str = "") -> str:
+    """The same in a sentence, where what is gained is no loss: nothing (at most 0.0009)."""
+    words = drop_words(numbers, before)
+    shown, _, rest = words.partition(" ")
+    return words if float(shown) > 0 else f"nothing {rest}".rstrip()
+
+
+def _without_sign_of_zero(value: float) -> str:
+    text = f"{value:.4f}"
+    return text.removeprefix("-") if float(text) == 0 else text
 
 
 def size_words(numbers: Mapping[str, float]) -> str:

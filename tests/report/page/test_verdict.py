@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from autoopt.deploy.pick import choose
 from autoopt.report.page import verdict
+from autoopt.report.page.html import text_of
 from autoopt.report.page.subject import Subject
-from tests.report.page.planted import planted_study
+from autoopt.study.result import StudyResult
+from tests.report.page.planted import planted_study, quality, trial
 
 
-def test_the_verdict_names_a_member_of_the_front() -> None:
-    """The first sentence names the trial that `autoopt pull --pick balanced` takes."""
-    study = planted_study()
-    assert any(f"#{record.number}" in verdict.render(Subject(study)) for record in study.front)
+def test_the_verdict_says_what_to_deploy_and_what_it_costs() -> None:
+    """One sentence: the trial that `autoopt pull` takes, latency, both speed-ups, both losses with bounds, host."""
+    study = planted_study(9)
+    first = text_of(verdict.render(Subject(study))).split("; measured on")
+    assert f"Deploy #{choose(study, pick='balanced').record.number} (" in first[0]
+    for words in ("ms (", "times as fast as OpenVINO FP32", "times as fast as PyTorch FP32", "on val and", "on test"):
+        assert words in first[0]
+    assert first[0].count("(at most ") == 2 and first[1].startswith(" cpu with 2 cores, within drop <= 0.03.")
+
+
+def test_what_did_not_hold_on_test_is_a_doubt() -> None:
+    """A pick that lost more on test than allowed is said at once, with those that did not."""
+    study = planted_study(12)
+    records = [record for record in study.records if record.number in (0, 1, 5)]
+    held = trial(9, 0.0039, 0.905, test=quality(0.90, 9, "test"))
+    words = text_of(verdict.render(Subject(replace(study, records=(*records, held)))))
+    assert words.startswith("Deploy #5 ")
+    assert "#5 did not keep the limit of the drop on test. #9 did: see below." in words
+
+
+def test_nothing_lost_is_no_negative_loss() -> None:
+    """What gains on val loses nothing, and its bound is said."""
+    study = planted_study(12)
+    better = trial(9, 0.001, 0.94)
+    words = text_of(verdict.render(Subject(StudyResult(study.card, (*study.records[:2], better)))))
+    assert "it loses nothing (at most " in words and "was not scored on test" in words
 
 
 def test_without_a_front_the_verdict_says_why() -> None:

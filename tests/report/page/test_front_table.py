@@ -1,0 +1,20 @@
+"""The front as a table."""
+
+from __future__ import annotations
+
+from autoopt.report.page import front_table
+from autoopt.report.page.html import text_of
+from autoopt.report.page.subject import Subject
+from tests.report.page.planted import planted_study
+
+
+def test_the_table_is_narrow_and_says_what_a_row_must_say() -> None:
+    """At most 8 columns; ties and what did not hold on test stand in the row, references with their role below."""
+    study = planted_study(12)
+    front, beside = front_table.render(Subject(study)).split("</table>")[:2]
+    assert front.count('<th scope="col"') <= 8
+    rows = front.split("<tr")[2:]
+    assert len(rows) == len(study.front)
+    words = {record.number: text_of(row) for record, row in zip(study.front, rows, strict=True)}  # type: ignore[arg-type]
+    assert "not told apart from #2" in words[3] and "lost more on test than allowed" in words[5]
+    assert "(reference)" in beside and "(control)" in beside

@@ -1,0 +1,38 @@
+"""The report as a file, at the end of a search and by its command."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from autoopt.report.page.report_file import ReportFile, report_path
+from tests.report.page.planted import planted_study
+
+
+def test_a_search_leaves_its_report(tmp_path: Path) -> None:
+    """The sink writes the report of the last state of the study when it is closed, also where that was interrupted."""
+    sink = ReportFile(tmp_path)
+    sink.check()
+    assert sink.open(planted_study(12)) == set(range(9)) | {9, 10, 11}
+    sink.changed(planted_study(13, name="a/b"))
+    sink.close("interrupted")
+    assert report_path(tmp_path, "a/b").name == "a%2Fb.html"
+    assert "13 trials" in report_path(tmp_path, "a/b").read_text(encoding="utf-8")
+
+
+def test_a_report_that_cannot_be_written_fails_no_search(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the folder cannot be made, a warning says so and what to run later."""
+    (tmp_path / "reports").write_text("in the way")
+    sink = ReportFile(tmp_path)
+    sink.open(planted_study(12))
+    with caplog.at_level(logging.WARNING, logger="autoopt"):
+        sink.close("finished")
+    assert "run autoopt report planted" in caplog.text
+
+
+def test_an_empty_study_has_no_report(tmp_path: Path) -> None:
+    """Nothing is written where no trial ran."""
+    ReportFile(tmp_path).close("finished")
+    assert not list(tmp_path.iterdir())
