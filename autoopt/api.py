@@ -62,8 +62,7 @@ def search(
     warm_up_in_background()  # importing MLflow takes seconds
     uri = asked.tracking_uri or default_tracking_uri(asked.home)
     registrar = Registrar(uri, asked.home, lambda: LocalTarget().host.fingerprint)
-    # Sinks are closed from the last to the first.
-    own = (ReportFile(asked.home, asked.storage), Tracker(uri, asked.home), registrar)
+    own = (ReportFile(asked.home, asked.storage), Tracker(uri, asked.home), registrar)  # closed from the last on
     return loop.search(asked, sinks=(*own, *sinks), listener=listener or loop.silent, plan=plan)
 
 
@@ -115,17 +114,14 @@ def matrix(
     """
     from autoopt.compress import matrix as module
 
-    return module.matrix(quick=quick, timed=timed, home=_path(home), on_cell=on_cell)
+    return module.matrix(quick=quick, timed=timed, home=None if home is None else Path(home), on_cell=on_cell)
 
 
 @needs(*STUDIES)
 def front(
     *, study: str | None = None, workload: str | None = None, storage: str | None = None, home: PathLike = HOME
 ) -> StudyResult:
-    """A stored study: the one called `study`, else the last one written, of `workload` if given.
-
-    Raises StorageError when there is none.
-    """
+    """A stored study: the one called `study`, else the last one, of `workload` if given. Raises StorageError."""
     from autoopt.study.storage import read_study
 
     return read_study(storage or default_storage(Path(home)), study, workload)
@@ -133,12 +129,21 @@ def front(
 
 @needs(*STUDIES)
 def report(
-    *, study: str | None = None, workload: str | None = None, storage: str | None = None, home: PathLike = HOME
+    *,
+    study: str | None = None,
+    against: str | None = None,
+    workload: str | None = None,
+    storage: str | None = None,
+    home: PathLike = HOME,
 ) -> str:
-    """The report of a stored study, named as for `front`: one text of HTML that asks for no other file."""
-    from autoopt.report.page.report_file import report_text
+    """The report of a stored study as HTML, or of two beside each other, each named STUDY or HOME/STUDY."""
+    from autoopt.report.page import comparison, report_file
 
-    return report_text(front(study=study, workload=workload, storage=storage, home=home), Path(home), storage)
+    if study is not None and against is not None:
+        return comparison.comparison_text((study, against), Path(home), storage)
+    return report_file.report_text(
+        front(study=study, workload=workload, storage=storage, home=home), Path(home), storage
+    )
 
 
 @needs(*STUDIES)
@@ -198,11 +203,7 @@ def explain(
 def diff(
     before: str | int, after: str | int, *, study: str | None = None, storage: str | None = None, home: PathLike = HOME
 ) -> TrialDiff:
-    """What changes from one stored trial to another: settings, speed, quality case by case. Nothing is run.
-
-    Each is named by its number, "STUDY/NUMBER" or "HOME/STUDY/NUMBER". Raises UsageError for trials that cannot be
-    compared.
-    """
+    """What changes from one stored trial to another; each is a number, "STUDY/NUMBER" or "HOME/STUDY/NUMBER"."""
     from autoopt.report.trial_diff import read_trials
 
     return read_trials(str(before), str(after), study=study, home=Path(home), storage=storage)
@@ -389,13 +390,10 @@ def train(
     from autoopt.study.prepare import check_data_argument
     from autoopt.workloads.loading import load_workload
 
-    folder = None if demo else check_data_argument(_path(data), needed_for=f"training {workload}")
+    given = None if data is None else Path(data)
+    folder = None if demo else check_data_argument(given, needed_for=f"training {workload}")
     home = writable_folder(Path(home))
     loaded = load_workload(workload, folder, home, options)
     return baseline.train(
         loaded, home, progress=progress, seed=seed, max_seconds=max_seconds, half=demo, on_remark=on_remark
     )
-
-
-def _path(value: PathLike | None) -> Path | None:
-    return None if value is None else Path(value)

@@ -15,20 +15,30 @@ STDOUT = "-"
 
 
 def report(
-    study: Annotated[str | None, typer.Argument(help="The name of a study. [default: the last one]")] = None,
+    study: Annotated[
+        str | None, typer.Argument(metavar="STUDY", help="The name of a study. [default: the last one]")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="STUDY", help="Compare it with this one; HOME/STUDY names one of another home folder, of both."
+        ),
+    ] = None,
     out: Annotated[str, typer.Option("--out", "-o", help="File to write, - for standard output.")] = "report.html",
     workload: OfWorkload = None,
     storage: Storage = None,
     home: Home = HOME,
 ) -> None:
-    """Write the report of a study: one HTML file that opens anywhere, offline."""
+    """Write the report of a study, or compare two: one HTML file that opens anywhere, offline."""
     from autoopt import api
     from autoopt.core.store import write_atomic
 
     path = Path(out)
     if out != STDOUT and (path.is_dir() or not path.parent.is_dir()):
         raise UsageError(f"-o must be a file in a folder that is there, or -, got {out}")
-    text = api.report(study=study, workload=workload, storage=storage, home=home)
+    if against is not None and workload is not None:
+        raise UsageError("--workload finds one study: leave it out where two are named")
+    text = api.report(study=study, against=against, workload=workload, storage=storage, home=home)
     if out == STDOUT:
         typer.echo(text, nl=False)
         return

@@ -85,6 +85,11 @@ class StudyComparison:
         return self.first.card.host.fingerprint == self.second.card.host.fingerprint
 
     @property
+    def one_study(self) -> bool:
+        """Whether both are copies of one study, whose common trials were measured once."""
+        return bool(self.first.card.id) and self.first.card.id == self.second.card.id
+
+    @property
     def same_scores(self) -> bool:
         """Whether the qualities are those of one metric on the same data."""
         return len({(s.card.data_digest, *_metric(s)) for s in self.studies}) == 1
@@ -198,6 +203,8 @@ def _metric(study: StudyResult) -> tuple[str, bool, str]:
 
 def _doubts(both: StudyComparison) -> Iterator[str]:
     one, other = (study.card for study in both.studies)
+    if both.one_study:
+        yield "Both are copies of one study: trials that both have were measured once, not twice."
     if one.workload != other.workload:
         yield f"They are of two workloads, {one.title} and {other.title}."
     if one.data_digest != other.data_digest:

@@ -45,12 +45,13 @@ def test_a_study_is_as_good_as_itself() -> None:
         ({"primary": "other"}, "by other metrics"),
         ({"workload": "brain"}, "of two workloads"),
         ({"pipeline": {"scale": 1}}, "before and after the network"),
+        ({"id": "1"}, "copies of one study"),
         ({"trials": 40}, "a longer search finds more"),
     ],
 )
 def test_what_makes_a_comparison_doubtful_is_said(card: dict[str, object], why: str) -> None:
     """Another host, other versions, data, weights and whatever else lets two studies differ are said in plain words."""
-    (doubt,) = StudyComparison(STUDY, planted_study(**card)).doubts  # type: ignore[arg-type]
+    (doubt,) = StudyComparison(planted_study(id="1"), planted_study(**card)).doubts  # type: ignore[arg-type]
     assert why in doubt
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from pathlib import Path
 
 from markupsafe import Markup
 
@@ -17,11 +18,20 @@ from autoopt.report.page.html import Cell, Child, Row, bullets, command, element
 from autoopt.report.page.page import document
 from autoopt.report.page.words import latency_words, named, size_words
 from autoopt.report.trial_diff import NOT_SET, OFF, Setting
+from autoopt.study.named import named_study
+from autoopt.study.request import default_storage
 from autoopt.study.result import StudyResult
 
 FAIR = "Nothing makes this comparison doubtful: the same host, versions, data, weights, metric and reference."
 MOST_SETTINGS = 6
 """So many settings that differ are named; the others are counted."""
+
+
+def comparison_text(names: tuple[str, str], home: Path, storage: str | None = None) -> str:
+    """The page about two stored studies, each named STUDY or HOME/STUDY. Raises NoStudy, StorageError."""
+    url = storage or default_storage(home)
+    first, second = (named_study(name, url) for name in names)
+    return comparison_html(StudyComparison(first, second), names, Place(home, storage))
 
 
 def comparison_html(both: StudyComparison, typed: tuple[str, str], place: Place | None = None) -> str:
@@ -188,7 +198,7 @@ def _commands(both: StudyComparison, typed: tuple[str, str], place: Place) -> Ma
     found = [
         command(f"autoopt report {' '.join(map(shlex.quote, typed))}{place.flags}", name="the command of this page")
     ]
-    if both.counterparts[0] and both.same_scores:
+    if both.counterparts[0] and both.same_scores and not both.one_study:
         pair = both.counterparts[0][0]
         trials = [f"{study}/{record.number}" for study, record in zip(typed, (pair.first, pair.second), strict=True)]
         found.insert(

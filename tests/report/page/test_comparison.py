@@ -6,11 +6,16 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from autoopt.cli import app
+from autoopt.errors import NoStudy
 from autoopt.report.compare_studies import StudyComparison
 from autoopt.report.next_commands import Place
 from autoopt.report.page import comparison_facts, comparison_picture
 from autoopt.report.page.comparison import FAIR, comparison_html
 from tests.report.page.planted import CARD, planted_study
+from tests.report.test_trial_diff import stored
 from tests.worlds import HOST
 
 FIRST = planted_study(40)
@@ -58,6 +63,19 @@ def test_what_differs_is_told_apart_from_what_is_the_same() -> None:
     shown = comparison_facts.render(BOTH, ("A", "B"))
     differing, same = shown.split("<details>")
     assert "version of python" in differing and "weights" in same and "weights" not in differing
+
+
+def test_the_command_compares_two_stored_studies(tmp_path: Path) -> None:
+    """Two names write one page, also of another home folder; a name that leads nowhere leaves no file."""
+    stored(tmp_path, FIRST)
+    stored(tmp_path / "far", replace(SECOND, card=replace(SECOND.card, name="other")))
+    out, home = tmp_path / "both.html", ["--home", str(tmp_path)]
+    done = CliRunner().invoke(app, ["report", "planted", f"{tmp_path}/far/other", "-o", str(out), *home])
+    assert done.exit_code == 0 and "Which is better where" in out.read_text()
+    failed = CliRunner().invoke(app, ["report", "planted", "gone", "-o", str(tmp_path / "none.html"), *home])
+    assert isinstance(failed.exception, NoStudy) and not (tmp_path / "none.html").exists()
+    refused = CliRunner().invoke(app, ["report", "a", "b", "--workload", "histo", *home])
+    assert "--workload finds one study" in str(refused.exception)
 
 
 def test_without_a_front_the_page_says_why() -> None:
