@@ -49,8 +49,7 @@ def search(
     "model:" and an ONNX file, a folder of nnU-Net, a MONAI bundle or a builder. `facts` are fields of the request, such
     as budget=50: `help(autoopt.SearchRequest)` explains each. The same call continues an interrupted study; the
     budget counts all of its trials. `listener` is told the progress, `sinks` get every record beside MLflow; `plan`
-    says how long each trial is measured. Where `tracking_uri` is a server, the front is registered there at the end, as
-    `register` does. Raises UsageError for bad input.
+    says how long each trial is measured. Where `tracking_uri` is a server, `register` follows. Raises UsageError.
     """
     from autoopt.measure.target import LocalTarget
     from autoopt.report.page.report_file import ReportFile
@@ -62,7 +61,7 @@ def search(
     warm_up_in_background()  # importing MLflow takes seconds
     uri = asked.tracking_uri or default_tracking_uri(asked.home)
     registrar = Registrar(uri, asked.home, lambda: LocalTarget().host.fingerprint)
-    own = (ReportFile(asked.home, asked.storage), Tracker(uri, asked.home), registrar)  # closed from the last on
+    own = (ReportFile(asked.home, asked.storage), Tracker(uri, asked.home), registrar)  # the last is closed first
     return loop.search(asked, sinks=(*own, *sinks), listener=listener or loop.silent, plan=plan)
 
 
