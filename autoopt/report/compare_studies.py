@@ -20,7 +20,7 @@ from autoopt.study.result import StudyResult
 MARGIN = 0.1
 """The worst corner of a common hypervolume is beyond the worst member by this share of the span."""
 SHORT_SEARCH = 1.5
-"""A study with so many times the trials of the other one had more chances."""
+"""A study with so many times the trials of the other one tried more."""
 
 
 @dataclass(frozen=True)

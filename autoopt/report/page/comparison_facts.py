@@ -77,8 +77,8 @@ def _facts(study: StudyResult) -> Iterator[tuple[str, str]]:
     yield "trials", str(len(study.records))
     yield "members of the front", str(len(study.front))
     yield "reference", NONE if reference is None else f"#{reference.number} {reference.label}"
-    level_s = study.reference_latency_s
-    yield "latency of the reference", NONE if level_s is None else f"{level_s * 1e3:.3g} ms"
+    reference_s = study.reference_latency_s
+    yield "latency of the reference", NONE if reference_s is None else f"{reference_s * 1e3:.3g} ms"
     yield "noise between processes", f"{study.sigma:.1%}"
 
 
