@@ -17,7 +17,7 @@ from autoopt.core.records import Status, TrialRecord
 from autoopt.core.urls import without_secrets
 from autoopt.deploy.nothing_fits import nothing_fits
 from autoopt.report.matrix_text import as_markdown
-from autoopt.report.page.report_file import report_path
+from autoopt.report.next_commands import report_path
 from autoopt.report.tables import columns, front_notes, front_rows, reasons_text, reference_rows
 from autoopt.study.prepare import command_arguments
 from autoopt.study.request import HOME, SearchRequest

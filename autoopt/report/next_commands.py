@@ -5,9 +5,13 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from autoopt.core.urls import without_secrets
 from autoopt.study.request import HOME
+
+REPORTS = "reports"
+"""The folder of a home folder that has the reports of its studies."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,11 @@ class Place:
         home = "" if self.home == HOME else f" --home {shlex.quote(str(self.home))}"
         storage = "" if self.storage is None else f" --storage {shlex.quote(without_secrets(self.storage))}"
         return home + storage
+
+
+def report_path(home: Path, study: str) -> Path:
+    """Where a search leaves the report of its study; what no file name may hold is written as in an address."""
+    return home / REPORTS / f"{quote(study, safe=' ')}.html"
 
 
 def pull_command(study: str, pick: str, place: Place, *, more: str = "") -> str:

@@ -45,9 +45,9 @@ def _numbers(result: StudyResult, record: TrialRecord) -> Markup:
     rows = [("p25 latency", latency_words(numbers))]
     rows += [(f"x {OVER[over]}", speedup_words(numbers, over))] if over else []
     rows += [("drop", lost + rest), ("size", size_words(numbers))]
-    return element("dl", *(joined([element("dt", name), element("dd", lines(_parted(text)))]) for name, text in rows))
+    return element("dl", *(joined([element("dt", name), element("dd", lines(_below(text)))]) for name, text in rows))
 
 
-def _parted(text: str) -> str:
+def _below(text: str) -> str:
     """What is in brackets after a number, in a line of its own."""
     return text.replace(" (", "\n").replace(")", "")

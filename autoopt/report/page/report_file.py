@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from urllib.parse import quote
 
 from autoopt.core.records import TrialRecord
 from autoopt.core.store import write_atomic
-from autoopt.report.next_commands import Place
+from autoopt.report.next_commands import Place, report_path
 from autoopt.report.page.page import report_html
 from autoopt.report.page.subject import Subject
 from autoopt.study.result import StudyResult
 
 _log = logging.getLogger("autoopt")
-FOLDER = "reports"
-"""The folder of a home folder that has the reports."""
-
-
-def report_path(home: Path, study: str) -> Path:
-    """Where the report of a study is; what no file name may hold is written as in an address."""
-    return home / FOLDER / f"{quote(study, safe=' ')}.html"
 
 
 def report_text(study: StudyResult, home: Path, storage: str | None = None) -> str:

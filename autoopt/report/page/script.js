@@ -18,6 +18,15 @@
   document.addEventListener("pointerover", (event) => light(event.target));
   document.addEventListener("focusin", (event) => light(event.target));
 
+  // In a frame whose document has no address of its own, a link to a part of the page would leave the page.
+  document.addEventListener("click", (event) => {
+    const link = event.target instanceof Element ? event.target.closest("a[href^='#']") : null;
+    const target = link && document.getElementById(link.getAttribute("href").slice(1));
+    if (!target || location.protocol !== "about:") return;
+    event.preventDefault();
+    target.scrollIntoView({ block: "center" });
+  });
+
   const valueOf = (row, place) => {
     const cell = row.cells[place];
     const text = cell.dataset.sort ?? cell.textContent.trim();

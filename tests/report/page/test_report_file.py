@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from autoopt.report.page.report_file import ReportFile, report_path
+from autoopt.report.next_commands import report_path
+from autoopt.report.page.report_file import ReportFile
 from tests.report.page.planted import planted_study
 
 

@@ -90,3 +90,15 @@ def test_the_command_is_copied(page: Any) -> None:
     page.click("article >> nth=0 >> button.copy")
     page.wait_for_function("document.querySelector('article .copy').textContent !== 'Copy'")
     assert re.match("Copied|Selected", page.inner_text("article >> nth=0 >> button.copy"))
+
+
+def test_it_works_in_a_sandboxed_frame(page: Any) -> None:
+    """In a frame that may only run scripts, as in MLflow, sliders pick and links lead to their part of the page."""
+    outer = page.context.browser.new_page()
+    outer.set_content("<iframe sandbox='allow-scripts'></iframe>")
+    outer.evaluate("text => { document.querySelector('iframe').srcdoc = text; }", report_html(Subject(STUDY)))
+    frame = outer.frame_locator("iframe")
+    frame.locator("nav a").last.click()
+    inner = outer.frames[1]
+    inner.wait_for_function("scrollY > 100")
+    assert inner.text_content("#limits .picked")
