@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from autoopt.core.configuration import Scalar
     from autoopt.deploy import predict_files
     from autoopt.deploy.check import Checked
-    from autoopt.deploy.registry import Registry
     from autoopt.deploy.remeasure import Again
     from autoopt.measure.timing import MeasuringPlan
     from autoopt.nets.baseline import TrainProgress, TrainResult
     from autoopt.report.explanation import Explanation
     from autoopt.report.layer_ranking import LayerRanking
     from autoopt.report.page.report_file import ReportFacts
+    from autoopt.report.trial_diff import TrialDiff
     from autoopt.study.again import StudyAgain
     from autoopt.study.garbage import Collected
     from autoopt.study.loop import Listener, SearchResult
@@ -112,28 +112,32 @@ def matrix(
     """
     from autoopt.compress import matrix as module
 
-    return module.matrix(quick=quick, timed=timed, home=_path(home), on_cell=on_cell)
+    return module.matrix(quick=quick, timed=timed, home=None if home is None else Path(home), on_cell=on_cell)
 
 
 @needs(*STUDIES)
 def front(
     *, study: str | None = None, workload: str | None = None, storage: str | None = None, home: PathLike = HOME
 ) -> StudyResult:
-    """A stored study: the one called `study`, else the last one written, of `workload` if given.
-
-    Raises StorageError when there is none.
-    """
+    """A stored study: the one called `study`, else the last one, of `workload` if given. Raises StorageError."""
     from autoopt.study.storage import read_study
 
     return read_study(storage or default_storage(Path(home)), study, workload)
 
 
 @needs(*STUDIES)
-def report(study: str | None = None, *, home: PathLike = HOME, **facts: Unpack[ReportFacts]) -> str:
-    """The report of a stored study, named as for `front`, as one text of HTML; `ReportFacts` says what can be asked."""
-    from autoopt.report.page.report_file import stored_report
+def report(
+    study: str | None = None, against: str | None = None, *, home: PathLike = HOME, **facts: Unpack[ReportFacts]
+) -> str:
+    """The report of a stored study, named as for `front`, as HTML; or of two beside each other, STUDY or HOME/STUDY.
 
-    return stored_report(study, Path(home), **facts)
+    `ReportFacts` says what can be asked of the report of one study.
+    """
+    from autoopt.report.page import comparison, report_file
+
+    if study is not None and against is not None:
+        return comparison.comparison_text((study, against), Path(home), facts.get("storage"))
+    return report_file.stored_report(study, Path(home), **facts)
 
 
 @needs(*STUDIES)
@@ -189,6 +193,16 @@ def explain(
     )
 
 
+@needs(*STUDIES)
+def diff(
+    before: str | int, after: str | int, *, study: str | None = None, storage: str | None = None, home: PathLike = HOME
+) -> TrialDiff:
+    """What changes from one stored trial to another; each is a number, "STUDY/NUMBER" or "HOME/STUDY/NUMBER"."""
+    from autoopt.report.trial_diff import read_trials
+
+    return read_trials(str(before), str(after), study=study, home=Path(home), storage=storage)
+
+
 def pull(
     out: PathLike,
     source: PathLike | None = None,
@@ -221,6 +235,7 @@ def pull(
     from autoopt.deploy import pull as deploy
     from autoopt.deploy import pull_from
     from autoopt.study.limit_arguments import LimitArguments
+    from autoopt.tracking.registries import registry_at
 
     asked = LimitArguments(max_drop, max_latency_s, max_memory_bytes, max_size_bytes, min_quality, min_throughput)
     wish = pull_from.Wish(asked, pick=pick, host=host, study=study, workload=workload)
@@ -229,7 +244,7 @@ def pull(
     read = functools.partial(front, study=study, workload=workload, storage=storage, home=home)
     write = functools.partial(deploy.pull, self_test=self_test, on_stage=on_stage)
     named = None if source is None else str(source)
-    return pull_from.pull_from(named, wish, place, Path(out), _registry, read, write=write)
+    return pull_from.pull_from(named, wish, place, Path(out), registry_at, read, write=write)
 
 
 @needs("mlflow", *STUDIES)
@@ -369,32 +384,10 @@ def train(
     from autoopt.study.prepare import check_data_argument
     from autoopt.workloads.loading import load_workload
 
-    folder = None if demo else check_data_argument(_path(data), needed_for=f"training {workload}")
+    given = None if data is None else Path(data)
+    folder = None if demo else check_data_argument(given, needed_for=f"training {workload}")
     home = writable_folder(Path(home))
     loaded = load_workload(workload, folder, home, options)
     return baseline.train(
         loaded, home, progress=progress, seed=seed, max_seconds=max_seconds, half=demo, on_remark=on_remark
     )
-
-
-def _registry(uri: str | None, home: Path) -> Registry:
-    """The registry at `uri`: a server is asked with the standard library, a database with MLflow's own client."""
-    from autoopt.core.urls import sqlite_file, without_secrets
-
-    if uri is not None and uri.partition(":")[0] in ("http", "https"):
-        from autoopt.deploy.mlflow_rest import HttpRegistry
-
-        return HttpRegistry(uri)
-    from autoopt.errors import TrackingError
-    from autoopt.tracking import default_tracking_uri
-    from autoopt.tracking.client_registry import ClientRegistry
-
-    place = uri or default_tracking_uri(home)
-    file = sqlite_file(place)
-    if file is not None and not file.is_file():
-        raise TrackingError(f"MLflow at {without_secrets(place)} is not there: give --tracking-uri http://HOST:PORT")
-    return ClientRegistry(place, home)
-
-
-def _path(value: PathLike | None) -> Path | None:
-    return None if value is None else Path(value)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from autoopt.commands.check import check
+from autoopt.commands.diff import diff
 from autoopt.commands.predict import predict
 from autoopt.commands.pull import pull
 from autoopt.commands.register import register
@@ -165,6 +166,7 @@ app.command()(sign)
 app.command()(predict)
 app.command()(serve)
 app.command()(remeasure)
+app.command()(diff)
 
 
 @app.command()

@@ -15,7 +15,15 @@ STDOUT = "-"
 
 
 def report(
-    study: Annotated[str | None, typer.Argument(help="The name of a study. [default: the last one]")] = None,
+    study: Annotated[
+        str | None, typer.Argument(metavar="STUDY", help="The name of a study. [default: the last one]")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="STUDY", help="Compare it with this one; HOME/STUDY names one of another home folder, of both."
+        ),
+    ] = None,
     out: Annotated[str, typer.Option("--out", "-o", help="File to write, - for standard output.")] = "report.html",
     images: Annotated[
         bool, typer.Option("--images", help="Show the worst cases as pictures of patients; demo data always are.")
@@ -27,16 +35,25 @@ def report(
     storage: Storage = None,
     home: Home = HOME,
 ) -> None:
-    """Write the report of a study: one HTML file that opens anywhere, offline."""
+    """Write the report of a study, or compare two: one HTML file that opens anywhere, offline."""
     from autoopt import api, progress
     from autoopt.core.store import write_atomic
 
     path = Path(out)
     if out != STDOUT and (path.is_dir() or not path.parent.is_dir()):
         raise UsageError(f"-o must be a file in a folder that is there, or -, got {out}")
+    if against is not None and (workload is not None or images or profile):
+        raise UsageError("--workload, --images and --profile are for one study: leave them out where two are named")
     with progress.StageLine() as line:
         text = api.report(
-            study=study, workload=workload, storage=storage, home=home, images=images, profile=profile, on_stage=line
+            study,
+            against,
+            home=home,
+            workload=workload,
+            storage=storage,
+            images=images,
+            profile=profile,
+            on_stage=line,
         )
     if out == STDOUT:
         typer.echo(text, nl=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 
 import numpy as np
@@ -27,7 +27,7 @@ from autoopt.inference.pipeline_settings import (
     WINDOWS,
     PipelineSettings,
 )
-from autoopt.inference.steps.base import finite, listed, whole
+from autoopt.inference.steps.base import Step, finite, listed, whole
 from autoopt.inference.steps.table import STEPS, name_of
 
 PROBABILITY_SLACK = 0.01
@@ -37,7 +37,7 @@ LEAST_SIGMA = 0.001
 """Of the width of a Gaussian: of one far below it the squares are zero, and its weights are no numbers."""
 MOST_AXES = 3
 MOST_VALUES = 2**31
-"""Of the input of one call: 8 GB of float32."""
+"""Of the input of one call, and of its output: 8 GB of float32."""
 
 
 def setting_problems(settings: PipelineSettings) -> Iterator[str]:
@@ -162,9 +162,10 @@ def _type_problems(settings: PipelineSettings) -> Iterator[str]:
     ]
     rules += [(isinstance(value, bool), f"{name} must be true or false", value) for name, value in truths.items()]
     yield from (f"{text}, got {short(got)}" for holds, text, got in rules if not holds)
-    if all(holds for holds, _, _ in rules) and math.prod(tile) * settings.channels > MOST_VALUES:
-        sizes = short((tile, settings.channels))
-        yield f"a call must have at most {MOST_VALUES:g} values, got tile and channels {sizes}"
+    if all(holds for holds, _, _ in rules):
+        for name, count in (("channels", settings.channels), ("classes", settings.classes)):
+            if math.prod(tile) * count > MOST_VALUES:
+                yield f"a call must have at most {MOST_VALUES:g} values, got tile and {name} {short((tile, count))}"
 
 
 def _is_step(value: object) -> bool:
@@ -300,6 +301,20 @@ def _step_problems(settings: PipelineSettings) -> Iterator[str]:
     for place, step in enumerate(settings.steps):
         for problem in step.problems(len(settings.tile), int(settings.sliced), settings.channels):
             yield f"steps.{place} ({name_of(step)}): {problem}"
+    yield from _mask_problems(settings.steps)
+
+
+def _mask_problems(steps: Sequence[Step]) -> Iterator[str]:
+    """Steps that use the foreground where no step before them finds one."""
+    found = False
+    for place, step in enumerate(steps):
+        # A step that another program adds may find one without saying so: then the image decides.
+        found |= getattr(step, "makes_mask", not type(step).__module__.startswith("autoopt."))
+        if getattr(step, "needs_mask", False) and not found:
+            yield (
+                f"steps.{place} ({name_of(step)}): where may be mask only after a crop_foreground step, which finds "
+                "the mask; use nonzero or all, or crop first"
+            )
 
 
 def _in_graph_problems(settings: PipelineSettings) -> Iterator[str]:

@@ -121,19 +121,40 @@ def chosen_metrics(workload: Workload, case: Callable[[], str] = lambda: "") -> 
 
 
 def try_own_metrics(workload: Workload) -> None:
-    """Score the first case of val with the metrics of the user's own: once found exactly, once not at all.
+    """Score cases of val with the metrics of the user's own: found exactly, not at all, and wrongly.
 
-    Raises WorkloadError for those that fail, before they fail in every trial.
+    The first case is scored, further ones until each metric was defined once. Raises WorkloadError for metrics that
+    fail, and for those that are defined for no case, before they fail in every trial.
     """
-    own = [item for item in workload.own_metrics if item.name in workload.metrics]
-    if not own or not workload.splits.val:
-        return
-    reference, _ = _reference(workload, workload.splits.val[0])
-    for prediction in predictions_of(workload, reference):
-        try:
-            score(replace(workload, metrics=tuple(item.name for item in own)), "val", [prediction], only=[0])
-        except BadData as error:
-            raise WorkloadError(error.message) from error
+    left = [item.name for item in workload.own_metrics if item.name in workload.metrics]
+    cases = workload.splits.val
+    for index, case in enumerate(cases):
+        if not left:
+            return
+        reference, _ = _reference(workload, case)
+        defined: set[str] = set()
+        for prediction in (*predictions_of(workload, reference), _wrong(workload, reference)):
+            try:
+                defined |= set(score(replace(workload, metrics=tuple(left)), "val", [prediction], only=[index]).values)
+            except BadData as error:
+                raise WorkloadError(error.message) from error
+        left = [name for name in left if name not in defined]
+    if left and cases:
+        raise WorkloadError(
+            *(
+                f"the metric {name} must give a number for a case of val, it gave None for all {len(cases)}, whether "
+                "all is found, nothing, or something wrong: return None only where it is not defined"
+                for name in left
+            )
+        )
+
+
+def _wrong(workload: Workload, reference: np.ndarray) -> np.ndarray:
+    """A prediction that finds what is not there: some metrics are defined only where something is wrong."""
+    found, nothing = predictions_of(workload, reference)
+    if workload.task == "segmentation" or workload.pipeline.activation == "sigmoid":
+        return np.ones_like(nothing)
+    return np.roll(found, 1)
 
 
 def predictions_of(workload: Workload, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

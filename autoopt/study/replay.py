@@ -52,11 +52,16 @@ def find_trial(trial: str, study: str | None, home: Path, storage: str | None) -
     """
     named, number = parse_trial(trial)
     result = read_study(storage or default_storage(home), study or named)
+    return result, trial_of(result, number)
+
+
+def trial_of(result: StudyResult, number: int) -> TrialRecord:
+    """The judged record of a trial that must be there. Raises StorageError where it is not."""
     record = result.by_number(number)
     if record is None:
         last = max((item.number for item in result.records), default=-1)
         raise StorageError(f"study {result.card.name} has no trial {number}: its trials are 0 to {last}")
-    return result, record
+    return record
 
 
 def replay_trial(

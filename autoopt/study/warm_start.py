@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from autoopt.compress import graph_steps, net_steps, step
 from autoopt.core.card import StudyCard
 from autoopt.core.configuration import Configuration, Scalar
-from autoopt.core.urls import sqlite_url
 from autoopt.errors import NoStudy, UsageError
+from autoopt.study.named import named_study
 from autoopt.study.result import StudyResult
 from autoopt.study.samplers import Found
 from autoopt.study.space import Dimension, Space
 from autoopt.study.space.points import RUNTIME
-from autoopt.study.storage import read_study
 
 OPTION = "--warm-start"
 MOST_NAMED = 3
@@ -32,11 +30,8 @@ def earlier_studies(names: Sequence[str], url: str, card: StudyCard) -> tuple[St
     """
     found, problems = [], []
     for name in dict.fromkeys(names):
-        home, _, study = name.rpartition("/")
         try:
-            if not study:
-                raise NoStudy("a name must follow the home folder")
-            found.append(read_study(sqlite_url(Path(home) / "study.db") if home else url, study))
+            found.append(named_study(name, url))
         except NoStudy as error:
             problems.append(f"{OPTION} must name a stored study, as STUDY or HOME/STUDY, got {name!r}: {error}")
     if problems:

@@ -94,6 +94,28 @@ def test_a_metric_that_fails_where_nothing_is_found_is_told_before_the_first_tri
     quality.try_own_metrics(with_metric(lambda compared: 0.5))
 
 
+def test_a_metric_that_is_defined_for_no_case_is_told_before_the_first_trial() -> None:
+    """None for all cases of val is refused; a metric that is defined for one of them, or only where something wrong is
+    found, is not."""
+    workload = with_metric(lambda compared: None, "dice_macro")
+    count = len(workload.splits.val)
+    with pytest.raises(WorkloadError, match=f"the metric mine must give a number .* it gave None for all {count}"):
+        quality.try_own_metrics(workload)
+    calls: list[int] = []
+
+    def late(compared: Any) -> float | None:
+        calls.append(1)
+        return 0.5 if len(calls) > 3 else None  # three predictions of the first case
+
+    quality.try_own_metrics(with_metric(late))
+
+    def only_false_finds(compared: Any) -> float | None:
+        false = (compared.prediction > 0) & (compared.reference == 0)
+        return float(false.sum()) if false.any() else None
+
+    quality.try_own_metrics(with_metric(only_false_finds))
+
+
 def test_its_name_is_its_own_and_is_used() -> None:
     """Names of other metrics, names that are none, twice the same and metrics that are not asked for are refused."""
     own = OwnMetric("dice_macro", lambda compared: 0.0)

@@ -79,6 +79,7 @@ class CropForeground:
 
     needs_affine = False
     keeps_pixels = False
+    makes_mask = True
 
     @property
     def needs_scipy(self) -> bool:

@@ -103,6 +103,11 @@ class ZScore(OwnRange):
     subtract: tuple[float, ...] | None = None
     divide: tuple[float, ...] | None = None
 
+    @property
+    def needs_mask(self) -> bool:
+        """Whether a step before must find the foreground."""
+        return self.where == "mask"
+
     def problems(self, plane: int, stack: int, channels: int) -> Iterator[str]:
         """See `Step`."""
         yield from self.range_problems(channels)

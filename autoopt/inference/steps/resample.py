@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -124,20 +124,31 @@ class Resize:
 
     def problems(self, plane: int, stack: int, channels: int) -> Iterator[str]:
         """See `Step`."""
-        fits = listed(self.sizes, whole, plane) and min(self.sizes) >= 1
-        if not fits or math.prod(self.sizes) * channels > MOST_VALUES:
-            yield f"sizes must be {plane} whole numbers of at least 1 that fit into memory, got {short(self.sizes)}"
+        if not listed(self.sizes, whole, plane) or min(self.sizes) < 1:
+            yield f"sizes must be {plane} whole numbers of at least 1, got {short(self.sizes)}"
+        elif too_large := _too_large(self.sizes, channels):
+            yield f"sizes must make an image that fits into memory, {too_large}"
         yield from _kernel_problems(self.kernel)
 
     def apply(self, item: Item) -> tuple[Item, Resampled]:
-        """See `Step`."""
+        """See `Step`. Raises ValueError for a stack so deep that it does not fit into memory once it is resized."""
         after = (*item.sizes[: item.stack], *self.sizes)
+        if too_large := _too_large(after, item.values.shape[-1]):
+            raise ValueError(f"an image of sizes {item.sizes} must fit into memory once it is resized, {too_large}")
         affine = item.affine
         if affine is not None and len(affine) == len(after) + 1:
             have = spacing_of(affine)
             wide = [size * old / new for size, old, new in zip(have, item.sizes, after, strict=True)]
             affine = spaced_affine(affine, wide, 0)
         return _resampled(item, Resampled(item.sizes, after, self.kernel), affine)
+
+
+def _too_large(sizes: Sequence[int], channels: int) -> str:
+    """Why an image cannot be held, as the end of a sentence; empty where it can."""
+    values = math.prod(map(int, sizes)) * channels
+    if values <= MOST_VALUES:
+        return ""
+    return f"got {short(tuple(sizes))} with {channels} channel(s), {values:.3g} values of at most {MOST_VALUES:.3g}"
 
 
 def spacing_problems(spacing: object, plane: int, stack: int) -> Iterator[str]:

@@ -47,7 +47,7 @@ class Row:
     """A row of a table: its cells, the trial that it is about (highlighted with it everywhere), its anchor, class."""
 
     cells: Sequence[Child | Cell]
-    number: int | None = None
+    number: int | str | None = None
     anchor: str = ""
     class_: str = ""
 

@@ -15,7 +15,7 @@ from autoopt.report.page.axes import Axis
 from autoopt.report.page.html import Child, element
 
 WIDTH, HEIGHT = 760, 420
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 14, 52
+LEFT, RIGHT, TOP, BOTTOM = 74, 16, 14, 52
 """The space around the axes, in user units."""
 SHAPES = ("circle", "square", "triangle", "diamond", "down", "hexagon", "plus")
 """Names of shapes; figures deal them out in this order, each with the colour class of its place (c0, c1, ...)."""

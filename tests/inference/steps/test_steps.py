@@ -52,7 +52,7 @@ WRONG: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"spacing_mm": [1, 1, 1], "order": 9}, "order must be"),
         ({"spacing_mm": [1, 1, 1], "separate": "yes"}, "separate must be"),
     ],
-    "resize": [({"sizes": [1, 0, 2]}, "sizes must be"), ({"sizes": [1 << 40] * 3}, "sizes must be")],
+    "resize": [({"sizes": [1, 0, 2]}, "sizes must be"), ({"sizes": [1 << 40] * 3}, "fits into memory")],
     "clip": [({}, "clip must have"), ({"low": 2, "high": 1}, "clip must have"), ({"low": "a"}, "clip must have")],
     "affine": [({"divide": [0]}, "divide must not be 0"), ({"subtract": ["a"]}, "subtract must be")],
     "percentile": [({"low": 5, "high": 101}, "percentiles must be"), ({"to": [1]}, "to must be")],
@@ -112,6 +112,24 @@ def test_bad_fields_are_named(name: str, fields: dict[str, Any], problem: str) -
     step = from_json({"step": name, **fields})
     with pytest.raises(ValueError, match=rf"steps.0 \({name}\): .*{problem}"):
         Pipeline("segmentation", 2, 1, (4, 4, 4), 0.0, 1.0, (0.0,), (1.0,), steps=(step,))
+
+
+def test_a_stack_that_becomes_too_large_is_refused() -> None:
+    """Slices that fit one by one, but not all together, are refused before anything is allocated."""
+    stack = Item(np.zeros((1 << 12, 2, 2, 1), np.float32), None, stack=1)
+    with pytest.raises(ValueError, match=r"must fit into memory once it is resized, got \(4096, 1024, 1024\)"):
+        Resize((1024, 1024)).apply(stack)
+
+
+def test_a_mask_needs_a_step_that_finds_it() -> None:
+    """A z-score of the mask is refused when the pipeline is made unless a crop to the foreground stands before it."""
+    size = ("segmentation", 2, 1, (4, 4, 4), 0.0, 1.0, (0.0,), (1.0,))
+    crop, scores = CropForeground(), ZScore(where="mask")
+    for steps in ((scores,), (scores, crop), (EXAMPLES["resample"], scores)):
+        with pytest.raises(ValueError, match=r"\(zscore\): where may be mask only after a crop_foreground step"):
+            Pipeline(*size, steps=steps)
+    Pipeline(*size, steps=(crop, EXAMPLES["resample"], scores))
+    Pipeline(*size, steps=(ZScore(where="nonzero"), crop))
 
 
 @pytest.mark.parametrize("value", [{"step": "sharpen"}, {"step": ["clip"]}, 5, {"step": "clip", "highest": 3}, {}])
