@@ -6,8 +6,7 @@ Nothing here may cost a search its trials: whatever goes wrong is one warning, a
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from autoopt.core.card import StudyCard
@@ -36,6 +35,22 @@ def report(result: StudyResult) -> str:
     return report_html(Subject(result))
 
 
+class _Attempt:
+    """A block that may fail; a context manager whose type says so."""
+
+    def __init__(self, decoration: Decoration, what: str) -> None:
+        self._decoration, self._what = decoration, what
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self._decoration.failed(self._what, error)  # of any kind, in libraries too: the trials go on without
+        return True
+
+
 class Decoration:
     """Decorates the runs of one study; `report` renders what is shown inside MLflow as report.html."""
 
@@ -43,20 +58,20 @@ class Decoration:
         self._report = report
         self._warned = False
 
-    @contextmanager
-    def attempt(self, what: str) -> Iterator[None]:
-        """Whatever goes wrong in the block is told as a warning, once for a search."""
-        try:
-            yield
-        except Exception as error:  # decoration of any kind, in libraries too: the trials go on without
-            if not self._warned:
-                _log.warning(
-                    "%s in MLflow could not be written (%s: %s): trials are complete, their pages are less readable",
-                    what,
-                    type(error).__name__,
-                    short(without_secrets(str(error))),
-                )
-            self._warned = True
+    def attempt(self, what: str) -> _Attempt:
+        """For a block: whatever goes wrong in it is told as a warning, once for a search."""
+        return _Attempt(self, what)
+
+    def failed(self, what: str, error: Exception) -> None:
+        """Warn of an error, the first time."""
+        if not self._warned:
+            _log.warning(
+                "%s in MLflow could not be written (%s: %s): trials are complete, their pages are less readable",
+                what,
+                type(error).__name__,
+                short(without_secrets(str(error))),
+            )
+        self._warned = True
 
     def trial_tags(self, record: TrialRecord, result: StudyResult, before: Mapping[str, str]) -> dict[str, str]:
         """Colour and note of a trial whose run has the tags `before`."""
