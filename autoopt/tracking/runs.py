@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoopt import __version__
 from autoopt.core.card import AGAIN, StudyCard
-from autoopt.core.configuration import digest, finite
+from autoopt.core.configuration import Configuration, Scalar, digest, finite
 from autoopt.core.measurement import Calls, Measurement
 from autoopt.core.records import Status, TrialRecord
 from autoopt.report.csv_text import csv_text
@@ -22,6 +22,7 @@ from autoopt.study.floor import floor_of
 from autoopt.study.limits import violations
 from autoopt.study.numbers import NUMBERS
 from autoopt.study.result import StudyResult
+from autoopt.study.short_names import describe
 from autoopt.tracking import rounding
 
 if TYPE_CHECKING:
@@ -55,6 +56,16 @@ def study_tags(card: StudyCard) -> dict[str, str]:
         "autoopt.weights_digest": card.weights_digest,
         **{f"autoopt.version.{name}": str(version) for name, version in versions.items()},
     }
+
+
+def trial_params(record: TrialRecord) -> dict[str, Scalar]:
+    """The configuration, flattened; a step that is on stands under its bare name too, in short."""
+    flat = record.configuration.flat()
+    for name, given in record.configuration.sections().items():
+        if given is not None and name != "runtime":
+            short = describe(Configuration.of({name: given})).removeprefix("? ")
+            flat[name] = short.removeprefix(f"{name} ")
+    return flat
 
 
 def trial_tags(record: TrialRecord) -> dict[str, str]:

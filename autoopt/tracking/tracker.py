@@ -54,6 +54,7 @@ class _Logged:
     metrics: dict[str, float]
     name: str = ""
     datasets: set[str] = field(default_factory=set)
+    params: frozenset[str] = frozenset()
 
 
 class Tracker:
@@ -204,7 +205,7 @@ class Tracker:
         of_study = {**runs.study_tags(study.card), runs.PARENT: self._parent.run_id}
         tags = {**of_study, **runs.trial_tags(record), **runs.verdict_tags(record, study)}
         tags |= self._decoration.trial_tags(record, study, {})
-        params = runs.as_params(record.configuration.flat())
+        params = runs.as_params(runs.trial_params(record))
         began, ended = runs.trial_times_ms(record)
         name = self._decoration.row_name(record)
         with tracking_errors(self._uri):
@@ -213,7 +214,7 @@ class Tracker:
             for start in range(_BATCH, len(params), _BATCH):
                 self._client.log_batch(run_id, params=params[start : start + _BATCH])
             self._log_files(run_id, runs.trial_files(runs.written(record, study)))
-            logged = _Logged(run_id, tags, metrics, name)
+            logged = _Logged(run_id, tags, metrics, name, params=frozenset(param.key for param in params))
             self._show_datasets(logged, record, study.card)
             digest_tag = {runs.WRITTEN: runs.record_digest(record, study)}
             self._client.log_batch(run_id, tags=runs.as_tags(digest_tag))
@@ -234,7 +235,9 @@ class Tracker:
             self._client.delete_run(run_id)
             return
         seen = {item.dataset.name for item in run.inputs.dataset_inputs} if run.inputs else set()
-        found = _Logged(run_id, dict(tags), dict(run.data.metrics), run.info.run_name or "", seen)
+        found = _Logged(
+            run_id, dict(tags), dict(run.data.metrics), run.info.run_name or "", seen, frozenset(run.data.params)
+        )
         if number is None:
             self._parent = found
         else:
@@ -247,6 +250,10 @@ class Tracker:
         tags |= self._decoration.trial_tags(record, study, logged.tags)
         if logged.tags.get(runs.WRITTEN) != vouched:
             self._log_files(logged.run_id, runs.trial_files(runs.written(record, study)))
+        lacking = [item for item in runs.as_params(runs.trial_params(record)) if item.key not in logged.params]
+        if lacking:  # an earlier version wrote it
+            self._client.log_batch(logged.run_id, params=lacking[:_BATCH])
+            logged.params |= {item.key for item in lacking}
         logged.name = self._decoration.name(self._client, logged.run_id, record, logged.name)
         self._show_datasets(logged, record, study.card)
         new_tags = {name: text for name, text in tags.items() if logged.tags.get(name) != text}

@@ -24,8 +24,6 @@ SHOWN_AT = "autoopt.shown_at"
 MOST_CHARACTERS = 5000
 """Of a tag of an experiment in MLflow before 3."""
 MOST_SETTINGS = 5
-ABSENT = ""
-"""The value of a setting whose step is off."""
 BASELINE_SPEEDUP = "speedup_vs_openvino_f32"
 """The fair comparison on a CPU."""
 _SECTION = "11111111-1111-4111-8111-111111111111"
@@ -39,16 +37,16 @@ def key(card: StudyCard) -> str:
 
 
 def settings(result: StudyResult) -> list[str]:
-    """The settings that differ between trials, those of the runtime last: at most `MOST_SETTINGS`."""
-    values: dict[str, set[str]] = {}
-    for place, record in enumerate(result.records):
-        flat = record.configuration.flat()
-        for name in flat.keys() - values.keys():
-            values[name] = {ABSENT} if place else set()
-        for name, seen in values.items():
-            seen.add(str(flat.get(name, ABSENT)))
-    differing = [name for name, seen in values.items() if len(seen) > 1]
-    return sorted(differing, key=lambda name: (name.startswith("runtime."), -len(values[name]), name))[:MOST_SETTINGS]
+    """The parameters that all trials have and that differ between them, steps first: at most `MOST_SETTINGS`.
+
+    MLflow draws no line for a trial that lacks one of them.
+    """
+    values: dict[str, list[str]] = {}
+    for record in result.records:
+        for name, value in runs.trial_params(record).items():
+            values.setdefault(name, []).append(str(value))
+    found = [name for name, seen in values.items() if len(seen) == len(result.records) and len(set(seen)) > 1]
+    return sorted(found, key=lambda name: (name.startswith("runtime."), name))[:MOST_SETTINGS]
 
 
 def experiment_tags(result: StudyResult, experiment: str, parent: str) -> dict[str, str]:
@@ -84,7 +82,8 @@ def _view(result: StudyResult, wanted: str, parent: str) -> dict[str, Any]:
     """The trials that `wanted` filters, fastest first: a table and four charts."""
     primary = result.card.primary
     varied = [f"params.`{runs.param(name)}`" for name in settings(result)]
-    metrics = [f"metrics.`{name}`" for name in (*_LATENCY, BASELINE_SPEEDUP, primary, "drop", "size_mb")]
+    names = (_LATENCY[0], primary, "drop", BASELINE_SPEEDUP, "size_mb", *_LATENCY[1:])
+    metrics = [f"metrics.`{name}`" for name in names]
     tags = [f"tags.`autoopt.{name}`" for name in ("on_front", "status", "held_on_test")]
     columns = [*metrics, *tags, *varied, "attributes.`Dataset`"]
     return {
