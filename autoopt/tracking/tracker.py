@@ -153,6 +153,8 @@ class Tracker:
 
     def close(self, state: str) -> None:
         """Write what all trials together say of each, and how the search ended: finished or interrupted."""
+        if self._study is not None:
+            self.changed(self._study)
         with tracking_errors(self._uri):
             if self._study is not None:
                 self._end(self._study)
