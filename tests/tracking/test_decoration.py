@@ -16,10 +16,12 @@ from autoopt.study.result import StudyResult
 from autoopt.study.sink import opened
 from autoopt.study.words import LONGEST_NAME
 from autoopt.tracking import Tracker, default_tracking_uri, read_trials
+from autoopt.tracking.addresses import view as view_address
 from autoopt.tracking.decoration import Decoration
 from autoopt.tracking.note_text import block, note_tags, plain
 from autoopt.tracking.notes import FRONT, OTHER, REFERENCE, study_note, trial_note
 from autoopt.tracking.rounding import headline, score, significant
+from autoopt.tracking.views import SHARED
 from tests.report.page.planted import planted_study
 
 if TYPE_CHECKING:
@@ -92,8 +94,9 @@ def test_ready_views_are_stored(home: Path) -> None:
     """The experiment has a note with links, and views whose filter, columns and charts name what the runs have."""
     tags = client(home).get_experiment("1").tags
     assert tags["mlflow.experimentKind"] == "custom_model_development"
-    assert "#/experiments/1/runs?viewStateShareKey=front&workflowType=machine_learning" in tags["mlflow.note.content"]
-    view = json.loads(tags["mlflow.sharedViewState.front"])
+    address = "#/experiments/1/runs?viewStateShareKey=front&workflowType=machine_learning"
+    assert address == view_address("1") and address in tags["mlflow.note.content"]
+    view = json.loads(tags[f"{SHARED}front"])
     assert view["searchFilter"] == "tags.`autoopt.kind` = 'trial' and tags.`autoopt.study_id` = '1d'"
     assert len(client(home).search_runs(["1"], view["searchFilter"])) == 12
     run = runs(home)["2"]
@@ -103,7 +106,7 @@ def test_ready_views_are_stored(home: Path) -> None:
     lines = next(chart for chart in view["compareRunCharts"] if chart["type"] == "PARALLEL")
     everywhere = [run.data.params for key, run in runs(home).items() if key != "study"]
     assert lines["selectedParams"] and all(set(lines["selectedParams"]) <= set(params) for params in everywhere)
-    assert all(len(text) <= 5000 for name, text in tags.items() if name.startswith("mlflow.sharedViewState."))
+    assert all(len(text) <= 5000 for name, text in tags.items() if name.startswith(SHARED))
 
 
 def test_the_data_is_named(home: Path) -> None:
