@@ -9,6 +9,8 @@ from autoopt.study.numbers import NUMBERS
 DIGITS = 4
 SMALL = 1e-3
 """Of a score below it four decimals say too little."""
+NOISE = 1e-9
+"""What is smaller is the rounding of a computer."""
 _DROPS = ("drop", "drop_upper", "test_drop", "test_drop_upper")
 
 
@@ -18,7 +20,9 @@ def significant(value: float, digits: int = DIGITS) -> float:
 
 
 def score(value: float) -> float:
-    """A metric of quality with four decimals, a tiny one with two digits: nothing but zero becomes zero."""
+    """A metric of quality with four decimals, a tiny one with two digits: nothing but noise becomes zero."""
+    if abs(value) < NOISE:
+        return 0.0
     return round(float(value), DIGITS) if abs(value) >= SMALL else significant(value, 2)
 
 

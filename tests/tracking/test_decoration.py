@@ -207,7 +207,7 @@ def test_a_note_of_a_person_is_kept() -> None:
 def test_numbers_are_short() -> None:
     """Four significant digits, of scores and drops four decimals, counts whole; what is small does not become zero."""
     assert [significant(value) for value in (32.23726080235912, 12345.0, 0.000123456)] == [32.24, 12345.0, 0.0001235]
-    assert [score(value) for value in (0.93722371, 1.23e-6, 0.0, -0.00021)] == [0.9372, 1.2e-06, 0.0, -0.00021]
+    assert [score(value) for value in (0.93722371, 1.23e-6, -1.1e-16, -0.00021)] == [0.9372, 1.2e-06, 0.0, -0.00021]
     assert headline({"drop": 0.0123456, "latency_p25_ms": 0.0123456, "dice_x": 0.9123456}) == {
         "drop": 0.0123,
         "latency_p25_ms": 0.01235,
