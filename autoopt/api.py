@@ -61,7 +61,8 @@ def search(
     warm_up_in_background()  # importing MLflow takes seconds
     uri = asked.tracking_uri or default_tracking_uri(asked.home)
     registrar = Registrar(uri, asked.home, lambda: LocalTarget().host.fingerprint)
-    own = (ReportFile(asked.home, asked.storage), Tracker(uri, asked.home), registrar)  # the last is closed first
+    # Sinks are closed from the last to the first: what is registered takes its numbers from runs that are complete.
+    own = (ReportFile(asked.home, asked.storage), registrar, Tracker(uri, asked.home))
     return loop.search(asked, sinks=(*own, *sinks), listener=listener or loop.silent, plan=plan)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoopt import __version__
 from autoopt.core.card import AGAIN, StudyCard
-from autoopt.core.configuration import digest, finite
+from autoopt.core.configuration import Configuration, Scalar, digest, finite
 from autoopt.core.measurement import Calls, Measurement
 from autoopt.core.records import Status, TrialRecord
 from autoopt.report.csv_text import csv_text
@@ -22,6 +22,8 @@ from autoopt.study.floor import floor_of
 from autoopt.study.limits import violations
 from autoopt.study.numbers import NUMBERS
 from autoopt.study.result import StudyResult
+from autoopt.study.short_names import describe
+from autoopt.tracking import rounding
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Param, RunTag
@@ -30,8 +32,10 @@ STUDY, TRIAL, KIND, STATE = "autoopt.study", "autoopt.trial", "autoopt.kind", "a
 STUDY_ID, CAUSE, CONFIGURATION = "autoopt.study_id", "autoopt.cause", "autoopt.configuration"
 WRITTEN = "autoopt.record"
 """The tag that says which record the files of a run show, as a digest; written last, it vouches for all of the run."""
-PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
+PARENT = "mlflow.parentRunId"
 RECORD = "record.json"
+CHANGING = ("front_probability", "speedup_vs_best_float")
+"""What every later trial may change of a trial: MLflow keeps each value that was ever written."""
 LONGEST = 5000
 """Characters of a tag or parameter that are kept; MLflow refuses more than 6000."""
 
@@ -52,6 +56,16 @@ def study_tags(card: StudyCard) -> dict[str, str]:
         "autoopt.weights_digest": card.weights_digest,
         **{f"autoopt.version.{name}": str(version) for name, version in versions.items()},
     }
+
+
+def trial_params(record: TrialRecord) -> dict[str, Scalar]:
+    """The configuration, flattened; a step that is on stands under its bare name too, in short."""
+    flat = record.configuration.flat()
+    for name, given in record.configuration.sections().items():
+        if given is not None and name != "runtime":
+            short = describe(Configuration.of({name: given})).removeprefix("? ")
+            flat[name] = short.removeprefix(f"{name} ")
+    return flat
 
 
 def trial_tags(record: TrialRecord) -> dict[str, str]:
@@ -95,14 +109,19 @@ def verdict_tags(record: TrialRecord, result: StudyResult) -> dict[str, str]:
 
 
 def trial_metrics(record: TrialRecord, result: StudyResult) -> dict[str, float]:
-    """The headline numbers, seconds by kind, and by how much each limit is missed (zero or less: kept)."""
+    """The headline numbers, seconds by kind, and by how much each limit is missed (zero or less: kept); rounded."""
     excess = violations(record, result.reference, result.card.limits, result.sigma)
     numbers = {
-        **result.headline(record),
-        **{f"seconds_{kind}": seconds for kind, seconds in record.seconds.items()},
-        **{f"violation_{name}": value for name, value in excess.items()},
+        **rounding.headline(_finite(result.headline(record))),
+        **{f"seconds_{kind}": rounding.significant(seconds) for kind, seconds in _finite(record.seconds).items()},
+        **{f"violation_{name}": rounding.significant(value) for name, value in _finite(excess).items()},
     }
-    return {_name(name): float(value) for name, value in numbers.items() if finite(value) is not None}
+    return {_name(name): value for name, value in numbers.items()}
+
+
+def settled(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Those metrics of a new trial that the trials after it hardly change: the others are written at the end."""
+    return {name: value for name, value in metrics.items() if not name.startswith(CHANGING)}
 
 
 def written(record: TrialRecord, result: StudyResult) -> TrialRecord:
@@ -173,24 +192,23 @@ def study_params(card: StudyCard) -> dict[str, Any]:
 
 
 def study_metrics(result: StudyResult) -> dict[str, float]:
-    """Budget used, how the trials ended, size and best of the front, its distance to the floor, the two references."""
+    """How the trials ended, what they took, the size and the best of the front, its distance to the floor."""
     numbers: dict[str, float] = {"trials": len(result.records), "front_size": len(result.front)}
-    numbers |= {f"trials_{status.value}": sum(r.status is status for r in result.judged) for status in Status}
-    for kind in sorted({kind for record in result.records for kind in record.seconds}):
-        numbers[f"seconds_{kind}"] = sum(record.seconds.get(kind, 0.0) for record in result.records)
+    ended = {status: sum(record.status is status for record in result.judged) for status in Status}
+    numbers |= {f"trials_{status.value}": n for status, n in ended.items() if n or status is not Status.UNKNOWN}
+    numbers["seconds"] = sum(sum(record.seconds.values()) for record in result.records)
     if result.front:
         members = [result.headline(record) for record in result.front]
+        best_of: dict[str, float] = {}
         for number in NUMBERS.values():
             name = number.name(result.card.primary)
             if number.best_of_front and all(name in item for item in members):
                 best = max if number.larger_is_better_in(result.card) else min
-                numbers[f"best_{name}"] = best(item[name] for item in members)
+                best_of[name] = best(item[name] for item in members)
+        numbers |= {f"best_{name}": value for name, value in rounding.headline(_finite(best_of)).items()}
     if (floor := floor_of(result)) is not None:
-        numbers |= {"floor_ratio": floor.ratio, "floor_ratio_low": floor.low, "floor_ratio_high": floor.high}
-    for prefix, record in (("reference", result.reference), ("openvino_f32", result.openvino_f32)):
-        if record is not None:
-            numbers |= {f"{prefix}_{name}": value for name, value in result.headline(record).items()}
-    return {_name(name): float(value) for name, value in numbers.items() if finite(value) is not None}
+        numbers["floor_ratio"] = floor.ratio
+    return {_name(name): rounding.significant(value) for name, value in _finite(numbers).items()}
 
 
 def reference_text(result: StudyResult) -> str:
@@ -208,6 +226,11 @@ def front_files(result: StudyResult) -> dict[str, bytes]:
         "front.md": front_markdown(result).encode(),
         "front.png": front_picture(result),
     }
+
+
+def param(name: str) -> str:
+    """A setting as MLflow's parameter."""
+    return _name(name)
 
 
 def as_metrics(numbers: Mapping[str, float]) -> list[Metric]:
@@ -235,6 +258,10 @@ def as_tags(tags: Mapping[str, str]) -> list[RunTag]:
 def now_ms() -> int:
     """Milliseconds since 1970, MLflow's clock."""
     return int(time.time() * 1000)
+
+
+def _finite(numbers: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in numbers.items() if finite(value) is not None}
 
 
 def _name(name: str) -> str:

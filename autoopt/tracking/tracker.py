@@ -3,13 +3,16 @@
 A run is in a terminal status a moment after it is created, the parent too; the tag `autoopt.state` of the
 parent says whether a search is going on. What kill -9 leaves RUNNING in that moment is deleted and written
 again by the next command.
+
+MLflow keeps every value that a metric ever had. So a trial's metrics are written when it ends, and once more when the
+search ends where other trials moved them; verdicts, notes and colours are tags, which are brought up to date meanwhile.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +24,8 @@ from autoopt.core.scratch import scratch_folder
 from autoopt.core.urls import without_secrets
 from autoopt.errors import TrackingError
 from autoopt.study.result import StudyResult
-from autoopt.study.short_names import describe
 from autoopt.tracking import runs
+from autoopt.tracking.decoration import Decoration, dataset_name, parts
 from autoopt.tracking.relocate import EXPERIMENT, artifacts_uri, relocate
 from autoopt.tracking.server import connect, is_server, tracking_errors
 
@@ -32,6 +35,10 @@ if TYPE_CHECKING:
 
 FRONT = "autoopt.front_digest"
 """The tag of the parent that says which front its files show."""
+ENDED = "autoopt.ended_digest"
+"""The tag of the parent that says what was written when a search ended: metrics and the report."""
+FORMAT = 2
+"""Of what is written: what an earlier version wrote is written again."""
 FRONT_EVERY = 5
 """New trials between two updates of the front: drawing and writing it takes as long as a quick trial."""
 PAGE = 1000
@@ -45,6 +52,9 @@ class _Logged:
     run_id: str
     tags: dict[str, str]
     metrics: dict[str, float]
+    name: str = ""
+    datasets: set[str] = field(default_factory=set)
+    params: frozenset[str] = frozenset()
 
 
 class Tracker:
@@ -54,15 +64,18 @@ class Tracker:
     `front_every` new trials. All methods raise TrackingError when MLflow cannot be used.
     """
 
-    def __init__(self, uri: str, home: Path, *, front_every: int = FRONT_EVERY) -> None:
+    def __init__(
+        self, uri: str, home: Path, *, front_every: int = FRONT_EVERY, decoration: Decoration | None = None
+    ) -> None:
         self._uri = uri
         self._home = home
         self._front_every = front_every
+        self._decoration = Decoration() if decoration is None else decoration
         self._experiment = ""
-        self._parent = ""
-        self._front = ""
+        self._parent = _Logged("", {}, {})
         self._logged: dict[int, _Logged] = {}
         self._new = 0
+        self._study: StudyResult | None = None
 
     @cached_property
     def _client(self) -> MlflowClient:
@@ -84,20 +97,18 @@ class Tracker:
         card = study.card
         with tracking_errors(self._uri):
             self._experiment = find_experiment(self._client, self._uri, self._home, f"{EXPERIMENT}{card.workload}")
-            self._parent, self._front, self._logged, self._new = "", "", {}, 0
+            self._parent, self._logged, self._new, self._study = _Logged("", {}, {}), {}, 0, study
             for run in _study_runs(self._client, [self._experiment], card.name):
                 self._adopt(run, study)
-            if not self._parent:
-                tags = {**runs.study_tags(card), runs.KIND: "study"}
-                parent = self._client.create_run(self._experiment, run_name=card.name, tags=tags)
-                self._parent = parent.info.run_id
-                self._client.log_batch(self._parent, params=runs.as_params(runs.study_params(card)))
-                self._client.set_terminated(self._parent)
+            if not self._parent.run_id:
+                self._make_parent(card)
+            parent = self._parent.run_id
             for logged in self._logged.values():
-                if logged.tags.get(runs.PARENT) != self._parent:  # its parent was deleted by hand
-                    self._client.set_tag(logged.run_id, runs.PARENT, self._parent)
-            self._client.set_tag(self._parent, runs.STUDY_ID, card.id)
-            self._client.set_tag(self._parent, runs.STATE, "searching")
+                if logged.tags.get(runs.PARENT) != parent:  # its parent was deleted by hand
+                    self._client.set_tag(logged.run_id, runs.PARENT, parent)
+            self._client.set_tag(parent, runs.STUDY_ID, card.id)
+            self._client.set_tag(parent, runs.STATE, "searching")
+            self._decoration.experiment(self._client, self._experiment, study, parent)
             judged = {record.number: record for record in study.judged}
             return {
                 number
@@ -107,6 +118,7 @@ class Tracker:
 
     def trial(self, record: TrialRecord, study: StudyResult) -> None:
         """Write a new trial as a child run, complete when this returns; one that is there is brought up to date."""
+        self._study = study
         logged = self._logged.get(record.number)
         if logged is not None:
             with tracking_errors(self._uri):
@@ -120,60 +132,97 @@ class Tracker:
             self.changed(study)
 
     def changed(self, study: StudyResult) -> None:
-        """Bring up to date what one trial changes of others: references, verdicts, the parent's counts and front.
+        """Bring up to date what one trial changes of others: verdicts, notes and colours, the parent's note and front.
 
         Writes only what changed since the last time, also if that was in another process.
         """
-        records = [record for record in study.judged if record.number in self._logged]
-        shown = [
-            (record.number, runs.verdict_tags(record, study), runs.trial_metrics(record, study)) for record in records
-        ]
-        front = digest([dict(study.card.limits), shown])
-        if front == self._front:
+        self._study = study
+        front = self._digest(study)
+        if front == self._parent.tags.get(FRONT):
             return
         with tracking_errors(self._uri):
-            for record in records:
+            for record in self._known(study):
                 self._refresh(self._logged[record.number], record, study)
-            files = runs.front_files(study)
-            self._client.log_batch(self._parent, metrics=runs.as_metrics(runs.study_metrics(study)))
-            self._log_files(self._parent, files)
+            self._log_files(self._parent.run_id, runs.front_files(study))
+            note = self._decoration.study_tags(study, self._experiment, self._parent.run_id, self._parent.tags)
             limits = json.dumps(dict(study.card.limits), sort_keys=True)
-            note = files["front.md"].decode()[: runs.LONGEST]
-            reference = runs.reference_text(study)
             # The digest last: it vouches for the rest.
-            tags = {runs.NOTE: note, "autoopt.limits": limits, "autoopt.reference": reference, FRONT: front}
-            for name, text in tags.items():
-                self._client.set_tag(self._parent, name, text)
-        self._front = front
+            self._tag_parent(
+                {**note, "autoopt.limits": limits, "autoopt.reference": runs.reference_text(study), FRONT: front}
+            )
 
     def close(self, state: str) -> None:
-        """Say on the parent run how the search ended: finished or interrupted."""
+        """Write what all trials together say of each, and how the search ended: finished or interrupted."""
+        if self._study is not None:
+            self.changed(self._study)
         with tracking_errors(self._uri):
-            self._client.set_tag(self._parent, runs.STATE, state)
-            self._client.set_terminated(self._parent)  # again, for its end time
+            if self._study is not None:
+                self._end(self._study)
+            self._client.set_tag(self._parent.run_id, runs.STATE, state)
+            self._client.set_terminated(self._parent.run_id)  # again, for its end time
+
+    def _end(self, study: StudyResult) -> None:
+        """Metrics that changed since they were written, those of the study, its report, the views."""
+        ended = self._digest(study)
+        if ended == self._parent.tags.get(ENDED):
+            return
+        for record in self._known(study):
+            self._refresh_metrics(self._logged[record.number], runs.trial_metrics(record, study))
+        self._refresh_metrics(self._parent, runs.study_metrics(study))
+        decoration = self._decoration
+        seen = {part for record in study.records for part in parts(record)}
+        decoration.datasets(self._client, self._parent.run_id, study.card, self._unseen(self._parent, study.card, seen))
+        report = decoration.report_file(study)
+        with decoration.attempt("the report"):
+            if report:
+                self._log_files(self._parent.run_id, report)
+        decoration.experiment(self._client, self._experiment, study, self._parent.run_id)
+        if report:
+            self._tag_parent({ENDED: ended})
+
+    def _known(self, study: StudyResult) -> list[TrialRecord]:
+        return [record for record in study.judged if record.number in self._logged]
+
+    def _digest(self, study: StudyResult) -> str:
+        """What the runs are to show of the study."""
+        known = self._known(study)
+        shown = [(r.number, runs.verdict_tags(r, study), runs.trial_metrics(r, study)) for r in known]
+        return digest([FORMAT, dict(study.card.limits), shown])
+
+    def _make_parent(self, card: StudyCard) -> None:
+        tags = {**runs.study_tags(card), runs.KIND: "study"}
+        made = self._client.create_run(self._experiment, run_name=card.name, tags=tags)
+        self._client.log_batch(made.info.run_id, params=runs.as_params(runs.study_params(card)))
+        self._client.set_terminated(made.info.run_id)
+        self._parent = _Logged(made.info.run_id, tags, {}, card.name)
+
+    def _tag_parent(self, tags: Mapping[str, str]) -> None:
+        for name, text in tags.items():
+            self._client.set_tag(self._parent.run_id, name, text)
+            self._parent.tags[name] = text
 
     def _log(self, record: TrialRecord, study: StudyResult) -> None:
         """One child run: parameters, metrics, tags, raw samples, scores, log."""
-        metrics = runs.trial_metrics(record, study)
-        of_study = {**runs.study_tags(study.card), runs.PARENT: self._parent}
+        metrics = runs.settled(runs.trial_metrics(record, study))
+        of_study = {**runs.study_tags(study.card), runs.PARENT: self._parent.run_id}
         tags = {**of_study, **runs.trial_tags(record), **runs.verdict_tags(record, study)}
-        params = runs.as_params(record.configuration.flat())
+        tags |= self._decoration.trial_tags(record, study, {})
+        params = runs.as_params(runs.trial_params(record))
         began, ended = runs.trial_times_ms(record)
+        name = self._decoration.row_name(record)
         with tracking_errors(self._uri):
-            run_id = self._client.create_run(
-                self._experiment,
-                start_time=began,
-                run_name=f"#{record.number:03d} {describe(record.configuration)}",
-                tags=tags,
-            ).info.run_id
+            run_id = self._client.create_run(self._experiment, start_time=began, run_name=name, tags=tags).info.run_id
             self._client.log_batch(run_id, metrics=runs.as_metrics(metrics), params=params[:_BATCH])
             for start in range(_BATCH, len(params), _BATCH):
                 self._client.log_batch(run_id, params=params[start : start + _BATCH])
             self._log_files(run_id, runs.trial_files(runs.written(record, study)))
+            logged = _Logged(run_id, tags, metrics, name, params=frozenset(param.key for param in params))
+            self._show_datasets(logged, record, study.card)
             digest_tag = {runs.WRITTEN: runs.record_digest(record, study)}
             self._client.log_batch(run_id, tags=runs.as_tags(digest_tag))
             self._client.set_terminated(run_id, "FAILED" if record.status is Status.FAILED else "FINISHED", ended)
-        self._logged[record.number] = _Logged(run_id, {**tags, **digest_tag}, metrics)
+        logged.tags |= digest_tag
+        self._logged[record.number] = logged
 
     def _adopt(self, run: Run, study: StudyResult) -> None:
         """Remember a run of this study, or delete it: half-written, there twice, of a trial that is stored no more."""
@@ -182,27 +231,53 @@ class Tracker:
         if not own:  # before runs said of which study of that name they are, a new study had none
             return
         number = int(tags[runs.TRIAL]) if runs.TRIAL in tags else None
-        twice = number in self._logged if number is not None else bool(self._parent)
+        twice = number in self._logged if number is not None else bool(self._parent.run_id)
         lost = number is not None and number not in study.stored
         if run.info.status == "RUNNING" or twice or lost:
             self._client.delete_run(run_id)
-        elif number is None:
-            self._parent, self._front = run_id, tags.get(FRONT, "")
+            return
+        seen = {item.dataset.name for item in run.inputs.dataset_inputs} if run.inputs else set()
+        found = _Logged(
+            run_id, dict(tags), dict(run.data.metrics), run.info.run_name or "", seen, frozenset(run.data.params)
+        )
+        if number is None:
+            self._parent = found
         else:
-            self._logged[number] = _Logged(run_id, dict(tags), dict(run.data.metrics))
+            self._logged[number] = found
 
     def _refresh(self, logged: _Logged, record: TrialRecord, study: StudyResult) -> None:
-        """Bring the run of a trial up to date, its files too where they show another record."""
-        metrics, vouched = runs.trial_metrics(record, study), runs.record_digest(record, study)
+        """Bring the run of a trial up to date but for its metrics, its files too where they show another record."""
+        vouched = runs.record_digest(record, study)
         tags = {**runs.trial_tags(record), **runs.verdict_tags(record, study), runs.WRITTEN: vouched}
+        tags |= self._decoration.trial_tags(record, study, logged.tags)
         if logged.tags.get(runs.WRITTEN) != vouched:
             self._log_files(logged.run_id, runs.trial_files(runs.written(record, study)))
+        lacking = [item for item in runs.as_params(runs.trial_params(record)) if item.key not in logged.params]
+        if lacking:  # an earlier version wrote it
+            self._client.log_batch(logged.run_id, params=lacking[:_BATCH])
+            logged.params |= {item.key for item in lacking}
+        logged.name = self._decoration.name(self._client, logged.run_id, record, logged.name)
+        self._show_datasets(logged, record, study.card)
         new_tags = {name: text for name, text in tags.items() if logged.tags.get(name) != text}
-        new_metrics = {name: value for name, value in metrics.items() if logged.metrics.get(name) != value}
-        if new_tags or new_metrics:
-            self._client.log_batch(logged.run_id, metrics=runs.as_metrics(new_metrics), tags=runs.as_tags(new_tags))
+        if new_tags:
+            self._client.log_batch(logged.run_id, tags=runs.as_tags(new_tags))
             logged.tags.update(new_tags)
-            logged.metrics.update(new_metrics)
+
+    def _refresh_metrics(self, logged: _Logged, metrics: Mapping[str, float]) -> None:
+        """Write the metrics of a run that it does not have or that changed."""
+        new = {name: value for name, value in metrics.items() if logged.metrics.get(name) != value}
+        if new:
+            self._client.log_batch(logged.run_id, metrics=runs.as_metrics(new))
+            logged.metrics.update(new)
+
+    def _show_datasets(self, logged: _Logged, record: TrialRecord, card: StudyCard) -> None:
+        self._decoration.datasets(self._client, logged.run_id, card, self._unseen(logged, card, parts(record)))
+
+    def _unseen(self, logged: _Logged, card: StudyCard, seen: set[str]) -> list[str]:
+        """The parts of the data that a run does not name yet; from now on it does."""
+        new = [part for part in seen if dataset_name(card, part) not in logged.datasets]
+        logged.datasets |= {dataset_name(card, part) for part in new}
+        return new
 
     def _log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
         with scratch_folder() as folder:
