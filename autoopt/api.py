@@ -62,7 +62,7 @@ def search(
     uri = asked.tracking_uri or default_tracking_uri(asked.home)
     registrar = Registrar(uri, asked.home, lambda: LocalTarget().host.fingerprint)
     # Sinks are closed from the last to the first: what is registered takes its numbers from runs that are complete.
-    own = (ReportFile(asked.home, asked.storage), registrar, Tracker(uri, asked.home))
+    own = (ReportFile(asked.home, asked.storage), registrar, Tracker(uri, asked.home, storage=asked.storage))
     return loop.search(asked, sinks=(*own, *sinks), listener=listener or loop.silent, plan=plan)
 
 

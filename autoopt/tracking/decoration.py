@@ -13,6 +13,7 @@ from autoopt.core.card import StudyCard
 from autoopt.core.plain_text import short
 from autoopt.core.records import TrialRecord
 from autoopt.core.urls import without_secrets
+from autoopt.report.next_commands import Place
 from autoopt.study.result import StudyResult
 from autoopt.study.words import row_name
 from autoopt.tracking import notes, runs, views
@@ -27,12 +28,12 @@ DIGEST_CHARACTERS = 12
 _log = logging.getLogger("autoopt")
 
 
-def report(result: StudyResult) -> str:
-    """The report of a study as one HTML file; pictures of cases and commands for other places are not in it."""
+def report(result: StudyResult, place: Place) -> str:
+    """The report of a study that is stored there as one HTML file; pictures of cases are not in it."""
     from autoopt.report.page.page import report_html
     from autoopt.report.page.subject import Subject
 
-    return report_html(Subject(result))
+    return report_html(Subject(result, place))
 
 
 class _Attempt:
@@ -52,9 +53,10 @@ class _Attempt:
 
 
 class Decoration:
-    """Decorates the runs of one study; `report` renders what is shown inside MLflow as report.html."""
+    """Decorates the runs of one study, stored at `place`; `report` renders what MLflow shows as report.html."""
 
-    def __init__(self, report: Callable[[StudyResult], str] = report) -> None:
+    def __init__(self, place: Place | None = None, report: Callable[[StudyResult, Place], str] = report) -> None:
+        self._place = Place() if place is None else place
         self._report = report
         self._warned = False
 
@@ -134,7 +136,7 @@ class Decoration:
     def report_file(self, result: StudyResult) -> dict[str, bytes]:
         """The report by the name of its file; nothing where it cannot be made."""
         with self.attempt("the report"):
-            return {notes.REPORT: self._report(result).encode()}
+            return {notes.REPORT: self._report(result, self._place).encode()}
         return {}
 
 

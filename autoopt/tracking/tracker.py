@@ -23,6 +23,7 @@ from autoopt.core.records import Status, TrialRecord
 from autoopt.core.scratch import scratch_folder
 from autoopt.core.urls import without_secrets
 from autoopt.errors import TrackingError
+from autoopt.report.next_commands import Place
 from autoopt.study.result import StudyResult
 from autoopt.tracking import runs
 from autoopt.tracking.decoration import Decoration, dataset_name, parts
@@ -60,17 +61,24 @@ class _Logged:
 class Tracker:
     """A sink (see `sink.Sink`) that writes one study to the MLflow at `uri`.
 
-    The artifacts of a database without a server go to `home`/artifacts. The front is brought up to date after every
+    The artifacts of a database without a server go to `home`/artifacts; `storage` is where the study itself is, if not
+    there too, for the commands of its report. The front is brought up to date after every
     `front_every` new trials. All methods raise TrackingError when MLflow cannot be used.
     """
 
     def __init__(
-        self, uri: str, home: Path, *, front_every: int = FRONT_EVERY, decoration: Decoration | None = None
+        self,
+        uri: str,
+        home: Path,
+        *,
+        storage: str | None = None,
+        front_every: int = FRONT_EVERY,
+        decoration: Decoration | None = None,
     ) -> None:
         self._uri = uri
         self._home = home
         self._front_every = front_every
-        self._decoration = Decoration() if decoration is None else decoration
+        self._decoration = Decoration(Place(home, storage)) if decoration is None else decoration
         self._experiment = ""
         self._parent = _Logged("", {}, {})
         self._logged: dict[int, _Logged] = {}

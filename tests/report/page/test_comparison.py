@@ -75,7 +75,7 @@ def test_the_command_compares_two_stored_studies(tmp_path: Path) -> None:
     failed = CliRunner().invoke(app, ["report", "planted", "gone", "-o", str(tmp_path / "none.html"), *home])
     assert isinstance(failed.exception, NoStudy) and not (tmp_path / "none.html").exists()
     refused = CliRunner().invoke(app, ["report", "a", "b", "--workload", "histo", *home])
-    assert "--workload finds one study" in str(refused.exception)
+    assert "--workload, --images and --profile are for one study" in str(refused.exception)
 
 
 def test_without_a_front_the_page_says_why() -> None:
