@@ -55,7 +55,7 @@ def test_search_shows_the_front_and_the_next_commands(searched: Path) -> None:
         "score",
         "autoopt pull",
         "autoopt ui",
-        "autoopt report",
+        "the report, in a browser",
     ):
         assert words in out
 
