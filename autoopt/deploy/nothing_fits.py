@@ -118,7 +118,7 @@ def _distance(result: StudyResult, record: TrialRecord, limits: Mapping[str, flo
     """The excess over the limit that `record` misses most, as a fraction of that limit."""
     excess = violations(record, result.reference, limits, result.sigma)
     shares = [
-        value / (abs(limits[name]) if limit(name).unit else max(abs(limits[name]), _TINY_DROP))
+        value / (max(abs(limits[name]), _TINY_DROP) if limit(name).unit in ("", "%") else abs(limits[name]))
         for name, value in excess.items()
     ]
     return max(shares, default=math.inf)
