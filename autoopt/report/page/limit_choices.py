@@ -13,7 +13,7 @@ from autoopt.core.records import TrialRecord
 from autoopt.deploy.pick import candidate
 from autoopt.deploy.policies import POLICIES
 from autoopt.study.limit_arguments import LimitArguments
-from autoopt.study.limits import limit
+from autoopt.study.limits import RELATIVE_DROP, limit
 from autoopt.study.result import StudyResult
 
 MOST_STOPS = 24
@@ -83,10 +83,10 @@ def _place(stops: Sequence[Stop], own: float | None) -> int:
 
 
 def _names(result: StudyResult) -> tuple[str, str]:
-    """The limits that --max-latency and --max-drop set in this study."""
+    """The limits that --max-latency and --max-drop set in this study, the drop as a share where its own limit is one."""
     less = result.card.less_is_better
     (latency,) = LimitArguments(max_latency_s=1.0).limits(less_is_better=less)
-    (drop,) = LimitArguments(max_drop=0.5).limits(less_is_better=less)
+    (drop,) = LimitArguments(max_drop="50%" if RELATIVE_DROP in result.card.limits else 0.5).limits(less_is_better=less)
     return latency, drop
 
 

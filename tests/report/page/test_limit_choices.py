@@ -73,3 +73,14 @@ def test_less_may_be_better() -> None:
     study = planted_study(20, less_is_better=True)
     found = choices(study)
     assert found is not None and all(stop.option.endswith("%") for stop in found.drops)
+
+
+def test_a_limit_that_is_a_share_is_moved_as_a_share() -> None:
+    """Of a study whose drop is limited as a percentage the slider begins at that, and picks what `pull` picks."""
+    study = planted_study(30, limits={"relative_drop": 0.012})
+    found = choices(study)
+    assert found is not None and all(stop.option.endswith("%") for stop in found.drops)
+    latency, drop = found.own
+    assert found.drops[drop].option == "--max-drop 1.2%"
+    assert found.picked["balanced"][latency][drop] == choose(study, pick="balanced").record.number
+    assert found.picked["balanced"][latency][drop] != found.picked["balanced"][latency][-1]
