@@ -52,7 +52,7 @@ def test_a_guard_that_binds_is_advised_as_its_option() -> None:
 
 @pytest.mark.parametrize("drop", ["drop", "relative_drop"])
 def test_a_limit_of_zero_still_orders_the_nearest(drop: str) -> None:
-    """A drop limit of zero, also of zero percent, is compared with a small number, so that the nearest trial still loses least."""
+    """A drop limit of zero or 0 % is compared with a small number, so that the nearest trial still loses least."""
     study = StudyResult(
         replace(CARD, limits={drop: 0.0, "latency_s": 0.020}),
         (record(0, 0.100, 0.900, origin="seed", label="torch f32"), *STUDY.records[2:5]),

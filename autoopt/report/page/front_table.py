@@ -7,7 +7,7 @@ from markupsafe import Markup
 from autoopt.core.records import TrialRecord
 from autoopt.report.page.html import Cell, Row, bullets, details, element, joined, table, trial_link
 from autoopt.report.page.subject import Subject
-from autoopt.report.page.words import named
+from autoopt.report.page.words import named, other_objectives
 from autoopt.report.tables import columns, front_notes, front_rows, reference_rows
 from autoopt.study.number import PRIMARY
 from autoopt.study.numbers import NUMBERS
@@ -37,9 +37,9 @@ def render(subject: Subject) -> Markup:
 
 
 def _keys(result: StudyResult) -> dict[str, str]:
-    """The keys of `SHOWN` that the tables of this study have, to their titles."""
+    """The keys of `SHOWN` and of the other objectives that the tables of this study have, to their titles."""
     titles = {}
-    for key in SHOWN:
+    for key in (*SHOWN, *(number.key for number in other_objectives(result))):
         column = NUMBERS[key].column
         title = "" if column is None else column.title.format(primary=result.card.primary)
         if title in columns(result):

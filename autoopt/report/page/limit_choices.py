@@ -83,7 +83,7 @@ def _place(stops: Sequence[Stop], own: float | None) -> int:
 
 
 def _names(result: StudyResult) -> tuple[str, str]:
-    """The limits that --max-latency and --max-drop set in this study, the drop as a share where its own limit is one."""
+    """The limits that --max-latency and --max-drop set: a share where the own limit of the drop is one."""
     less = result.card.less_is_better
     (latency,) = LimitArguments(max_latency_s=1.0).limits(less_is_better=less)
     (drop,) = LimitArguments(max_drop="50%" if RELATIVE_DROP in result.card.limits else 0.5).limits(less_is_better=less)

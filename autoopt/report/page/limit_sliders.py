@@ -12,7 +12,7 @@ from autoopt.report.next_commands import pull_command
 from autoopt.report.page.html import command, element, joined, paragraph
 from autoopt.report.page.limit_choices import Choices, choices
 from autoopt.report.page.subject import Subject
-from autoopt.report.page.words import drop_words, latency_words, named, size_words
+from autoopt.report.page.words import drop_words, latency_words, named, other_words, size_words
 
 LATENCY, DROP, PICK = "LATENCY", "DROP", "PICK"
 """What script.js puts the options and the policy in the place of, in the command."""
@@ -20,14 +20,15 @@ LATENCY, DROP, PICK = "LATENCY", "DROP", "PICK"
 
 def render(subject: Subject) -> Markup:
     """The sliders with all their answers; nothing where no limit can be asked about. Hidden without script."""
-    found = choices(subject.result)
+    found, card = choices(subject.result), subject.result.card
     if found is None:
         return Markup("")
+    lost, _ = drop_words({}, less_is_better=card.less_is_better)
     return element(
         "form",
         element("h3", "With other limits"),
         _slider("latency", "Largest latency", len(found.latencies), found.own[0]),
-        _slider("drop", f"Largest drop of {subject.result.card.primary}", len(found.drops), found.own[1]),
+        _slider("drop", f"Largest {lost} of {card.primary}", len(found.drops), found.own[1]),
         _policies(),
         paragraph(class_="picked"),
         command("", name="the command for these limits"),
@@ -66,5 +67,7 @@ def _data(subject: Subject, found: Choices) -> Markup:
 
 def _words(subject: Subject, record: TrialRecord) -> str:
     numbers = subject.result.headline(record)
-    told = (latency_words(numbers), f"drop {drop_words(numbers)}" if drop_words(numbers) else "", size_words(numbers))
+    name, drop = drop_words(numbers, less_is_better=subject.result.card.less_is_better)
+    told = [latency_words(numbers), f"{name} {drop}" if drop else "", size_words(numbers)]
+    told += [f"{title} {words}" for title, words in other_words(subject.result, record).items()]
     return f"{named(record)}: {', '.join(text for text in told if text)}"

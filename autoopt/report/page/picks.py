@@ -11,7 +11,7 @@ from autoopt.report.next_commands import pull_command
 from autoopt.report.page import limit_sliders
 from autoopt.report.page.html import command, element, joined, lines, paragraph, trial_link
 from autoopt.report.page.subject import Subject
-from autoopt.report.page.words import OVER, drop_words, latency_words, named, size_words, speedup_words
+from autoopt.report.page.words import OVER, drop_words, latency_words, named, other_words, size_words, speedup_words
 from autoopt.study.result import StudyResult
 
 
@@ -37,14 +37,15 @@ def _card(subject: Subject, pick: str, record: TrialRecord) -> Markup:
 
 
 def _numbers(result: StudyResult, record: TrialRecord) -> Markup:
-    """Latency, speed-up, loss, size: the four numbers of a choice."""
+    """Latency, speed-up, loss, size and the other objectives: the numbers of a choice."""
     numbers = result.headline(record)
     over = next((over for over in OVER if speedup_words(numbers, over)), "")
-    lost = drop_words(numbers) or "not known"
+    name, lost = drop_words(numbers, less_is_better=result.card.less_is_better)
     rest = "\nabove the limit on test" if result.confirmed_on_test(record) is False else ""
     rows = [("p25 latency", latency_words(numbers))]
     rows += [(f"x {OVER[over]}", speedup_words(numbers, over))] if over else []
-    rows += [("drop", lost + rest), ("size", size_words(numbers))]
+    rows += [(name, (lost or "not known") + rest), ("size", size_words(numbers))]
+    rows += other_words(result, record).items()
     return element("dl", *(joined([element("dt", name), element("dd", lines(_below(text)))]) for name, text in rows))
 
 

@@ -11,6 +11,7 @@ from autoopt.report.page.doubts import Doubt, by_trial, doubts_of
 from autoopt.report.page.html import Cell, Child, Row, details, element, joined, paragraph, table
 from autoopt.report.page.reasons import log_end, reason
 from autoopt.report.page.subject import Subject
+from autoopt.report.page.words import other_objectives
 from autoopt.study.intervals import ITSELF
 from autoopt.study.number import PRIMARY, Comparison, Number
 from autoopt.study.numbers import NUMBERS
@@ -18,7 +19,7 @@ from autoopt.study.result import StudyResult
 from autoopt.study.words import in_words
 
 SHOWN = ("latency_p25_ms", PRIMARY, "drop", "size_mb")
-"""The numbers that have a column, by key."""
+"""The numbers that always have a column, by key."""
 TEXTS = (1, 2, 3)
 """The columns that hold text."""
 
@@ -30,8 +31,7 @@ def render(subject: Subject) -> Markup:
     front = {record.number for record in result.front}
     doubts = by_trial(doubts_of(result))
     rows = [_row(result, record, beside, front, doubts.get(record.number, ())) for record in result.judged]
-    numbers = [NUMBERS[key] for key in SHOWN]
-    titles = [number.column.title.format(primary=result.card.primary) for number in numbers if number.column]
+    titles = [number.column.title.format(primary=result.card.primary) for number in _numbers(result) if number.column]
     header = ["trial", "configuration", "origin", "status", *titles, "on front", "doubts"]
     shown = table(header, rows, caption=f"All {len(rows)} trials", texts=TEXTS, anchor="trials-table")
     return joined(
@@ -45,6 +45,11 @@ def render(subject: Subject) -> Markup:
             shown,
         ]
     )
+
+
+def _numbers(result: StudyResult) -> list[Number]:
+    """The numbers that have a column: those of `SHOWN`, and what else is an objective."""
+    return [*(NUMBERS[key] for key in SHOWN), *other_objectives(result)]
 
 
 def _filters(records: Sequence[TrialRecord]) -> Markup:
@@ -68,7 +73,7 @@ def _row(result: StudyResult, record: TrialRecord, beside: Comparison, front: se
         _configuration(result, record),
         record.origin,
         _status(result, record),
-        *(_cell(NUMBERS[key], record, beside) for key in SHOWN),
+        *(_cell(number, record, beside) for number in _numbers(result)),
         Cell("front" if on_front else "", int(on_front)),
         Cell(_doubts(doubts), len(doubts)),
     ]

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from autoopt.report.page import front_table
+from autoopt.report.page import front_table, limit_sliders, picks, trials_table
 from autoopt.report.page.html import text_of
 from autoopt.report.page.subject import Subject
 from tests.report.page.planted import planted_study
+
+
+def test_every_objective_is_shown() -> None:
+    """What a trial is on the front for is told wherever one is chosen: cards, sliders, front, all trials."""
+    subject = Subject(planted_study(12, objectives=("latency", "quality", "memory")))
+    for section in (front_table, trials_table):
+        assert "peak MB</th>" in section.render(subject)
+    assert "<dt>peak MB</dt><dd>152<small>150-152</small></dd>" in picks.render(subject)
+    assert ", peak MB 152 (150-152)" in limit_sliders.render(subject)
 
 
 def test_the_table_is_narrow_and_says_what_a_row_must_say() -> None:

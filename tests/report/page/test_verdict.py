@@ -32,12 +32,34 @@ def test_what_did_not_hold_on_test_is_a_doubt() -> None:
     assert "#5 did not keep the limit of the drop on test. #9 did: see below." in words
 
 
-def test_nothing_lost_is_no_negative_loss() -> None:
-    """What gains on val loses nothing, and its bound is said."""
+def test_what_gains_loses_nothing() -> None:
+    """A model that is better on val gains, at least its bound."""
     study = planted_study(12)
     better = trial(9, 0.001, 0.94)
     words = text_of(verdict.render(Subject(StudyResult(study.card, (*study.records[:2], better)))))
-    assert "it loses nothing (at most " in words and "was not scored on test" in words
+    assert "it gains 0.0100 (at least 0.00" in words and "was not scored on test" in words
+
+
+def test_the_reference_is_not_compared_with_itself() -> None:
+    """Where nothing is better than the reference, it is neither faster than itself nor loses against itself."""
+    study = planted_study(12)
+    words = text_of(verdict.render(Subject(replace(study, records=study.records[:1]))))
+    assert "per call, it is the reference itself; measured on" in words
+
+
+def test_an_error_rises() -> None:
+    """Of a metric of which less is better the verdict says by how much it rises, and what it does on test."""
+    study = planted_study(12, limits={"relative_drop": 0.5}, less_is_better=True)
+    errors = [
+        replace(
+            record,
+            quality=record.quality and replace(record.quality, errors=("dice_macro",)),
+            test=record.test and replace(record.test, errors=("dice_macro",)),
+        )
+        for record in (study.records[0], trial(4, 0.006, 0.95, test=quality(0.91, 4, "test")))
+    ]
+    words = text_of(verdict.render(Subject(replace(study, records=tuple(errors)))))
+    assert "its dice_macro rises by 0.0200 (at most 0.02" in words and "on val and falls by 0.0100 (at least " in words
 
 
 def test_without_a_front_the_verdict_says_why() -> None:
