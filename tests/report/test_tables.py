@@ -64,6 +64,13 @@ def test_speedups_are_over_pytorch_openvino_and_the_best_float_trial() -> None:
     assert only.best_float is None and "no trial in float is complete" in front_notes(only)[0]
 
 
+def test_a_drop_of_nothing_has_no_minus() -> None:
+    """What is gained in digits that are not shown is no drop of minus nothing."""
+    better = replace(STUDY, records=(*STUDY.records[:3], trial(3, 0.08, 0.91 + 1e-6)))
+    rows = dict(zip(columns(better), front_rows(better)[-1], strict=True))
+    assert rows["drop"] == rows["on test"] == "+0.0000\n<= +0.0000"
+
+
 def test_every_cell_has_its_interval_or_a_question_mark_with_a_note() -> None:
     """Below a number stand its ends; where there are none stands a question mark, and a note says of which and why."""
     rows = dict(zip(columns(STUDY), front_rows(STUDY)[0], strict=True))

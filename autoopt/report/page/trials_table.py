@@ -104,7 +104,6 @@ def _cell(number: Number, record: TrialRecord, beside: Comparison) -> Cell:
     if column is None or value is None:
         return Cell("-")
     ends = [NUMBERS[key].of(record, beside) for key in column.below]
-    value = round(value, 9) + 0.0  # no minus before nothing
     text, sort = column.format.format(value), float(f"{value:.6g}")
     if not ends or number.why_no_interval(record, beside) == ITSELF:
         return Cell(text, sort)
