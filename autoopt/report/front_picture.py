@@ -20,6 +20,7 @@ from autoopt.report.front_view import (
     limits_of,
     quality,
     quality_bar,
+    steps,
     view_of,
 )
 from autoopt.study.result import StudyResult
@@ -96,7 +97,16 @@ def _front(axes: Axes, result: StudyResult) -> None:
     if not members:
         return
     x, y = [latency_ms(record) for record in members], [quality(record) for record in members]
-    axes.step(x, y, where="post", color=FRONT, linewidth=1.2, alpha=0.6, zorder=3)
+    corners = steps(result)
+    axes.step(
+        list(map(latency_ms, corners)),
+        list(map(quality, corners)),
+        where="post",
+        color=FRONT,
+        linewidth=1.2,
+        alpha=0.6,
+        zorder=3,
+    )
     place = {record.number: (latency_ms(record), quality(record)) for record in members}
     label: str | None = "tied: not told apart"
     for number, leader in result.ties.items():

@@ -163,5 +163,18 @@ def _far_trials(result: StudyResult, seen: View) -> list[tuple[str, str]]:
     return found
 
 
+def steps(result: StudyResult) -> list[TrialRecord]:
+    """The members of the front that are better than all faster ones: what can be had for at most so much latency.
+
+    Of two objectives these are all; of more, others are on the front for what the picture does not show.
+    """
+    found: list[TrialRecord] = []
+    for record in result.front:
+        worth = record.quality.worth if record.quality is not None else -math.inf
+        if not found or found[-1].quality is None or worth > found[-1].quality.worth:
+            found.append(record)
+    return found
+
+
 def _trials(found: Sequence[float]) -> str:
     return f"{len(found)} trial{'s' if len(found) > 1 else ''} {BROKEN}"

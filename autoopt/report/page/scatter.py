@@ -17,6 +17,7 @@ from autoopt.report.front_view import (
     limits_of,
     quality,
     quality_bar,
+    steps,
     view_of,
 )
 from autoopt.report.page import svg
@@ -92,7 +93,7 @@ def _upright(place: float, y: Axis, class_: str, name: str, *, end: bool) -> lis
 
 def _steps(result: StudyResult, x: Axis, y: Axis) -> Markup | None:
     """The front as steps: what can be had for at most so much latency."""
-    places = [(x.at(latency_ms(record)), y.at(quality(record))) for record in result.front]
+    places = [(x.at(latency_ms(record)), y.at(quality(record))) for record in steps(result)]
     if not places:
         return None
     corners = [places[0]]
@@ -150,15 +151,16 @@ class _Names:
     def __init__(self) -> None:
         self._taken: list[tuple[float, float, float]] = []
 
-    def beside(self, place: tuple[float, float], name: str) -> Markup:
-        """The text; where every place is taken it stands above."""
+    def beside(self, place: tuple[float, float], name: str) -> Markup | None:
+        """The text; none where every place is taken: the point itself tells the number."""
         half = CHARACTER * len(name) / 2
         x = min(max(place[0], svg.LEFT + half), svg.WIDTH - svg.RIGHT - half)
         tries = [place[1] + shift for shift in SHIFTS if svg.TOP < place[1] + shift < svg.HEIGHT - svg.BOTTOM]
         free = [y for y in tries if not any(abs(x - a) < half + w and abs(y - b) < LINE for a, b, w in self._taken)]
-        y = (free or tries or [place[1]])[0]
-        self._taken.append((x, y, half))
-        return svg.text(round(x, 1), round(y, 1), name, "middle", class_="name")
+        if not free:
+            return None
+        self._taken.append((x, free[0], half))
+        return svg.text(round(x, 1), round(free[0], 1), name, "middle", class_="name")
 
 
 def _legend(result: StudyResult) -> Markup:
@@ -166,7 +168,7 @@ def _legend(result: StudyResult) -> Markup:
     entries = [_entry(shape, f"{color} complete", name) for name, (shape, color) in shapes(result).items()]
     shape = next(iter(shapes(result).values()), ("circle", "c0"))[0]
     present = {record.status for record in result.judged if is_shown(record)}
-    entries.append(_entry(shape, "member", "on the front (large, outlined)"))
+    entries += [_entry(shape, "member", "on the front (large, outlined)")] if result.front else []
     entries += [_entry(shape, "infeasible", "breaks a limit (hollow)")] if Status.INFEASIBLE in present else []
     entries += [_entry(shape, "unknown", "a limit is unknown (dashed)")] if Status.UNKNOWN in present else []
     entries += [_entry("circle", "ring", "reference (ring)")] if _references(result) else []

@@ -8,7 +8,7 @@ from dataclasses import replace
 from autoopt.report.page import scatter
 from autoopt.report.page.subject import Subject
 from autoopt.study.result import StudyResult
-from tests.report.page.planted import planted_study
+from tests.report.page.planted import planted_study, trial
 
 
 def drawn(study: StudyResult) -> str:
@@ -45,6 +45,28 @@ def test_names_of_trials_that_are_close_do_not_cover_each_other() -> None:
     made = drawn(planted_study(12))
     heights = {name: float(y) for y, name in re.findall(r'y="([\d.]+)" text-anchor="middle" class="name">#(\d+)', made)}
     assert abs(heights["2"] - heights["3"]) >= scatter.LINE
+
+
+def test_no_name_covers_another_where_all_are_alike() -> None:
+    """Of members in one place only so many have a name as there is room for; without a front the legend has none."""
+    study = planted_study(12)
+    alike = [trial(number, 0.012 * (1 + number / 1e3), 0.92 + number / 1e4) for number in range(2, 20)]
+    tied = replace(study, records=(*study.records[:2], *alike))
+    found = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="middle" class="name">(#\d+)', drawn(tied))
+    assert len(tied.front) == 19 and 3 <= len(found) < 10 and len({y for _, y, _ in found}) == len(found)
+    assert "on the front" not in drawn(planted_study(12, limits={"latency_s": 1e-6})).split("<ul")[1]
+
+
+def test_the_line_of_the_front_never_falls() -> None:
+    """Where memory is an objective too, members that are slower and worse are on the front, but not on its line."""
+    study = planted_study(12, objectives=("latency", "quality", "memory"))
+    small = trial(9, 0.03, 0.91)
+    small = replace(small, measurement=replace(small.measured, peaks_rss_bytes=(10**6,) * 2, peak_rss_bytes=10**6))
+    both = replace(study, records=(*study.records[:9], small))
+    (line,) = re.findall(r'd="M([^"]*)" class="front-line"', drawn(both))
+    heights = [float(corner.split()[1]) for corner in line.split("L")]
+    assert small.number in {record.number for record in both.front}
+    assert heights == sorted(heights, reverse=True)
 
 
 def test_without_a_score_there_is_no_figure() -> None:
