@@ -13,7 +13,7 @@ from autoopt.report.evidence_cases import WORST_CASES, CaseRow, WorstCases
 from autoopt.report.evidence_files import evidence_file, read_evidence, write_evidence
 from autoopt.report.evidence_losses import case_losses, shown_metric
 from autoopt.report.evidence_pictures import label_colours, rows_of_tiles
-from autoopt.report.evidence_predictions import answered
+from autoopt.report.evidence_predictions import LONGEST_WAIT_S, answered
 from autoopt.report.evidence_profile import PROFILES, KeptProfile, kept_profile
 from autoopt.report.explain import explain_records, float_counterpart
 from autoopt.report.shown_members import shown_members
@@ -23,6 +23,7 @@ KIND = "worst-cases"
 CASES = 3
 """How many of the worst cases are shown."""
 NOT_ASKED = "Pictures of patients are shown only when they are asked for: autoopt report --images."
+NOT_MADE = "Pictures of the worst cases were not made yet: autoopt report makes them."
 
 Said = Callable[[str], None]
 
@@ -34,15 +35,17 @@ def gather(
     images: bool,
     profile: bool = False,
     on_stage: Said = lambda stage: None,
+    wait_s: float | None = LONGEST_WAIT_S,
 ) -> dict[str, Any]:
     """The `Subject.evidence` of a study; what takes long is kept in the home folder, so a second report is quick.
 
     With `images` also patients are shown; demo data always are. With `profile` the balanced member is profiled unless
-    that was done before. `on_stage` is told the name of each stage that begins. Raises nothing for what is missing.
+    that was done before. `on_stage` is told the name of each stage that begins. Another measurement on this host may
+    keep the pictures waiting for `wait_s`; with None no new ones are made. Raises nothing for what is missing.
     """
     return {
         PROFILES: _profiles(result, home, profile, on_stage),
-        WORST_CASES: _worst_cases(result, home, images=images or result.card.demo, on_stage=on_stage),
+        WORST_CASES: _worst_cases(result, home, images=images or result.card.demo, on_stage=on_stage, wait_s=wait_s),
     }
 
 
@@ -58,7 +61,9 @@ def _profiles(result: StudyResult, home: Path, profile: bool, on_stage: Said) ->
     return {number: item for number, item in found.items() if item is not None}
 
 
-def _worst_cases(result: StudyResult, home: Path, *, images: bool, on_stage: Said) -> WorstCases | str | None:
+def _worst_cases(
+    result: StudyResult, home: Path, *, images: bool, on_stage: Said, wait_s: float | None
+) -> WorstCases | str | None:
     """The worst cases of the first member that is shown, or why there are none; None where nothing is to be shown."""
     members, reference = shown_members(result), result.reference
     if not members or reference is None:
@@ -76,8 +81,10 @@ def _worst_cases(result: StudyResult, home: Path, *, images: bool, on_stage: Sai
     path = evidence_file(home, result.card, record, KIND, more)
     if (kept := _kept(path)) is not None:
         return kept
+    if wait_s is None:
+        return NOT_MADE
     try:
-        answers = answered(result, reference, record, [loss.name for loss in worst], home, on_stage)
+        answers = answered(result, reference, record, [loss.name for loss in worst], home, on_stage, wait_s)
         rows = rows_of_tiles(answers)
     except Exception as error:  # likewise
         return f"Pictures of the worst cases of #{record.number} could not be made: {_sentence(error)}"

@@ -60,11 +60,13 @@ def answered(
     ids: Sequence[str],
     home: Path,
     on_stage: Callable[[str], None] = lambda stage: None,
+    wait_s: float = LONGEST_WAIT_S,
 ) -> Answers:
     """The cases `ids` of val, answered by the artifacts of the `reference` and of `record` that the store still has.
 
-    Nothing is made again and nothing is timed. Raises StorageError for an artifact that is gone or altered, UsageError
-    where workload, weights or data are not what they were, BusyError, TrialError.
+    Nothing is made again and nothing is timed. `wait_s` is how long another measurement may keep it waiting.
+    Raises StorageError for an artifact that is gone or altered, UsageError where workload, weights or data are not what
+    they were, BusyError, TrialError.
     """
     store = Store(home / "store")
     artifacts = [_stored(item, store) for item in (reference, record)]
@@ -75,7 +77,7 @@ def answered(
         raise UsageError(f"case {missing[0]} is not in val any more")
     indices = [stored.ids.index(name) for name in ids]
     on_stage("predict")
-    with prepared.target.exclusive(wait_s=LONGEST_WAIT_S):
+    with prepared.target.exclusive(wait_s=wait_s):
         found = [
             predictions(
                 _subject(item, artifact, prepared, packed),

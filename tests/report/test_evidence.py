@@ -18,7 +18,7 @@ from autoopt.core.records import Status, TrialRecord
 from autoopt.core.scores import CaseScore, Quality
 from autoopt.core.store import KIND
 from autoopt.inference.runtimes import REFERENCE_LABEL
-from autoopt.report.evidence import NOT_ASKED, gather
+from autoopt.report.evidence import NOT_ASKED, NOT_MADE, gather
 from autoopt.report.evidence_cases import WORST_CASES, WorstCases
 from autoopt.report.evidence_predictions import answered
 from autoopt.report.evidence_profile import PROFILES, KeptProfile
@@ -122,6 +122,14 @@ def test_patients_are_shown_only_when_asked(world: tuple[StudyResult, Path]) -> 
     assert gather(result, home, images=False)[WORST_CASES] == NOT_ASKED
     demo = replace(result, card=replace(result.card, demo=True))
     assert gather(demo, home, images=False)[WORST_CASES] != NOT_ASKED
+
+
+def test_pictures_that_nobody_waits_for_are_not_made(world: tuple[StudyResult, Path]) -> None:
+    """Without time to wait only pictures that are kept are shown, and what makes them is said."""
+    result, home = world
+    assert gather(result, home, images=True, wait_s=None)[WORST_CASES] == NOT_MADE
+    found = worst_of(gather(result, home, images=True))
+    assert worst_of(gather(result, home, images=True, wait_s=None)) == found
 
 
 def test_what_is_missing_is_said(world: tuple[StudyResult, Path]) -> None:

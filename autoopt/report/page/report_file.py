@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -20,6 +21,10 @@ from autoopt.study.storage import read_study
 _log = logging.getLogger("autoopt")
 FINISHED = "finished"
 """The state in which a search ends that was not interrupted, see `Sink.close`."""
+LEAST_SEARCH_S = 120.0
+"""A shorter search is not kept waiting for pictures, which take some ten seconds."""
+AT_END_WAIT_S = 10.0
+"""How long another measurement on this host may keep the end of a search waiting for pictures."""
 
 
 class ReportFacts(TypedDict, total=False):
@@ -60,8 +65,10 @@ class ReportFile:
     What goes wrong is a warning: the search is done, and `autoopt report` writes it later.
     """
 
-    def __init__(self, home: Path, storage: str | None = None) -> None:
+    def __init__(self, home: Path, storage: str | None = None, now_s: Callable[[], float] = time.monotonic) -> None:
         self._home = home
+        self._now_s = now_s
+        self._opened_s = now_s()
         self._storage = storage
         self._study: StudyResult | None = None
 
@@ -70,7 +77,7 @@ class ReportFile:
 
     def open(self, study: StudyResult) -> set[int]:
         """Remember the study; every trial counts as known, since only the study at the end is of interest."""
-        self._study = study
+        self._study, self._opened_s = study, self._now_s()
         return set(study.stored)
 
     def trial(self, record: TrialRecord, study: StudyResult) -> None:
@@ -89,8 +96,9 @@ class ReportFile:
         try:
             path = report_path(self._home, study.card.name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Who interrupts a search does not wait for pictures: the command adds them later.
-            evidence = gather(study, self._home, images=False) if state == FINISHED else {}
+            # Who interrupts a search, or ran a short one, does not wait for pictures: the command adds them later.
+            waits = state == FINISHED and self._now_s() - self._opened_s >= LEAST_SEARCH_S
+            evidence = gather(study, self._home, images=False, wait_s=AT_END_WAIT_S if waits else None)
             text = report_html(Subject(study, Place(self._home, self._storage), evidence))
             write_atomic(path, text.encode())
         except Exception as error:  # a search that is done must not fail for this
