@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -144,14 +144,17 @@ def reference_rows(result: StudyResult) -> list[list[str]]:
     ]
 
 
-def front_notes(result: StudyResult) -> list[str]:
-    """What the rows need beside them: what stands below a number, what the speed-ups are over, why intervals lack."""
+def front_notes(result: StudyResult, titles: Collection[str] | None = None) -> list[str]:
+    """What the rows need beside them: what stands below a number, what the speed-ups are over, why intervals lack.
+
+    `titles` are the columns that are shown, by default all.
+    """
+    shown = columns(result) if titles is None else titles
     best = result.best_float
-    over = "no trial in float is complete" if best is None else f"float: over #{best.number}, the fastest float trial"
-    below = (
-        "Below a number its 95 % interval, below a drop what it is at most (one-sided, 95 %), below the peak of memory"
-    )
-    notes = [f"{below} the least and the most of the processes. x {over}."]
+    over = "no trial in float is complete" if best is None else f"over #{best.number}, the fastest float trial"
+    peaks = ", below the peak of memory the least and the most of the processes" if "peak MB" in shown else ""
+    notes = [f"Below a number its 95 % interval, below a drop what it is at most (one-sided, 95 %){peaks}."]
+    notes[0] += f" x float: {over}." if "x float" in shown else ""
     if result.card.less_is_better:
         notes.append(f"Less {result.card.primary} is better: the drop is by how much it rose.")
     floor = floor_of(result)
@@ -161,10 +164,9 @@ def front_notes(result: StudyResult) -> list[str]:
     for record in (*result.front, *(record for record, _ in _beside(result))):
         reasons = result.without_interval(record)
         for key, column in _columns(result):
-            if column.below and reasons.get(key, ITSELF) != ITSELF:
-                without.setdefault(f"{column.title.format(primary=result.card.primary)}: {reasons[key]}", []).append(
-                    f"#{record.number}"
-                )
+            title = column.title.format(primary=result.card.primary)
+            if title in shown and column.below and reasons.get(key, ITSELF) != ITSELF:
+                without.setdefault(f"{title}: {reasons[key]}", []).append(f"#{record.number}")
     return notes + [f"? {reason} ({', '.join(trials)})." for reason, trials in without.items()]
 
 

@@ -33,7 +33,7 @@ def render(subject: Subject) -> Markup:
     rows = [_row(result, record, cells, keys, role=_role(cells[1])) for record, cells in beside]
     made = table(header, members, caption="The front, fastest first", texts=(1,))
     references = table(header, rows, caption="What it is compared with", texts=(1,)) if rows else None
-    return joined([made, references, details("How to read the columns", bullets(front_notes(result)))])
+    return joined([made, references, details("How to read the columns", bullets(front_notes(result, keys.values())))])
 
 
 def _keys(result: StudyResult) -> dict[str, str]:

@@ -17,6 +17,14 @@ def test_every_objective_is_shown() -> None:
     assert ", peak MB 152 (150-152)" in limit_sliders.render(subject)
 
 
+def test_notes_are_of_columns_that_are_there() -> None:
+    """What the page has no column for is not explained: the fastest float trial, the peak of memory."""
+    text = text_of(front_table.render(Subject(planted_study(12))))
+    assert "Below a number its 95 % interval" in text and "x float" not in text and "peak" not in text
+    memory = Subject(planted_study(12, objectives=("latency", "quality", "memory")))
+    assert "below the peak of memory" in text_of(front_table.render(memory))
+
+
 def test_the_table_is_narrow_and_says_what_a_row_must_say() -> None:
     """At most 8 columns; ties and what did not hold on test stand in the row, references with their role below."""
     study = planted_study(12)
