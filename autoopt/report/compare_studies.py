@@ -116,7 +116,7 @@ class StudyComparison:
         if _metric(one) != _metric(other):
             return f"the metrics differ: {one.card.primary} and {other.card.primary}"
         empty = [study.card.name for study in self.studies if not study.front]
-        return f"study {' and study '.join(empty)} has no front" if empty else ""
+        return f"{_with(empty)} no front" if empty else ""
 
     @cached_property
     def counterparts(self) -> tuple[tuple[Counterpart, ...], tuple[Counterpart, ...]]:
@@ -240,7 +240,7 @@ def _references(both: StudyComparison) -> Iterator[str]:
     one, other = (study.reference for study in both.studies)
     if one is None or other is None:
         lacking = [study.card.name for study in both.studies if study.reference is None]
-        yield f"Study {' and study '.join(lacking)} has no reference to measure against."
+        yield f"{_with(lacking)} no reference to measure against.".replace("study", "Study", 1)
     elif one.label != other.label:
         yield f"They have other references, {one.label} and {other.label}: drops and speed-ups are over these."
 
@@ -291,3 +291,8 @@ def _better(both: StudyComparison, first: TrialRecord | None, second: TrialRecor
     if difference == 0 or (drop is not None and drop.tied):
         return None
     return 0 if difference > 0 else 1
+
+
+def _with(names: Sequence[str]) -> str:
+    """Such as: study a has; study a and study b have."""
+    return f"study {' and study '.join(names)} {'has' if len(names) == 1 else 'have'}"

@@ -1,4 +1,4 @@
-"""Numbers of an explanation as text: shares of time, milliseconds."""
+"""Numbers as text: shares of time, milliseconds, counts."""
 
 from __future__ import annotations
 
@@ -23,3 +23,8 @@ def ms(seconds: float) -> str:
 def signed_ms(seconds: float) -> str:
     """Such as: +4.16 ms."""
     return f"{'+' if seconds >= 0 else '-'}{ms(abs(seconds))}"
+
+
+def counted(count: int, unit: str) -> str:
+    """Such as: 1 trial; 2 trials."""
+    return f"{count} {unit}{'' if count == 1 else 's'}"

@@ -12,11 +12,12 @@ from autoopt.core import stats
 from autoopt.core.records import TrialRecord
 from autoopt.report.compare_studies import Counterpart, Dominance, Stretch, StudyComparison
 from autoopt.report.next_commands import Place
+from autoopt.report.number_text import counted
 from autoopt.report.page import comparison_facts, comparison_picture
 from autoopt.report.page.comparison_picture import LETTERS, anchor, name
 from autoopt.report.page.html import Cell, Child, Row, bullets, command, element, joined, paragraph, table
 from autoopt.report.page.page import document
-from autoopt.report.page.words import latency_words, named, size_words
+from autoopt.report.page.words import drop_words, latency_words, named, size_words
 from autoopt.report.trial_diff import NOT_SET, OFF, Setting
 from autoopt.study.named import named_study
 from autoopt.study.request import default_storage
@@ -61,7 +62,7 @@ def comparison_html(both: StudyComparison, typed: tuple[str, str], place: Place 
 
 def _about(letter: str, study: StudyResult) -> str:
     card = study.card
-    counts = f"{len(study.records)} trials, {len(study.front)} on the front"
+    counts = f"{counted(len(study.records), 'trial')}, {len(study.front)} on the front"
     return f"{letter}: study {card.name}, {counts}; {card.host.cpu}, {card.host.cores} cores."
 
 
@@ -112,9 +113,9 @@ def _stretch(both: StudyComparison, stretch: Stretch) -> str:
         return f"{where} only {letter} has a model: {letter}#{record.number}, {record.quality.value:.4f}."
     assert first.quality is not None and second.quality is not None
     scores = f"at its end A#{first.number} {first.quality.value:.4f}, B#{second.number} {second.quality.value:.4f}"
-    told = _drop_words(both.drop(first, second))
+    told, lost = _drop_words(both.drop(first, second)), _lost(both)
     verdict = "no difference can be told" if stretch.better is None else f"{LETTERS[stretch.better]} is better"
-    return f"{where} {verdict} ({scores}{f'; drop from A to B {told}' if told else ''})."
+    return f"{where} {verdict} ({scores}{f'; {lost} from A to B {told}' if told else ''})."
 
 
 def _members(both: StudyComparison) -> Markup:
@@ -142,10 +143,22 @@ def _member(record: TrialRecord, place: int, study: StudyResult) -> Row:
 def _counterparts(both: StudyComparison, place: int) -> Markup:
     """The members of one front, each beside the nearest trial of the other study."""
     mine, other = LETTERS[place], LETTERS[1 - place]
-    header = (f"front of {mine}", f"nearest in {other}", "what differs, A -> B", "latency B / A", "drop from A to B")
+    header = (
+        f"front of {mine}",
+        f"nearest in {other}",
+        "what differs, A -> B",
+        "latency B / A",
+        f"{_lost(both)} from A to B",
+    )
     rows = [_counterpart(item, place) for item in both.counterparts[place]]
-    note = "A latency above 1 means that B is slower, a drop above 0 that B is worse; in brackets 95 % intervals."
+    worse = f"a {_lost(both)} above 0 that B is worse"
+    note = f"A latency above 1 means that B is slower, {worse}; in brackets 95 % intervals."
     return joined([table(header, rows, texts=(1, 2)), paragraph(note, class_="note")]) if rows else Markup("")
+
+
+def _lost(both: StudyComparison) -> str:
+    """What a drop is called: of an error it is a rise."""
+    return drop_words({}, less_is_better=both.first.card.less_is_better)[0]
 
 
 def _counterpart(item: Counterpart, place: int) -> Row:

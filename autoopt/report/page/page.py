@@ -8,6 +8,7 @@ from importlib import resources
 from markupsafe import Markup
 
 from autoopt.core.records import Status
+from autoopt.report.number_text import counted
 from autoopt.report.page.html import Child, element, joined, paragraph
 from autoopt.report.page.sections import SECTIONS
 from autoopt.report.page.subject import Subject
@@ -56,7 +57,7 @@ def document(
 def _about(result: StudyResult) -> str:
     """The study in a line: its name, its trials, its host."""
     card, failed = result.card, sum(record.status is Status.FAILED for record in result.records)
-    trials = f"{len(result.records)} trials, {failed} failed" if failed else f"{len(result.records)} trials"
+    trials = f"{counted(len(result.records), 'trial')}{f', {failed} failed' if failed else ''}"
     return f"Study {card.name}: {trials}, {len(result.front)} on the front; {card.host.cpu}, {card.host.cores} cores."
 
 

@@ -12,6 +12,7 @@ from autoopt.core.card import StudyCard
 from autoopt.core.records import TrialRecord
 from autoopt.core.urls import without_secrets
 from autoopt.report.next_commands import Place, trial_command
+from autoopt.report.number_text import counted
 from autoopt.report.page.html import Child, Row, command, details, element, joined, paragraph, table
 from autoopt.report.page.subject import Subject
 from autoopt.report.page.timeline import duration
@@ -49,7 +50,7 @@ def facts(result: StudyResult) -> dict[str, str]:
     host = card.host
     versions = ", ".join(f"{name} {version}" for name, version in sorted(host.versions.items()))
     found = {
-        "study": f"{card.name}, seed {card.seed}, {len(result.records)} trials",
+        "study": f"{card.name}, seed {card.seed}, {counted(len(result.records), 'trial')}",
         "workload": card.title,
         "objectives": ", ".join(card.objectives),
         "limits": in_words(card.limits) or "none",

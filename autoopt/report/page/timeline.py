@@ -9,7 +9,7 @@ from datetime import datetime
 from markupsafe import Markup
 
 from autoopt.core.records import CONTROL, Status, TrialRecord
-from autoopt.report.number_text import percent
+from autoopt.report.number_text import counted, percent
 from autoopt.report.page.axes import Axis, axis
 from autoopt.report.page.html import Child, element, joined, paragraph
 from autoopt.report.page.subject import Subject
@@ -104,10 +104,12 @@ def _sentence(found: Course) -> str:
     paused = sum(seconds for _, seconds in found.pauses)
     times = "once" if len(found.pauses) == 1 else f"{len(found.pauses)} times"
     pauses = f" The search paused {times}, for {duration(paused)}." if found.pauses else ""
-    return (
-        f"{len(found.spans)} trials took {duration(all_s)}: {spent}. {reused} of them made nothing new: their models "
-        f"were in the store.{pauses}"
-    )
+    return f"{counted(len(found.spans), 'trial')} took {duration(all_s)}: {spent}. {_reused(reused)}{pauses}"
+
+
+def _reused(count: int) -> str:
+    whose = "its model was" if count == 1 else "their models were"
+    return f"{count} of them made nothing new{f': {whose} in the store' if count else ''}."
 
 
 def _made(span: Span) -> bool:

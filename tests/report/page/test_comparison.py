@@ -82,3 +82,15 @@ def test_without_a_front_the_page_says_why() -> None:
     """A study without a front is compared by what it is, and the page says that neither is better."""
     text = comparison_html(StudyComparison(FIRST, planted_study(limits={"latency_s": 1e-6})), ("a", "b"))
     assert "Neither can be called better: study planted has no front." in text and "Side by side" in text
+
+
+def test_words_fit_what_is_compared() -> None:
+    """One trial is one, two studies have, and of an error a drop is a rise."""
+    none = planted_study(12, limits={"latency_s": 1e-6})
+    text = comparison_html(StudyComparison(none, replace(none, card=replace(none.card, name="b"))), ("planted", "b"))
+    assert "study planted and study b have no front" in text
+    error = planted_study(12, less_is_better=True, limits={})
+    one = replace(error, records=error.records[:1])
+    text = comparison_html(StudyComparison(error, one), ("planted", "b"))
+    assert "rise from A to B" in text and "drop" not in text.split('id="facts"')[0].split("</style>")[1].lower()
+    assert "1 trial, 1 on the front" in text
