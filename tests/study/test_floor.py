@@ -32,7 +32,7 @@ def test_the_floor_is_the_ratio_to_the_fastest_member() -> None:
     assert found.ratio == pytest.approx(0.005 / 0.002) and found.low < found.ratio < found.high
     assert front_json(WITH)["floor"]["ratio"] == found.ratio
     assert any("2.50" in note and "#7" in note and "dice_macro 0.4000" in note for note in front_notes(WITH))
-    assert "one layer (control)" in front_markdown(WITH)
+    assert "| #7 | FP32, number 7 on fake (control) |" in front_markdown(WITH)
 
 
 def test_no_control_no_floor() -> None:
