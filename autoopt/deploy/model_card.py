@@ -123,7 +123,7 @@ def _quality(card: Mapping[str, Any]) -> Iterator[str]:
     yield "| split | metric | drop | one-sided 95 % bound of the drop |\n| --- | --- | --- | --- |"
     for split, (prefix, _) in SPLITS.items():
         if f"{prefix}{primary}" in _mapping(card, "numbers"):
-            cells = [number(card, f"{prefix}{primary}"), *(number(card, f"{prefix}{key}", "{:+.4f}") for key in _DROPS)]
+            cells = [number(card, f"{prefix}{primary}"), *(number(card, f"{prefix}{key}", "{:+z.4f}") for key in _DROPS)]
             yield f"| {split} | {' | '.join(cells)} |"
         else:
             yield f"| {split} | {UNKNOWN}: it was not scored there | | |"
@@ -154,7 +154,7 @@ def _subgroups(card: Mapping[str, Any], primary: str) -> Iterator[str]:
             for value, item in values.items():
                 metric, drop = (
                     UNKNOWN if item.get(key) is None else form.format(item[key])
-                    for key, form in (("metric", "{:.4f}"), ("drop", "{:+.4f}"))
+                    for key, form in (("metric", "{:.4f}"), ("drop", "{:+z.4f}"))
                 )
                 yield f"| {split} | {column} {value} | {item['groups']} | {metric} | {drop} |"
 

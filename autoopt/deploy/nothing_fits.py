@@ -94,7 +94,7 @@ def headline_text(numbers: Mapping[str, float], primary: str) -> str:
         if name in numbers:
             words.append(f"{numbers[name]:.2f}x {text}")
     words += [f"{primary} {numbers[primary]:.4f}"] if primary in numbers else []
-    words.append(f"drop {numbers['drop']:+.4f}" if "drop" in numbers else "drop unknown (no reference)")
+    words.append(f"drop {numbers['drop']:+z.4f}" if "drop" in numbers else "drop unknown (no reference)")
     return ", ".join([*words, *([f"{numbers['size_mb']:.2f} MB"] if "size_mb" in numbers else [])])
 
 

@@ -183,7 +183,7 @@ _ROWS = (
         "",
         "the primary metric lost on the same cases against the reference: PyTorch FP32, or its stand-in",
         _drop(_val, "value"),
-        column=Column("drop", "{:+.4f}", ("drop_upper",), "{:+.4f}"),
+        column=Column("drop", "{:+z.4f}", ("drop_upper",), "{:+z.4f}"),
         interval=_drop_bounds(_val),
     ),
     Number(
@@ -216,7 +216,7 @@ _ROWS = (
         "",
         "the drop on test, where the trial was confirmed there",
         _drop(_test, "value"),
-        column=Column("on test", "{:+.4f}", ("test_drop_upper",), "{:+.4f}"),
+        column=Column("on test", "{:+z.4f}", ("test_drop_upper",), "{:+z.4f}"),
         interval=_drop_bounds(_test),
     ),
     Number("test_drop_upper", "", "its one-sided 95 % bound over patients", _drop(_test, "upper"), interval=None),

@@ -176,4 +176,4 @@ def settings() -> None:
 def _change(name: str, before: float, after: float) -> str:
     if name.endswith(("_ms", "_mb", "_per_s", "_per_call")) or name.startswith("speedup"):
         return f"{(after / before - 1) * 100:+.1f} %" if before else ""
-    return f"{after - before:+.4f}"
+    return f"{after - before:+z.4f}"

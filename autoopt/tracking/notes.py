@@ -102,7 +102,7 @@ def _numbers(record: TrialRecord, result: StudyResult) -> str:
     for before, words in (("", "drop"), ("test_", "on test")):
         if f"{before}drop" in found:
             upper = found.get(f"{before}drop_upper")
-            said.append(f"{words} {found[f'{before}drop']:+.4f}{'' if upper is None else f' (at most {upper:+.4f})'}")
+            said.append(f"{words} {found[f'{before}drop']:+z.4f}{'' if upper is None else f' (at most {upper:+z.4f})'}")
     if "size_mb" in found:
         said.append(f"{found['size_mb']:.4g} MB")
     return ", ".join(said) or "nothing was measured"
@@ -148,6 +148,6 @@ def _row(record: TrialRecord, result: StudyResult) -> str:
         plain(in_words(record.configuration)),
         f"{cell('latency_p25_ms', '{:.4g}')} ({cell('latency_low_ms', '{:.4g}')}-{cell('latency_high_ms', '{:.4g}')})",
         cell(result.card.primary, "{:.4f}"),
-        cell("drop", "{:+.4f}"),
+        cell("drop", "{:+z.4f}"),
     )
     return f"| {' | '.join(cells)} |"

@@ -189,8 +189,8 @@ def _drop_words(drop: stats.Drop | None) -> str:
     if not drop.value and not any(drop.differences):
         return "0 (no patient differs)"
     if not math.isfinite(drop.low + drop.high):
-        return f"{drop.value:+.4f} (one patient)"
-    return f"{drop.value:+.4f} ({drop.low:+.4f} to {drop.high:+.4f})"
+        return f"{drop.value:+z.4f} (one patient)"
+    return f"{drop.value:+z.4f} ({drop.low:+z.4f} to {drop.high:+z.4f})"
 
 
 def _commands(both: StudyComparison, typed: tuple[str, str], place: Place) -> Markup:
