@@ -114,8 +114,8 @@ def fitting(result: StudyResult, widths: Sequence[int], width: int) -> tuple[lis
 
     `widths` are the characters that each column needs, three more stand between two. Trial and configuration are always
     there, then latency, drop (which tells of the quality) and speed-up, the other objectives, the others of `FIRST`,
-    and the rest of the table, each as far as there is room. The configuration may be broken into lines, short ones where
-    latency and drop would have no room otherwise.
+    and the rest of the table, each as far as there is room. The configuration may be broken into lines, short ones
+    where latency and drop would have no room otherwise.
     """
     keys = [key for key, _ in _columns(result)]
     asked = (objectives()[name].key for name in result.card.objectives)
