@@ -61,7 +61,8 @@ def search(
             result = api.search(request, listener=events, plan=context.obj)
         events.end(result)
     elif quiet:
-        result = api.search(request, plan=context.obj)
+        with terminal.stdout_alone():
+            result = api.search(request, plan=context.obj)
         terminal.answer(result, request)
     else:
         with progress.SearchBar() as bar:

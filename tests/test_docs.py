@@ -68,6 +68,16 @@ def test_every_option_that_is_mentioned_exists() -> None:
                 assert set(OPTION.findall(line)) <= options, f"{page.name}: {line}"
 
 
+def test_every_option_is_mentioned() -> None:
+    """README.md or a page of docs/ names each option of each command, by its long or its short name."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    text = "\n".join(page.read_text() for page in pages)
+    for name, command in typer.main.get_command(cli.app).commands.items():  # type: ignore[attr-defined]
+        for parameter in command.params:
+            known = [option for option in parameter.opts if re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", text)]
+            assert known or parameter.param_type_name == "argument", f"{name} {parameter.opts}"
+
+
 def test_the_readme_explains_every_option_of_a_search() -> None:
     """The table of options has all that `autoopt search` takes and no other one, with the defaults of SearchRequest."""
     table = next(part for part in (ROOT / "README.md").read_text().split("\n\n") if part.startswith("| option |"))

@@ -123,10 +123,8 @@ def _quality(card: Mapping[str, Any]) -> Iterator[str]:
     yield "| split | metric | drop | one-sided 95 % bound of the drop |\n| --- | --- | --- | --- |"
     for split, (prefix, _) in SPLITS.items():
         if f"{prefix}{primary}" in _mapping(card, "numbers"):
-            cells = [
-                number(card, f"{prefix}{primary}"),
-                *(number(card, f"{prefix}{key}", "{:+z.4f}") for key in _DROPS),
-            ]
+            drops = (number(card, f"{prefix}{key}", "{:+z.4f}") for key in _DROPS)
+            cells = [number(card, f"{prefix}{primary}"), *drops]
             yield f"| {split} | {' | '.join(cells)} |"
         else:
             yield f"| {split} | {UNKNOWN}: it was not scored there | | |"

@@ -25,7 +25,9 @@ FIRST = (
 )
 """The numbers that a narrow table shows first."""
 SHORTEST_WORDS, LONGEST_WORDS = 24, 36
-"""Characters that a configuration has in a narrow and in a wide table before any other column gets its own."""
+"""Characters that a configuration has in a narrow and in a wide table before most other columns get their own."""
+LEAST_WORDS = 13
+"""Characters that a configuration has before latency and drop get theirs: a table without numbers says nothing."""
 
 
 def front_json(result: StudyResult) -> dict[str, Any]:
@@ -112,7 +114,8 @@ def fitting(result: StudyResult, widths: Sequence[int], width: int) -> tuple[lis
 
     `widths` are the characters that each column needs, three more stand between two. Trial and configuration are always
     there, then latency, drop (which tells of the quality) and speed-up, the other objectives, the others of `FIRST`,
-    and the rest of the table, each as far as there is room. The configuration may be broken into lines.
+    and the rest of the table, each as far as there is room. The configuration may be broken into lines, short ones
+    where latency and drop would have no room otherwise.
     """
     keys = [key for key, _ in _columns(result)]
     asked = (objectives()[name].key for name in result.card.objectives)
@@ -121,13 +124,14 @@ def fitting(result: StudyResult, widths: Sequence[int], width: int) -> tuple[lis
         for key in (*FIRST[:3], *(key for key in asked if key != PRIMARY), *FIRST)
     )
     least = min(widths[1], max(SHORTEST_WORDS, min(width // 4, LONGEST_WORDS)))
-    shown, room = {0, 1}, width - 1 - (widths[0] + 3) - (least + 3)
+    shown, room = {0, 1}, width - 1 - (widths[0] + 3) - 3
     for key in dict.fromkeys((*wanted, *keys)):
         place = keys.index(key) + 2 if key in keys else 0
-        if place and widths[place] + 3 <= room:
+        words = min(widths[1], LEAST_WORDS) if key in FIRST[:2] else least
+        if place and widths[place] + 3 + words <= room:
             shown.add(place)
             room -= widths[place] + 3
-    return sorted(shown), min(widths[1], least + max(0, room))
+    return sorted(shown), min(widths[1], max(LEAST_WORDS, room))
 
 
 def front_rows(result: StudyResult) -> list[list[str]]:

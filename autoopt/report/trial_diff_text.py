@@ -44,6 +44,7 @@ def diff_text(diff: TrialDiff) -> list[str]:
 
 def diff_json(diff: TrialDiff) -> dict[str, Any]:
     """Plain JSON: times in seconds, sizes in bytes; a bound that is infinite is null."""
+    before, after = diff.before.record, diff.after.record
     return {
         "before": _side_json(diff.before),
         "after": _side_json(diff.after),
@@ -52,8 +53,8 @@ def diff_json(diff: TrialDiff) -> dict[str, Any]:
         "latency_ratio": None if diff.latency is None else _ratio_json(diff.latency),
         "no_latency_ratio": diff.no_latency,
         "metric": diff.metric,
-        "drop": _drop_json(diff.drop),
-        "drop_on_test": _drop_json(diff.test_drop),
+        "drop": _drop_json(diff.drop, before.quality, after.quality),
+        "drop_on_test": _drop_json(diff.test_drop, before.test, after.test),
         "cases": {"paired": len(diff.cases), **diff.tally},
         "worst_cases": [asdict(case) for case in diff.worst],
     }
@@ -125,6 +126,8 @@ def _quality(diff: TrialDiff) -> list[str]:
     before, after = diff.before.record, diff.after.record
     assert before.quality is not None and after.quality is not None
     lines = [_scores(diff.metric, before.quality, after.quality, diff.drop)]
+    if diff.before.study.card.less_is_better:
+        lines.append(f"  (less {diff.metric} is better: the drop is by how much it rose)")
     if before.quality.left_out or after.quality.left_out:
         lines.append("  (one of them was scored on some of the cases only: what was lost is that on the cases of both)")
     if before.test is not None and after.test is not None:
@@ -133,20 +136,26 @@ def _quality(diff: TrialDiff) -> list[str]:
 
 
 def _scores(metric: str, before: Quality, after: Quality, drop: stats.Drop | None) -> str:
-    told = _drop(drop, before.worth - after.worth)
+    told = _drop(drop, before.worth - after.worth, _patients(before, after))
     return f"{metric} on {before.split}: {before.value:.4f} -> {after.value:.4f}; {told}"
 
 
-def _drop(found: stats.Drop | None, value: float) -> str:
+def _patients(before: Quality, after: Quality) -> int:
+    """How many patients have a score in both."""
+    return len(before.worth_by_group().keys() & after.worth_by_group().keys())
+
+
+def _drop(found: stats.Drop | None, value: float, patients: int) -> str:
     if found is None:
         return f"drop {_signed(value)}, without an interval: no values of single patients are known"
     if not math.isfinite(found.low + found.high):
         return f"drop {_signed(found.value)}, without an interval: one patient says nothing of others"
+    paired = f"{patients} patients" if found.groups == patients else f"{found.groups} cases of one patient"
     if not any(found.differences):
-        return f"no drop: none of {found.groups} patients differs"
+        return f"no drop: none of {paired} differs"
     told = "; no difference can be told" if found.tied else ""
     ends = f"95 %: {_signed(found.low)} to {_signed(found.high)}"
-    return f"drop {_signed(found.value)} ({ends}; {found.groups} patients, Wilcoxon p = {found.p_value:.2g}){told}"
+    return f"drop {_signed(found.value)} ({ends}; {paired}, Wilcoxon p = {found.p_value:.2g}){told}"
 
 
 def _signed(value: float) -> str:
@@ -195,8 +204,8 @@ def _ratio_json(ratio: stats.LogRatio) -> dict[str, Any]:
     return {"value": ratio.ratio, "low": finite(low), "high": finite(high)}
 
 
-def _drop_json(drop: stats.Drop | None) -> dict[str, Any] | None:
-    if drop is None:
+def _drop_json(drop: stats.Drop | None, before: Quality | None, after: Quality | None) -> dict[str, Any] | None:
+    if drop is None or before is None or after is None:
         return None
     ends = {"low": finite(drop.low), "high": finite(drop.high)}
-    return {"value": drop.value, **ends, "patients": drop.groups, "wilcoxon_p": drop.p_value}
+    return {"value": drop.value, **ends, "patients": _patients(before, after), "wilcoxon_p": drop.p_value}

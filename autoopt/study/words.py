@@ -160,8 +160,10 @@ def _step(name: str, settings: Settings | None, fine: Collection[str]) -> list[s
     rest = {key: value for key, value in settings.items() if key not in in_head}
     head = _HEADS.get(name) if switch in settings else None
     text = head(settings) if head else f"{name} {settings.get(switch, '')}".rstrip()
-    details = list(_details(name, rest, {} if module is None else module.PARAMETERS, fine))
-    return [f"{text} ({', '.join(details)})" if details else text]
+    details = ", ".join(_details(name, rest, {} if module is None else module.PARAMETERS, fine))
+    if not details:
+        return [text]
+    return [f"{text[:-1]}, {details})" if text.endswith(")") else f"{text} ({details})"]  # one pair of brackets
 
 
 def _details(

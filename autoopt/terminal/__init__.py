@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoopt.terminal.console import console_of, duration
+from autoopt.terminal.console import console_of, duration, stdout_alone
 from autoopt.terminal.events import SearchEvents
 from autoopt.terminal.front_table import front
 from autoopt.terminal.results import (
@@ -37,6 +37,7 @@ __all__ = [
     "search_result",
     "settings",
     "spaces",
+    "stdout_alone",
     "train_result",
     "workloads",
 ]

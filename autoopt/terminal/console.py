@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from typing import TextIO
 
 from rich.console import Console
 
@@ -15,6 +19,29 @@ WIDTH = 120
 def console_of(*, stderr: bool = False) -> Console:
     """A console on standard output or standard error, be it a terminal, a file or a pipe."""
     return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def stdout_alone() -> Iterator[TextIO]:
+    """Standard output for its caller alone, while its `with` block runs; what else is written there goes to standard
+    error: by libraries and workloads, in Python or C, and by processes that they start."""
+    out = sys.stdout
+    with redirect_stdout(sys.stderr):
+        try:
+            descriptor, errors = out.fileno(), sys.stderr.fileno()
+        except (OSError, ValueError):  # not that of a process, such as in a test
+            yield out
+            return
+        out.flush()
+        kept = os.dup(descriptor)
+        os.dup2(errors, descriptor)
+        with open(kept, "w", encoding=out.encoding, errors=out.errors) as alone:  # noqa: PTH123 - a descriptor
+            try:
+                yield alone
+            finally:
+                out.flush()  # what came through sys.__stdout__, and through C, is still in their buffers
+                ctypes.CDLL(None).fflush(None)
+                os.dup2(kept, descriptor)
 
 
 def width_of(console: Console) -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import redirect_stdout
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from autoopt.core.configuration import finite
 from autoopt.report.tables import front_json
 from autoopt.study.words import in_words
+from autoopt.terminal.console import stdout_alone
 
 if TYPE_CHECKING:
     from autoopt.core.records import TrialRecord
@@ -25,16 +26,16 @@ class SearchEvents:
 
     def __init__(self) -> None:
         self._out: TextIO = sys.stdout
-        self._elsewhere = redirect_stdout(sys.stderr)
+        self._block = ExitStack()
         self._front: list[int] | None = None
 
     def __enter__(self) -> Self:
-        self._out = sys.stdout
-        self._elsewhere.__enter__()
+        self._out = self._block.enter_context(stdout_alone())
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._elsewhere.__exit__(None, None, None)
+        self._block.close()
+        self._out = sys.stdout
 
     def __call__(self, progress: Progress) -> None:
         """Write what a listener of the search is told."""

@@ -95,3 +95,10 @@ def test_a_busy_host_is_said_beside_the_front() -> None:
     assert any(note.startswith("The host was slower beside 1 of 5 trials") for note in notes)
     loaded = [replace(r, measurement=replace(r.measured, foreign_share=0.4)) for r in STUDY.records]
     assert any("took 40% of the cores" in note for note in front_notes(replace(STUDY, records=tuple(loaded))))
+
+
+def test_a_drop_that_rounds_to_zero_has_one_sign() -> None:
+    """A quality that rose by less than a digit of the table is no other zero than one that fell."""
+    rows = [front_rows(StudyResult(CARD, (STUDY.records[0], trial(1, 0.1, value)))) for value in (0.91001, 0.90999)]
+    place = columns(STUDY).index("drop")
+    assert [row[0][place].splitlines()[0] for row in rows] == ["+0.0000", "+0.0000"]

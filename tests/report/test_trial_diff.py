@@ -134,10 +134,10 @@ def test_what_cannot_be_compared_is_refused(before: Side, after: Side, why: str)
 
 def test_trials_are_found_in_this_and_other_homes(tmp_path: Path) -> None:
     """A mere number is of the study that the other one names; HOME/STUDY/NUMBER is of another folder."""
-    stored(tmp_path, STUDY)
+    stored(tmp_path, planted_study(12))
     stored(tmp_path, planted_study(12, name="later"))
     stored(tmp_path / "far", planted_study(12, name="far"))
-    names = [("planted/1", "20"), ("1", "planted/20"), ("later/1", "planted/20")]
+    names = [("planted/1", "11"), ("1", "planted/11"), ("later/1", "planted/11")]
     found = [read_trials(one, other, home=tmp_path) for one, other in names]
     studies = [(item.before.study.card.name, item.after.study.card.name) for item in found]
     assert studies == [("planted", "planted"), ("planted", "planted"), ("later", "planted")]

@@ -45,6 +45,28 @@ def test_what_is_not_known_is_said() -> None:
     assert "without an interval: one patient says nothing of others" in text
 
 
+def test_cases_of_one_patient_are_not_called_patients() -> None:
+    """Where all cases are of one patient their interval says nothing of others: text and JSON name one patient."""
+    sides = []
+    for number, scores in ((20, (0.9, 0.8, 0.7)), (21, (0.8, 0.9, 0.6))):
+        record = of_scores(number, *scores)
+        assert record.quality is not None
+        cases = tuple(replace(case, group="p") for case in record.quality.cases)
+        sides.append(Side(STUDY, replace(record, quality=replace(record.quality, cases=cases))))
+    found = trial_diff(*sides)
+    assert "3 cases of one patient, Wilcoxon" in "\n".join(diff_text(found))
+    assert diff_json(found)["drop"]["patients"] == 1
+
+
+def test_the_sign_of_an_error_is_said() -> None:
+    """Of a metric of which less is better the drop is a rise, and the text says so."""
+    study = planted_study(primary="dice_macro", less_is_better=True)
+    records = [of_scores(number, *scores, errors=("dice_macro",)) for number, scores in ((20, (1, 2)), (21, (2, 4)))]
+    text = "\n".join(diff_text(trial_diff(*(Side(study, record) for record in records))))
+    assert "1.5000 -> 3.0000; drop +1.5000" in text and "less dice_macro is better" in text
+    assert "less dice_macro" not in "\n".join(diff_text(trial_diff(side(1), side(4))))
+
+
 def test_json_has_all_of_it_and_csv_all_cases() -> None:
     """JSON is strict, also where a bound is infinite; the CSV has a row for each case, what lost most first."""
     one, other = of_scores(20, 0.9), of_scores(21, 0.8)
@@ -61,7 +83,7 @@ def test_json_has_all_of_it_and_csv_all_cases() -> None:
 def test_the_command_prints_and_writes(tmp_path: Path) -> None:
     """The command prints text or JSON, and writes the cases where it is told to; a folder that is not there is said
     before."""
-    stored(tmp_path, STUDY)
+    stored(tmp_path, planted_study(12))
     home, file = ["--home", str(tmp_path)], tmp_path / "cases.csv"
     done = CliRunner().invoke(app, ["diff", "1", "4", "--csv", str(file), *home])
     assert done.exit_code == 0 and "latency: #4 is" in done.output and len(file.read_text().splitlines()) == 13

@@ -75,6 +75,10 @@ SPACES = [load_space(name, host) for name in shipped_spaces() for host in HOSTS]
             },
             "one layer instead of the network, FP32, 2 threads on PyTorch",
         ),
+        (
+            {"factorize": {"keep": 0.5, "by": "ratio", "method": "cp"}, "runtime": OPENVINO},
+            "low rank (50 % of the ranks, CP), FP32, 2 threads on OpenVINO",
+        ),
         ({"mine": {"b": 1, "a": True}, "runtime": {"name": "gone"}}, "mine (a true, b 1), FP32 on gone"),
     ],
 )

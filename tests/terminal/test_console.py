@@ -101,3 +101,25 @@ def test_sentences_are_broken_between_words(capsys: pytest.CaptureFixture[str]) 
 def test_durations_are_read_at_a_glance() -> None:
     """Seconds, minutes and hours, two of them at most."""
     assert [duration(seconds) for seconds in (4.24, 185, 7620)] == ["4.2 s", "3 min 05 s", "2 h 07 min"]
+
+
+NOISY = """
+import ctypes, os, subprocess, sys
+from autoopt.terminal.console import stdout_alone
+with stdout_alone() as out:
+    print("python")
+    sys.__stdout__.write("python, past the redirection\\n")
+    os.write(1, b"system call\\n")
+    ctypes.CDLL(None).puts(b"C")
+    subprocess.run(["echo", "process"])
+    out.write("ours\\n")
+print("after")
+"""
+
+
+def test_standard_output_is_for_one_alone() -> None:
+    """Whatever a workload or a library writes meanwhile, by whichever way, goes to standard error; nothing is lost."""
+    done = subprocess.run([sys.executable, "-c", NOISY], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "ours\nafter\n"
+    said = ["C", "process", "python", "python, past the redirection", "system call"]
+    assert sorted(done.stderr.splitlines()) == said

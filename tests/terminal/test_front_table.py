@@ -50,6 +50,15 @@ def test_no_line_is_longer_than_the_terminal_and_no_number_is_cut(
     assert (width == 180) == (not left_out)
 
 
+def test_a_narrow_table_has_latency_and_drop(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is little room the configurations become narrow: latency stands beside them, and then the drop."""
+    for width, numbers in ((40, ["p25 ms"]), (60, ["p25 ms", "drop"])):
+        lines = printed(STUDY, width, monkeypatch, capsys)
+        assert header(lines)[2:] == numbers and max(map(len, lines)) <= width
+
+
 def test_wide_shows_all(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """With --wide every column is there and every configuration is one line, however narrow the terminal is."""
     lines = printed(STUDY, 80, monkeypatch, capsys, wide=True)

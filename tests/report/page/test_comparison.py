@@ -67,8 +67,9 @@ def test_what_differs_is_told_apart_from_what_is_the_same() -> None:
 
 def test_the_command_compares_two_stored_studies(tmp_path: Path) -> None:
     """Two names write one page, also of another home folder; a name that leads nowhere leaves no file."""
-    stored(tmp_path, FIRST)
-    stored(tmp_path / "far", replace(SECOND, card=replace(SECOND.card, name="other")))
+    few = planted_study(12)  # each record that is stored takes a transaction
+    stored(tmp_path, few)
+    stored(tmp_path / "far", replace(few, card=replace(SECOND.card, name="other")))
     out, home = tmp_path / "both.html", ["--home", str(tmp_path)]
     done = CliRunner().invoke(app, ["report", "planted", f"{tmp_path}/far/other", "-o", str(out), *home])
     assert done.exit_code == 0 and "Which is better where" in out.read_text()
