@@ -247,7 +247,7 @@ def train(
             progress=bar,
             on_remark=bar.remark,
         )
-    terminal.train_result(trained, source=request.workload, data=data, options=request.options)
+    terminal.train_result(trained, source=request.workload, data=data, options=request.options, home=request.home)
 
 
 @app.command()

@@ -114,7 +114,7 @@ def _image(pipeline: Pipeline) -> Described:
 
 
 def _answer(pipeline: Pipeline) -> Described:
-    if pipeline.task == "classification":
+    if pipeline.task != "segmentation":
         return Described(ANSWER, ("FP32",), (pipeline.classes,))
     labels = (pipeline.classes,) if pipeline.multilabel else ()
     return Described(ANSWER, ("UINT8",), (*(-1,) * pipeline.dimensions, *labels))

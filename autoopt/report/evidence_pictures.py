@@ -33,13 +33,11 @@ class Tile:
 def rows_of_tiles(answers: Answers) -> list[list[Tile]]:
     """For each case the image, the reference, the source model's answer, the chosen one, and their difference.
 
-    Of a volume the slice with the largest difference is shown. Of a classification only the image is a picture. All
-    pictures together take at most about `MOST_BYTES`.
+    Of a volume the slice with the largest difference is shown. Of a classification or regression only the image
+    is a picture. All pictures together take at most about `MOST_BYTES`.
     """
-    if answers.pipeline.task == "classification":
-        rows = [_classified(case, answers) for case in answers.cases]
-    else:
-        rows = [_segmented(case, answers) for case in answers.cases]
+    row = {"segmentation": _segmented, "classification": _classified, "regression": _numbered}[answers.pipeline.task]
+    rows = [row(case, answers) for case in answers.cases]
     drawn = [pixels for row in rows for _, pixels in row if pixels is not None]
     encoded: list[bytes] = []
     for quality in QUALITIES:
@@ -103,9 +101,6 @@ def _slice(image: np.ndarray, layers: list[np.ndarray], axis: int) -> tuple[np.n
 
 
 def _classified(case: Answered, answers: Answers) -> list[tuple[str, np.ndarray | None]]:
-    image = as_pixels(case.image)
-    if image.ndim == 4:
-        image = plane(np.take(image, image.shape[case.stack_axis] // 2, case.stack_axis), case.stack_axis == 2)
     names, threshold = answers.labels, answers.pipeline.threshold
     several = answers.pipeline.activation == "sigmoid"
     reference = _names(case.reference == 1, names) if several else names[int(case.reference)]
@@ -114,12 +109,30 @@ def _classified(case: Answered, answers: Answers) -> list[tuple[str, np.ndarray 
     decided = [_decided(item, several, threshold) for item in (case.source, case.chosen)]
     same = "the same answer" if decided[0] == decided[1] else "another answer"
     return [
-        ("", _resized(image)),
+        ("", _middle(case)),
         (reference, None),
         (words[0], None),
         (words[1], None),
         (f"{same}, probabilities change by up to {change:.2f}", None),
     ]
+
+
+def _numbered(case: Answered, answers: Answers) -> list[tuple[str, np.ndarray | None]]:
+    """A case of a regression: its numbers by name, and by how much they change."""
+    words = [
+        ", ".join(f"{name} {value:.4g}" for name, value in zip(answers.labels, item, strict=True))
+        for item in (case.reference, case.source, case.chosen)
+    ]
+    change = float(np.abs(case.source - case.chosen).max())
+    return [("", _middle(case)), *((item, None) for item in words), (f"changes by up to {change:.3g}", None)]
+
+
+def _middle(case: Answered) -> np.ndarray:
+    """The image as a small picture, of a volume its middle slice."""
+    image = as_pixels(case.image)
+    if image.ndim == 4:
+        image = plane(np.take(image, image.shape[case.stack_axis] // 2, case.stack_axis), case.stack_axis == 2)
+    return _resized(image)
 
 
 def _decided(probabilities: np.ndarray, several: bool, threshold: float) -> list[int]:

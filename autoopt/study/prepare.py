@@ -25,7 +25,7 @@ from autoopt.nets.weights import find_weights, remark_on
 from autoopt.study.limit_arguments import LimitArguments
 from autoopt.study.limits import GUARDS, LABEL, LABEL_METRIC, SUBGROUP, is_guard
 from autoopt.study.numbers import objectives
-from autoopt.study.request import SearchRequest
+from autoopt.study.request import HOME, SearchRequest
 from autoopt.study.result import StudyResult
 from autoopt.study.samplers import SAMPLERS
 from autoopt.study.space import Space, load_space, shipped_spaces
@@ -204,9 +204,10 @@ def _weights(request: SearchRequest, workload: Workload) -> Path:
     weights = request.weights or find_weights(workload, request.home)
     if weights is None:
         data = "--demo" if request.data is None else f"--data {shlex.quote(str(request.data))}"
+        arguments = command_arguments(request.workload, data, request.options, home=request.home)
         raise WeightsError(
             f"no trained weights of {workload.name} for this data are in {request.home / 'weights'}: "
-            f"train a baseline with `autoopt train {command_arguments(request.workload, data, request.options)}`, "
+            f"train a baseline with `autoopt train {arguments}`, "
             "or name a file with --weights"
         )
     if not weights.is_file():
@@ -214,11 +215,15 @@ def _weights(request: SearchRequest, workload: Workload) -> Path:
     return weights
 
 
-def command_arguments(source: str, data: str, options: Mapping[str, Scalar]) -> str:
-    """The command-line arguments that name a workload: its source, `data` (an option and its value) and its options."""
+def command_arguments(source: str, data: str, options: Mapping[str, Scalar], *, home: Path = HOME) -> str:
+    """The command-line arguments that name a workload: its source, `data` (an option and its value) and its options.
+
+    A home folder that is not the usual one is named too.
+    """
     kind, name = ("--model", source.removeprefix(MODEL)) if source.startswith(MODEL) else ("--workload", source)
     given = [f"--option {shlex.quote(f'{option}={value}')}" for option, value in options.items()]
-    return " ".join([kind, shlex.quote(name), *([data] if data else []), *given])
+    where = [] if home == HOME else [f"--home {shlex.quote(str(home))}"]
+    return " ".join([kind, shlex.quote(name), *([data] if data else []), *given, *where])
 
 
 def _card(request: SearchRequest, workload: Workload, weights: Path, space: Space, host: Host) -> StudyCard:

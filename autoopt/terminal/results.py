@@ -15,6 +15,7 @@ from autoopt.core.configuration import Scalar
 from autoopt.report.matrix_text import as_markdown
 from autoopt.report.tables import reasons_text
 from autoopt.study.prepare import command_arguments
+from autoopt.study.request import HOME
 from autoopt.terminal.console import console_of, counts_text, duration
 
 if TYPE_CHECKING:
@@ -102,7 +103,12 @@ def explanation(explained: Explanation) -> None:
 
 
 def train_result(
-    trained: TrainResult, *, source: str, data: Path | None, options: Mapping[str, Scalar] | None = None
+    trained: TrainResult,
+    *,
+    source: str,
+    data: Path | None,
+    options: Mapping[str, Scalar] | None = None,
+    home: Path = HOME,
 ) -> None:
     """Print the scores of a trained baseline, and the next command."""
     console = console_of()
@@ -114,7 +120,7 @@ def train_result(
     if trained.left_out:
         console.print(f"These weights may be worse than the recipe can: {trained.left_out}.", markup=False)
     option, path = ("--weights", trained.path) if data is None else ("--data", data)
-    arguments = command_arguments(source, f"{option} {shlex.quote(str(path))}", options or {})
+    arguments = command_arguments(source, f"{option} {shlex.quote(str(path))}", options or {}, home=home)
     console.print(f"next: autoopt search {arguments} --budget 50", markup=False)
 
 

@@ -146,7 +146,7 @@ def next_commands(study: StudyResult, request: SearchRequest) -> list[str]:
     where = Place(request.home).flags if uri is None else f" --tracking-uri {shlex.quote(without_secrets(uri))}"
     commands = [f"autoopt ui{where}"]
     if (page := report_path(request.home, study.card.name)).is_file():
-        commands.append(f"open {shlex.quote(str(page))}   # the report, in a browser")
+        commands.append(f"xdg-open {shlex.quote(str(page))}   # the report, in a browser")
     else:
         commands.append(f"autoopt report {name}{place.flags} -o report.html")
     commands.append(f"autoopt front --study {name}{place.flags}")

@@ -168,6 +168,14 @@ def test_pictures_of_8_bits_have_no_other_type(predictor: Predictor) -> None:
         assert status == 400 and b"must have a datatype of UINT8, it has FP32" in data
 
 
+def test_numbers_are_said_to_be_numbers(predictor: Predictor) -> None:
+    """The answer of a regression and of a classification is described as the floats that it is, one a class."""
+    for task, activation in (("regression", "identity"), ("classification", "softmax")):
+        pipeline = replace(predictor.pipeline, task=task, activation=activation)  # type: ignore[arg-type]
+        model = served(Predictor(predictor.info, pipeline, predictor._session))["tiny"]
+        assert model.metadata()["outputs"] == [{"name": "answer", "datatype": "FP32", "shape": [pipeline.classes]}]
+
+
 def test_requests_are_counted(server: Server) -> None:
     """Metrics tell requests by model and status, and how long they took."""
     inferred(server, "tiny", Message({"image": image()}))

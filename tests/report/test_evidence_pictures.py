@@ -92,6 +92,18 @@ def test_classes_are_said_in_words() -> None:
     assert row[4].words == "another answer, probabilities change by up to 0.40"
 
 
+def test_numbers_are_said_with_their_names() -> None:
+    """Of a regression the image, also the middle of a volume, is the only picture; the numbers are words."""
+    pytest.importorskip("PIL")
+    pipeline = replace(tiny.PIPELINE, task="regression", activation="identity", classes=2, fit="resize")
+    numbers = np.array([[61.5, 4.0], [60.0, 4.25], [58.0, 4.0]])
+    for image in (np.zeros((32, 32, 3), np.uint8), np.zeros((4, 32, 32, 1), np.uint8)):
+        (row,) = rows_of_tiles(answers(Answered("c", image, *numbers, 0), pipeline=pipeline, labels=("age", "ef")))
+        assert [bool(tile.picture) for tile in row] == [True, False, False, False, False]
+        assert [tile.words for tile in row[1:4]] == ["age 61.5, ef 4", "age 60, ef 4.25", "age 58, ef 4"]
+        assert row[4].words == "changes by up to 2"
+
+
 def test_pictures_are_small_whatever_they_show() -> None:
     """Three cases of noise, which compress worst, keep the limit."""
     pytest.importorskip("PIL")

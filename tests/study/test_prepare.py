@@ -177,13 +177,16 @@ def test_wrong_values_are_found_before_anything_is_written(tmp_path: Path) -> No
     assert not (tmp_path / "home").exists()
 
 
-def test_a_workload_is_named_on_the_command_line() -> None:
-    """A command that is suggested can be pasted: quoted, with --model for a model and with every option."""
+def test_a_workload_is_named_on_the_command_line(tmp_path: Path) -> None:
+    """A command that is suggested can be pasted: quoted, with --model for a model, every option and the home folder."""
     assert command_arguments("histo", "--demo", {}) == "--workload histo --demo"
     assert (
         command_arguments("model:my net.onnx", "--data 'a b'", {"task": "segmentation", "labels": "a b"})
         == "--model 'my net.onnx' --data 'a b' --option task=segmentation --option 'labels=a b'"
     )
+    assert command_arguments("histo", "", {}, home=tmp_path) == f"--workload histo --home {tmp_path}"
+    with pytest.raises(WeightsError, match=rf"`autoopt train [^`]* --home {tmp_path}`"):
+        prepare(SearchRequest(tiny.SOURCE, home=tmp_path))
 
 
 def test_data_that_is_needed_is_asked_for(tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ class Found:
     on what was understood without being asked. `map_labels` are the names of the values of label maps, where the folder
     says them, and `ignored` is the value in them that is not scored. With `draw_unseen` the cases without a split are
     drawn into val and test, and those in train are others. `regions` are names with the values of label maps that each
-    of them covers: they are the labels of a multilabel task then.
+    of them covers: they are the labels of a multilabel task then. `gaps` are columns that hold numbers, but not in
+    every line, so that no regression can predict them, with what is wrong.
     """
 
     items: list[Item]
@@ -75,6 +76,7 @@ class Found:
     ignored: int | None = None
     draw_unseen: bool = False
     regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    gaps: Mapping[str, str] = field(default_factory=dict)
 
 
 Files = Mapping[str, tuple[Sequence[Source], Source | str | tuple[float, ...]]]

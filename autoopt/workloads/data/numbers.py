@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoopt.errors import DataError
-from autoopt.workloads.data.cases import Found, Item
+from autoopt.workloads.data.cases import Found, Item, raise_problems
 from autoopt.workloads.data.columns import composed, first_of
 
 USUAL = ("valuetopredict", "value", "target", "label", "y", "score")
@@ -35,25 +35,29 @@ class Numbers:
 def numbers_of(found: Found, wanted: Sequence[str] | None) -> Numbers:
     """The numbers called `wanted`, else the only ones, else those of the first usual name (`USUAL`).
 
-    Raises DataError where they are not there, or where nothing says which of several is meant.
+    Raises DataError where they are not there or not in every line, or where nothing says which of several is meant.
     """
     there = [composed(name) for name in found.label_names]
+    gaps = {composed(name): problem for name, problem in found.gaps.items()}
     if wanted is not None and not found.named and len(wanted) == len(there):
         return Numbers(tuple(wanted), tuple(range(len(there))))
     if wanted is not None:
         absent = [name for name in wanted if composed(name) not in there]
+        raise_problems([gaps[composed(name)] for name in absent if composed(name) in gaps])
         if absent:
             raise DataError(
                 f"--option labels must name numbers that the data have, got {', '.join(absent)}: they have "
                 f"{', '.join(there)}"
             )
         return Numbers(tuple(wanted), tuple(there.index(composed(name)) for name in wanted))
-    if len(there) == 1 or not found.named:
+    if not found.named or (len(there) == 1 and not gaps):
         return Numbers(tuple(there), tuple(range(len(there))))
-    usual = first_of(USUAL, there)
+    usual = first_of(USUAL, [*there, *gaps])
+    if usual in gaps:  # else a column that only describes the cases would be predicted in its place
+        raise DataError(gaps[usual])
     if usual is None:
         raise DataError(
-            f"which number is to be predicted must be known, there are {', '.join(there)}: name it with "
+            f"which number is to be predicted must be known, there are {', '.join([*there, *gaps])}: name it with "
             f"--option labels={there[0]}, or several with commas between them in the order of the model's answers"
         )
     return Numbers((usual,), (there.index(usual),))

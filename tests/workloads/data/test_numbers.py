@@ -46,11 +46,25 @@ def test_what_is_to_be_predicted_must_be_known(tmp_path: Path) -> None:
         read_dataset(table(tmp_path), "regression")
     with pytest.raises(DataError, match="got height: they have age, weight"):
         read_dataset(tmp_path, "regression", ["height"])
-    (tmp_path / "cases.csv").write_text(LINES.replace("24.5", "unknown"))
-    with pytest.raises(DataError, match="got age: they have weight"):
-        read_dataset(tmp_path, "regression", ["age"])
     (tmp_path / "cases.csv").write_text(LINES.replace(",weight", ",target"))
     assert read_dataset(tmp_path, "regression").labels == ("target",)
+
+
+@pytest.mark.parametrize(("cell", "came"), [("unknown", "'unknown'"), ("nan", "'nan'"), ("", "nothing")])
+def test_a_line_without_its_number_is_named(tmp_path: Path, cell: str, came: str) -> None:
+    """A column with one wrong cell is refused with its line, and no other column is predicted in its place."""
+    table(tmp_path, LINES.replace("24.5", cell))
+    for labels, says in ((["age"], f"line 6: age must be a finite number to be predicted, got {came}"), (None, "age")):
+        with pytest.raises(DataError, match=says):
+            read_dataset(tmp_path, "regression", labels)
+    assert read_dataset(tmp_path, "regression", ["weight"]).labels == ("weight",)
+    (tmp_path / "cases.csv").write_text(LINES.replace("24.5", cell).replace(",age", ",target"))
+    with pytest.raises(DataError, match="line 6: target must be a finite number"):
+        read_dataset(tmp_path, "regression")
+    lines = [",".join(line.split(",")[:3]) for line in LINES.replace("24.5", cell).splitlines()]
+    (tmp_path / "cases.csv").write_text("\n".join(lines))
+    with pytest.raises(DataError, match="another with a number in every line"):
+        read_dataset(tmp_path, "regression")
 
 
 def test_arrays_have_their_numbers_as_labels(tmp_path: Path) -> None:

@@ -75,8 +75,13 @@ def _what_the_table_lacks(folder: Path, task: Task) -> str:
     path = find_table(folder)
     if path is None:
         return ""
-    needs = f"Label with {'the file of the label map' if task == 'segmentation' else 'the class'}"
+    wanted = {
+        "segmentation": "Label with the file of the label map",
+        "classification": "Label with the class",
+        "regression": "another with a number in every line",
+    }
     came = ", ".join(read_rows(path, is_known).columns) or "none"
     return (
-        f" ({path.name} alone would need the columns Channel_0 with the file of the image and {needs}, it has {came})"
+        f" ({path.name} alone would need the columns Channel_0 with the file of the image and "
+        f"{wanted[task]}, it has {came})"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from autoopt.errors import DataError
@@ -39,7 +39,8 @@ DESCRIPTION = "a CSV with the columns Channel_0 and Label"
 class _Columns:
     """Which columns say what: the image files, the label, or in a multilabel task one column of 0 / 1 per label.
 
-    `numbers` are the columns that hold only numbers, of which a regression predicts some.
+    `numbers` are the columns that hold only numbers, of which a regression predicts some, `gaps` those that do in most
+    lines, with what is wrong.
     """
 
     channels: tuple[str, ...]
@@ -47,6 +48,7 @@ class _Columns:
     multilabel: tuple[str, ...]
     subject: str | None
     numbers: tuple[str, ...] = ()
+    gaps: Mapping[str, str] = field(default_factory=dict)
 
 
 def fits(folder: Path, task: Task) -> bool:
@@ -69,7 +71,7 @@ def read(folder: Path, task: Task) -> Found:
     known = table.group or any(item.group not in (item.name, group_of(item.name)) for item in items)
     unnamed = f"{table.path}: no column names the patient, each image counts as one of its own"
     remarks = tuple(unknown_patients(folder, items)) if known and not table.group else () if known else (unnamed,)
-    return Found(_unique(items), f"cases from the table {table.path.name}", names, remarks=remarks)
+    return Found(_unique(items), f"cases from the table {table.path.name}", names, remarks=remarks, gaps=columns.gaps)
 
 
 def case_table(folder: Path, task: Task) -> Path | None:
@@ -118,6 +120,18 @@ def _number_columns(
     return tuple(name for name in free if all(as_number(row.get(name, "")) is not None for row in cells))
 
 
+def _gaps(table: Manifest, others: Sequence[str]) -> dict[str, str]:
+    """The columns where most lines have a number, but not all, and what is wrong in the first of the others."""
+    named, gaps = {*others, *all_of((*GROUPS, *SPLITS), table.columns)}, {}
+    for name in (column for column in table.columns if column not in named):
+        wrong = [line for line in table.lines if as_number(line.values.get(name, "")) is None]
+        if wrong and 2 * len(wrong) < len(table.lines):
+            more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            came = repr(wrong[0].values[name]) if wrong[0].values.get(name, "").strip() else "nothing"
+            gaps[name] = f"{wrong[0].where}: {name} must be a finite number to be predicted, got {came}{more}"
+    return gaps
+
+
 def _columns(table: Manifest, task: Task) -> _Columns:
     if task == "regression":
         return _columns_of_numbers(table)
@@ -140,7 +154,8 @@ def _columns_of_numbers(table: Manifest) -> _Columns:
             f"{table.path} must have a column with a number in every cell for a regression, it has "
             f"{', '.join(table.columns)}"
         )
-    return _Columns(channels, "", (), first_of(SUBJECTS, table.columns), numbers)
+    gaps = _gaps(table, (*channels, *numbers))
+    return _Columns(channels, "", (), first_of(SUBJECTS, table.columns), numbers, gaps)
 
 
 class _Files:
