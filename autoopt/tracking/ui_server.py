@@ -20,6 +20,7 @@ from autoopt.core.packages import is_installed
 from autoopt.core.scratch import scratch_folder
 from autoopt.core.urls import sqlite_file, sqlite_url, without_secrets
 from autoopt.errors import NeedsPackage, NoStudy, TrackingError, UsageError
+from autoopt.tracking import keeper
 from autoopt.tracking.relocate import artifacts_uri, relocate
 from autoopt.tracking.server import SCHEMES
 
@@ -92,12 +93,13 @@ class UiServer:
         folder = self._folder.__enter__()
         self._log = (folder / "log").open("w+b")
         command = [
+            *(sys.executable, "-I", "-S", keeper.__file__),  # kill -9 of this process leaves nobody either
             *(sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(self.port)),
             *("--workers", "1", "--no-serve-artifacts"),
         ]
         self._process = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=self._log,
             stderr=self._log,
             cwd=folder,
@@ -149,6 +151,8 @@ class UiServer:
         finally:  # a second Ctrl-C comes here at once
             _signal(self.group, signal.SIGKILL)
             self._process.wait()
+            assert self._process.stdin is not None
+            self._process.stdin.close()
 
     def _check_running(self) -> None:
         assert self._process is not None

@@ -9,8 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -64,6 +65,28 @@ def test_it_ends_with_everything_it_started(decorated: Path, tmp_path: Path) -> 
         assert not [one for one in psutil.process_iter() if one.pid in {p.pid for p in started} and one.is_running()]
         with pytest.raises(ProcessLookupError):
             os.killpg(group.pop(), 0)
+
+
+def test_a_killed_command_leaves_no_server(tmp_path: Path) -> None:
+    """After kill -9 of who started it, also while it starts, what the server started is gone too."""
+    starter = (
+        "import pathlib, sys, time; from autoopt.tracking.ui_server import UiServer; home = pathlib.Path(sys.argv[1]);"
+        "server = UiServer(f'sqlite:///{home}/mlflow.db', home).__enter__(); print(server.group, flush=True); "
+        "time.sleep(60)"
+    )
+    command = [sys.executable, "-c", starter, str(tmp_path)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    ) as process:
+        assert process.stdout is not None
+        leader = psutil.Process(int(process.stdout.readline()))
+        while not (below := leader.children()):
+            time.sleep(0.05)
+        process.kill()
+    for one in (leader, *below):
+        with suppress(psutil.NoSuchProcess):
+            while one.status() != psutil.STATUS_ZOMBIE:  # nobody may collect it in a container
+                time.sleep(0.05)
 
 
 def test_what_cannot_be_shown_is_said(tmp_path: Path) -> None:
