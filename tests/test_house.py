@@ -56,6 +56,7 @@ NAMED_ELSEWHERE = {
     "testing/sink.py": "tests/test_extension.py and tests/study/test_loop.py use it",
     "testing/step.py": "tests/contracts/test_steps.py is it",
     "testing/workload.py": "tests/test_testing.py and every built-in workload use it",
+    "tracking/keeper.py": "tests/tracking/test_ui_server.py kills who started it",
     "tracking/registries.py": "tests/tracking/test_register_command.py pulls from a server and from a database",
     "workloads/demo/brain_phantom.py": "tests/workloads/demo/test_brain_demo.py looks at what it draws",
     "workloads/models/bundle_answers.py": "tests/workloads/models/test_bundle_equal.py compares with MONAI's own",
