@@ -58,6 +58,13 @@ class Failure:
     log_tail: str = ""
     by_signal: bool = False
 
+    def __post_init__(self) -> None:
+        """Keep of the texts what every database takes: names of files may hold bytes that are no letters."""
+        for name in ("message", "log_tail"):
+            text: str = getattr(self, name)
+            storable = text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
+            object.__setattr__(self, name, storable)
+
 
 @dataclass(frozen=True)
 class TrialRecord:

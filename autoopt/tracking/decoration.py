@@ -136,7 +136,7 @@ class Decoration:
     def report_file(self, result: StudyResult) -> dict[str, bytes]:
         """The report by the name of its file; nothing where it cannot be made."""
         with self.attempt("the report"):
-            return {notes.REPORT: self._report(result, self._place).encode()}
+            return {notes.REPORT: self._report(result, self._place).encode(errors="backslashreplace")}
         return {}
 
 

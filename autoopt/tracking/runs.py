@@ -163,10 +163,10 @@ def trial_files(record: TrialRecord) -> dict[str, bytes]:
         if quality is not None:
             metrics = list(dict.fromkeys(name for case in quality.cases for name in case.scores))
             scores = [(case.id, case.group, *(case.scores.get(name) for name in metrics)) for case in quality.cases]
-            files[name] = csv_text(("case", "group", *metrics), scores).encode()
+            files[name] = csv_text(("case", "group", *metrics), scores).encode(errors="backslashreplace")
     if (failure := record.failure) is not None:
         text = f"{failure.cause} in {failure.stage}: {failure.message}\n\n{failure.log_tail}"
-        files["log.txt"] = text.encode(errors="replace")
+        files["log.txt"] = text.encode()
     return files
 
 

@@ -100,6 +100,13 @@ def from_file(name: str) -> Any:
     return json.loads((GOLDEN / name).read_text())
 
 
+def test_why_a_trial_failed_can_be_stored_everywhere() -> None:
+    """Bytes of a file's name that are no letters, and zeros, are shown by their codes: databases refuse them."""
+    failure = Failure("crash", "score", "no such file: 'caf\udce9\0.png'", "\udce9 \U0001f680")
+    assert failure.message == "no such file: 'caf\\udce9\\x00.png'"
+    assert failure.log_tail == "\\udce9 \U0001f680"
+
+
 @given(SECTIONS)
 def test_one_spelling(sections: dict[str, Any]) -> None:
     """Canonical JSON is a fixed point: read and written again, in any order of keys, it is the same text."""
