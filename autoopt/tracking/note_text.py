@@ -22,8 +22,8 @@ def plain(text: str) -> str:
 
 
 def block(text: str, lines: int) -> str:
-    """The last `lines` lines of a text as a block of code, whatever is in it."""
-    kept = "\n".join(text.strip("\n").splitlines()[-lines:])
+    """The last `lines` lines of a text, half a note at most, as a block of code, whatever is in it."""
+    kept = "\n".join(text.strip("\n").splitlines()[-lines:])[-LONGEST // 2 :]
     fence = "`" * max(3, *(len(run) + 1 for run in re.findall(r"`+", kept) or [""]))
     return f"{fence}\n{kept}\n{fence}"
 
