@@ -180,12 +180,13 @@ class Tracker:
         decoration = self._decoration
         seen = {part for record in study.records for part in parts(record)}
         decoration.datasets(self._client, self._parent.run_id, study.card, self._unseen(self._parent, study.card, seen))
-        report = decoration.report_file(study)
+        whole = False
         with decoration.attempt("the report"):
-            if report:
+            if report := decoration.report_file(study):
                 self._log_files(self._parent.run_id, report)
+                whole = True
         decoration.experiment(self._client, self._experiment, study, self._parent.run_id)
-        if report:
+        if whole:  # else the next search tries again
             self._tag_parent({ENDED: ended})
 
     def _known(self, study: StudyResult) -> list[TrialRecord]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from autoopt.core.records import Failure
+from autoopt.report.next_commands import Place
 from autoopt.study.result import StudyResult
 from autoopt.study.sink import opened
 from autoopt.study.words import LONGEST_NAME
@@ -142,7 +144,7 @@ class Broken(Decoration):
 def test_what_cannot_be_decorated_costs_no_trial(changed: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Where notes, names and the report fail, all trials are written, one warning says it, the next search mends it."""
 
-    def no_report(result: StudyResult) -> str:
+    def no_report(result: StudyResult, place: Place) -> str:
         raise KeyError("a section")
 
     def report_there() -> bool:
@@ -157,6 +159,24 @@ def test_what_cannot_be_decorated_costs_no_trial(changed: Path, caplog: pytest.L
     assert len(read_trials(default_tracking_uri(changed), "bare")) == 12 and not report_there()
     write(changed, study)
     assert report_there()
+
+
+def test_a_report_that_was_not_stored_is_written_by_the_next_search(changed: Path) -> None:
+    """Where MLflow did not take the report's file, the run does not say that all is there."""
+
+    class NoPlace(Tracker):
+        def _log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
+            if "report.html" in files:
+                raise OSError("no place for a report")
+            super()._log_files(run_id, files)
+
+    study = replace(STUDY, card=replace(STUDY.card, name="bare", id="ba"))
+    with opened([NoPlace(default_tracking_uri(changed), changed)], study):
+        pass
+    (top,) = client(changed).search_runs(["1"], "tags.`autoopt.study` = 'bare' and tags.`autoopt.kind` = 'study'")
+    assert "autoopt.ended_digest" not in top.data.tags
+    write(changed, study)
+    assert "report.html" in {item.path for item in client(changed).list_artifacts(top.info.run_id)}
 
 
 def test_runs_of_an_earlier_version_are_brought_up_to_date(changed: Path) -> None:
@@ -186,7 +206,8 @@ def test_notes_show_text_as_it_is() -> None:
     assert block("a\n```\n<b>", 15) == "````\na\n```\n<b>\n````"
     assert block("1\n2\n3", 2) == "```\n2\n3\n```"
     failed = replace(STUDY.records[7], failure=Failure("crash", "measure", hostile, "x" * 9000))
-    assert len(trial_note(failed, STUDY)) <= 5000
+    note = trial_note(failed, STUDY)
+    assert len(note) <= 5000 and "xxx\n```\n\n**#7**" in note, "a long line leaves the block whole and the trial named"
 
 
 def test_a_study_without_an_answer_says_so() -> None:
