@@ -80,7 +80,7 @@ def test_turning_needs_an_affine() -> None:
 def test_texts_of_options() -> None:
     """Names are separated by commas; a task must be given."""
     assert split_names(" a, b,,c ") == ("a", "b", "c")
-    with pytest.raises(WorkloadError, match="needs --task segmentation or --task classification"):
+    with pytest.raises(WorkloadError, match="needs --task segmentation, classification or regression"):
         task_of({})
 
 
