@@ -45,7 +45,7 @@ def main(home: Path, out: Path) -> None:
         printed = dict(line.split(": ", 1) for line in lines if ": http" in line)
         base = next(iter(printed.values())).partition("#")[0]
         browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=list(FLAGS))
-        page = browser.new_page(viewport={"width": 1200, "height": 1000})
+        page = browser.new_page(viewport={"width": 1200, "height": 1900})
         page.set_content(api.report(result.card.name, home=home, images=False))
         page.screenshot(path=str(out / "report.png"))
         picture(page, "section#cases", out / "report-cases.png")

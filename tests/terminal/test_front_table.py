@@ -37,7 +37,7 @@ def test_no_line_is_longer_than_the_terminal_and_no_number_is_cut(
     lines = printed(STUDY, width, monkeypatch, capsys)
     assert max(map(len, lines)) <= width
     shown, titles = header(lines), columns(STUDY)
-    assert shown[:3] == ["trial", "configuration", "p25 ms"] and {"drop", "x PyTorch"} <= set(shown)
+    assert shown[:3] == ["trial", "configuration", "p25 ms"] and {"drop", "x OpenVINO"} <= set(shown)
     assert [title for title in titles if title in shown] == shown
     text = " ".join(lines)
     for row in front_rows(STUDY):
