@@ -83,19 +83,21 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
     return _volume(inside, corner)
 
 
-def knee(points: ArrayLike) -> int:
+def knee(points: ArrayLike, noise: ArrayLike = 0.0) -> int:
     """The index of the best compromise among the points (n, k): the farthest below the chord of the extremes.
 
     After scaling every objective to 0..1 the chord (in more than two objectives the plane) joins the
     points that are best in one objective and worst in the rest (Das 1999, "On characterizing the knee of
-    the Pareto curve"). One point is its own knee; of two, and of equals, the first is taken. Raises
-    ValueError when there are no points, for NaN and for infinity.
+    the Pareto curve"). Differences within the `noise` (k,) of an objective decide nothing: one whose points
+    lie closer together is scaled to less than 0..1, so that it counts by the share of its noise that it spans.
+    One point is its own knee; of equals the first is taken. Raises ValueError when there are no points, for
+    NaN and for infinity.
     """
     array = _points(points)
     if not len(array) or not np.all(np.isfinite(array)):
         raise ValueError("a knee needs at least one point and finite numbers")
     low = array.min(axis=0)
-    span = array.max(axis=0) - low
+    span = np.maximum(array.max(axis=0) - low, np.asarray(noise, dtype=np.float64))
     scaled = np.divide(array - low, span, out=np.zeros_like(array), where=span > 0)
     # The distance below the plane through the unit points is (1 - sum) / sqrt(k); rounding must not break ties.
     return int(np.argmin(np.round(scaled.sum(axis=1), 12)))

@@ -71,14 +71,15 @@ def default_pick(asked: LimitArguments) -> str:
 
 def picked(result: StudyResult, pick: str) -> TrialRecord:
     """The member of a front that is not empty which the policy `pick` takes."""
-    chosen = POLICIES[pick](list(map(candidate, result.front)), result.card.objectives)
+    chosen = POLICIES[pick]([candidate(record, result) for record in result.front], result.card.objectives)
     return next(record for record in result.front if record.number == chosen.number)
 
 
-def candidate(record: TrialRecord) -> Candidate:
-    """A measured trial as a policy sees it."""
+def candidate(record: TrialRecord, result: StudyResult) -> Candidate:
+    """A measured trial of a study as a policy sees it."""
     known = {name: number for name, number in objectives().items() if number.known(record)}
-    return Candidate(record.number, {name: number.minimised(record) for name, number in known.items()})
+    minimised = {name: number.minimised(record) for name, number in known.items()}
+    return Candidate(record.number, minimised, result.noise(record))
 
 
 def _explanation(result: StudyResult, record: TrialRecord, pick: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,10 +13,15 @@ from autoopt.study.numbers import objectives
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model that may be picked: its `number`, and by objective its numbers in SI units, all to be minimised."""
+    """A model that may be picked: its `number`, and by objective its numbers in SI units, all to be minimised.
+
+    `noise` says of objectives how far one may be off: half of its 95 % interval, in logarithms where ratios count. What
+    is not in it is taken for exact.
+    """
 
     number: int
     minimised: Mapping[str, float]
+    noise: Mapping[str, float] = field(default_factory=dict)
 
 
 Policy = Callable[[Sequence[Candidate], Sequence[str]], Candidate]
@@ -57,9 +62,13 @@ def _smallest(candidates: Sequence[Candidate], names: Sequence[str]) -> Candidat
 
 
 def _balanced(candidates: Sequence[Candidate], names: Sequence[str]) -> Candidate:
-    """The knee of the front in all objectives of the study; those whose ratios matter enter as logarithms."""
+    """The knee of the front in all objectives of the study; those whose ratios matter enter as logarithms.
+
+    An objective in which the members differ by less than their noise decides little.
+    """
     ordered = sorted(candidates, key=lambda item: _order(item, "latency", "quality", "size"))
-    return ordered[pareto.knee(log_points(ordered, names))]
+    noise = [max(item.noise.get(name, 0.0) for item in ordered) for name in names]
+    return ordered[pareto.knee(log_points(ordered, names), noise)]
 
 
 def _order(item: Candidate, *names: str) -> tuple[float, ...]:

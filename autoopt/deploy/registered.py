@@ -70,10 +70,12 @@ def tags_of(result: StudyResult, record: TrialRecord, seal: str) -> dict[str, st
     card, every, reasons = result.card, result.headline(record), result.without_interval(record)
     headline = {name: every[name] for name in shown(card.primary) if name in every}
     compared = {name: one.read(record, result.reference, result.sigma) for name, one in LIMITS.items() if one.option}
+    compared_as = candidate(record, result)
     numbers = {
         "primary": card.primary,
         "objectives": list(card.objectives),
-        "minimised": dict(candidate(record).minimised),
+        "minimised": dict(compared_as.minimised),
+        "noise": dict(compared_as.noise),
         "limits": {name: value for name, value in compared.items() if value is not None and math.isfinite(value)},
         "headline": headline,
         "no_interval": {name: reasons[name] for name in headline if name in reasons},
@@ -163,7 +165,7 @@ class Registered:
     @property
     def candidate(self) -> Candidate:
         """It as a policy sees it; its number is that of the version."""
-        return Candidate(self.version, self.numbers["minimised"])
+        return Candidate(self.version, self.numbers["minimised"], self.numbers.get("noise", {}))
 
     @property
     def text(self) -> str:

@@ -100,6 +100,14 @@ class Number:
         found = self.interval if isinstance(self.interval, str) else self.interval(record, beside)
         return found if isinstance(found, str) else ""
 
+    def noise(self, record: TrialRecord, beside: Comparison) -> float | None:
+        """Half of its 95 % interval in SI units, in logarithms where ratios count; None where it has no interval."""
+        ends = self.interval(record, beside) if callable(self.interval) else None
+        if ends is None or isinstance(ends, str):
+            return None
+        low, high = (math.log(end) for end in ends) if self.log else ends
+        return (high - low) / 2
+
     def minimised(self, record: TrialRecord) -> float:
         """The number in SI units, its sign turned where more is better. Raises ValueError when there is none."""
         value = self.read(record, ALONE)

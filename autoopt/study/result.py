@@ -213,6 +213,17 @@ class StudyResult:
         """Why numbers of a trial have no interval, by key: all that are in `headline` and lack one."""
         return numbers.without_interval(record, self.card.primary, self._comparison(record))
 
+    def noise(self, record: TrialRecord) -> dict[str, float]:
+        """How far the objectives of a trial may be off: half of the 95 % interval, in logarithms where ratios count.
+
+        Of the quality it is that of its drop: on the same cases two trials differ by less than each varies over
+        patients. An objective without an interval is not in it.
+        """
+        compared = {**numbers.objectives(), "quality": numbers.NUMBERS["drop"]}
+        beside = self._comparison(record)
+        found = {name: number.noise(record, beside) for name, number in compared.items()}
+        return {name: half for name, half in found.items() if half is not None}
+
     def runs_as(self, record: TrialRecord) -> int | None:
         """The number of the first trial that ran the same files with the same settings; None where there is none."""
         key = runs_what(record)

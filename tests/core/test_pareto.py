@@ -82,6 +82,14 @@ def test_knee_is_on_the_front(points: np.ndarray) -> None:
     assert pareto.knee(points * scales + 7) == index
 
 
+def test_differences_within_the_noise_do_not_move_the_knee() -> None:
+    """Where points differ by less than its noise in one objective, the knee is the best of the other one."""
+    points = [[0.0, 0.0023], [1.5, 0.0], [2.3, -0.0002]]
+    assert pareto.knee(points) == 1
+    assert pareto.knee(points, [0.1, 0.007]) == 0
+    assert pareto.knee(points, [0.1, 0.0001]) == 1
+
+
 def test_knee_is_the_bulge() -> None:
     """The knee is the point farthest below the chord; of one or two points it is the first."""
     assert pareto.knee([[0, 10], [1, 4], [2, 1], [6, 0.5], [10, 0]]) == 2

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoopt.core.records import Failure, Status, TrialRecord
+from autoopt.core.scores import CaseScore
 from autoopt.deploy.pick import PICKS, choose, default_pick
 from autoopt.errors import NothingFits, UsageError
 from autoopt.study.limit_arguments import LimitArguments
@@ -154,6 +155,24 @@ def test_the_knee_counts_latency_in_ratios() -> None:
 
     assert choose(StudyResult(card, slow)).record.number == choose(StudyResult(card, fast)).record.number == 1
     assert choose(StudyResult(replace(card, objectives=("quality", "latency")), fast)).record.number == 1
+
+
+def test_balanced_is_the_fastest_where_noise_explains_the_differences_of_quality() -> None:
+    """Members that no patient tells apart are compared by their latency: the knee of pure noise is nobody's wish."""
+
+    def patients(number: int, latency_s: float, quality: float, wobble: float) -> TrialRecord:
+        own = record(number, latency_s, quality)
+        values = [quality + wobble * sign for sign in (1, -1, 1, -1, 1, -1)]
+        cases = tuple(CaseScore(f"c{place}", f"g{place}", {"dice_macro": value}) for place, value in enumerate(values))
+        return replace(own, quality=replace(own.quality, cases=cases))
+
+    def study(wobble: float) -> StudyResult:
+        seed = replace(patients(0, 0.1, 0.9, 0.0), origin="seed", label="torch f32")
+        rest = [patients(1, 0.001, 0.8977, wobble), patients(2, 0.008, 0.8998, wobble), patients(3, 0.02, 0.9001, 0.0)]
+        return StudyResult(replace(CARD, limits={}), (seed, *rest))
+
+    assert choose(study(wobble=0.02)).record.number == 1
+    assert choose(study(wobble=0.0)).record.number == 2
 
 
 @given(st.permutations(STUDY.records), st.sampled_from(PICKS))

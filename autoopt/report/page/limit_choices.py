@@ -153,5 +153,5 @@ def _picked(result: StudyResult, records: Sequence[TrialRecord], points: np.ndar
         return dict.fromkeys(POLICIES)
     front = [record for record, stays in zip(records, pareto.front(points), strict=True) if stays]
     front.sort(key=lambda record: (record.measured.latency_p25_s, record.number))
-    candidates = list(map(candidate, front))
+    candidates = [candidate(record, result) for record in front]
     return {pick: policy(candidates, result.card.objectives).number for pick, policy in POLICIES.items()}
