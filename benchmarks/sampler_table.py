@@ -4,11 +4,12 @@
     python -m benchmarks.sampler_table --store [--home mlruns] [--study NAME]    # the study as a table
     python -m benchmarks.sampler_table [--replays 200] [--samplers model,random] [--png FILE]
     python -m benchmarks.sampler_table --early-stop [--replays 40] [--budget 50]
+    python -m benchmarks.sampler_table --in-flight 8 [--replays 20]
 
 A replay proposes as a search does, seeds first, and is told what the table says. Its result is the hypervolume of
 what it found (area in log speed-up over PyTorch times the Dice above the baseline less 0.05) over that of the grid.
 With --early-stop the replays end early as a search does whose numbers are noisy, and then spend their budget all the
-same: what had they lost?
+same: what had they lost? With --in-flight so many trials run at once, as on several targets.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -28,7 +29,7 @@ import numpy as np
 from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.pareto import hypervolume
-from autoopt.study.proposals import Proposals
+from autoopt.study.proposals import SEED, Proposal, Proposals
 from autoopt.study.samplers import DEFAULT, SAMPLERS, STARTUP_TRIALS, Sampler, at_random, optuna_sampler
 from autoopt.study.space import Space, load_space, seeds
 
@@ -41,6 +42,10 @@ OFTEN = 0.9
 """The default sampler, seeds first, must reach the share GOAL in so many replays."""
 NOISE = (0.02, 0.001)
 """What a search of such a network is told of its noise: of log seconds, of Dice."""
+SPREAD = 0.6
+"""Standard deviation of the logarithm of what a trial takes, where many run at once."""
+SIDE_BY_SIDE_GOAL = 0.96
+"""Of the grid's hypervolume after `BUDGET` trials with eight in flight."""
 MOST_LOST = 0.01
 """Of the hypervolume, on average, where searches end early."""
 ALL: Mapping[str, Callable[[Space, int, int], Sampler]] = {
@@ -128,6 +133,60 @@ def replay(table: Table, name: str, seed: int, *, with_seeds: bool) -> list[floa
     return shares
 
 
+def replay_side_by_side(table: Table, seed: int, in_flight: int, *, tells_pending: bool) -> list[float]:
+    """The share of the grid's hypervolume after each of `BUDGET` trials, `in_flight` of which run at once.
+
+    Seeds come first, one after the other. What a trial takes is drawn from a log-normal distribution. Unless it
+    `tells_pending` points, the sampler only knows not to propose them again.
+    """
+    proposals, rng = Proposals(table.space, 2, seed, 0), np.random.default_rng([seed, in_flight])
+    proposals.noise = NOISE
+    running: list[tuple[float, Proposal]] = []
+    known: list[tuple[float, float]] = []
+    shares: list[float] = []
+    now = 0.0
+
+    def told(proposal: Proposal) -> None:
+        values = table.values.get(proposal.configuration.digest)
+        excess = {} if values is None else {"drop": values[1] - table.corner[1]}
+        proposals.tell(proposal.configuration, proposal.raw, values, excess)
+        known.extend([] if values is None else [values])
+        shares.append(hypervolume(known, table.corner) / table.whole if known else 0.0)
+
+    for proposal in proposals.until(BUDGET):
+        if proposal.origin == SEED:
+            told(proposal)
+            continue
+        proposals.begin(proposal if tells_pending else replace(proposal, raw=None))
+        running.append((now + rng.lognormal(0.0, SPREAD), proposal))
+        if len(running) == in_flight:
+            running.sort(key=lambda item: item[0])
+            now, done = running.pop(0)
+            told(done)
+    for _, proposal in sorted(running, key=lambda item: item[0]):
+        told(proposal)
+    return shares
+
+
+def side_by_side(table: Table, replays: int, in_flight: int) -> int:
+    """Print what many trials at once cost, with and without what the models expect; 1 where the goal is missed."""
+    found = {}
+    for label, many, tells in (
+        ("one at a time", 1, True),
+        ("nothing told", in_flight, False),
+        ("believed", in_flight, True),
+    ):
+        shares = np.array([replay_side_by_side(table, seed, many, tells_pending=tells) for seed in range(replays)])
+        found[label] = shares[:, BUDGET - 1]
+        means = ", ".join(f"{shares[:, count - 1].mean():.3f} @{count}" for count in (20, 30, 50))
+        often = np.mean((shares >= GOAL).any(axis=1))
+        print(f"{many} in flight, {label:14} {means}; {GOAL:.0%} reached by {often:.0%}", flush=True)
+    gained = found["believed"] - found["nothing told"]
+    error = gained.std(ddof=1) / math.sqrt(replays)
+    print(f"believed less nothing told, after {BUDGET}: {gained.mean():+.4f} +- {error:.4f} (standard error)")
+    return int(found["believed"].mean() < SIDE_BY_SIDE_GOAL or gained.mean() <= 0)
+
+
 def replay_early(table: Table, seed: int, budget: int) -> tuple[int, float, float]:
     """After how many trials a search of a noisy host ends, and the share of the hypervolume then and after `budget`."""
     proposals = Proposals(table.space, 2, seed, 0)
@@ -171,6 +230,7 @@ def main() -> int:
     parser.add_argument("--samplers", default=",".join(SAMPLERS))
     parser.add_argument("--early-stop", action="store_true")
     parser.add_argument("--budget", type=int, default=BUDGET, help="with --early-stop")
+    parser.add_argument("--in-flight", type=int, default=1, help="how many trials run at once")
     parser.add_argument("--png", type=Path, default=None)
     options = parser.parse_args()
     if options.store:
@@ -179,6 +239,8 @@ def main() -> int:
     table = read_table(options.table)
     if options.early_stop:
         return early_stops(table, options.replays, options.budget)
+    if options.in_flight > 1:
+        return side_by_side(table, options.replays, options.in_flight)
     print(f"{len(table.values)} points, hypervolume {table.whole / math.log(10):.4f} (log10 speed-up x Dice)")
     curves: dict[str, np.ndarray] = {}
     missed = False

@@ -45,6 +45,7 @@ class Proposals:
         self._seed = seed
         self._tried: set[str] = set()
         self._postponed: set[str] = set()
+        self._pending: dict[str, Mapping[str, Scalar] | None] = {}
         self._done = 0
         self._name, self._objectives = name, objectives
         self._first: Sequence[Found] = ()
@@ -68,7 +69,9 @@ class Proposals:
         self._first = tuple(points)
 
     def until(self, budget: int, noise: Noise | None = None) -> Iterator[Proposal]:
-        """What to try next, until `budget` trials are told or put off, or nothing new is left.
+        """What to try next, until `budget` trials are told, put off or begun, or nothing new is left.
+
+        Whoever asks for the next one before the last was told begins that first.
 
         With `noise`, what it moves the hypervolume by, it ends as well where nothing beyond that is to be expected, and
         each value of the large levers had its trial: then `early_stop` says so.
@@ -124,6 +127,7 @@ class Proposals:
         self._done += 1
         self._tried.add(configuration.digest)
         self._postponed.discard(configuration.digest)
+        self._pending.pop(configuration.digest, None)
         self._levers.had(configuration)
         self.correct(configuration, raw, values, excess)
 
@@ -143,8 +147,14 @@ class Proposals:
         """Begin with a sampler that knows nothing; what was tried stays tried. `correct` tells it the outcomes anew."""
         self._sampler = self._new_sampler(self._done)
 
+    def begin(self, proposal: Proposal) -> None:
+        """It is being measured: it is not proposed again, and has its place in the budget."""
+        self._tried.add(proposal.configuration.digest)
+        self._pending[proposal.configuration.digest] = proposal.raw
+
     def postpone(self, proposal: Proposal) -> None:
         """Do not propose it again: whoever puts it off comes back to it. It has its place in the budget."""
+        self._pending.pop(proposal.configuration.digest, None)
         self._tried.add(proposal.configuration.digest)
         self._postponed.add(proposal.configuration.digest)
 
@@ -154,7 +164,17 @@ class Proposals:
 
     @property
     def _taken(self) -> int:
-        return self._done + len(self._postponed)
+        return self._done + len(self._postponed.union(self._pending))
+
+    @property
+    def _drawn(self) -> int:
+        """A number that no two draws have, however many are measured at once."""
+        return self._done + len(self._pending)
+
+    @property
+    def _awaited(self) -> list[Mapping[str, Scalar]]:
+        """The points that are being measured."""
+        return [raw for raw in self._pending.values() if raw is not None]
 
     def _is_new(self, configuration: Configuration) -> bool:
         return configuration.digest not in self._tried
@@ -163,10 +183,10 @@ class Proposals:
         forecaster = self._sampler if isinstance(self._sampler, Forecaster) else None
         if forecaster is not None:
             forecaster.noise = self.noise
-        found, origin = self._sampler.ask(self._tried), self._name
+        found, origin = self._sampler.ask(self._tried, self._awaited), self._name
         self._promises.add(None if forecaster is None else forecaster.expected_gain)
         if found is None:
-            rng = np.random.default_rng([self._seed, self._done])
+            rng = np.random.default_rng([self._seed, self._drawn])
             found, origin = at_random(self._space, self._tried, rng), RANDOM
         if found is None:
             return None
@@ -175,10 +195,10 @@ class Proposals:
 
     def _of_a_lever(self) -> Proposal | None:
         """The most promising new configuration with a value of a large lever that had no trial; None without one."""
-        rng = np.random.default_rng([self._seed, self._done])
+        rng = np.random.default_rng([self._seed, self._drawn])
         for lever in self._levers.left:
             assert isinstance(self._sampler, Forecaster)  # it said what it expects
-            found = self._sampler.ask(self._tried, partial(has, lever=lever))
+            found = self._sampler.ask(self._tried, self._awaited, partial(has, lever=lever))
             if found is not None:
                 return Proposal(found[1], found[0], self._name)
             for raw, configuration in self._levers.draw(lever, rng):

@@ -11,7 +11,7 @@ import numpy as np
 
 from autoopt.core.configuration import Configuration, Scalar, canonical_json
 from autoopt.study.space import Dimension, Space
-from autoopt.study.surrogate import best_candidate
+from autoopt.study.surrogate import believed, best_candidate
 
 if TYPE_CHECKING:
     import optuna
@@ -40,8 +40,11 @@ class Sampler(Protocol):
         broken."""
         ...
 
-    def ask(self, seen: Container[str]) -> Found | None:
-        """A point whose configuration's digest is not in `seen`; None where there is nothing to propose."""
+    def ask(self, seen: Container[str], pending: Sequence[Raw] = ()) -> Found | None:
+        """A point whose configuration's digest is not in `seen`; None where there is nothing to propose.
+
+        `pending` are points whose outcomes will be told later: they are being measured.
+        """
         ...
 
 
@@ -57,7 +60,12 @@ class Forecaster(Sampler, Protocol):
     expected_gain: float | None
     noise: Sequence[float]
 
-    def ask(self, seen: Container[str], among: Callable[[Configuration], bool] | None = None) -> Found | None:
+    def ask(
+        self,
+        seen: Container[str],
+        pending: Sequence[Raw] = (),
+        among: Callable[[Configuration], bool] | None = None,
+    ) -> Found | None:
         """As that of `Sampler`, of all configurations or `among` some."""
         ...
 
@@ -95,8 +103,8 @@ class OptunaSampler:
                 trial.set_constraint(name, value)
             self._study.tell(trial, list(values))
 
-    def ask(self, seen: Container[str]) -> Found | None:
-        """A point that it draws and nobody tried, within some draws."""
+    def ask(self, seen: Container[str], pending: Sequence[Raw] = ()) -> Found | None:
+        """A point that it draws and nobody tried, within some draws; its study knows what is `pending`."""
         import optuna
 
         for _ in range(REPEATS_BEFORE_RANDOM if self._distributions else 0):
@@ -130,7 +138,12 @@ class ModelSampler:
         else:
             self._told.append((flat, list(values), dict(excess)))
 
-    def ask(self, seen: Container[str], among: Callable[[Configuration], bool] | None = None) -> Found | None:
+    def ask(
+        self,
+        seen: Container[str],
+        pending: Sequence[Raw] = (),
+        among: Callable[[Configuration], bool] | None = None,
+    ) -> Found | None:
         """The unseen point that is worth most by the model, of all or `among` some."""
         self.expected_gain = None
         if len(self._told) < STARTUP_TRIALS:
@@ -145,6 +158,10 @@ class ModelSampler:
         excess = np.array([[item.get(name, 0.0) for name in limits] for _, _, item in self._told])
         values = np.array([item for _, item, _ in self._told])
         known, flat = [flat for flat, _, _ in self._told], [point.flat for point in found]
+        awaited = [self._space.canonical(raw).flat() for raw in pending]
+        if awaited:
+            expected, beyond = believed(known, values, excess, awaited)
+            known, values, excess = [*known, *awaited], np.vstack([values, expected]), np.vstack([excess, beyond])
         choice = best_candidate(known, values, excess, self._failed, flat, self._rng, self.noise)
         self.expected_gain = choice.gain
         chosen = found[choice.place]

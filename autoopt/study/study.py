@@ -109,6 +109,10 @@ class Study:
         self.result = replace(self.result, ended_early=ended)
         return ended
 
+    def begin(self, proposal: Proposal) -> None:
+        """It is being run: the next proposal is another one, and its place in the budget is taken."""
+        self._proposals.begin(proposal)
+
     def postpone(self, proposal: Proposal) -> None:
         """Do not propose it again: whoever puts it off comes back to it. It has its place in the budget."""
         self._proposals.postpone(proposal)

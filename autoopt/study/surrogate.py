@@ -196,6 +196,33 @@ def best_candidate(
     return Choice(place, float((share * worth).max()) / len(MODELS) / whole if whole > 0 else None)
 
 
+def believed(
+    told: Sequence[Mapping[str, Scalar]],
+    values: np.ndarray,
+    excess: np.ndarray,
+    pending: Sequence[Mapping[str, Scalar]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is expected of points that are being measured: their objectives and their excess over the limits.
+
+    Each objective is the mean of the two models, each limit that of one (the "kriging believer" of Ginsbourger, Le
+    Riche, Carraro 2010): who proposes the next point takes them for told, and looks elsewhere.
+    """
+    if len(told) > KNOWN:
+        chosen = _telling(values, excess)
+        told, values, excess = [told[index] for index in chosen], values[chosen], excess[chosen]
+    features = Features([*told, *pending])
+    means = np.zeros((len(pending), values.shape[1]))
+    for merged, shares in MODELS:
+        apart, beyond = features.apart(told, told, merged=merged), features.apart(pending, told, merged=merged)
+        for place, column in enumerate(values.T):
+            means[:, place] += Process.fitted(apart, column, shares).predict(beyond)[0] / len(MODELS)
+    limits = np.zeros((len(pending), excess.shape[1]))
+    apart, beyond = features.apart(told, told), features.apart(pending, told)
+    for place, column in enumerate(excess.T):
+        limits[:, place] = Process.fitted(apart, np.clip(column, *_clip(column))).predict(beyond)[0]
+    return means, limits
+
+
 def _bounded(noise: Sequence[float], kept: np.ndarray) -> np.ndarray:
     """The noise, at most a share of what lies between the best and the worst: however little is known, gains count."""
     if not len(noise):

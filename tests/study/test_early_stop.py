@@ -12,7 +12,7 @@ import pytest
 from autoopt.core.configuration import Configuration
 from autoopt.study.early_stop import MOST_GAIN, PATIENCE, EarlyStop, Promises
 from autoopt.study.proposals import Proposals
-from autoopt.study.samplers import Found, at_random
+from autoopt.study.samplers import Found, Raw, at_random
 from autoopt.study.space import Space
 from tests.worlds import space_of
 
@@ -66,7 +66,12 @@ class Resigned:
     def tell(self, raw: object, values: object, excess: object) -> None:
         pass
 
-    def ask(self, seen: Container[str], among: Callable[[Configuration], bool] | None = None) -> Found | None:
+    def ask(
+        self,
+        seen: Container[str],
+        pending: Sequence[Raw] = (),
+        among: Callable[[Configuration], bool] | None = None,
+    ) -> Found | None:
         for raw, configuration in self._space.points():  # the first are those with nothing pruned
             if configuration.digest not in seen and (among is None or among(configuration)):
                 return raw, configuration

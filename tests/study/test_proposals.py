@@ -105,7 +105,7 @@ def test_the_sampler_is_taught_points_of_the_space_only(space: Space, small: Spa
         def tell(self, raw: object, values: object, excess: object) -> None:
             self.told.append((values, excess))
 
-        def ask(self, seen: object) -> None:
+        def ask(self, seen: object, pending: object = ()) -> None:
             return None
 
     proposals = Proposals(small, 2, 0, 0)
@@ -116,3 +116,27 @@ def test_the_sampler_is_taught_points_of_the_space_only(space: Space, small: Spa
     proposals.tell(outside, None, [1.0, 2.0], {"drop": 1.0})
     proposals.tell(inside, None, None, {})
     assert pupil.told == [(None, {})]
+
+
+def test_what_is_being_measured_is_not_proposed_again(space: Space) -> None:
+    """With four trials at once all proposals differ, also drawn ones, and the budget counts those that run."""
+    proposals = Proposals(space, 2, 0, 0, "random")
+    found: list[Proposal] = []
+    for proposal in proposals.until(12):
+        proposals.begin(proposal)
+        found.append(proposal)
+        if len(found) % 4 == 0:
+            proposals.tell(found[-4].configuration, found[-4].raw, (1.0, 1.0), {})
+    assert len(found) == len({proposal.configuration.digest for proposal in found}) == 12
+
+
+def test_what_is_put_off_while_it_runs_keeps_its_place(small: Space) -> None:
+    """A trial that was begun and then put off counts once, until it is told."""
+    proposals = Proposals(small, 2, 0, 0)
+    proposal = next(proposals.until(2))
+    proposals.begin(proposal)
+    proposals.postpone(proposal)
+    second = next(proposals.until(2))
+    proposals.begin(second)
+    assert list(proposals.until(2)) == []
+    assert second.configuration != proposal.configuration

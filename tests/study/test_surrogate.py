@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from autoopt.core.configuration import Scalar
 from autoopt.core.pareto import front
-from autoopt.study.surrogate import KNOWN, MODELS, MOST_NOISE, Features, Process, _bounded, _telling, best_candidate
+from autoopt.study.surrogate import (
+    KNOWN,
+    MODELS,
+    MOST_NOISE,
+    Features,
+    Process,
+    _bounded,
+    _telling,
+    believed,
+    best_candidate,
+)
 
 Point = dict[str, Scalar]
 POINTS: list[Point] = [
@@ -189,3 +199,31 @@ def test_noise_takes_no_more_than_a_share_of_the_range() -> None:
     kept = np.array([[0.0, 0.0], [2.0, 0.1]])
     assert _bounded((0.01, 1.0), kept).tolist() == pytest.approx([0.01, MOST_NOISE * 0.1])
     assert _bounded((), kept).tolist() == [0.0, 0.0]
+
+
+def test_points_that_are_awaited_are_expected_where_their_neighbours_are() -> None:
+    """What is believed of a pending point lies between what its neighbours gave, and its limit likewise."""
+    told = [{"a": value, "b": "x"} for value in range(12)]
+    values = np.array([[float(point["a"]), 12.0 - float(point["a"])] for point in told])
+    excess = np.array([[0.1 if point["a"] > 7 else -0.1] for point in told])
+    known = [index for index in range(12) if index not in (3, 10)]
+
+    means, limits = believed([told[i] for i in known], values[known], excess[known], [told[3], told[10]])
+
+    assert means.shape == (2, 2) and limits.shape == (2, 1)
+    assert np.abs(means - values[[3, 10]]).max() < 1.5
+    assert limits[0, 0] < 0 < limits[1, 0]
+
+
+def test_a_point_that_is_being_measured_makes_its_likes_less_worth() -> None:
+    """Of two equally promising regions, the one where nothing runs is tried."""
+    told = [{"kind": kind, "n": n} for kind in ("p", "q") for n in range(6)]
+    values = np.array([[10.0 - point["n"], 5.0] for point in told])
+    waiting = [{"kind": "p", "n": 9}]
+    candidates = [{"kind": "p", "n": 8}, {"kind": "q", "n": 8}]
+    expected, _ = believed(told, values, np.zeros((12, 0)), waiting)
+    rng = np.random.default_rng(0)
+
+    choice = best_candidate([*told, *waiting], np.vstack([values, expected]), np.zeros((13, 0)), [], candidates, rng)
+
+    assert choice.place == 1
