@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from autoopt.report.page.report_file import ReportFacts
     from autoopt.report.trial_diff import TrialDiff
     from autoopt.study.again import StudyAgain
+    from autoopt.study.events import Listener, SearchResult
     from autoopt.study.garbage import Collected
-    from autoopt.study.loop import Listener, SearchResult
     from autoopt.study.plan import SearchPlan
     from autoopt.study.replay import Replay
     from autoopt.study.result import StudyResult
@@ -54,6 +54,7 @@ def search(
     from autoopt.measure.target import LocalTarget
     from autoopt.report.page.report_file import ReportFile
     from autoopt.study import loop
+    from autoopt.study.events import silent
     from autoopt.tracking import Tracker, default_tracking_uri, warm_up_in_background
     from autoopt.tracking.register import Registrar
 
@@ -63,7 +64,7 @@ def search(
     registrar = Registrar(uri, asked.home, lambda: LocalTarget().host.fingerprint)
     # Sinks are closed from the last to the first: what is registered takes its numbers from runs that are complete.
     own = (ReportFile(asked.home, asked.storage), registrar, Tracker(uri, asked.home, storage=asked.storage))
-    return loop.search(asked, sinks=(*own, *sinks), listener=listener or loop.silent, plan=plan)
+    return loop.search(asked, sinks=(*own, *sinks), listener=listener or silent, plan=plan)
 
 
 @showing_facts
@@ -323,14 +324,15 @@ def remeasure_study(
     It becomes a study of its own, `.after`, in the storage and in MLflow; `.members` say which of the front stay.
     Raises NothingFits for an empty front, UsageError when workload, weights or data changed since.
     """
-    from autoopt.study import again, loop
+    from autoopt.study import again
+    from autoopt.study.events import silent
     from autoopt.tracking import Tracker, default_tracking_uri
 
     home = Path(home)
     before = front(study=study, workload=workload, storage=storage, home=home)
     tracker = Tracker(tracking_uri or default_tracking_uri(home), home)
     url = storage or default_storage(home)
-    return again.measure_again(before, home, url, sinks=[tracker], plan=plan, listener=listener or loop.silent)
+    return again.measure_again(before, home, url, sinks=[tracker], plan=plan, listener=listener or silent)
 
 
 def sign(folder: PathLike, key: PathLike) -> Path:

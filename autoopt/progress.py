@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from autoopt.compress.matrix import Cell
     from autoopt.deploy.predict_files import Event
     from autoopt.nets.baseline import TrainProgress
-    from autoopt.study import loop
+    from autoopt.study import events
 
 
 STAGES = {
@@ -57,7 +57,7 @@ STAGES = {
 """What is done in a stage, before the words for the trial that it is done to; a stage of no line here by its name."""
 
 
-def doing(progress: loop.Progress) -> str:
+def doing(progress: events.Progress) -> str:
     """What a search is doing to which trial, such as: trial 12 of 50: measuring half resolution, INT8, 2 threads."""
     what = STAGES.get(progress.stage, progress.stage)
     attempt = progress.attempt
@@ -142,7 +142,7 @@ class SearchBar(_Bar):
         )
         self._reference_s: float | None = None
 
-    def __call__(self, progress: loop.Progress) -> None:
+    def __call__(self, progress: events.Progress) -> None:
         """Show one event of the search."""
         left = "" if progress.seconds_left is None else f"{duration(progress.seconds_left)} left"
         done = len(progress.result.records)

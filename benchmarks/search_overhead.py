@@ -31,7 +31,7 @@ from autoopt.core.records import Status, TrialRecord
 from autoopt.measure.host import current_host
 
 if TYPE_CHECKING:
-    from autoopt.study.loop import SearchResult
+    from autoopt.study.events import SearchResult
 
 MOST_TOTAL_S = 600.0
 MOST_REST_SHARE = 0.10

@@ -15,7 +15,7 @@ from autoopt.inference.formats import FORMATS
 from autoopt.inference.runtimes import RUNTIMES
 from autoopt.measure.metrics import METRICS
 from autoopt.nets.importance import CRITERIA
-from autoopt.study.loop import SearchResult
+from autoopt.study.events import SearchResult
 from autoopt.study.numbers import NUMBERS
 from autoopt.study.storage import read_study
 from autoopt.testing import ListSink

@@ -14,7 +14,7 @@ from autoopt.deploy.predict_files import Event
 from autoopt.nets.baseline import TrainProgress
 from autoopt.study import limits
 from autoopt.study.attempts import Attempt
-from autoopt.study.loop import Progress
+from autoopt.study.events import Progress
 from tests.report.page.planted import planted_study
 from tests.worlds import World, space_of, study_of
 

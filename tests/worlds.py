@@ -158,6 +158,7 @@ class World:
     by those questions. Every question takes its time by the clock.
     """
 
+    in_flight: int = 1
     clock: Clock = field(default_factory=Clock)
     trial_s: float = 10.0
     compare_s: float = 1.0

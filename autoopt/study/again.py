@@ -21,8 +21,9 @@ from autoopt.measure.noise import calibration
 from autoopt.measure.target import Target
 from autoopt.measure.timing import MeasuringPlan
 from autoopt.study import uncertainty
+from autoopt.study.events import Listener, silent
 from autoopt.study.limits import in_words
-from autoopt.study.loop import Listener, Loop, silent
+from autoopt.study.loop import Loop
 from autoopt.study.prepare import Prepared
 from autoopt.study.proposals import SEED, Proposal
 from autoopt.study.replay import prepare_as_before

@@ -48,6 +48,21 @@ class Attempts:
         self._stored = deque(stored)
         self._soon: deque[Attempt] = deque()
         self._last: deque[Attempt] = deque()
+        self._back: Attempt | None = None
+        self._order = iter(self)
+
+    def next(self) -> Attempt | None:
+        """The next try, None while there is none: where trials run side by side, one of them may still be put off."""
+        if self._back is not None:
+            found, self._back = self._back, None
+            return found
+        for attempt in self._order:
+            return attempt
+        return (self._soon or self._last).popleft() if self._soon or self._last else None
+
+    def put_back(self, attempt: Attempt) -> None:
+        """Let it be the next try again: it was not begun."""
+        self._back = attempt
 
     def put_off(self, attempt: Attempt, *, to_the_end: bool = False) -> None:
         """Try this again later."""
@@ -56,7 +71,7 @@ class Attempts:
     @property
     def left(self) -> tuple[Attempt, ...]:
         """What was put off and not tried again so far."""
-        return (*self._soon, *self._last)
+        return (*(() if self._back is None else (self._back,)), *self._soon, *self._last)
 
     def __iter__(self) -> Iterator[Attempt]:
         while self._stored:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from autoopt.core.configuration import digest
@@ -17,7 +17,9 @@ from autoopt.measure.target import LocalTarget, Target
 from autoopt.measure.timing import MeasuringPlan
 from autoopt.study.attempts import Attempt, Attempts, noted, reason_to_wait, to_retry, told
 from autoopt.study.early_stop import EarlyStop
+from autoopt.study.events import Listener, Progress, SearchResult, silent
 from autoopt.study.garbage import clean
+from autoopt.study.lanes import lanes_for
 from autoopt.study.limits import THROUGHPUT, is_guard, limit, unknown_of
 from autoopt.study.plan import seconds_left
 from autoopt.study.prepare import Prepared, prepare
@@ -55,57 +57,6 @@ class Rules:
 
 
 USUAL = Rules()
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a listener is told at every stage of every trial: enough to draw a progress bar.
-
-    `stage` is the stage that begins, `record` the trial that just ended (else None), `result` the study so far,
-    `seconds_left` an estimate or None while nothing is known, `attempt` the trial that is run, None where none is.
-    """
-
-    stage: str
-    budget: int
-    result: StudyResult
-    record: TrialRecord | None = None
-    seconds_left: float | None = None
-    attempt: Attempt | None = None
-
-
-Listener = Callable[[Progress], None]
-
-
-def silent(progress: Progress) -> None:
-    """A listener that does nothing."""
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What a search found and what it cost.
-
-    `stopped` says why it ended. `made` and `reused` count artifacts by stage, in this command.
-    `seconds` is the wall time of this command by kind: make, measure, score, rest and total;
-    `first_trial_s` the time from the call to the first finished trial, None when none ran.
-    """
-
-    study: StudyResult
-    stopped: str
-    exhaustive: bool
-    made: Mapping[str, int] = field(default_factory=dict)
-    reused: Mapping[str, int] = field(default_factory=dict)
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    first_trial_s: float | None = None
-
-    @property
-    def front(self) -> tuple[TrialRecord, ...]:
-        """The complete, feasible trials that no other dominates, fastest first."""
-        return self.study.front
-
-    @property
-    def records(self) -> tuple[TrialRecord, ...]:
-        """All trials of the study, by number."""
-        return self.study.judged
 
 
 def search(
@@ -239,7 +190,7 @@ class Loop:
         self._new: list[TrialRecord] = []
         self._spent: list[Mapping[str, float]] = []
         self._first_trial_s: float | None = None
-        self._attempt: Attempt | None = None
+        self._lanes = lanes_for(1, self._run)
         self._ends_at: float | None = None  # when the last trial will be done, as estimated after each
 
     def run(self, study: Study) -> SearchResult:
@@ -262,7 +213,8 @@ class Loop:
 
     def on_stage(self, stage: str) -> None:
         """Tell the listener that `stage` begins."""
-        self._listener(Progress(stage, self._budget, self._result, None, self._seconds_left(), self._attempt))
+        left, attempt, running = self._seconds_left(), self._lanes.attempt, self._lanes.running
+        self._listener(Progress(stage, self._budget, self._result, None, left, attempt, running))
 
     def _spend(self, study: Study) -> str:
         """Trial after trial until something says stop; returns what did."""
@@ -271,31 +223,56 @@ class Loop:
         attempts = Attempts(
             () if self.ended_early(study.result) else proposals, map(Attempt.of, sorted(again, key=_seeds_first))
         )
-        stopped, self._attempt = self._work_off(study, attempts), None
+        self._lanes = lanes_for(self._runner.in_flight, self._run)
+        with self._lanes:
+            stopped = self._work_off(study, attempts)
         for attempt in attempts.left:
             if attempt.failed is not None:
                 self._keep(study, attempt, noted(attempt.failed, "not tried again: the search ended before"))
         return stopped
 
     def _work_off(self, study: Study, attempts: Attempts) -> str:
-        failures = 0
-        for attempt in attempts:
-            if self._out_of_time():
-                return "the time is up"
-            if study.result.lacks_reference and attempt.proposal.origin != SEED:
-                return "no reference could be measured, so no drop is known"
-            self._result, self._attempt = study.result, attempt
-            record = self._runner.run(attempt.proposal, study.result)
-            self._spent.append(record.seconds)
-            failures = failures + 1 if record.status is Status.FAILED else 0
-            if reason_to_wait(record, attempt.tries, self._rules.tries):
+        stopped, failures = "", 0
+        while True:
+            while not stopped and self._lanes.free and (attempt := attempts.next()) is not None:
+                waits = not self._lanes.may_begin(attempt)
+                stopped = "" if waits else self._reason_not_to_begin(study, attempt)
+                if waits or stopped:
+                    attempts.put_back(attempt)
+                    break
                 if attempt.number is None:
-                    study.postpone(attempt.proposal)
-                attempts.put_off(attempt.next(record), to_the_end=record.failure is not None)
-            else:
-                self._keep(study, attempt, told(attempt, record))
+                    study.begin(attempt.proposal)
+                self._result = study.result
+                self._lanes.begin(attempt, study.result)
+            if not self._lanes.running:
+                return stopped or self._how_it_ended(study)
+            record = self._ended(study, attempts, *self._lanes.next_ended())
+            failures = failures + 1 if record.status is Status.FAILED else 0
             if failures == self._rules.failures_in_a_row:
-                return f"{failures} trials in a row failed"
+                stopped = stopped or f"{failures} trials in a row failed"
+
+    def _run(self, attempt: Attempt, result: StudyResult) -> TrialRecord:
+        return self._runner.run(attempt.proposal, result)
+
+    def _reason_not_to_begin(self, study: Study, attempt: Attempt) -> str:
+        if self._out_of_time():
+            return "the time is up"
+        if study.result.lacks_reference and attempt.proposal.origin != SEED:
+            return "no reference could be measured, so no drop is known"
+        return ""
+
+    def _ended(self, study: Study, attempts: Attempts, attempt: Attempt, record: TrialRecord) -> TrialRecord:
+        """Keep what came out of an attempt, or put it off where that is not believed yet."""
+        self._spent.append(record.seconds)
+        if reason_to_wait(record, attempt.tries, self._rules.tries):
+            if attempt.number is None:
+                study.postpone(attempt.proposal)
+            attempts.put_off(attempt.next(record), to_the_end=record.failure is not None)
+        else:
+            self._keep(study, attempt, told(attempt, record))
+        return record
+
+    def _how_it_ended(self, study: Study) -> str:
         ended = study.end() or self.ended_early(study.result)
         if ended is not None:
             return ended.reason

@@ -59,8 +59,13 @@ class Runner(Protocol):
     """Runs the trials of one study, for the length of a `with` block.
 
     `made` and `reused` count artifacts by stage, `later_s` is the wall time by kind (make, measure, score) of `compare`
-    and `confirm`.
+    and `confirm`; `in_flight` is how many trials it runs at once, each in a thread of its own.
     """
+
+    @property
+    def in_flight(self) -> int:
+        """Trials at once; asked for after `open`."""
+        ...
 
     def __enter__(self) -> Self:
         """Begin what takes long and needs no request."""
@@ -149,6 +154,11 @@ class LocalRunner:
     def __exit__(self, *exc_info: object) -> None:
         self._held.close()
 
+    @property
+    def in_flight(self) -> int:
+        """See `Runner`: where another machine measures, the next trial is made meanwhile."""
+        return 2 if self._prepared is not None and self._prepared.station.apart else 1
+
     def open(self, prepared: Prepared, before: StudyResult, on_stage: OnStage) -> None:
         """See `Runner`."""
         prepared.store.remove_left_behind()
@@ -178,7 +188,8 @@ class LocalRunner:
         """See `Runner`."""
         bench, prepared = self._open()
         limit_s = prepared.request.stage_timeouts.get(STAGE) or answer_timeout_s(study.reference)
-        bench = self._bench = replace(bench, measure_timeout_s=limit_s)
+        bench = replace(bench, measure_timeout_s=limit_s)
+        self._bench = bench
         reference = None if study.reference is None else study.reference.quality
         return self._evaluate(
             proposal.configuration,

@@ -14,7 +14,7 @@ from autoopt.terminal.console import stdout_alone
 
 if TYPE_CHECKING:
     from autoopt.core.records import TrialRecord
-    from autoopt.study.loop import Progress, SearchResult
+    from autoopt.study.events import Progress, SearchResult
     from autoopt.study.result import StudyResult
 
 SCHEMA = 1

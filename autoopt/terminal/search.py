@@ -21,7 +21,7 @@ from autoopt.terminal.front_table import front
 from autoopt.tracking.server import is_server
 
 if TYPE_CHECKING:
-    from autoopt.study.loop import SearchResult
+    from autoopt.study.events import SearchResult
     from autoopt.study.plan import SearchPlan
 
 BALANCED = "balanced"

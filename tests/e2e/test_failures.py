@@ -14,7 +14,7 @@ from autoopt.core.configuration import Configuration
 from autoopt.core.records import Status, TrialRecord
 from autoopt.inference.formats import fake
 from autoopt.study import loop
-from autoopt.study.loop import SearchResult
+from autoopt.study.events import SearchResult
 from autoopt.study.request import SearchRequest
 from autoopt.study.trial.bench import Bench
 from autoopt.study.trial.evaluate import evaluate

@@ -18,7 +18,8 @@ from autoopt.core.records import Failure, Status, TrialRecord
 from autoopt.core.store import Store
 from autoopt.errors import BusyError, Crash, NoStudy, TrackingError, UsageError, WeightsError
 from autoopt.report.tables import front_json
-from autoopt.study.loop import Loop, Progress, Rules, SearchResult, search
+from autoopt.study.events import Progress, SearchResult
+from autoopt.study.loop import Loop, Rules, search
 from autoopt.study.proposals import Proposal
 from autoopt.study.request import SearchRequest
 from autoopt.study.result import StudyResult

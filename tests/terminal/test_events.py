@@ -12,7 +12,7 @@ import pytest
 
 from autoopt.report.tables import front_json
 from autoopt.study.attempts import Attempt
-from autoopt.study.loop import Progress, SearchResult
+from autoopt.study.events import Progress, SearchResult
 from autoopt.terminal.events import SearchEvents
 from tests.report.page.planted import planted_study
 from tests.worlds import World, space_of, study_of

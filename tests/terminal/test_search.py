@@ -9,7 +9,7 @@ import pytest
 import typer.main
 
 from autoopt import cli
-from autoopt.study.loop import SearchResult
+from autoopt.study.events import SearchResult
 from autoopt.study.request import SearchRequest
 from autoopt.terminal.search import answer, next_commands, search_result
 from tests.report.page.planted import planted_study

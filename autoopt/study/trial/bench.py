@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -74,6 +75,10 @@ class Bench:
     throughput: bool = False
     kept: Kept | None = None
     on_stage: Callable[[str], None] = lambda stage: None
+    builder: AbstractContextManager[Any] = field(default_factory=threading.RLock)
+    """Held by whoever makes something: one trial at a time."""
+    seat: AbstractContextManager[Any] = field(default_factory=threading.RLock)
+    """Held by whoever measures on the station: one trial at a time."""
 
     def begin(self, configuration: Configuration) -> None:
         """Let the maker begin the export that `configuration` needs while the parent goes on."""
@@ -83,7 +88,15 @@ class Bench:
     def make(self, configuration: Configuration, pipeline: Pipeline, stages: Stages) -> list[Artifact]:
         """The artifacts of a configuration, the measured one last: kept ones, else made. Raises TrialError."""
         stored = [] if self.kept is None else self.kept.chain(configuration)
-        return stored or make(configuration, self.maker, pipeline, stages)
+        if stored:
+            return stored
+        with self.builder:
+            return make(configuration, self.maker, pipeline, stages)
+
+    def open_reference(self) -> None:
+        """Make and open the reference, where that was not done: the first trial waits for it."""
+        with self.builder:
+            self.reference.worker()
 
     def workers(self, settings: RuntimeSettings) -> AbstractContextManager[Any]:
         """Fresh processes of the station that run an artifact with these settings."""

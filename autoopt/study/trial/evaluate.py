@@ -67,16 +67,17 @@ def evaluate(
             record = replace(record, artifacts=tuple(artifact.key for artifact in chain))
 
             with stages("make", "reference"):  # of the first trial only
-                bench.reference.worker()
+                bench.open_reference()
             itself = configuration == bench.reference.configuration
             subject = Subject(chain[-1], settings, pipeline, bench.cases, bench.workload.latency)
             bench.maker.known_failures.check(_part(record))
-            measuring = bench.measuring(subject, workers, never if stop is None or itself else stop.clear)
-            record = replace(record, quality=_quality(measuring, bench, screening, stages))
-            with stages("measure", "measure"):
-                # The reference beside itself tells how processes of one thing differ.
-                until = bench.plan.noise_processes if itself else _until(record, stop)
-                record = replace(record, measurement=measuring.finish(until))
+            with bench.seat:
+                measuring = bench.measuring(subject, workers, never if stop is None or itself else stop.clear)
+                record = replace(record, quality=_quality(measuring, bench, screening, stages))
+                with stages("measure", "measure"):
+                    # The reference beside itself tells how processes of one thing differ.
+                    until = bench.plan.noise_processes if itself else _until(record, stop)
+                    record = replace(record, measurement=measuring.finish(until))
         return replace(record, seconds=stages.seconds)
     except UsageError:
         raise

@@ -34,6 +34,20 @@ PLAN = MeasuringPlan(processes=3, noise_processes=7)
 
 
 @dataclass
+class _Held:
+    """A lock that notes in `holding` while it is held."""
+
+    name: str
+    holding: list[str]
+
+    def __enter__(self) -> None:
+        self.holding.append(self.name)
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.holding.remove(self.name)
+
+
+@dataclass
 class World:
     """A bench whose maker, processes and scores are invented: `asked` lists what was asked, `raises` what fails."""
 
@@ -46,9 +60,12 @@ class World:
     clears: list[Clear] = field(default_factory=list)
     until: list[Any] = field(default_factory=list)
     processes: int = 0
+    holding: list[str] = field(default_factory=list)
+    held: dict[str, str] = field(default_factory=dict)
 
     def ask(self, what: str) -> None:
         self.asked.append(what)
+        self.held[what] = " ".join(self.holding)
         if what in self.raises:
             raise self.raises[what]
 
@@ -65,8 +82,11 @@ class World:
             measuring=self._measuring,
             score=self._score,
             kept=None,
+            builder=_Held("builder", self.holding),
+            seat=_Held("seat", self.holding),
         )
         bench.make = partial(Bench.make, cast(Bench, bench))
+        bench.open_reference = partial(Bench.open_reference, cast(Bench, bench))
         return cast(Bench, bench)
 
     def _export(self, name: str, precision: str, pipeline: Any, net: Artifact | None) -> Artifact:
@@ -306,3 +326,14 @@ def test_the_death_of_the_reference_blames_no_configuration() -> None:
     world = World({"finish": ReferenceDied("the reference died beside this trial")})
     causes = [failure.cause for _ in range(4) if (failure := run(world).failure)]
     assert causes == ["reference"] * 4 and world.asked.count("finish") == 4
+
+
+def test_it_is_made_and_measured_by_one_trial_at_a_time() -> None:
+    """What makes artifacts is held while they are made, the target while it is measured, never both at once."""
+    world = World()
+    evaluate(point(latency_ms=10), world.bench)
+
+    making = {what for what, held in world.held.items() if held == "builder"}
+    measuring = {what for what, held in world.held.items() if held == "seat"}
+    assert "export fake f32" in making and "reference" in making, world.held
+    assert {"first []", "finish"} <= measuring, world.held
