@@ -20,6 +20,7 @@ from autoopt.commands.report import report
 from autoopt.commands.serve import serve
 from autoopt.commands.shared import Home, OfWorkload, Storage, Study, TrackingUri
 from autoopt.commands.sign import sign
+from autoopt.commands.target import target
 from autoopt.commands.ui import ui
 from autoopt.endings import ended
 from autoopt.errors import NothingFits, UsageError
@@ -170,6 +171,7 @@ app.command()(serve)
 app.command()(remeasure)
 app.command()(diff)
 app.command()(ui)
+app.add_typer(target, name="target")
 
 
 @app.command()
