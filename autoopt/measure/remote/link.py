@@ -123,6 +123,7 @@ class PipeLink:
         self._child: subprocess.Popen[bytes] | None = None
         self._said: IO[bytes] | None = None
         self._hello: Hello | None = None
+        self._given_up = False
         self._one_at_a_time = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -163,15 +164,17 @@ class PipeLink:
                 self._send_missing(artifacts)
                 return self._once(request)
             except (messages.Closed, messages.Malformed) as error:
+                why = self._why() or str(error)
                 self._drop()
                 cut_at = cut_at or time.monotonic()
-                if time.monotonic() - cut_at > self._gone_s:
+                if self._given_up or time.monotonic() - cut_at > self._gone_s:
+                    self._given_up = True  # who asks next need not wait as long again
                     raise TargetLost(
-                        f"the target {self.name} did not come back within {self._gone_s:g} s ({error}): "
+                        f"the target {self.name} did not come back within {self._gone_s:g} s ({why}): "
                         "run the command again when it can be reached"
                     ) from error
                 if tries == 0:
-                    self._on_wait(f"autoopt: the connection to {self.name} was cut ({error}): waiting for it to return")
+                    self._on_wait(f"autoopt: the connection to {self.name} was cut ({why}): waiting for it to return")
                 time.sleep(self._between_s[min(tries, len(self._between_s) - 1)])
                 tries += 1
             except (UsageError, TrialError):  # an answer: the pipe is as it was
@@ -239,6 +242,7 @@ class PipeLink:
                 answer["kept_bytes"],
                 answer["why_no_energy"],
             )
+            self._given_up = False
         except messages.Closed as error:
             why = self._why() or str(error)
             self._drop()
@@ -277,7 +281,8 @@ class PipeLink:
     def _why(self) -> str:
         """Why the child ended, and what to do, by what it wrote to stderr."""
         child, said = self._child, self._said
-        assert child is not None and said is not None
+        if child is None or said is None:
+            return ""
         try:
             child.wait(ENDS_S)
         except subprocess.TimeoutExpired:
@@ -287,7 +292,7 @@ class PipeLink:
         last = next((line for line in reversed(lines) if line), f"it ended with exit code {child.returncode}")
         for words, remedy in REMEDIES:
             if any(words in line for line in lines):
-                return f"{last}: {remedy}"
+                return f"{last.rstrip('.')}: {remedy}"
         return last
 
     def _drop(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 from autoopt.compress.maker import Maker
 from autoopt.core.configuration import Scalar
 from autoopt.core.store import Artifact, Store
-from autoopt.errors import Crash, TrialError
+from autoopt.errors import Crash, TargetLost, TrialError
 from autoopt.inference.runtimes import BASELINE_LABEL, REFERENCE_LABEL
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.station import LocalStation
@@ -81,6 +81,28 @@ def test_the_next_seed_in_float_takes_its_place(world: SimpleNamespace, refused:
         assert process.label == label
         assert process.refused[BASELINE_LABEL] == "no. 1 died"
         assert len(process.refused) == refused
+
+
+class Away(LocalStation):
+    """A station whose target is away when the reference is opened first."""
+
+    opened = 0
+
+    def reference(self, *given: Any, **named: Any) -> Any:
+        self.opened += 1
+        if self.opened == 1:
+            raise TargetLost("it did not come back")
+        return super().reference(*given, **named)
+
+
+def test_a_lost_target_is_no_fault_of_the_reference(world: SimpleNamespace) -> None:
+    """The seed that should be the reference is it once the target is back."""
+    given = (tiny.workload(), cast(Maker, Made(world.folder)), Away(world.target), SEEDS, world.cases, LEAST)
+    with ReferenceProcess(*given) as process:
+        with pytest.raises(TargetLost):
+            process.worker()
+        assert process.worker() is not None
+        assert (process.label, process.refused) == (BASELINE_LABEL, {})
 
 
 def test_without_a_seed_that_runs_there_is_no_reference(world: SimpleNamespace) -> None:
