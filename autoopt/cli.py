@@ -12,6 +12,8 @@ import typer
 
 from autoopt.commands.check import check
 from autoopt.commands.diff import diff
+from autoopt.commands.fleet import fleet
+from autoopt.commands.members import builder, target
 from autoopt.commands.predict import predict
 from autoopt.commands.pull import pull
 from autoopt.commands.register import register
@@ -170,6 +172,9 @@ app.command()(serve)
 app.command()(remeasure)
 app.command()(diff)
 app.command()(ui)
+app.add_typer(fleet, name="fleet")
+app.add_typer(builder, name="builder")
+app.add_typer(target, name="target")
 
 
 @app.command()
