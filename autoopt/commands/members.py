@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from autoopt.commands.fleet import Certs, Hub
 from autoopt.study.request import HOME
+
+if TYPE_CHECKING:
+    from autoopt.fleet.agent import Work
 
 builder = typer.Typer(help="This machine makes models for a fleet.", no_args_is_help=True)
 target = typer.Typer(help="This machine measures for a fleet.", no_args_is_help=True)
@@ -27,22 +32,36 @@ Files = Annotated[Path, typer.Option("--home", metavar="DIR", help="The folder f
 
 
 @builder.command("serve")
-def builder_serve(hub: Hub, certs: Certs, name: Name = None, listen: Listen = None, home: Files = HOME) -> None:
+def builder_serve(
+    hub: Hub,
+    certs: Certs,
+    name: Name = None,
+    listen: Listen = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Where the data lie here. [default: the path that the search has]")
+    ] = None,
+    home: Files = HOME,
+) -> None:
     """Make models for the searches of a fleet until Ctrl-C."""
-    _serve("builder", "autoopt.compress.maker_process", hub, certs, name, listen, home)
+    from autoopt.fleet.builder_work import BuilderWork
+
+    _serve("builder", partial(BuilderWork, home, data), hub, certs, name, listen, home)
 
 
 @target.command("serve")
 def target_serve(hub: Hub, certs: Certs, name: Name = None, listen: Listen = None, home: Files = HOME) -> None:
     """Measure for the searches of a fleet until Ctrl-C."""
-    _serve("target", "autoopt.measure.keeper", hub, certs, name, listen, home)
+    from autoopt.fleet.child_work import ChildWork
+
+    _serve("target", partial(ChildWork, "autoopt.measure.keeper"), hub, certs, name, listen, home)
 
 
-def _serve(role: str, module: str, hub: str, certs: Path, name: str | None, listen: str | None, home: Path) -> None:
+def _serve(
+    role: str, begin: Callable[[], Work], hub: str, certs: Path, name: str | None, listen: str | None, home: Path
+) -> None:
     from autoopt.fleet import member
     from autoopt.fleet.address import Certificates, place_of
     from autoopt.fleet.agent import Agent
-    from autoopt.fleet.child_work import ChildWork
 
     place, certificates = place_of(hub, "HUB"), Certificates.read(certs)
     called = member.check_name(name or f"{socket.gethostname().partition('.')[0]}-{role}")
@@ -50,7 +69,7 @@ def _serve(role: str, module: str, hub: str, certs: Path, name: str | None, list
     member.serve(
         place,
         certificates,
-        Agent(called, role, home, lambda: ChildWork(module)),
+        Agent(called, role, home, begin),
         listen=None if listen is None else place_of(listen, "--listen"),
         ready=lambda address: typer.echo(f"{called} works as {role} for {place} at {address} until Ctrl-C"),
     )

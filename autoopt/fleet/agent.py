@@ -25,6 +25,8 @@ from autoopt.measure.target import LocalTarget
 
 HELLO = "hello"
 """What every agent does itself: it says what it is."""
+BYE = "bye"
+"""Ends a session; also what a hub tells an agent whose search is gone."""
 DONE_S = 3600.0
 """How long the end of a run is waited for before an agent ends."""
 
@@ -100,6 +102,10 @@ class Agent:
         if request["do"] == HELLO:
             return {**self.about(), **self.state()}, b""
         session = str(request.pop("session"))
+        if request["do"] == BYE:
+            if session == self._session:
+                self._end_session()
+            return {}, b""
         if session != self._session:
             self._end_session()
             self._work, self._session = self._begin(), session
@@ -111,6 +117,17 @@ class Agent:
         work = self._work
         if work is not None and self._doing is not None:
             work.stop()
+
+    def search_left(self) -> None:
+        """The search that we worked for is gone: end its session once the run is over, whose result is kept."""
+        session = self._session
+
+        def end() -> None:
+            with self._turn:
+                if self._session == session:
+                    self._end_session()
+
+        threading.Thread(target=end, daemon=True).start()
 
     def end(self, wait_s: float = DONE_S) -> None:
         """Wait for the run that was begun, whose result is kept by its name, then end the session."""

@@ -11,6 +11,14 @@ from typing import Any
 from autoopt.core.process import USUAL_TIMEOUT_S, Child
 
 
+def end_now(child: Child) -> None:
+    """Kill a child that another thread waits for: that gets the error."""
+    pid = child.pid
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+
+
 class ChildWork:
     """One child per session. A request has "stage", "timeout_s" and "memory_bytes" of `Child.call` beside its own."""
 
@@ -27,10 +35,7 @@ class ChildWork:
 
     def stop(self) -> None:
         """See `agent.Work`."""
-        pid = self._child.pid
-        if pid is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)
+        end_now(self._child)
 
     def close(self) -> None:
         """See `agent.Work`."""

@@ -49,6 +49,7 @@ class Hub:
         self._say = say
         self._claims: dict[str, Claim] = {}
         self._names: dict[str, str] = {}
+        self._telling: asyncio.Future[Any] | None = None
         for handler in (self.autoopt_hello, self.autoopt_status, self.autoopt_claim, self.autoopt_release):
             scheduler.handlers[handler.__name__] = handler
         guard(scheduler.handlers)
@@ -108,7 +109,13 @@ class Hub:
         self._say(f"{self._names.pop(address, address)} left")
 
     def client_left(self, client: str) -> None:
-        """A search ended, in whatever way: its targets are free."""
+        """A search ended, in whatever way: its members are free, and end what they keep open for it."""
+        names = {name for name, claim in self._claims.items() if claim.client == client}
+        addresses = [worker.address for worker in self._scheduler.workers.values() if worker.name in names]
+        if addresses:
+            message = {"op": "autoopt_bye"}
+            told = self._scheduler.broadcast(msg=message, workers=addresses, on_error="ignore")
+            self._telling = asyncio.ensure_future(told)  # kept until it is done
         self._claims = {name: claim for name, claim in self._claims.items() if claim.client != client}
 
 

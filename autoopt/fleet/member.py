@@ -100,6 +100,12 @@ def _worker(hub: Place, certificates: Certificates, agent: Agent, listen: Place,
         startup_information={KEY: lambda _: agent.about()},
         death_timeout=30,
     )
+
+    async def autoopt_bye() -> str:
+        agent.search_left()
+        return "OK"
+
+    worker.handlers["autoopt_bye"] = autoopt_bye
     guard(worker.handlers)
     return worker
 

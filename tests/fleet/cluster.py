@@ -47,6 +47,11 @@ class Cluster:
         arguments = (str(self.hub), str(self.certs / role), role, name, str(self.folder))
         self._start(name, "tests.fleet.member", *arguments)
 
+    def start_builder(self, name: str, home: Path) -> None:
+        """Start a builder that makes what it is asked for."""
+        arguments = ("builder", "serve", str(self.hub), "--certs", str(self.certs / "builder"), "--name", name)
+        self._start(name, "autoopt", *arguments, "--home", str(home))
+
     def _start(self, name: str, module: str, *arguments: str) -> None:
         with (self.folder / name).open("wb") as log:
             self.processes[name] = subprocess.Popen(

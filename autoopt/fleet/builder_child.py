@@ -1,0 +1,155 @@
+"""A maker process on a builder of a fleet, as the `Maker` of a search uses one of its own."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Self
+
+from autoopt.core.process import USUAL_TIMEOUT_S
+from autoopt.core.store import KIND, Artifact, Store
+from autoopt.errors import BusyError, DataError, Timeout, TrialError, UsageError
+from autoopt.fleet.agent import BYE
+from autoopt.fleet.builder_work import MAKE
+from autoopt.fleet.fleet import BACK_S, Fleet, Lost
+from autoopt.fleet.shipping import fetch, send, weights_of
+
+LONGEST_S = 7 * 24 * 3600.0
+"""The limit of time of a request is only told when its answer is waited for."""
+SENDING_S = 3600.0
+"""How long one piece of an artifact may be on its way."""
+
+
+class BuilderChild:
+    """Requests of a `Maker` go to a builder; artifacts that it needs are sent there, those that it makes come here.
+
+    The first builder that nobody uses is taken, and another one where that is lost; `store` is that of the search,
+    `imports` what the network needs besides torch. Use it as a context manager.
+    `data_digest` is what the data of the search must be, wherever they lie.
+    """
+
+    def __init__(self, fleet: Fleet, store: Store, imports: Sequence[str] = ()) -> None:
+        self._fleet = fleet
+        self._store = store
+        self._imports = imports
+        self._session = uuid.uuid4().hex
+        self._name: str | None = None
+        self._weights: dict[str, Artifact] = {}
+        self._sent: set[tuple[str, str]] = set()
+        self._pool = ThreadPoolExecutor(1, "builder")
+        self._waiting: tuple[Future[tuple[dict[str, Any], bytes]], Mapping[str, Any]] | None = None
+        self.data_digest: str | None = None
+
+    def __enter__(self) -> Self:
+        """Let it import its libraries while the caller goes on, as `compress.maker.warm_child` does."""
+        self.send("warm", {"imports": list(self._imports)}, stage="check")
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """None: its process is elsewhere."""
+        return None
+
+    def send(self, do: str, request: Mapping[str, Any] | None = None, *, stage: str, continues: bool = False) -> None:
+        """See `process.Child`. Raises Lost where no builder is there, DataError where its data are others."""
+        own = dict(request or {})
+        self._name = self._chosen()
+        for name in ("source", "net"):
+            if own.get(name) is not None:
+                artifact = self._store.get(KIND, own[name])
+                assert artifact is not None
+                self._ship(artifact)
+        if "weights" in own:
+            weights = self._weights_of(own["weights"])
+            self._ship(weights)
+            own["weights_key"] = weights.key
+        line = {"do": MAKE, "make": do, "run": f"{stage}", "request": own, "stage": stage, "timeout_s": LONGEST_S}
+        self._waiting = self._pool.submit(self._asked, line, b"", stage, LONGEST_S), {**own, "do": do}
+
+    def receive(
+        self, *, stage: str, timeout_s: float = USUAL_TIMEOUT_S, memory_bytes: int | None = None
+    ) -> dict[str, Any]:
+        """See `process.Child`; the builder has a limit of memory of its own."""
+        assert self._waiting is not None
+        (future, request), self._waiting = self._waiting, None
+        until = time.monotonic() + timeout_s
+        try:
+            answer, _ = future.result(max(0.0, until - time.monotonic()))
+        except TimeoutError:
+            assert self._name is not None
+            self._fleet.stop(self._name)
+            raise Timeout(
+                f"{stage} on {self._name} took longer than its limit of {timeout_s:g} s", stage=stage
+            ) from None
+        if request["do"] == "check":
+            self._check_data(answer)
+        if "key" in request:
+            fetch(KIND, request["key"], self._store, self._ask)
+        return answer
+
+    def close(self, *, now: bool = False) -> None:
+        """End the process there, and give the builder back."""
+        if self._name is None:
+            return
+        name, self._name = self._name, None
+        try:
+            if self._waiting is not None:  # nobody waits for what it is doing
+                self._fleet.stop(name)
+            self._fleet.call(name, {"do": BYE, "session": self._session}, stage="end", timeout_s=10)
+            self._fleet.release(name)
+        except (TrialError, UsageError):  # it is gone already
+            pass
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _chosen(self) -> str:
+        """The builder that we have; a free one where we have none or it went away."""
+        until = time.monotonic() + BACK_S
+        while True:
+            there = [member.name for member in self._fleet.members("builder")]
+            if self._name in there:
+                return str(self._name)
+            self._sent.clear()
+            for name in there:
+                try:
+                    self._fleet.claim(name)
+                except BusyError:
+                    continue
+                return name
+            if time.monotonic() > until:
+                raise Lost(f"no builder of the fleet at {self._fleet.hub} is free since {BACK_S:g} s")
+            time.sleep(1.0)
+
+    def _ship(self, artifact: Artifact) -> None:
+        if (artifact.kind, artifact.key) not in self._sent:
+            send(artifact, self._ask)
+            self._sent.add((artifact.kind, artifact.key))
+
+    def _weights_of(self, path: str) -> Artifact:
+        if path not in self._weights:
+            self._weights[path] = weights_of(Path(path))
+        return self._weights[path]
+
+    def _check_data(self, answer: Mapping[str, Any]) -> None:
+        if self.data_digest is not None and answer["data_digest"] != self.data_digest:
+            raise DataError(
+                f"a builder must have the data of the search, those of {self._name} are others: "
+                f"share the folder, or give autoopt builder serve its --data"
+            )
+
+    def _ask(self, request: Mapping[str, Any], data: bytes) -> tuple[Mapping[str, Any], bytes]:
+        return self._asked(request, data, "send", SENDING_S)
+
+    def _asked(
+        self, request: Mapping[str, Any], data: bytes, stage: str, timeout_s: float
+    ) -> tuple[dict[str, Any], bytes]:
+        assert self._name is not None
+        return self._fleet.call(
+            self._name, {**request, "session": self._session}, data, stage=stage, timeout_s=timeout_s
+        )

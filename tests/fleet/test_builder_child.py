@@ -1,0 +1,91 @@
+"""Artifacts made on a builder of a fleet: what is needed goes there, what is made comes here, nothing is made twice."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from autoopt.compress.maker import Maker
+from autoopt.core.host import Host
+from autoopt.core.store import Store
+from autoopt.errors import DataError
+from autoopt.fleet.builder_child import BuilderChild
+from autoopt.fleet.fleet import Fleet, Lost
+from autoopt.workloads.contract import Workload
+from autoopt.workloads.loading import load_workload
+from tests import tiny
+from tests.fleet.cluster import Cluster
+
+for library in ("distributed", "torch"):
+    pytest.importorskip(library)
+
+HOST = Host("a cpu", "x86_64", 2, 8 << 30, ("avx2",), "Linux")
+
+
+@pytest.fixture(scope="module")
+def fleet(certs: Path) -> Iterator[tuple[Fleet, Cluster]]:
+    with Cluster(certs.parent, certs) as cluster:
+        cluster.start_hub("--lost-after", "5s")
+        cluster.wait_for("hub")
+        cluster.start_builder("big", certs.parent / "big-home")
+        cluster.wait_for("big")
+        with cluster.fleet() as found:
+            yield found, cluster
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def workload(home: Path) -> Workload:
+    return load_workload(tiny.SOURCE, None, home)
+
+
+@pytest.fixture(scope="module")
+def weights(home: Path) -> Path:
+    return tiny.weights(home / "tiny.safetensors")
+
+
+def test_a_builder_makes_what_a_maker_asks_for(
+    fleet: tuple[Fleet, Cluster], home: Path, workload: Workload, weights: Path
+) -> None:
+    """Networks and graphs are whole in the search's store, and made once; of other data nothing is made."""
+    store = Store(home / "store")
+    with BuilderChild(fleet[0], store) as child, Maker(workload, weights, store, HOST, child=child) as maker:
+        child.data_digest = "another"
+        with pytest.raises(DataError, match="those of big are others"):
+            maker.check()
+        child.data_digest = workload.data_digest
+        maker.check()
+        made = maker.net("resolution", {"factor": 2, "steps": 0, "batch": 2}, None)
+        assert made.report["macs"] < made.report["macs_before"]
+        graph = maker.export("fake")
+        for artifact in (made, graph):
+            assert artifact.path.is_relative_to(home)
+            store.verify(artifact)
+        assert maker.export("fake") == graph
+        assert (maker.made, maker.reused) == ({"resolution": 1, "export": 1}, {"export": 1})
+        assert [item.study for item in fleet[0].members("builder")] == ["a study"]
+    assert [item.study for item in fleet[0].members("builder")] == [None]
+
+
+def test_a_builder_that_dies_costs_one_artifact(
+    fleet: tuple[Fleet, Cluster], home: Path, workload: Workload, weights: Path
+) -> None:
+    """kill -9 of a builder is a crash by a signal, which is tried again; what it had made is found when it is back."""
+    found, cluster = fleet
+    store = Store(home / "killed")
+    with BuilderChild(found, store) as child, Maker(workload, weights, store, HOST, child=child) as maker:
+        maker.check()
+        maker.begin_export("fake")
+        cluster.signal("big", signal.SIGKILL)
+        with pytest.raises(Lost):
+            maker.export("fake")
+        cluster.start_builder("big", cluster.folder / "big-home")
+        found.wait_for("big")
+        store.verify(maker.export("fake"))
