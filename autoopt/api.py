@@ -51,6 +51,7 @@ def search(
     budget counts all of its trials. `listener` is told the progress, `sinks` get every record beside MLflow; `plan`
     says how long each trial is measured. Where `tracking_uri` is a server, `register` follows. Raises UsageError.
     """
+    from autoopt.fleet.driving import assembled
     from autoopt.measure.target import LocalTarget
     from autoopt.report.page.report_file import ReportFile
     from autoopt.study import loop
@@ -63,7 +64,8 @@ def search(
     registrar = Registrar(uri, asked.home, lambda: LocalTarget().host.fingerprint)
     # Sinks are closed from the last to the first: what is registered takes its numbers from runs that are complete.
     own = (ReportFile(asked.home, asked.storage), registrar, Tracker(uri, asked.home, storage=asked.storage))
-    return loop.search(asked, sinks=(*own, *sinks), listener=listener or loop.silent, plan=plan)
+    with assembled(asked, plan) as machines:
+        return loop.search(asked, sinks=(*own, *sinks), listener=listener or loop.silent, plan=plan, **machines)
 
 
 @showing_facts

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -39,8 +40,7 @@ def commands() -> list[tuple[str, str]]:
 def test_documented_commands_exist(page: str, line: str) -> None:
     """Each command line of the documentation names a command and options that exist."""
     _, name, *words = shlex.split(line)
-    group = typer.main.get_command(cli.app)
-    known = group.commands[name]  # type: ignore[attr-defined]
+    known = leaves()[f"{name} {words[0]}" if words and f"{name} {words[0]}" in leaves() else name]
     options = {option for parameter in known.params for option in parameter.opts}
 
     for word in words:
@@ -48,19 +48,27 @@ def test_documented_commands_exist(page: str, line: str) -> None:
             assert word.split("=")[0] in options, f"{page}: {line}"
 
 
+def leaves() -> dict[str, Any]:
+    """Every command by its name, of a group by two words."""
+    found: dict[str, Any] = {}
+    for name, command in typer.main.get_command(cli.app).commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        found |= {name: command} if inner is None else {f"{name} {word}": item for word, item in inner.items()}
+    return found
+
+
 def test_every_command_has_a_help_text_and_is_in_the_readme() -> None:
     """No command is undocumented."""
     readme = (ROOT / "README.md").read_text()
-    for name, command in typer.main.get_command(cli.app).commands.items():  # type: ignore[attr-defined]
+    for name, command in leaves().items():
         assert command.help
         assert f"autoopt {name}" in readme
 
 
 def test_every_option_that_is_mentioned_exists() -> None:
     """Wherever README and docs write `--something`, a command has it; lines of other programs are left out."""
-    group = typer.main.get_command(cli.app)
     options = {"--help"}
-    for command in group.commands.values():  # type: ignore[attr-defined]
+    for command in leaves().values():
         options |= {option for parameter in command.params for option in parameter.opts}
     for page in [ROOT / "README.md", *DOCS]:
         for line in page.read_text().splitlines():
@@ -72,7 +80,7 @@ def test_every_option_is_mentioned() -> None:
     """README.md or a page of docs/ names each option of each command, by its long or its short name."""
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     text = "\n".join(page.read_text() for page in pages)
-    for name, command in typer.main.get_command(cli.app).commands.items():  # type: ignore[attr-defined]
+    for name, command in leaves().items():
         for parameter in command.params:
             known = [option for option in parameter.opts if re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", text)]
             assert known or parameter.param_type_name == "argument", f"{name} {parameter.opts}"

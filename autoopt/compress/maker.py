@@ -370,6 +370,7 @@ class Maker:
         return {
             **request,
             "origin": asdict(self._origin),
+            "data_digest": self._data_digest,
             "weights": str(self._weights),
             "store": str(self._store.root.resolve()),
             "threads": self._builder.cores,

@@ -28,7 +28,6 @@ class BuilderChild:
 
     The first builder that nobody uses is taken, and another one where that is lost; `store` is that of the search,
     `imports` what the network needs besides torch. Use it as a context manager.
-    `data_digest` is what the data of the search must be, wherever they lie.
     """
 
     def __init__(self, fleet: Fleet, store: Store, imports: Sequence[str] = ()) -> None:
@@ -41,7 +40,6 @@ class BuilderChild:
         self._sent: set[tuple[str, str]] = set()
         self._pool = ThreadPoolExecutor(1, "builder")
         self._waiting: tuple[Future[tuple[dict[str, Any], bytes]], Mapping[str, Any]] | None = None
-        self.data_digest: str | None = None
 
     def __enter__(self) -> Self:
         """Let it import its libraries while the caller goes on, as `compress.maker.warm_child` does."""
@@ -88,7 +86,7 @@ class BuilderChild:
                 f"{stage} on {self._name} took longer than its limit of {timeout_s:g} s", stage=stage
             ) from None
         if request["do"] == "check":
-            self._check_data(answer)
+            self._check_data(answer, request)
         if "key" in request:
             fetch(KIND, request["key"], self._store, self._ask)
         return answer
@@ -136,8 +134,8 @@ class BuilderChild:
             self._weights[path] = weights_of(Path(path))
         return self._weights[path]
 
-    def _check_data(self, answer: Mapping[str, Any]) -> None:
-        if self.data_digest is not None and answer["data_digest"] != self.data_digest:
+    def _check_data(self, answer: Mapping[str, Any], request: Mapping[str, Any]) -> None:
+        if answer["data_digest"] != request["data_digest"]:
             raise DataError(
                 f"a builder must have the data of the search, those of {self._name} are others: "
                 f"share the folder, or give autoopt builder serve its --data"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,10 +58,6 @@ def test_a_builder_makes_what_a_maker_asks_for(
     """Networks and graphs are whole in the search's store, and made once; of other data nothing is made."""
     store = Store(home / "store")
     with BuilderChild(fleet[0], store) as child, Maker(workload, weights, store, HOST, child=child) as maker:
-        child.data_digest = "another"
-        with pytest.raises(DataError, match="those of big are others"):
-            maker.check()
-        child.data_digest = workload.data_digest
         maker.check()
         made = maker.net("resolution", {"factor": 2, "steps": 0, "batch": 2}, None)
         assert made.report["macs"] < made.report["macs_before"]
@@ -71,6 +68,9 @@ def test_a_builder_makes_what_a_maker_asks_for(
         assert maker.export("fake") == graph
         assert (maker.made, maker.reused) == ({"resolution": 1, "export": 1}, {"export": 1})
         assert [item.study for item in fleet[0].members("builder")] == ["a study"]
+        child.send("warm", {"imports": []}, stage="check")
+        with pytest.raises(DataError, match="those of big are others"):
+            Maker(replace(workload, data_digest="another"), weights, store, HOST, child=child).check()
     assert [item.study for item in fleet[0].members("builder")] == [None]
 
 
