@@ -21,6 +21,7 @@ from rich.text import Text
 
 from autoopt.core.records import TrialRecord
 from autoopt.inference.runtimes import REFERENCE, runtime_title
+from autoopt.study.limits import in_words as limits_in_words
 from autoopt.study.result import StudyResult
 from autoopt.study.words import in_words
 from autoopt.terminal.console import can_redraw, console_of, duration
@@ -273,7 +274,8 @@ def _trial_line(record: TrialRecord, result: StudyResult) -> str:
         return f"{name}: failed in {record.failure.stage}: {record.failure.cause}: {record.failure.message}"
     numbers = result.headline(record)
     text = f"{name}: {numbers['latency_p25_ms']:.2f} ms, {result.card.primary} {numbers[result.card.primary]:.4f}"
-    return f"{text}, breaks {', '.join(record.violated)}" if record.violated else text
+    broken = {name: result.card.limits[name] for name in record.violated}
+    return f"{text}, breaks {limits_in_words(broken)}" if broken else text
 
 
 def _best(result: StudyResult) -> str:

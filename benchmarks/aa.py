@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from autoopt.core.measurement import Measurement, joined
 from autoopt.measure.host import current_host
 from autoopt.measure.measuring import measure
 from autoopt.measure.reference_worker import ReferenceWorker
+from autoopt.measure.station import LocalStation
 from autoopt.measure.timing import MeasuringPlan
 from autoopt.study import uncertainty
 from autoopt.study.prepare import prepare
@@ -140,7 +142,11 @@ def _protocols(reference_worker: ReferenceWorker, bench: Bench, repetitions: int
 
 def _process(reference_worker: ReferenceWorker, bench: Bench, plan: MeasuringPlan) -> Measurement:
     measured, _ = measure(
-        reference_worker.subject, bench.target, plan=plan, reference_worker=reference_worker, predict=False
+        reference_worker.subject,
+        cast(LocalStation, bench.station).target,
+        plan=plan,
+        reference_worker=reference_worker,
+        predict=False,
     )
     return measured
 

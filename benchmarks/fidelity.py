@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from autoopt.core import stats
 from autoopt.measure.host import current_host
 from autoopt.measure.measuring import measure
 from autoopt.measure.reference_worker import ReferenceWorker
+from autoopt.measure.station import LocalStation
 from autoopt.measure.subject import Subject
 from autoopt.measure.timing import MeasuringPlan
 from autoopt.study.prepare import prepare
@@ -72,7 +74,11 @@ def _ours(reference_worker: ReferenceWorker, bench: Bench, seconds: float) -> fl
     rounds = max(2, round(seconds / MeasuringPlan.turn_s / 4))
     plan = MeasuringPlan(processes=1, rounds=rounds, most_rounds=rounds, max_s=10 * seconds)
     measured, _ = measure(
-        reference_worker.subject, bench.target, plan=plan, reference_worker=reference_worker, predict=False
+        reference_worker.subject,
+        cast(LocalStation, bench.station).target,
+        plan=plan,
+        reference_worker=reference_worker,
+        predict=False,
     )
     return stats.quantile(measured.calls_s[0], 0.5)
 

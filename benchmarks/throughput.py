@@ -19,13 +19,15 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from autoopt.compress.chain import Stages, make
 from autoopt.core import stats
 from autoopt.measure.host import current_host
-from autoopt.measure.measuring import Measuring
+from autoopt.measure.measuring import measuring_here
+from autoopt.measure.station import LocalStation
 from autoopt.measure.subject import Subject
 from autoopt.measure.timing import MeasuringPlan
 from autoopt.measure.workers import Workers
@@ -79,8 +81,8 @@ def _ours(subject: Subject, bench: Bench, seconds: float) -> float:
     """Calls per second of the median turn of one fresh process."""
     rounds = max(2, round(seconds / MeasuringPlan.concurrent_turn_s))
     plan = MeasuringPlan(processes=1, rounds=1, most_rounds=1, concurrent_rounds=rounds)
-    with Workers(subject.runtime, bench.target) as workers:
-        measuring = Measuring(subject, workers, plan=plan, throughput=True)
+    with Workers(subject.runtime, cast(LocalStation, bench.station).target) as workers:
+        measuring = measuring_here(subject, workers, plan=plan, throughput=True)
         measuring.first(predict=False)
         (turns,) = measuring.finish().concurrent_s
     return 1 / stats.quantile([seconds for turn in turns for seconds in turn], 0.5)

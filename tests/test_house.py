@@ -50,6 +50,7 @@ NAMED_ELSEWHERE = {
     "inference/runtimes/fake.py": "a line of RUNTIMES: tests/contracts/test_runtimes.py goes over the table",
     "inference/runtimes/torch.py": "a line of RUNTIMES: tests/contracts/test_runtimes.py goes over the table",
     "measure/noise.py": "tests/test_doctor.py keeps and reads the noise of a host",
+    "measure/taking.py": "tests/measure/test_measuring.py measures by it",
     "report/page/sections.py": "tests/report/page/test_page.py renders every section",
     "study/space/dimension.py": "tests/study/space/test_space.py draws from spaces of every kind of dimension",
     "study/space/points.py": "tests/study/space/test_space.py enumerates, counts and finds points",

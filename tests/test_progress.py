@@ -12,8 +12,10 @@ from autoopt import progress
 from autoopt.compress.matrix import REFUSED, WORKS, Cell
 from autoopt.deploy.predict_files import Event
 from autoopt.nets.baseline import TrainProgress
+from autoopt.study import limits
 from autoopt.study.attempts import Attempt
 from autoopt.study.loop import Progress
+from tests.report.page.planted import planted_study
 from tests.worlds import World, space_of, study_of
 
 CELLS = (
@@ -51,6 +53,18 @@ def test_a_correction_of_all_latencies_is_said_once(tmp_path: Path, capsys: pyte
     assert corrections[0].endswith("all latencies above are 0.57 of what they say")
     final = study.result.by_number(study.records[-1].number)
     assert final is not None and f"{final.measured.latency_p25_s * 1e3:.2f} ms" in lines[-1]
+
+
+def test_a_trial_beyond_a_limit_says_the_limit_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """The line of a trial that may not be deployed names the limit as the tables do."""
+    study = planted_study(12)
+    beyond = next(record for record in study.judged if record.violated)
+    with progress.SearchBar() as bar:
+        bar(Progress("store", 12, study, beyond))
+
+    assert f", breaks {limits.in_words({name: study.card.limits[name] for name in beyond.violated})};" in (
+        " ".join(capsys.readouterr().err.split())
+    )
 
 
 def test_a_search_says_what_it_does_to_which_trial(

@@ -25,7 +25,7 @@ from autoopt.errors import Unsupported
 from autoopt.inference.formats import cost, format_of, graph_format
 from autoopt.inference.formats.base import Source
 from autoopt.inference.pipeline import Pipeline
-from autoopt.measure.measuring import LONG_ENOUGH_S
+from autoopt.measure.taking import LONG_ENOUGH_S
 from autoopt.measure.undisturbed import taken_from_now
 from autoopt.nets import outputs
 from autoopt.nets.files import FORMAT, read_net, write_net

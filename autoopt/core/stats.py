@@ -15,6 +15,10 @@ CONFIDENCE = 0.95
 """Of every interval and bound, unless said otherwise."""
 PRIOR_DEGREES = 4
 """How many processes the usual noise is worth beside those that were measured."""
+FAR = 4.0
+"""Standard errors: so far apart, no further process would change the order of two ratios."""
+CLEAR = 1.25
+"""A ratio of latencies that no noise of a process makes, whatever the few samples of it say of their error."""
 
 
 def quantile(values: ArrayLike, q: float) -> float:
@@ -90,6 +94,15 @@ class LogRatio:
         """The two-sided interval of the ratio, by the normal approximation in logarithms."""
         reach = normal_quantile(0.5 + confidence / 2) * self.error
         return math.exp(self.value - reach), math.exp(self.value + reach)
+
+
+def far_apart(a: LogRatio, b: LogRatio, sigma: float) -> bool:
+    """Whether more samples or processes would not change which of two ratios to one reference is the larger.
+
+    `sigma` is what processes of one thing differ by, as a standard deviation in logarithms.
+    """
+    error = math.hypot(a.with_process_noise(sigma).error, b.with_process_noise(sigma).error)
+    return abs(a.value - b.value) > max(FAR * error, math.log(CLEAR))
 
 
 def paired_ratio(

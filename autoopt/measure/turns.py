@@ -8,15 +8,40 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from autoopt.core import stats
 from autoopt.measure.timing import MeasuringPlan, Turn
 
 Clear = Callable[[stats.LogRatio], bool]
 """Says of a ratio to the reference, with its error, that knowing it better would change nothing."""
+
+
+@dataclass(frozen=True)
+class FarFrom:
+    """A `Clear` as plain data: the ratio is so far from each of `ratios` that more samples would not change an order.
+
+    `sigma` is the standard deviation of log latency between processes of one thing.
+    """
+
+    ratios: tuple[stats.LogRatio, ...]
+    sigma: float
+
+    def __call__(self, ratio: stats.LogRatio) -> bool:
+        """See `Clear`."""
+        return all(stats.far_apart(ratio, other, self.sigma) for other in self.ratios)
+
+    def to_json(self) -> dict[str, Any]:
+        """It as plain data."""
+        return {"sigma": self.sigma, "ratios": [[one.value, one.error, list(one.values)] for one in self.ratios]}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> FarFrom:
+        """What `to_json` wrote."""
+        ratios = (stats.LogRatio(mean, error, tuple(values)) for mean, error, values in value["ratios"])
+        return cls(tuple(ratios), value["sigma"])
 
 
 def never(ratio: stats.LogRatio) -> bool:

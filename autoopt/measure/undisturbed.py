@@ -9,8 +9,8 @@ from typing import Any
 
 from autoopt.measure import host_load
 from autoopt.measure.host_load import Load
-from autoopt.measure.measuring import LONG_ENOUGH_S
 from autoopt.measure.merging import BUSY_CPU_SHARE, TAKEN_AWAY
+from autoopt.measure.taking import LONG_ENOUGH_S
 
 MOST_TAKEN = 0.95
 """Where others take more of the cores than this the share says little of what was left."""

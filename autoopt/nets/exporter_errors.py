@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from autoopt.errors import Unsupported
+
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+"""What colours a terminal; it has no place in a record."""
 
 
 @contextmanager
@@ -36,8 +40,15 @@ def refusals_of(exporter: str) -> Iterator[None]:
     try:
         yield
     except (OnnxExporterError, TorchDynamoException, GuardOnDataDependentSymNode) as error:
-        raise Unsupported(f"{exporter} refuses the model: {str(error).strip().splitlines()[0][:300]}") from error
+        raise Unsupported(f"{exporter} refuses the model: {_reason(error)}") from error
     except RuntimeError as error:
         if "exported program" not in str(error):  # which has no class of its own
             raise
-        raise Unsupported(f"{exporter} refuses the model: {str(error).strip().splitlines()[0][:300]}") from error
+        raise Unsupported(f"{exporter} refuses the model: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what began it: an exporter that calls another one only says which of its steps failed."""
+    while error.__cause__ is not None and str(error.__cause__).strip():
+        error = error.__cause__
+    return COLOURS.sub("", str(error).strip().splitlines()[0])[:300]

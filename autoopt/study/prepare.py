@@ -9,7 +9,9 @@ import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from autoopt.compress.maker import stages
 from autoopt.core.card import StudyCard
@@ -19,6 +21,7 @@ from autoopt.core.store import Store, writable_folder
 from autoopt.errors import DataError, SpaceError, StorageError, UsageError, WeightsError
 from autoopt.measure.noise import calibration
 from autoopt.measure.quality import primary_sign, try_own_metrics
+from autoopt.measure.station import LocalStation, Station
 from autoopt.measure.target import STAGE, LocalTarget, Target
 from autoopt.nets.weight_parts import digest_of_all
 from autoopt.nets.weights import find_weights, remark_on
@@ -61,6 +64,11 @@ class Prepared:
     storage_url: str
     earlier: tuple[StudyResult, ...] = ()
     """The studies whose fronts are tried first."""
+
+    @cached_property
+    def station(self) -> Station[Any, Any]:
+        """Where trials are measured."""
+        return LocalStation(self.target)
 
     @property
     def host(self) -> Host:

@@ -185,7 +185,7 @@ class LocalRunner:
         return self._evaluate(
             proposal.configuration,
             bench,
-            stop=StopRule(partial(enough, study=study), partial(clear, study=study)),
+            stop=StopRule(partial(enough, study=study), clear(study)),
             screening=screening_of(
                 bench.workload.splits[bench.split], reference, drop_limit(study.card.limits, reference)
             ),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from autoopt.core import stats
 from autoopt.core.pareto import hypervolume
 from autoopt.core.records import TrialRecord
+from autoopt.measure.turns import Clear, FarFrom, never
 from autoopt.study import numbers, uncertainty
 from autoopt.study.limits import LATENCY, LATENCY_BOUND, violations
 from autoopt.study.result import StudyResult
@@ -38,15 +38,11 @@ def enough(record: TrialRecord, study: StudyResult) -> str:
     )
 
 
-def clear(ratio: stats.LogRatio, study: StudyResult) -> bool:
-    """Whether a running trial is so much faster or slower than each member of the front that nothing hangs on it.
-
-    `ratio` is that of the trial's latency to the reference's, from one process.
-    """
-    levels = [member.measured for member in study.front]
-    return all(
-        member.relative is not None and uncertainty.far_apart(ratio, member.relative, study.sigma) for member in levels
-    )
+def clear(study: StudyResult) -> Clear:
+    """When a running trial is so much faster or slower than each member of the front that nothing hangs on it."""
+    ratios = [member.measured.relative for member in study.front]
+    known = tuple(ratio for ratio in ratios if ratio is not None)
+    return FarFrom(known, study.sigma) if len(known) == len(ratios) else never
 
 
 def contested(study: StudyResult) -> tuple[TrialRecord, ...]:

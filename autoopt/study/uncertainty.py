@@ -25,12 +25,8 @@ LEAST_PROCESSES = 4
 """Fewer processes say too little of how they differ."""
 SURE = 0.99
 """The confidence that ends a measurement early: at most one in a hundred may be wrong."""
-FAR = 4.0
-"""Standard errors: so far behind, no further process would change the order, and only latency is still uncertain."""
 NEAR = 0.10
 """A difference in speed that is surely smaller (95 %) is left to the comparison head to head at the end."""
-CLEAR = 1.25
-"""A ratio of latencies that no noise of a process makes, whatever the few samples of it say of their error."""
 DRAWS = 400
 
 
@@ -198,7 +194,7 @@ def verdict(
             return f"it is dominated by #{member.number}"
         difference = slower(measured, member.measured, sigma)
         assert member.quality is not None
-        if difference.value > FAR * difference.error and record.quality.worth <= member.quality.worth:
+        if difference.value > stats.FAR * difference.error and record.quality.worth <= member.quality.worth:
             return f"it is far behind #{member.number}"
     if not members:
         return "there is nothing to tell it from yet"
@@ -210,12 +206,6 @@ def verdict(
             return f"it is as fast as #{member.number}"
     told = not any(same_speed(measured, member.measured, sigma) for member in members)
     return "it is told from the front" if told else ""
-
-
-def far_apart(a: stats.LogRatio, b: stats.LogRatio, sigma: float) -> bool:
-    """Whether more samples or processes would not change which of two ratios to one reference is the larger."""
-    error = math.hypot(a.with_process_noise(sigma).error, b.with_process_noise(sigma).error)
-    return abs(a.value - b.value) > max(FAR * error, math.log(CLEAR))
 
 
 def _surely_slower(a: Measurement, b: Measurement, sigma: float) -> bool:

@@ -115,7 +115,8 @@ def _verdict(record: TrialRecord, result: StudyResult) -> str:
     if tie is not None and tie != record.number:
         said.append(f"Not told from #{tie}, which is as fast and as good within the noise.")
     if record.violated:
-        said.append(f"Breaks a limit: {plain(', '.join(sorted(record.violated)))}.")
+        broken = {name: result.card.limits[name] for name in record.violated}
+        said.append(f"Breaks a limit: {plain(limits_in_words(broken))}.")
     if result.confirmed_on_test(record) is False:
         said.append("Did not hold on test.")
     said += [] if same is None else [f"Ran the same as #{same}."]

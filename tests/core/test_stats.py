@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -158,3 +160,11 @@ def test_nothing_lost_is_no_drop() -> None:
         stats.paired_drop([], [])
     with pytest.raises(ValueError, match="needs processes"):
         stats.paired_ratio([], [])
+
+
+def test_far_apart() -> None:
+    """Ratios are far apart when they differ by a quarter and by several of their errors, processes' noise included."""
+    one, other, close = (stats.LogRatio(math.log(ratio), 0.01, (math.log(ratio),)) for ratio in (1.0, 1.3, 1.2))
+    assert stats.far_apart(one, other, 0.02)
+    assert not stats.far_apart(one, close, 0.02)
+    assert not stats.far_apart(one, other, 0.2)

@@ -26,6 +26,15 @@ def test_a_refusal_is_unsupported() -> None:
         torch.export.export(Undecided(), (torch.ones(2),), strict=False)
 
 
+def test_the_reason_is_what_began_it() -> None:
+    """An exporter that fails in another one is refused with the other's reason, without the colours of a terminal."""
+    with pytest.raises(Unsupported) as raised, quiet(), refusals_of("torch.onnx"):
+        torch.onnx.export(Undecided(), (torch.ones(2),), dynamo=True, verbose=False)
+
+    assert "data-dependent" in str(raised.value) and "\x1b" not in str(raised.value)
+    assert "step 1" not in str(raised.value)
+
+
 def test_other_errors_pass() -> None:
     """Running out of memory is not a refusal of the exporter."""
     with pytest.raises(RuntimeError, match="not enough memory"), refusals_of("torch.export"):

@@ -127,12 +127,12 @@ def test_a_ratio_far_from_every_member_is_clear() -> None:
     near, far = stats.LogRatio(-1.6, 0.001, (-1.6,)), stats.LogRatio(0.5, 0.001, (0.5,))
     assert front.front[0].measurement is not None and front.front[0].measurement.relative is not None
     assert front.front[0].measurement.relative.value == pytest.approx(-1.6, abs=0.02)
-    assert not clear(near, front)
-    assert clear(far, front)
+    assert not clear(front)(near)
+    assert clear(front)(far)
     alone = trial(2, 0.001, 0.95)
     assert alone.measurement is not None
     lonely = replace(alone, measurement=replace(alone.measurement, reference_s=(), reference_workers=()))
-    assert not clear(far, study(trial(1, 0.02), lonely)), "a member without a reference is compared with nothing"
+    assert not clear(study(trial(1, 0.02), lonely))(far), "a member without a reference is compared with nothing"
 
 
 def numbers(records: tuple[TrialRecord, ...]) -> list[int]:

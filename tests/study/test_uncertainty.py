@@ -175,16 +175,6 @@ def test_verdicts() -> None:
     assert memory == "it is told from the front"
 
 
-def test_far_apart() -> None:
-    """Ratios are far apart when they differ by a quarter and by several of their errors, processes' noise included."""
-    one, other = measured(0.010, processes=1).relative, measured(0.013, processes=1).relative
-    close = measured(0.012, processes=1).relative
-    assert one and other and close
-    assert uncertainty.far_apart(one, other, SIGMA)
-    assert not uncertainty.far_apart(one, close, SIGMA)
-    assert not uncertainty.far_apart(one, other, 0.2)
-
-
 @pytest.mark.parametrize("loss", [0.05, 0.0])
 def test_wrong_verdicts_are_rare(loss: float) -> None:
     """A trial that is as fast as a member is called dominated in no more than one run in a hundred or so."""
@@ -208,5 +198,5 @@ def test_a_tie_needs_both_latency_and_quality() -> None:
 def test_both_errors_count_when_two_are_told_apart() -> None:
     """Two ratios are far apart only beyond the errors of both."""
     sure, unsure = stats.LogRatio(0.0, 0.001), stats.LogRatio(0.3, 0.5)
-    assert not uncertainty.far_apart(sure, unsure, 0.001) and not uncertainty.far_apart(unsure, sure, 0.001)
-    assert uncertainty.far_apart(sure, replace(unsure, error=0.001), 0.001)
+    assert not stats.far_apart(sure, unsure, 0.001) and not stats.far_apart(unsure, sure, 0.001)
+    assert stats.far_apart(sure, replace(unsure, error=0.001), 0.001)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -22,11 +23,11 @@ from autoopt.inference.pipeline import Pipeline
 from autoopt.measure.measuring import Measuring
 from autoopt.measure.pack import pack_cases
 from autoopt.measure.quality import score
+from autoopt.measure.station import Station
 from autoopt.measure.subject import Subject
-from autoopt.measure.target import STAGE, Target
+from autoopt.measure.target import STAGE
 from autoopt.measure.timing import MeasuringPlan
 from autoopt.measure.turns import Clear
-from autoopt.measure.workers import Workers
 from autoopt.study.limits import asks_for_throughput
 from autoopt.study.prepare import Prepared
 from autoopt.study.space import seeds
@@ -53,7 +54,7 @@ def answer_timeout_s(reference: TrialRecord | None) -> float:
 class Bench:
     """What a trial needs besides its configuration: the same for all trials of a study.
 
-    `target` measures; `cases` are the packed cases of `split`; `reference` is the process beside which every trial is
+    `station` measures; `cases` are the packed cases of `split`; `reference` is the process beside which every trial is
     measured. `plan` says how long to measure; each answer of a worker process may take `measure_timeout_s`, and it may
     hold `worker_memory_bytes` (None: a share of the target's memory). `source` is there where predictions are compared
     with those of the source model; with `throughput` every trial also answers many calls at once. What is `kept` is
@@ -62,7 +63,7 @@ class Bench:
 
     workload: Workload
     maker: Maker
-    target: Target
+    station: Station[Any, Any]
     cases: Artifact
     reference: ReferenceProcess
     split: SplitName = "val"
@@ -84,22 +85,22 @@ class Bench:
         stored = [] if self.kept is None else self.kept.chain(configuration)
         return stored or make(configuration, self.maker, pipeline, stages)
 
-    def workers(self, settings: RuntimeSettings) -> Workers:
-        """Fresh processes of the target that run an artifact with these settings."""
-        return Workers(settings, self.target)
+    def workers(self, settings: RuntimeSettings) -> AbstractContextManager[Any]:
+        """Fresh processes of the station that run an artifact with these settings."""
+        return self.station.workers(settings)
 
-    def measuring(self, subject: Subject, workers: Workers, clear: Clear) -> Measuring:
-        """The measurement of a trial in these processes, beside the reference. `clear`: see `Measuring`."""
-        return Measuring(
+    def measuring(self, subject: Subject, workers: Any, clear: Clear) -> Measuring:
+        """The measurement of a trial in these processes, beside the reference. `clear`: see `LocalTaking`."""
+        taking = self.station.taking(
             subject,
             workers,
             plan=self.plan,
-            reference_worker=self.reference.worker(),
+            reference=self.reference.worker(),
             clear=clear,
             timeout_s=self.measure_timeout_s,
             memory_bytes=self.worker_memory_bytes,
-            throughput=self.throughput,
         )
+        return Measuring(taking, self.station.host, self.plan, throughput=self.throughput)
 
     def score(self, predictions: Sequence[np.ndarray], only: Sequence[int] | None = None) -> Quality:
         """The quality of the predictions of all cases, or of those with the indices `only`: see `quality.score`."""
@@ -125,12 +126,11 @@ def open_bench(
     The maker is still loading the model when the block begins: `bench.maker.check()` waits for it and raises
     WeightsError when the weights do not fit. Raises DataError when a case of val cannot be read.
     """
-    plan, workload, target = plan or MeasuringPlan(), prepared.workload, prepared.target
+    plan, workload, station = plan or MeasuringPlan(), prepared.workload, prepared.station
     limits_s = prepared.request.stage_timeouts
     measure_s = limits_s.get(STAGE, FIRST_TIMEOUT_S)
-    with Maker(
-        workload, prepared.weights, prepared.store, prepared.builder, target=target, child=child, timeout_s=limits_s
-    ) as maker:
+    builds = (workload, prepared.weights, prepared.store, prepared.builder)
+    with Maker(*builds, target=prepared.target, child=child, timeout_s=limits_s) as maker:
         on_stage("load")
         maker.begin_check()
         try:
@@ -141,7 +141,7 @@ def open_bench(
         with ReferenceProcess(
             workload,
             maker,
-            target,
+            station,
             known,
             cases,
             plan,
@@ -149,11 +149,11 @@ def open_bench(
             timeout_s=measure_s,
             kept=kept,
         ) as reference:
-            source = SourceModel(workload, maker, target, known, cases, prepared.store)
+            source = SourceModel(workload, maker, station, known, cases, prepared.store)
             yield Bench(
                 workload,
                 maker,
-                target,
+                station,
                 cases,
                 reference,
                 plan=plan,

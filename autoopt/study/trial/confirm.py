@@ -12,8 +12,6 @@ from autoopt.core.measurement import Measurement
 from autoopt.core.records import TrialRecord
 from autoopt.core.scores import Quality
 from autoopt.core.store import Artifact
-from autoopt.measure.head_to_head import measure_together
-from autoopt.measure.measuring import predictions
 from autoopt.measure.quality import score
 from autoopt.measure.subject import Subject
 from autoopt.study.space import configured
@@ -27,16 +25,14 @@ def head_to_head(records: Sequence[TrialRecord], bench: Bench, stages: Stages) -
     """One more process of each of `records`, all beside each other and the reference. Raises TrialError."""
     subjects = [_subject(record, bench, stages, bench.cases) for record in records]
     with stages("measure", "recheck"):
-        return measure_together(
-            subjects, bench.target, plan=bench.plan.thorough(), reference_worker=bench.reference.worker()
-        )
+        return bench.station.together(subjects, plan=bench.plan.thorough(), reference=bench.reference.worker())
 
 
 def on_test(record: TrialRecord, bench: Bench, stages: Stages, cases: Artifact) -> Quality:
     """The quality on test of what the trial measured; `cases` are the packed ones of test. Raises TrialError."""
     subject = _subject(record, bench, stages, cases)
     with stages("score", "confirm"):
-        answers = predictions(subject, bench.target, timeout_s=bench.measure_timeout_s)
+        answers = bench.station.predictions(subject, timeout_s=bench.measure_timeout_s)
         return score(bench.workload, "test", answers, packed=cases)
 
 

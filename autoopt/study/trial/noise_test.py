@@ -57,7 +57,7 @@ def calibrate(
                 on_stage(f"A/A {index + 1} of {processes}")
                 found, _ = measure(
                     reference_worker.subject,
-                    bench.target,
+                    prepared.target,
                     plan=plan,
                     reference_worker=reference_worker,
                     predict=False,

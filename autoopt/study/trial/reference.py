@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Self
+from typing import Any, Self
 
 from autoopt.compress.export import form_of
 from autoopt.compress.maker import Maker
@@ -16,9 +16,8 @@ from autoopt.core.process import USUAL_TIMEOUT_S
 from autoopt.core.store import Artifact
 from autoopt.errors import TrialError
 from autoopt.inference.runtimes import BASELINE_LABEL, EXACT, REFERENCE_LABEL
-from autoopt.measure.reference_worker import ReferenceWorker
+from autoopt.measure.station import Reference, Station
 from autoopt.measure.subject import Subject
-from autoopt.measure.target import Target
 from autoopt.measure.timing import MeasuringPlan
 from autoopt.study.space import Seed
 from autoopt.study.trial.kept import Kept
@@ -28,7 +27,7 @@ PREFERRED = (BASELINE_LABEL, REFERENCE_LABEL)
 
 
 class ReferenceProcess:
-    """The reference of a study, open in a process on `target` until the end of the study; a context manager.
+    """The reference of a study, open in a process on `station` until the end of the study; a context manager.
 
     `seeds` are those of the space; `reference_latency_s` is what a call of the reference took when the study began,
     None for a new one; each of its answers may take `timeout_s`; what is `kept` runs as it is stored. `configuration`
@@ -39,7 +38,7 @@ class ReferenceProcess:
         self,
         workload: Workload,
         maker: Maker,
-        target: Target,
+        station: Station[Any, Any],
         seeds: Sequence[Seed],
         cases: Artifact,
         plan: MeasuringPlan,
@@ -51,11 +50,11 @@ class ReferenceProcess:
         exact = [seed for seed in seeds if seed.label.endswith(EXACT)]
         last = len(PREFERRED)
         self._seeds = sorted(exact, key=lambda s: PREFERRED.index(s.label) if s.label in PREFERRED else last)
-        self._workload, self._maker, self._target, self._cases = workload, maker, target, cases
+        self._workload, self._maker, self._station, self._cases = workload, maker, station, cases
         self._plan, self._reference_latency_s, self._timeout_s = plan, reference_latency_s, timeout_s
         self._kept = kept
         self._held = ExitStack()
-        self._reference_worker: ReferenceWorker | None = None
+        self._reference: Reference | None = None
         self.configuration: Configuration | None = None
         self.label = ""
         self.refused: dict[str, str] = {}
@@ -66,31 +65,30 @@ class ReferenceProcess:
     def __exit__(self, *exc_info: object) -> None:
         self._held.close()
 
-    def worker(self) -> ReferenceWorker | None:
-        """The open process of the reference, None where no seed can be the reference. Slow the first time."""
-        while self._reference_worker is None and self._seeds:
+    def worker(self) -> Any:
+        """The open process of the reference as the station gives it (a `Reference`), slow the first time.
+
+        None where no seed can be the reference.
+        """
+        while self._reference is None and self._seeds:
             seed = self._seeds.pop(0)
             try:
-                self._reference_worker = self._open(seed.configuration)
+                self._reference = self._open(seed.configuration)
                 self.configuration, self.label = seed.configuration, seed.label
             except TrialError as error:  # the seed's own trial tells it in full
                 self.refused[seed.label] = error.message
-        return self._reference_worker
+        return self._reference
 
-    def _open(self, configuration: Configuration) -> ReferenceWorker:
+    def _open(self, configuration: Configuration) -> Reference:
         settings = configuration.runtime
         stored = [] if self._kept is None else self._kept.chain(configuration)
         artifact = stored[-1] if stored else self._maker.export(*form_of(settings))
         subject = Subject(artifact, settings, self._workload.pipeline, self._cases, self._workload.latency)
-        reference_worker = ReferenceWorker(
-            subject,
-            self._target,
-            self._plan,
-            reference_latency_s=self._reference_latency_s,
-            timeout_s=self._timeout_s,
+        opening = self._station.reference(
+            subject, self._plan, reference_latency_s=self._reference_latency_s, timeout_s=self._timeout_s
         )
-        with ExitStack() as opening:
-            opening.enter_context(reference_worker)
-            reference_worker.open()
-            self._held.push(opening.pop_all())
-        return reference_worker
+        with ExitStack() as held:
+            reference: Reference = held.enter_context(opening)
+            reference.open()
+            self._held.push(held.pop_all())
+        return reference

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from autoopt.compress.export import form_of
 from autoopt.compress.maker import Maker
 from autoopt.core.configuration import digest
+from autoopt.core.process import USUAL_TIMEOUT_S
 from autoopt.core.store import Artifact, Store
 from autoopt.errors import TrialError
 from autoopt.inference.runtimes import EXACT
 from autoopt.measure.files import array_name, case_ids
-from autoopt.measure.measuring import predictions
+from autoopt.measure.station import Station
 from autoopt.measure.subject import Subject
-from autoopt.measure.target import Target
 from autoopt.study.space import Seed
 from autoopt.workloads.contract import Workload
 
@@ -31,12 +32,12 @@ class SourceModel:
         self,
         workload: Workload,
         maker: Maker,
-        target: Target,
+        station: Station[Any, Any],
         seeds: Sequence[Seed],
         cases: Artifact,
         store: Store,
     ) -> None:
-        self._workload, self._maker, self._target = workload, maker, target
+        self._workload, self._maker, self._station = workload, maker, station
         self._cases, self._store = cases, store
         self._seeds = [seed for seed in seeds if seed.label.endswith(EXACT)]
 
@@ -66,7 +67,9 @@ class SourceModel:
         }
 
         def build(folder: Path) -> Mapping[str, int]:
-            found = predictions(Subject(artifact, settings, pipeline, self._cases), self._target)
+            found = self._station.predictions(
+                Subject(artifact, settings, pipeline, self._cases), timeout_s=USUAL_TIMEOUT_S
+            )
             for index, array in enumerate(found):
                 np.save(folder / array_name(index), array, allow_pickle=False)
             return {"cases": len(found)}

@@ -17,6 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from autoopt.core.configuration import digest
 from autoopt.core.plain_text import parse_json, parse_yaml, read_bounded
 from autoopt.core.store import file_digest
@@ -38,6 +40,8 @@ SPECIAL = (TARGET, "_desc_")
 """Keys of a component that are not arguments; all other keys that begin with _ are refused."""
 GONE: Mapping[str, tuple[str, ...]] = {"SwinUNETR": ("img_size",)}
 """Arguments of networks that MONAI once had and that changed no answer: they are left out."""
+BRANCHES: Mapping[str, tuple[str, ...]] = {"DiNTS": ("node_a",), "TopologyInstance": ("arch_code_a",)}
+"""Tables by class that say which of its layers run. As tensors no exporter could follow them, as arrays it can."""
 PACKAGES = ("monai.networks.nets", "monai.networks.blocks", "monai.networks.layers", "torch.nn")
 LARGEST_BYTES = 4_000_000
 MOST_ITEMS = 20_000
@@ -273,7 +277,11 @@ def build_network(folder: str, trust: bool) -> torch.nn.Module:
         net = _made(definition, where)
     if not isinstance(net, torch.nn.Module):
         raise WorkloadError(f"{where} must be a network ({TARGET} and its arguments), it is {type(net).__name__}")
-    return net.cpu()
+    net = net.cpu()
+    for module in net.modules():
+        for name in BRANCHES.get(type(module).__name__, ()):
+            setattr(module, name, np.asarray(getattr(module, name)))
+    return net
 
 
 def network_class(target: str, where: str) -> type[torch.nn.Module]:

@@ -16,6 +16,7 @@ from autoopt.core.store import Artifact, Store
 from autoopt.errors import Crash, TrialError
 from autoopt.inference.runtimes import BASELINE_LABEL, REFERENCE_LABEL
 from autoopt.measure.pack import pack_cases
+from autoopt.measure.station import LocalStation
 from autoopt.study.space import Seed
 from autoopt.study.trial.reference import ReferenceProcess
 from autoopt.study.trial.source_model import SourceModel
@@ -56,7 +57,7 @@ def world(tmp_path: Path) -> SimpleNamespace:
 
 
 def reference(world: SimpleNamespace, made: Made, seeds: tuple[Seed, ...] = SEEDS) -> ReferenceProcess:
-    return ReferenceProcess(tiny.workload(), cast(Maker, made), world.target, seeds, world.cases, LEAST)
+    return ReferenceProcess(tiny.workload(), cast(Maker, made), LocalStation(world.target), seeds, world.cases, LEAST)
 
 
 def test_the_compiled_baseline_is_the_reference_where_it_runs(world: SimpleNamespace) -> None:
@@ -92,7 +93,7 @@ def test_without_a_seed_that_runs_there_is_no_reference(world: SimpleNamespace) 
 
 
 def source_model(world: SimpleNamespace, made: Made, seeds: tuple[Seed, ...] = SEEDS) -> SourceModel:
-    return SourceModel(tiny.workload(), cast(Maker, made), world.target, seeds, world.cases, world.store)
+    return SourceModel(tiny.workload(), cast(Maker, made), LocalStation(world.target), seeds, world.cases, world.store)
 
 
 def test_the_source_model_predicts_once(world: SimpleNamespace) -> None:

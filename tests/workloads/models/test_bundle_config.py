@@ -209,3 +209,24 @@ def test_weights_are_never_unpickled(tmp_path: Path, squares: Path) -> None:
     with pytest.raises(WeightsError):
         load_weights(workload.build(), workload.weights)
     assert not canary.exists()
+
+
+def test_a_network_that_was_found_by_search_can_be_exported(tmp_path: Path) -> None:
+    """A DiNTS, whose code asks tables which of its layers run, is followed by the exporter and answers as before."""
+    space = {
+        "_target_": "monai.networks.nets.TopologyInstance",
+        "num_blocks": 1,
+        "num_depths": 1,
+        "channel_mul": 0.25,
+        "arch_code": ["$numpy.ones((1, 1))", "$numpy.zeros((1, 1))"],
+    }
+    network = {"_target_": "monai.networks.nets.DiNTS", "dints_space": space, "in_channels": 1, "num_classes": 2}
+    folder = write(
+        tmp_path, imports=["$import torch", "$import numpy"], network_def={**network, "node_a": "$torch.ones(2, 1)"}
+    )
+    batch = torch.ones(1, 1, 16, 16, 16)
+
+    net = build_network(str(folder), trust=True).eval()
+
+    exported = torch.export.export(net, (batch,), strict=False).module()
+    torch.testing.assert_close(exported(batch), net(batch))
