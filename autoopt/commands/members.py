@@ -51,9 +51,9 @@ def builder_serve(
 @target.command("serve")
 def target_serve(hub: Hub, certs: Certs, name: Name = None, listen: Listen = None, home: Files = HOME) -> None:
     """Measure for the searches of a fleet until Ctrl-C."""
-    from autoopt.fleet.child_work import ChildWork
+    from autoopt.fleet.keeper_work import KeeperWork
 
-    _serve("target", partial(ChildWork, "autoopt.measure.keeper"), hub, certs, name, listen, home)
+    _serve("target", partial(KeeperWork, home), hub, certs, name, listen, home)
 
 
 def _serve(

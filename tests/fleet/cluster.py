@@ -52,6 +52,11 @@ class Cluster:
         arguments = ("builder", "serve", str(self.hub), "--certs", str(self.certs / "builder"), "--name", name)
         self._start(name, "autoopt", *arguments, "--home", str(home))
 
+    def start_target(self, name: str, home: Path) -> None:
+        """Start a target that measures."""
+        arguments = ("target", "serve", str(self.hub), "--certs", str(self.certs / "target"), "--name", name)
+        self._start(name, "autoopt", *arguments, "--home", str(home))
+
     def _start(self, name: str, module: str, *arguments: str) -> None:
         with (self.folder / name).open("wb") as log:
             self.processes[name] = subprocess.Popen(
