@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -78,7 +79,8 @@ def plan(request: SearchRequest | str | None = None, /, **facts: Unpack[Facts]) 
     from autoopt.study.effort import planned
     from autoopt.study.prepare import prepare
 
-    return planned(prepare(requested(request, facts)))
+    with contextlib.closing(prepare(requested(request, facts))) as prepared:
+        return planned(prepared)
 
 
 @showing_facts

@@ -13,7 +13,7 @@ import typer
 from autoopt.commands.check import check
 from autoopt.commands.diff import diff
 from autoopt.commands.fleet import fleet
-from autoopt.commands.members import builder, target
+from autoopt.commands.members import builder, target_serve
 from autoopt.commands.predict import predict
 from autoopt.commands.pull import pull
 from autoopt.commands.register import register
@@ -22,6 +22,7 @@ from autoopt.commands.report import report
 from autoopt.commands.serve import serve
 from autoopt.commands.shared import Home, OfWorkload, Storage, Study, TrackingUri
 from autoopt.commands.sign import sign
+from autoopt.commands.target import target
 from autoopt.commands.ui import ui
 from autoopt.endings import ended
 from autoopt.errors import NothingFits, UsageError
@@ -174,6 +175,7 @@ app.command()(diff)
 app.command()(ui)
 app.add_typer(fleet, name="fleet")
 app.add_typer(builder, name="builder")
+target.command("serve")(target_serve)
 app.add_typer(target, name="target")
 
 

@@ -153,6 +153,12 @@ class ReferenceDied(TrialError):
     cause = "reference"
 
 
+class TargetLost(TrialError):
+    """The machine that measures was cut off or restarted during a trial: that is not the trial's fault."""
+
+    cause = "target"
+
+
 CHILD_ERRORS: Mapping[str, type[UsageError] | type[TrialError]] = {
     kind.__name__: kind
     for kind in (
@@ -174,6 +180,7 @@ CHILD_ERRORS: Mapping[str, type[UsageError] | type[TrialError]] = {
         Timeout,
         BadData,
         ReferenceDied,
+        TargetLost,
     )
 }
 """By name, every error that a child process can raise in its parent. Nothing that a child says raises another class."""

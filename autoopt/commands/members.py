@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from autoopt.fleet.agent import Work
 
 builder = typer.Typer(help="This machine makes models for a fleet.", no_args_is_help=True)
-target = typer.Typer(help="This machine measures for a fleet.", no_args_is_help=True)
 Name = Annotated[
     str | None, typer.Option(metavar="NAME", help="What the fleet calls this machine. [default: its host name]")
 ]
@@ -48,7 +47,6 @@ def builder_serve(
     _serve("builder", partial(BuilderWork, home, data), hub, certs, name, listen, home)
 
 
-@target.command("serve")
 def target_serve(hub: Hub, certs: Certs, name: Name = None, listen: Listen = None, home: Files = HOME) -> None:
     """Measure for the searches of a fleet until Ctrl-C."""
     from autoopt.fleet.keeper_work import KeeperWork

@@ -109,7 +109,7 @@ class Fleet:
         client = self._connected()
         by = self._ask_hub("autoopt_claim", client=client.id, name=name, study=self._study)["by"]
         if by:
-            raise BusyError(f"{name} must be free, the search of {by!r} uses it: wait, or use the other targets")
+            raise BusyError(f"{name} must be free, the search {by!r} uses it: wait, or use other machines of the fleet")
         self._claimed.add(name)
 
     def release(self, name: str) -> None:

@@ -1,6 +1,6 @@
 """The way of a search to one target of a fleet: what ssh is elsewhere, a program whose pipe leads to a keeper.
 
-    python -m autoopt.fleet.tunnel HUB NAME CERTS STUDY
+    python -m autoopt.fleet.tunnel HUB NAME CERTS
 
 Messages come on standard input and go through the fleet to the target NAME, answers come back on standard output. It
 ends with the pipe, and, saying why, when the target or the hub is lost: who started it may start it again.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import os
+import platform
 import select
 import sys
 import threading
@@ -25,7 +26,6 @@ from autoopt.fleet.fleet import Fleet
 from autoopt.fleet.keeper_work import MESSAGE, STAGE
 from autoopt.measure.remote import messages
 
-MODULE = "autoopt.fleet.tunnel"
 LONGEST_S = 7 * 24 * 3600.0
 """The keeper has limits of time of its own."""
 ENDS_S = 1.0
@@ -49,13 +49,14 @@ def carry(fleet: Fleet, name: str, source: IO[bytes], sink: IO[bytes]) -> None:
             sink.flush()
 
 
-def main(hub: str, name: str, certs: str, study: str) -> None:
+def main(hub: str, name: str, certs: str) -> None:
     """Serve the search at the other end of standard input and output."""
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not reach the search as an answer
     threading.Thread(target=_end_with_the_pipe, daemon=True).start()
     try:
-        with Fleet(place_of(hub, "the hub"), Certificates.read(Path(certs)), study) as fleet:
+        search = f"process {os.getppid()} on {platform.node()}"
+        with Fleet(place_of(hub, "the hub"), Certificates.read(Path(certs)), search) as fleet:
             fleet.claim(name)
             carry(fleet, name, sys.stdin.buffer, pipe)
     except (AutooptError, messages.Malformed) as error:

@@ -24,6 +24,8 @@ from autoopt.workloads.contract import Case, Sample, SplitName, Workload
 
 KIND = "cases"
 VERSION = 3
+REFERENCE = "reference-"
+"""How the names of the label maps begin."""
 
 
 def pack_cases(workload: Workload, split: SplitName, store: Store) -> Artifact:
@@ -98,4 +100,4 @@ def _read(workload: Workload, case: Case) -> Sample:
 
 
 def _reference_name(index: int) -> str:
-    return f"reference-{index:05d}.npy"
+    return f"{REFERENCE}{index:05d}.npy"

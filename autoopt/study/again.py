@@ -138,20 +138,22 @@ def measure_again(
     listener: Listener = silent,
     target: Target | None = None,
 ) -> StudyAgain:
-    """Measure and score the references and the front of a study as they are stored, on `target`, by default this host.
+    """Measure and score the references and the front of a study as they are stored, on `target`.
 
-    Nothing is made and nothing is added to the study: the new one is stored beside it. Raises NothingFits for an empty
-    front, StorageError where an artifact is gone, UsageError where workload, weights or data changed since.
+    Without one it is the machine that the study names, else this host. Nothing is made and nothing is added to the
+    study: the new one is stored beside it. Raises NothingFits for an empty front, StorageError where an artifact is
+    gone, UsageError where workload, weights or data changed since.
     """
     if not before.front:
         raise NothingFits(f"study {before.card.name} has no front to measure again")
-    prepared = prepare_as_before(before.card, home, target)
+    prepared = prepare_as_before(before.card, home, target, measures=True)
     card = _card(before.card, prepared, storage_url)
     prepared = replace(prepared, card=card, storage_url=storage_url)
     records = _measured_again(before)
     given = [_proposal(record) for record in records]
     stored = kept(records, prepared.store, before.card.name)
     with ExitStack() as held:
+        held.callback(prepared.close)
         runner = held.enter_context(LocalRunner(prepared.builder, plan=plan, kept=stored))
         empty = StudyResult(card, ())
         loop = Loop(runner, sinks, budget=len(given), before=empty, listener=listener)

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from autoopt.core.records import TrialRecord
-from autoopt.errors import BadData, Numeric, ReferenceDied, Unsupported
+from autoopt.errors import BadData, Numeric, ReferenceDied, TargetLost, Unsupported
 from autoopt.study.proposals import SEED, Proposal
 
 CERTAIN = (Unsupported.cause, Numeric.cause, BadData.cause)
 """Causes of failures that another try would not change."""
+OF_THE_HOST = (ReferenceDied.cause, TargetLost.cause)
+"""Causes that have nothing to do with the configuration."""
 TWICE = 2
 """Tries of what a signal ended: once may be chance, such as memory that another program took."""
 
@@ -88,7 +90,7 @@ def reason_to_wait(record: TrialRecord, tries: int, most: int) -> str:
         return record.measurement.contended if tries < most else ""
     if failure is None:
         return ""
-    if failure.cause == ReferenceDied.cause:
+    if failure.cause in OF_THE_HOST:
         return failure.message if tries < most else ""
     return failure.message if failure.by_signal and tries < TWICE else ""
 
@@ -96,13 +98,14 @@ def reason_to_wait(record: TrialRecord, tries: int, most: int) -> str:
 def to_retry(record: TrialRecord, *, all_failed: bool) -> bool:
     """Whether a new command runs the stored trial again.
 
-    It does so with what failed through no fault of its own: a trial whose reference died, and a seed that did not fail
-    for certain, because all others are compared with the seeds. With `all_failed` it does so with all failures.
+    It does so with what failed through no fault of its own: a trial whose reference or target died, and a seed that did
+    not fail for certain, because all others are compared with the seeds. With `all_failed` it does so with all
+    failures.
     """
     if record.failure is None:
         return False
     cause = record.failure.cause
-    return all_failed or cause == ReferenceDied.cause or (record.origin == SEED and cause not in CERTAIN)
+    return all_failed or cause in OF_THE_HOST or (record.origin == SEED and cause not in CERTAIN)
 
 
 def told(attempt: Attempt, record: TrialRecord) -> TrialRecord:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -131,7 +131,7 @@ def search(
         if runner is None:
             runner = LocalRunner(LocalTarget().host, evaluate, plan, imports_of(request.workload))
         held.enter_context(runner)
-        prepared = prepare(request, target)
+        prepared = held.enter_context(closing(prepare(request, target)))
         lock = f"study-{digest([prepared.storage_url, prepared.card.name])[:16]}"
         held.enter_context(prepared.target.exclusive(lock, wait_s=0))
         before = _study_so_far(prepared)

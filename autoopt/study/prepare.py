@@ -8,6 +8,7 @@ import resource
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,9 @@ from autoopt.core.store import Store, writable_folder
 from autoopt.errors import DataError, SpaceError, StorageError, UsageError, WeightsError
 from autoopt.measure.noise import calibration
 from autoopt.measure.quality import primary_sign, try_own_metrics
+from autoopt.measure.remote.address import Address
+from autoopt.measure.remote.link import Link, PipeLink
+from autoopt.measure.remote.station import RemoteStation
 from autoopt.measure.station import LocalStation, Station
 from autoopt.measure.target import STAGE, LocalTarget, Target
 from autoopt.nets.weight_parts import digest_of_all
@@ -32,6 +36,7 @@ from autoopt.study.request import HOME, SearchRequest
 from autoopt.study.result import StudyResult
 from autoopt.study.samplers import SAMPLERS
 from autoopt.study.space import Space, load_space, shipped_spaces
+from autoopt.study.space.elsewhere import measured_elsewhere
 from autoopt.study.warm_start import earlier_studies
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.loading import MODEL, load_workload
@@ -64,11 +69,20 @@ class Prepared:
     storage_url: str
     earlier: tuple[StudyResult, ...] = ()
     """The studies whose fronts are tried first."""
+    link: Link | None = None
+    """The way to the machine that measures, where that is not this one."""
 
     @cached_property
     def station(self) -> Station[Any, Any]:
         """Where trials are measured."""
-        return LocalStation(self.target)
+        if self.link is None:
+            return LocalStation(self.target)
+        return RemoteStation(self.link, digest([self.storage_url, self.card.name]))
+
+    def close(self) -> None:
+        """End the way to another machine."""
+        if self.link is not None:
+            self.link.close()
 
     @property
     def host(self) -> Host:
@@ -79,8 +93,8 @@ class Prepared:
 def prepare(request: SearchRequest, target: Target | None = None) -> Prepared:
     """Check the request and load what it names, to make artifacts on this host and measure them on `target`.
 
-    Without a `target` this host measures too. Raises UsageError (or a subclass) with everything that is wrong with the
-    values, then with the workload, the weights and the space.
+    Without a `target` the machine that the request names measures, else this host too. Raises UsageError (or a
+    subclass) with everything that is wrong with the values, then with the workload, the weights and the space.
     """
     problems = [*argument_problems(request), *limit_problems(resource.getrlimit(resource.RLIMIT_AS)[0])]
     if problems:
@@ -92,10 +106,22 @@ def prepare(request: SearchRequest, target: Target | None = None) -> Prepared:
             f"at least {LEAST_FREE_BYTES / 1e6:.0f} MB must be free on the disk of {home}, {free / 1e6:.0f} MB are: "
             "free some space, or choose another folder with --home"
         )
-    builder, target = LocalTarget().host, target or LocalTarget()
-    if "energy" in request.objectives and (reason := target.why_no_energy()):
-        raise UsageError(f"--objectives energy needs a host that tells its energy: {reason}")
-    host = target.host
+    builder = LocalTarget().host
+    with ExitStack() as held:
+        link = None
+        if request.target is not None and target is None:
+            link = held.enter_context(PipeLink(Address.of(request.target), builder.versions))
+            target = LocalTarget(link.hello().host)  # whoever asks what measures is told; a station measures
+        prepared = _prepared(request, builder, target or LocalTarget(), link)
+        held.pop_all()
+    return prepared
+
+
+def _prepared(request: SearchRequest, builder: Host, target: Target, link: Link | None) -> Prepared:
+    no_energy = target.why_no_energy() if link is None else link.hello().why_no_energy
+    if "energy" in request.objectives and no_energy:
+        raise UsageError(f"--objectives energy needs a host that tells its energy: {no_energy}")
+    home, host = request.home, target.host
     name = request.space or (request.workload if request.workload in shipped_spaces() else "default")
     try:
         workload = load_workload(request.workload, request.data, home, request.options)
@@ -108,11 +134,13 @@ def prepare(request: SearchRequest, target: Target | None = None) -> Prepared:
     _check_subgroups(request.guards, workload)
     workload = _scoring_labels(request.guards, workload)
     space = load_space(name if request.space else workload.space or name, host, workload)
+    if link is not None:
+        space = measured_elsewhere(space, builder, link.name)
     weights = _weights(request, workload)
     card = _card(request, workload, weights, space, host)
     store = Store(home / "store")
     earlier = earlier_studies(request.warm_start, request.storage_url, card)
-    return Prepared(request, workload, weights, builder, target, space, card, store, request.storage_url, earlier)
+    return Prepared(request, workload, weights, builder, target, space, card, store, request.storage_url, earlier, link)
 
 
 def argument_problems(request: SearchRequest) -> list[str]:
@@ -259,6 +287,7 @@ def _card(request: SearchRequest, workload: Workload, weights: Path, space: Spac
             "data": None if request.data is None else str(request.data.resolve()),
             "weights": str(weights.resolve()),
             "weights_key": request.weights_key,
+            **({} if request.target is None else {"target": request.target}),
             "home": str(request.home.resolve()),
             "left_out": remark_on(weights),
             "options": dict(workload.origin.options if workload.origin else request.options),

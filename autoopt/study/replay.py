@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -72,14 +73,14 @@ def replay_trial(
     storage: str | None = None,
     on_stage: Callable[[str], None] = lambda stage: None,
 ) -> Replay:
-    """Evaluate the configuration of a stored trial again on this host, with the weights and data of its study.
+    """Evaluate the configuration of a stored trial again where it was measured, with the weights and data of its study.
 
     Nothing is added to the study. `on_stage` is told the name of every stage that begins. Raises UsageError when
     workload, weights or data changed since.
     """
     result, before = find_trial(trial, study, home, storage)
-    prepared = prepare_as_before(result.card, home)
-    with open_bench(prepared, on_stage=on_stage) as bench:
+    prepared = prepare_as_before(result.card, home, measures=True)
+    with closing(prepared), open_bench(prepared, on_stage=on_stage) as bench:
         bench.maker.check()
         after = evaluate(before.configuration, bench, origin="replay", label=before.label)
     notes = _notes(result.card, prepared, before, after)
@@ -87,8 +88,11 @@ def replay_trial(
     return Replay(result, before, after, notes)
 
 
-def prepare_as_before(card: StudyCard, home: Path, target: Target | None = None) -> Prepared:
-    """The workload, weights and space of a stored study, loaded again. Raises UsageError when they changed."""
+def prepare_as_before(card: StudyCard, home: Path, target: Target | None = None, *, measures: bool = False) -> Prepared:
+    """The workload, weights and space of a stored study, loaded again. Raises UsageError when they changed.
+
+    Where it `measures`, and no `target` is given, the machine that measured the study is reached again.
+    """
     data, weights = (_today(card.origin.get(name), card, home) for name in ("data", "weights"))
     prepared = prepare(
         SearchRequest(
@@ -97,6 +101,7 @@ def prepare_as_before(card: StudyCard, home: Path, target: Target | None = None)
             data=data,
             weights=None if card.demo else weights,
             weights_key=card.origin.get("weights_key"),
+            target=card.origin.get("target") if measures else None,
             home=home,
         ),
         target,

@@ -128,6 +128,14 @@ class SearchRequest:
     tracking_uri: str | None = field(
         default=None, metadata=about("MLflow tracking URI.", otherwise="sqlite in the home folder")
     )
+    target: str | None = field(
+        default=None,
+        metadata=about(
+            "The machine that measures, reached over ssh; see docs/fleet.md.",
+            example="ssh://me@clinic-1",
+            otherwise="this one",
+        ),
+    )
     seed: int = field(default=0, metadata=about("Seed of the sampler; another seed is another study."))
     sampler: str = field(
         default="model",
@@ -242,6 +250,7 @@ class Facts(TypedDict, total=False):
     study: str | None
     storage: str | None
     tracking_uri: str | None
+    target: str | None
     seed: int
     sampler: str
     warm_start: Sequence[str]

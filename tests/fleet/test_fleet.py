@@ -73,7 +73,7 @@ def test_a_target_is_of_one_study(cluster: Cluster) -> None:
     with cluster.fleet("second") as second:
         with cluster.fleet("first") as first:
             first.claim("a")
-            with pytest.raises(BusyError, match="a must be free, the search of 'first' uses it"):
+            with pytest.raises(BusyError, match="a must be free, the search 'first' uses it"):
                 second.claim("a")
             assert [item.study for item in second.members("target")] == ["first", None]
         until = time.monotonic() + 30

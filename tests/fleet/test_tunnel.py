@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from autoopt.fleet.tunnel import MODULE
 from autoopt.measure.remote import messages
+from autoopt.measure.remote.address import Address
 from tests.fleet.cluster import Cluster
 
 pytest.importorskip("distributed")
@@ -48,10 +48,10 @@ class Tunnel:
 
 @contextmanager
 def tunnel(cluster: Cluster, folder: Path, name: str = "ward") -> Iterator[Tunnel]:
-    arguments = [str(cluster.hub), name, str(cluster.certs / "client"), f"study of {folder.name}"]
+    address = Address.of(f"{cluster.hub}/{name}?certs={cluster.certs}/client")
     folder.mkdir(exist_ok=True)
     process = subprocess.Popen(
-        [sys.executable, "-m", MODULE, *arguments],
+        address.command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -84,7 +84,7 @@ def test_a_target_is_free_when_its_search_is_gone(targets: Cluster, tmp_path: Pa
         first.ask({"do": "hello"})
         with tunnel(targets, tmp_path / "second") as second:
             assert second.process.wait(30) == 1
-            assert second.said().startswith("ward must be free, the search of 'study of first' uses it: wait")
+            assert second.said().startswith(f"ward must be free, the search 'process {os.getpid()} on ")
         messages.send(first.into, {"do": "noise", "seconds": 2})
         first.process.send_signal(signal.SIGKILL)
         first.process.wait()
@@ -96,7 +96,7 @@ def test_a_target_that_dies_ends_the_way_with_a_sentence(targets: Cluster, tmp_p
     """Who uses the way sees its end and why, and finds the target there again once something started it."""
     with tunnel(targets, tmp_path / "cut") as way:
         way.ask({"do": "hello"})
-        messages.send(way.into, {"do": "noise", "seconds": 60})
+        messages.send(way.into, {"do": "noise", "seconds": 3})
         with targets.fleet() as fleet:
             while fleet.members()[0].busy is None:
                 pass

@@ -104,7 +104,8 @@ class _Reader:
         self.problems: list[str] = []
         self.image: np.ndarray | None = None
         graph = None if workload is None else workload.graph
-        self.without = () if graph is None else tuple(name for name in RUNTIMES if not can_run(name, graph))
+        refusing = () if graph is None else (name for name in RUNTIMES if not can_run(name, graph))
+        self.without = tuple(dict.fromkeys([*refusing, *_not_installed(host)]))
         self._file = file
         self._host = host
         self._workload = workload
@@ -230,6 +231,14 @@ class _Reader:
     def _problem(self, path: str, text: str, got: Any = None, known: Iterable[str] = ()) -> None:
         path = self._as_written(path)[:LONGEST_SHOWN]
         self.problems.append(f"{self._file}: {path}: {text}{close_match(str(got), known)}")
+
+
+def _not_installed(host: Host) -> list[str]:
+    """The runtimes whose library the host lacks, where it says which it has."""
+    if not host.versions:
+        return []
+    needed = {name: runtime(name).DISTRIBUTION for name in RUNTIMES}
+    return [name for name, library in needed.items() if library is not None and library not in host.versions]
 
 
 def thread_choices(cores: int) -> list[Scalar]:

@@ -19,7 +19,7 @@ from autoopt.core.configuration import Configuration, canonical_json
 from autoopt.core.host_problem import own_problem
 from autoopt.core.records import Failure, Status, TrialRecord
 from autoopt.core.scores import Quality
-from autoopt.errors import Crash, ReferenceDied, StorageError, TrialError, UsageError
+from autoopt.errors import Crash, ReferenceDied, StorageError, TargetLost, TrialError, UsageError
 from autoopt.measure.measuring import Measuring, Verdict
 from autoopt.measure.subject import Subject
 from autoopt.measure.turns import Clear, never
@@ -81,7 +81,7 @@ def evaluate(
     except UsageError:
         raise
     except TrialError as error:
-        if stages.current in ("look", "measure") and not isinstance(error, ReferenceDied):
+        if stages.current in ("look", "measure") and not isinstance(error, (ReferenceDied, TargetLost)):
             bench.maker.known_failures.note(_part(record), error)
         failure = Failure(
             error.cause, error.stage or stages.current, error.message, error.log_tail, by_signal=error.by_signal
