@@ -65,7 +65,7 @@ def search(
     registrar = Registrar(uri, asked.home, lambda: LocalTarget().host.fingerprint)
     # Sinks are closed from the last to the first: what is registered takes its numbers from runs that are complete.
     own = (ReportFile(asked.home, asked.storage), registrar, Tracker(uri, asked.home, storage=asked.storage))
-    with assembled(asked, plan) as machines:
+    with assembled(asked, plan) as (asked, machines):
         return loop.search(asked, sinks=(*own, *sinks), listener=listener or loop.silent, plan=plan, **machines)
 
 

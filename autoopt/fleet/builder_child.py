@@ -14,11 +14,14 @@ from autoopt.core.store import KIND, Artifact, Store
 from autoopt.errors import BusyError, DataError, Timeout, TrialError, UsageError
 from autoopt.fleet.agent import BYE
 from autoopt.fleet.builder_work import MAKE
-from autoopt.fleet.fleet import BACK_S, Fleet, Lost
+from autoopt.fleet.fleet import BACK_S, Fleet, Lost, Member
 from autoopt.fleet.shipping import fetch, send, weights_of
+from autoopt.measure.target import LocalTarget
 
 LONGEST_S = 7 * 24 * 3600.0
 """The limit of time of a request is only told when its answer is waited for."""
+MAKING = ("torch", "nncf", "openvino", "onnxruntime")
+"""Libraries whose versions decide what is made."""
 SENDING_S = 3600.0
 """How long one piece of an artifact may be on its way."""
 
@@ -110,7 +113,10 @@ class BuilderChild:
         """The builder that we have; a free one where we have none or it went away."""
         until = time.monotonic() + BACK_S
         while True:
-            there = [member.name for member in self._fleet.members("builder")]
+            members = self._fleet.members("builder")
+            for member in members:
+                check_versions(member)
+            there = [member.name for member in members]
             if self._name in there:
                 return str(self._name)
             self._sent.clear()
@@ -150,4 +156,18 @@ class BuilderChild:
         assert self._name is not None
         return self._fleet.call(
             self._name, {**request, "session": self._session}, data, stage=stage, timeout_s=timeout_s
+        )
+
+
+def check_versions(member: Member) -> None:
+    """Raise UsageError unless a builder's libraries are those of this machine: the keys of artifacts name them."""
+    here, there = LocalTarget().host.versions, member.host.get("versions", {})
+    differ = [
+        f"{name} {there.get(name, 'not at all')} where this machine has {here[name]}"
+        for name in MAKING
+        if name in here and here[name] != there.get(name)
+    ]
+    if differ:
+        raise UsageError(
+            f"the builder {member.name} must have the libraries of this machine, it has {', '.join(differ)}"
         )

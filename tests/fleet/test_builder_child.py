@@ -12,9 +12,10 @@ import pytest
 from autoopt.compress.maker import Maker
 from autoopt.core.host import Host
 from autoopt.core.store import Store
-from autoopt.errors import DataError
-from autoopt.fleet.builder_child import BuilderChild
-from autoopt.fleet.fleet import Fleet, Lost
+from autoopt.errors import DataError, UsageError
+from autoopt.fleet.builder_child import BuilderChild, check_versions
+from autoopt.fleet.fleet import Fleet, Lost, Member
+from autoopt.measure.target import LocalTarget
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.loading import load_workload
 from tests import tiny
@@ -52,40 +53,40 @@ def weights(home: Path) -> Path:
     return tiny.weights(home / "tiny.safetensors")
 
 
-def test_a_builder_makes_what_a_maker_asks_for(
-    fleet: tuple[Fleet, Cluster], home: Path, workload: Workload, weights: Path
-) -> None:
-    """Networks and graphs are whole in the search's store, and made once; of other data nothing is made."""
-    store = Store(home / "store")
-    with BuilderChild(fleet[0], store) as child, Maker(workload, weights, store, HOST, child=child) as maker:
-        maker.check()
-        made = maker.net("resolution", {"factor": 2, "steps": 0, "batch": 2}, None)
-        assert made.report["macs"] < made.report["macs_before"]
-        graph = maker.export("fake")
-        for artifact in (made, graph):
-            assert artifact.path.is_relative_to(home)
-            store.verify(artifact)
-        assert maker.export("fake") == graph
-        assert (maker.made, maker.reused) == ({"resolution": 1, "export": 1}, {"export": 1})
-        assert [item.study for item in fleet[0].members("builder")] == ["a study"]
-        child.send("warm", {"imports": []}, stage="check")
-        with pytest.raises(DataError, match="those of big are others"):
-            Maker(replace(workload, data_digest="another"), weights, store, HOST, child=child).check()
-    assert [item.study for item in fleet[0].members("builder")] == [None]
-
-
 def test_a_builder_that_dies_costs_one_artifact(
     fleet: tuple[Fleet, Cluster], home: Path, workload: Workload, weights: Path
 ) -> None:
-    """kill -9 of a builder is a crash by a signal, which is tried again; what it had made is found when it is back."""
+    """kill -9 of a builder is a crash by a signal, which is tried again once something started it anew.
+
+    What it makes is whole in the search's store and made once; of other data nothing is made.
+    """
     found, cluster = fleet
-    store = Store(home / "killed")
+    store = Store(home / "store")
     with BuilderChild(found, store) as child, Maker(workload, weights, store, HOST, child=child) as maker:
         maker.check()
+        assert [item.study for item in found.members("builder")] == ["a study"]
         maker.begin_export("fake")
         cluster.signal("big", signal.SIGKILL)
         with pytest.raises(Lost):
             maker.export("fake")
         cluster.start_builder("big", cluster.folder / "big-home")
         found.wait_for("big")
-        store.verify(maker.export("fake"))
+        graph = maker.export("fake")
+        assert graph.path.is_relative_to(home)
+        store.verify(graph)
+        assert maker.export("fake") == graph
+        assert (maker.made, maker.reused) == ({"export": 1}, {"export": 1})
+        child.send("warm", {"imports": []}, stage="check")
+        with pytest.raises(DataError, match="those of big are others"):
+            Maker(replace(workload, data_digest="another"), weights, store, HOST, child=child).check()
+    assert [item.study for item in found.members("builder")] == [None]
+
+
+@pytest.mark.parametrize(("there", "words"), [("1.0", "torch 1.0 where this machine has"), (None, "torch not at all")])
+def test_a_builder_with_other_libraries_is_refused(there: str | None, words: str) -> None:
+    """Artifacts would be called by versions that did not make them."""
+    versions = {**LocalTarget().host.versions, "torch": there}
+    host = {"versions": {name: version for name, version in versions.items() if version is not None}}
+    member = Member("big", "builder", "tls://x:1", {}, host, None, None, 0, 0.0)
+    with pytest.raises(UsageError, match=words):
+        check_versions(member)
