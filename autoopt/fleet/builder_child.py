@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from autoopt.core.process import USUAL_TIMEOUT_S
 from autoopt.core.store import KIND, Artifact, Store
@@ -18,6 +20,12 @@ from autoopt.fleet.fleet import BACK_S, Fleet, Lost, Member
 from autoopt.fleet.shipping import fetch, send, weights_of
 from autoopt.measure.target import LocalTarget
 
+T = TypeVar("T")
+
+_log = logging.getLogger("autoopt")
+
+TRIES = 3
+"""Of a request whose builder or hub is lost."""
 LONGEST_S = 7 * 24 * 3600.0
 """The limit of time of a request is only told when its answer is waited for."""
 MAKING = ("torch", "nncf", "openvino", "onnxruntime")
@@ -42,7 +50,8 @@ class BuilderChild:
         self._weights: dict[str, Artifact] = {}
         self._sent: set[tuple[str, str]] = set()
         self._pool = ThreadPoolExecutor(1, "builder")
-        self._waiting: tuple[Future[tuple[dict[str, Any], bytes]], Mapping[str, Any]] | None = None
+        self._waiting: Future[tuple[dict[str, Any], bytes]] | None = None
+        self._request: tuple[str, dict[str, Any], str] = ("", {}, "")
 
     def __enter__(self) -> Self:
         """Let it import its libraries while the caller goes on, as `compress.maker.warm_child` does."""
@@ -59,8 +68,38 @@ class BuilderChild:
 
     def send(self, do: str, request: Mapping[str, Any] | None = None, *, stage: str, continues: bool = False) -> None:
         """See `process.Child`. Raises Lost where no builder is there, DataError where its data are others."""
-        own = dict(request or {})
+        self._request = (do, dict(request or {}), stage)
+        self._again(self._begin)
+
+    def receive(
+        self, *, stage: str, timeout_s: float = USUAL_TIMEOUT_S, memory_bytes: int | None = None
+    ) -> dict[str, Any]:
+        """See `process.Child`; the builder has a limit of memory of its own."""
+        answer = self._again(lambda: self._received(stage, timeout_s))
+        do, request, _ = self._request
+        if do == "check":
+            self._check_data(answer, request)
+        return answer
+
+    def _again(self, work: Callable[[], T]) -> T:
+        """What `work` gives; where the builder or the hub is lost the request begins anew, some times."""
+        for tries in range(1, TRIES + 1):
+            try:
+                if self._waiting is None and tries > 1:
+                    self._begin()
+                return work()
+            except Lost as error:
+                self._sent.clear()
+                self._waiting = None
+                if tries == TRIES:
+                    raise
+                _log.warning("autoopt: %s: asking again once a builder is there", error)
+        raise AssertionError("the last try returns or raises")
+
+    def _begin(self) -> None:
+        do, request, stage = self._request
         self._name = self._chosen()
+        own = dict(request)
         for name in ("source", "net"):
             if own.get(name) is not None:
                 artifact = self._store.get(KIND, own[name])
@@ -70,28 +109,21 @@ class BuilderChild:
             weights = self._weights_of(own["weights"])
             self._ship(weights)
             own["weights_key"] = weights.key
-        line = {"do": MAKE, "make": do, "run": f"{stage}", "request": own, "stage": stage, "timeout_s": LONGEST_S}
-        self._waiting = self._pool.submit(self._asked, line, b"", stage, LONGEST_S), {**own, "do": do}
+        line = {"do": MAKE, "make": do, "run": stage, "request": own, "stage": stage, "timeout_s": LONGEST_S}
+        self._waiting = self._pool.submit(self._asked, line, b"", stage, LONGEST_S)
 
-    def receive(
-        self, *, stage: str, timeout_s: float = USUAL_TIMEOUT_S, memory_bytes: int | None = None
-    ) -> dict[str, Any]:
-        """See `process.Child`; the builder has a limit of memory of its own."""
+    def _received(self, stage: str, timeout_s: float) -> dict[str, Any]:
         assert self._waiting is not None
-        (future, request), self._waiting = self._waiting, None
-        until = time.monotonic() + timeout_s
+        future, self._waiting = self._waiting, None
         try:
-            answer, _ = future.result(max(0.0, until - time.monotonic()))
+            answer, _ = future.result(timeout_s)
         except TimeoutError:
             assert self._name is not None
             self._fleet.stop(self._name)
-            raise Timeout(
-                f"{stage} on {self._name} took longer than its limit of {timeout_s:g} s", stage=stage
-            ) from None
-        if request["do"] == "check":
-            self._check_data(answer, request)
-        if "key" in request:
-            fetch(KIND, request["key"], self._store, self._ask)
+            limit = f"{stage} on {self._name} took longer than its limit of {timeout_s:g} s"
+            raise Timeout(limit, stage=stage) from None
+        if "key" in self._request[1]:
+            fetch(KIND, self._request[1]["key"], self._store, self._ask)
         return answer
 
     def close(self, *, now: bool = False) -> None:
@@ -113,21 +145,19 @@ class BuilderChild:
         """The builder that we have; a free one where we have none or it went away."""
         until = time.monotonic() + BACK_S
         while True:
-            members = self._fleet.members("builder")
-            for member in members:
-                check_versions(member)
-            there = [member.name for member in members]
-            if self._name in there:
-                return str(self._name)
-            self._sent.clear()
-            for name in there:
-                try:
-                    self._fleet.claim(name)
-                except BusyError:
-                    continue
-                return name
+            with suppress(Lost):  # the hub may be on its way back
+                members = self._fleet.members("builder")
+                for member in members:
+                    check_versions(member)
+                there = [member.name for member in members]
+                if self._name in there:
+                    return str(self._name)
+                for name in there:
+                    with suppress(BusyError):
+                        self._fleet.claim(name)
+                        return name
             if time.monotonic() > until:
-                raise Lost(f"no builder of the fleet at {self._fleet.hub} is free since {BACK_S:g} s")
+                raise Lost(f"no builder of the fleet at {self._fleet.hub} was free for {BACK_S:g} s")
             time.sleep(1.0)
 
     def _ship(self, artifact: Artifact) -> None:

@@ -11,18 +11,16 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from autoopt import errors
 from autoopt.errors import BusyError, Crash, Timeout, TrialError, UsageError
 from autoopt.fleet import agent, settings
 from autoopt.fleet.address import Certificates, Place
 from autoopt.fleet.hello import ask, greet
-
-T = TypeVar("T")
 
 LOOK_AGAIN_S = 5.0
 """How often a waiting driver asks the hub whether the member is still there."""
@@ -243,12 +241,3 @@ class Fleet:
         if client is not None:
             with contextlib.suppress(Exception):  # it is gone already
                 client.close(timeout=1)
-
-
-def retried(call: Callable[[], T], back: Callable[[], object]) -> T:
-    """What `call` gives; where its machine was lost it is asked once more when `back` says that it is there again."""
-    try:
-        return call()
-    except Lost:
-        back()
-        return call()

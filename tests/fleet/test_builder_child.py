@@ -14,7 +14,7 @@ from autoopt.core.host import Host
 from autoopt.core.store import Store
 from autoopt.errors import DataError, UsageError
 from autoopt.fleet.builder_child import BuilderChild, check_versions
-from autoopt.fleet.fleet import Fleet, Lost, Member
+from autoopt.fleet.fleet import Fleet, Member
 from autoopt.measure.target import LocalTarget
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.loading import load_workload
@@ -53,10 +53,10 @@ def weights(home: Path) -> Path:
     return tiny.weights(home / "tiny.safetensors")
 
 
-def test_a_builder_that_dies_costs_one_artifact(
+def test_a_builder_that_dies_costs_time_only(
     fleet: tuple[Fleet, Cluster], home: Path, workload: Workload, weights: Path
 ) -> None:
-    """kill -9 of a builder is a crash by a signal, which is tried again once something started it anew.
+    """After kill -9 of a builder it is asked again once something started it anew.
 
     What it makes is whole in the search's store and made once; of other data nothing is made.
     """
@@ -67,10 +67,7 @@ def test_a_builder_that_dies_costs_one_artifact(
         assert [item.study for item in found.members("builder")] == ["a study"]
         maker.begin_export("fake")
         cluster.signal("big", signal.SIGKILL)
-        with pytest.raises(Lost):
-            maker.export("fake")
         cluster.start_builder("big", cluster.folder / "big-home")
-        found.wait_for("big")
         graph = maker.export("fake")
         assert graph.path.is_relative_to(home)
         store.verify(graph)
