@@ -16,7 +16,7 @@ BUSY = 0.1
 UNSTEADY = 0.1
 
 target = typer.Typer(
-    no_args_is_help=True, help="The machine that measures, where that is another one: see docs/fleet.md."
+    no_args_is_help=True, help="The machine that measures, where that is another one: see docs/target.md."
 )
 Where = Annotated[str, typer.Argument(help="Where it is: ssh://HOST, ssh://USER@HOST or ssh://USER@HOST:PORT.")]
 

@@ -131,7 +131,7 @@ class SearchRequest:
     target: str | None = field(
         default=None,
         metadata=about(
-            "The machine that measures, reached over ssh; see docs/fleet.md.",
+            "The machine that measures, reached over ssh: see docs/target.md.",
             example="ssh://me@clinic-1",
             otherwise="this one",
         ),

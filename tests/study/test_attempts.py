@@ -58,8 +58,8 @@ CAUSES = sorted(kind.cause for kind in CHILD_ERRORS.values() if issubclass(kind,
 
 @pytest.mark.parametrize("cause", CAUSES)
 def test_which_stored_failures_a_new_command_tries_again(cause: str) -> None:
-    """Seeds unless they failed for certain, others only when their reference died, or when all are asked for."""
-    assert to_retry(failed(cause), all_failed=False) == (cause == "reference")
+    """Seeds unless they failed for certain, others only when their reference or target died, or all are wanted."""
+    assert to_retry(failed(cause), all_failed=False) == (cause in ("reference", "target"))
     assert to_retry(failed(cause, "seed"), all_failed=False) == (cause not in ("unsupported", "numeric", "data"))
     assert to_retry(failed(cause), all_failed=True)
 

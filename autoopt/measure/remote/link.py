@@ -287,7 +287,7 @@ class PipeLink:
         last = next((line for line in reversed(lines) if line), f"it ended with exit code {child.returncode}")
         for words, remedy in REMEDIES:
             if any(words in line for line in lines):
-                return f"{last}: {remedy}"
+                return f"{last.rstrip('.')}: {remedy}"
         return last
 
     def _drop(self) -> None:
