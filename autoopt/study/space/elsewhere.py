@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from autoopt.core.host import Host
-from autoopt.inference.runtimes import BASELINE, REFERENCE, runtime_title
+from autoopt.inference.runtimes import BASELINE, REFERENCE, runtime, runtime_title
 from autoopt.study.space.points import Space
 
 _log = logging.getLogger("autoopt")
@@ -28,6 +28,9 @@ def measured_elsewhere(
             f"{target} has no {runtime_title(REFERENCE)}: it is left out, and all is compared with "
             f"{runtime_title(BASELINE)} FP32"
         )
+    others = [name for name in space.without if name != REFERENCE and runtime(name).DISTRIBUTION in builder.versions]
+    if others:
+        on_remark(f"{target} has no {' and no '.join(map(runtime_title, others))}, which is left out of the space")
     found = space.dimension(TIMED_BY_BUILDER)
     if found is None or space.host.fingerprint == builder.fingerprint or found.choices == (0,):
         return space

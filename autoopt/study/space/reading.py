@@ -175,8 +175,17 @@ class _Reader:
             section = section if isinstance(section, Mapping) else {}
         given = section.get("name")
         if self.without and isinstance(given, list):
+            dropped = [name for name in given if name in self.without]
             given = [name for name in given if name not in self.without]
-            section = {**section, "name": given}
+            kept = runtime_settings([name for name in given if name in tuple(RUNTIMES)])
+            gone = {key for name in dropped for key in runtime(name).PARAMETERS if key not in kept}
+            section = {**{key: item for key, item in section.items() if key not in gone}, "name": given}
+            if dropped and not given:
+                have = _listed([name for name in RUNTIMES if name not in self.without])
+                self._problem(
+                    f"{RUNTIME}.name", f"must list a runtime that can be had ({have}), got {_listed(dropped)}"
+                )
+                return
         names = [name for name in (given if isinstance(given, list) else [given]) if name in tuple(RUNTIMES)]
         parameters = {"name": choice} if "name" in section else {}
         parameters |= runtime_settings(names or list(RUNTIMES))
@@ -234,11 +243,11 @@ class _Reader:
 
 
 def _not_installed(host: Host) -> list[str]:
-    """The runtimes whose library the host lacks, where it says which it has."""
-    if not host.versions:
-        return []
-    needed = {name: runtime(name).DISTRIBUTION for name in RUNTIMES}
-    return [name for name, library in needed.items() if library is not None and library not in host.versions]
+    """The runtimes whose library the host lacks; none where it tells of no library at all."""
+    needed = {name: getattr(runtime(name), "DISTRIBUTION", None) for name in RUNTIMES}
+    missing = [name for name, library in needed.items() if library is not None and library not in host.versions]
+    known = [name for name, library in needed.items() if library is not None]
+    return [] if missing == known else missing
 
 
 def thread_choices(cores: int) -> list[Scalar]:

@@ -30,6 +30,16 @@ def test_what_is_left_out(tmp_path: Path) -> None:
     assert len(said) == 2 and "ssh://box has no PyTorch" in said[0] and TIMED_BY_BUILDER in said[1]
 
 
+def test_settings_of_a_runtime_that_is_not_there() -> None:
+    """A shipped space is read for a target without one of its runtimes: the settings of that one go with it."""
+    space = load_space("histo", TARGET)
+    assert {seed.configuration.runtime.name for seed in seeds(space)} == {"openvino"}
+    assert load_space("histo", BUILDER).dimension("runtime.spinning") is None
+    more = replace(TARGET, versions={**TARGET.versions, "onnxruntime": "1"})
+    assert load_space("histo", more).dimension("runtime.spinning") is not None
+    assert space.dimension("runtime.spinning") is None
+
+
 def test_the_same_machine_lacks_nothing(tmp_path: Path) -> None:
     """A target that is like the builder in all has the space that the builder has."""
     file = tmp_path / "space.yaml"
