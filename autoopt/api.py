@@ -76,10 +76,11 @@ def plan(request: SearchRequest | str | None = None, /, **facts: Unpack[Facts]) 
 
     Makes no artifact and runs no trial; at most a call of the network is timed. Raises UsageError for bad input.
     """
+    from autoopt.fleet.driving import assembled
     from autoopt.study.effort import planned
     from autoopt.study.prepare import prepare
 
-    with contextlib.closing(prepare(requested(request, facts))) as prepared:
+    with assembled(requested(request, facts)) as (asked, _), contextlib.closing(prepare(asked)) as prepared:
         return planned(prepared)
 
 
