@@ -43,7 +43,6 @@ NAMED_ELSEWHERE = {
     "deploy/self_test_process.py": "a child process: tests/deploy/test_self_test.py runs it",
     "fleet/builder_work.py": "tests/fleet/test_builder_child.py starts a builder",
     "fleet/keeper_work.py": "tests/fleet/test_tunnel.py starts a target",
-    "fleet/tunnel.py": "tests/fleet/test_tunnel.py runs it",
     "fleet/gate.py": "tests/fleet/test_hello.py asks with wrong certificates",
     "fleet/hub.py": "tests/fleet/cluster.py runs it",
     "inference/formats/fused_pipeline.py": "tests/compress/test_fuse_pre_post.py fuses in every format",
