@@ -163,15 +163,16 @@ class PipeLink:
                 self._send_missing(artifacts)
                 return self._once(request)
             except (messages.Closed, messages.Malformed) as error:
+                why = self._why() or str(error)
                 self._drop()
                 cut_at = cut_at or time.monotonic()
                 if time.monotonic() - cut_at > self._gone_s:
                     raise TargetLost(
-                        f"the target {self.name} did not come back within {self._gone_s:g} s ({error}): "
+                        f"the target {self.name} did not come back within {self._gone_s:g} s ({why}): "
                         "run the command again when it can be reached"
                     ) from error
                 if tries == 0:
-                    self._on_wait(f"autoopt: the connection to {self.name} was cut ({error}): waiting for it to return")
+                    self._on_wait(f"autoopt: the connection to {self.name} was cut ({why}): waiting for it to return")
                 time.sleep(self._between_s[min(tries, len(self._between_s) - 1)])
                 tries += 1
             except (UsageError, TrialError):  # an answer: the pipe is as it was
@@ -277,7 +278,8 @@ class PipeLink:
     def _why(self) -> str:
         """Why the child ended, and what to do, by what it wrote to stderr."""
         child, said = self._child, self._said
-        assert child is not None and said is not None
+        if child is None or said is None:
+            return ""
         try:
             child.wait(ENDS_S)
         except subprocess.TimeoutExpired:
