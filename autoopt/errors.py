@@ -20,7 +20,8 @@ AutooptError                  the root; never raised itself
     |-- OutOfMemory           the child process ran out of memory
     |-- Timeout               a stage took longer than its limit
     |-- BadData               a case that cannot be read or scored
-    `-- ReferenceDied         the process beside which a trial is measured died, not the trial's
+    |-- ReferenceDied         the process beside which a trial is measured died, not the trial's
+    `-- TargetLost            the machine that measures was cut off or restarted meanwhile
 """
 
 from __future__ import annotations

@@ -200,6 +200,7 @@ ASKING = {
     "autoopt.measure.host.current_host": {"measure/target.py"},
     "autoopt.measure.lock.host_lock": {
         "measure/target.py",
+        "measure/remote/keeper.py",  # for its home folder
         "study/only_writer.py",  # for the storage file
         "tracking/register.py",  # for a registry, which has no lock of its own
     },
@@ -211,6 +212,8 @@ ASKING = {
         "cli.py",  # what a listing, a matrix or a check of this host says
         "terminal/results.py",
         "doctor.py",
+        "measure/remote/keeper.py",  # it is the target
+        "commands/target.py",  # whose versions must be those of this host
         "study/prepare.py",  # the target of a request that names none, and its builder
         "study/loop.py",  # the builder of a search
         "compress/matrix.py",

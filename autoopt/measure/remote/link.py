@@ -123,6 +123,7 @@ class PipeLink:
         self._child: subprocess.Popen[bytes] | None = None
         self._said: IO[bytes] | None = None
         self._hello: Hello | None = None
+        self._given_up = False
         self._one_at_a_time = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -166,7 +167,8 @@ class PipeLink:
                 why = self._why() or str(error)
                 self._drop()
                 cut_at = cut_at or time.monotonic()
-                if time.monotonic() - cut_at > self._gone_s:
+                if self._given_up or time.monotonic() - cut_at > self._gone_s:
+                    self._given_up = True  # who asks next need not wait as long again
                     raise TargetLost(
                         f"the target {self.name} did not come back within {self._gone_s:g} s ({why}): "
                         "run the command again when it can be reached"
@@ -240,6 +242,7 @@ class PipeLink:
                 answer["kept_bytes"],
                 answer["why_no_energy"],
             )
+            self._given_up = False
         except messages.Closed as error:
             why = self._why() or str(error)
             self._drop()

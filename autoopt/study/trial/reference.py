@@ -14,7 +14,7 @@ from autoopt.compress.maker import Maker
 from autoopt.core.configuration import Configuration
 from autoopt.core.process import USUAL_TIMEOUT_S
 from autoopt.core.store import Artifact
-from autoopt.errors import TrialError
+from autoopt.errors import TargetLost, TrialError
 from autoopt.inference.runtimes import BASELINE_LABEL, EXACT, REFERENCE_LABEL
 from autoopt.measure.station import Reference, Station
 from autoopt.measure.subject import Subject
@@ -75,6 +75,9 @@ class ReferenceProcess:
             try:
                 self._reference = self._open(seed.configuration)
                 self.configuration, self.label = seed.configuration, seed.label
+            except TargetLost:
+                self._seeds.insert(0, seed)  # nothing is wrong with it
+                raise
             except TrialError as error:  # the seed's own trial tells it in full
                 self.refused[seed.label] = error.message
         return self._reference

@@ -14,7 +14,7 @@ from autoopt.compress.maker import Maker
 from autoopt.core.configuration import digest
 from autoopt.core.process import USUAL_TIMEOUT_S
 from autoopt.core.store import Artifact, Store
-from autoopt.errors import TrialError
+from autoopt.errors import TargetLost, TrialError
 from autoopt.inference.runtimes import EXACT
 from autoopt.measure.files import array_name, case_ids
 from autoopt.measure.station import Station
@@ -48,6 +48,8 @@ class SourceModel:
         for seed in self._seeds:
             try:
                 folder = self._kept(seed).path
+            except TargetLost:
+                raise
             except TrialError as caught:
                 error = caught
                 continue

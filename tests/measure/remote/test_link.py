@@ -63,6 +63,10 @@ def test_gone_for_good(setup: Setup, tmp_path: Path) -> None:
         os.kill(keeper_pid(home), signal.SIGKILL)
         with pytest.raises(TargetLost, match=r"did not come back within 0.5 s"):
             RemoteStation(far, "study").predictions(setup.fake(1.0), timeout_s=30.0)
+        with pytest.raises(TargetLost, match=r"did not come back"):
+            RemoteStation(far, "study").predictions(setup.fake(1.0), timeout_s=30.0)
+        flag.unlink()
+        assert RemoteStation(far, "study").predictions(setup.fake(1.0), timeout_s=30.0)
     assert len(said) == 1 and "was cut" in said[0]
 
 
