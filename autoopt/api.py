@@ -52,6 +52,7 @@ def search(
     budget counts all of its trials. `listener` is told the progress, `sinks` get every record beside MLflow; `plan`
     says how long each trial is measured. Where `tracking_uri` is a server, `register` follows. Raises UsageError.
     """
+    from autoopt.fleet.driving import assembled
     from autoopt.measure.target import LocalTarget
     from autoopt.report.page.report_file import ReportFile
     from autoopt.study import loop
@@ -65,7 +66,8 @@ def search(
     registrar = Registrar(uri, asked.home, lambda: LocalTarget().host.fingerprint)
     # Sinks are closed from the last to the first: what is registered takes its numbers from runs that are complete.
     own = (ReportFile(asked.home, asked.storage), registrar, Tracker(uri, asked.home, storage=asked.storage))
-    return loop.search(asked, sinks=(*own, *sinks), listener=listener or silent, plan=plan)
+    with assembled(asked, plan) as (asked, machines):
+        return loop.search(asked, sinks=(*own, *sinks), listener=listener or silent, plan=plan, **machines)
 
 
 @showing_facts
@@ -75,10 +77,11 @@ def plan(request: SearchRequest | str | None = None, /, **facts: Unpack[Facts]) 
 
     Makes no artifact and runs no trial; at most a call of the network is timed. Raises UsageError for bad input.
     """
+    from autoopt.fleet.driving import assembled
     from autoopt.study.effort import planned
     from autoopt.study.prepare import prepare
 
-    with contextlib.closing(prepare(requested(request, facts))) as prepared:
+    with assembled(requested(request, facts)) as (asked, _), contextlib.closing(prepare(asked)) as prepared:
         return planned(prepared)
 
 

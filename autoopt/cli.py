@@ -12,6 +12,8 @@ import typer
 
 from autoopt.commands.check import check
 from autoopt.commands.diff import diff
+from autoopt.commands.fleet import fleet
+from autoopt.commands.members import builder, target_serve
 from autoopt.commands.predict import predict
 from autoopt.commands.pull import pull
 from autoopt.commands.register import register
@@ -171,6 +173,9 @@ app.command()(serve)
 app.command()(remeasure)
 app.command()(diff)
 app.command()(ui)
+app.add_typer(fleet, name="fleet")
+app.add_typer(builder, name="builder")
+target.command("serve")(target_serve)
 app.add_typer(target, name="target")
 
 

@@ -24,6 +24,8 @@ NAMED_ELSEWHERE = {
     "commands/check.py": "tests/deploy/test_check.py runs it",
     "commands/predict.py": "tests/deploy/test_slim.py runs it",
     "commands/diff.py": "tests/report/test_trial_diff_text.py runs it",
+    "commands/fleet.py": "tests/fleet/test_hello.py and every fleet of tests/fleet/cluster.py run it",
+    "commands/members.py": "tests/fleet/test_hello.py runs it",
     "commands/pull.py": "tests/e2e/test_search.py runs it",
     "commands/register.py": "tests/tracking/test_register_command.py runs it",
     "commands/sign.py": "tests/deploy/test_check.py runs it",
@@ -39,6 +41,10 @@ NAMED_ELSEWHERE = {
     "deploy/readme.py": "tests/deploy/test_writer.py reads what it writes",
     "deploy/registry.py": "tests/tracking/test_register_command.py reads right and wrong names of models",
     "deploy/self_test_process.py": "a child process: tests/deploy/test_self_test.py runs it",
+    "fleet/builder_work.py": "tests/fleet/test_builder_child.py starts a builder",
+    "fleet/keeper_work.py": "tests/fleet/test_tunnel.py starts a target",
+    "fleet/gate.py": "tests/fleet/test_hello.py asks with wrong certificates",
+    "fleet/hub.py": "tests/fleet/cluster.py runs it",
     "inference/formats/fused_pipeline.py": "tests/compress/test_fuse_pre_post.py fuses in every format",
     "inference/formats/protobuf.py": "tests/inference/formats/test_loops.py and test_onnx_file.py read with it",
     "inference/formats/torch.py": "a line of FORMATS: tests/contracts/test_formats.py goes over the table",
@@ -53,6 +59,7 @@ NAMED_ELSEWHERE = {
     "study/space/dimension.py": "tests/study/space/test_space.py draws from spaces of every kind of dimension",
     "study/space/points.py": "tests/study/space/test_space.py enumerates, counts and finds points",
     "study/space/values.py": "tests/study/space/test_space.py reads right and wrong values",
+    "terminal/fleet_table.py": "tests/fleet/test_hello.py reads what it prints",
     "terminal/results.py": "tests/nets/test_baseline.py and tests/test_cli.py read what it prints",
     "testing/__main__.py": "tests/test_testing.py runs it",
     "testing/graph_format.py": "tests/contracts/test_formats.py is it",
@@ -115,7 +122,7 @@ def test_a_function_is_short(path: Path) -> None:
 
 
 def test_few_files_stand_beside_the_folders() -> None:
-    """The face of the package is small: at most twelve files beside the ten folders."""
+    """The face of the package is small: at most twelve files beside the folders."""
     assert len(list(PACKAGE.glob("*.py"))) <= MOST_FACE_FILES
 
 

@@ -14,7 +14,19 @@ from tests.source import tree_of
 
 PACKAGE = Path(__file__).parent.parent / "autoopt"
 
-ROOMS = ("core", "inference", "workloads", "measure", "nets", "compress", "study", "deploy", "report", "tracking")
+ROOMS = (
+    "core",
+    "inference",
+    "workloads",
+    "measure",
+    "nets",
+    "compress",
+    "study",
+    "deploy",
+    "fleet",
+    "report",
+    "tracking",
+)
 """The folders of the package: a file imports from its own folder and from those before it, besides `errors.py`."""
 FACE = (
     "__init__",
@@ -37,6 +49,8 @@ HEAVY = frozenset(
     {
         "PIL",
         "cryptography",
+        "dask",
+        "distributed",
         "matplotlib",
         "mlflow",
         "monai",
@@ -80,6 +94,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     "nets": frozenset({"torch", "monai", "safetensors"}),
     "compress": frozenset({"torch", "nncf", "openvino", "onnxruntime", "onnx", "onnxscript"}),
     "deploy.signing": frozenset({"cryptography"}),
+    "fleet": frozenset({"dask", "distributed"}),
+    "fleet.certificates": frozenset({"cryptography"}),
     "study.space": frozenset({"yaml"}),
     "study.importance": frozenset({"optuna"}),
     "study.samplers": frozenset({"optuna"}),

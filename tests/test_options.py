@@ -85,6 +85,9 @@ def test_options_become_a_request(read: Callable[..., SearchRequest]) -> None:
         "--sampler": "nsga2",
         "--warm-start": "old/s",
         "--stage-timeout": "make=2h",
+        "--target": "ssh://me@clinic-1",
+        "--fleet": "tls://hub:8786",
+        "--certs": "/certs/client",
         "--home": "/h",
     }
     assert {*words, "--retry-failed", "--no-early-stop"} == {item.option for item in FACTS}
@@ -107,6 +110,9 @@ def test_options_become_a_request(read: Callable[..., SearchRequest]) -> None:
         min_quality=0.85,
         min_throughput=50.0,
         guards={"worst_decile": 0.03},
+        target="ssh://me@clinic-1",
+        fleet="tls://hub:8786",
+        certs=Path("/certs/client"),
         study="s",
         storage="sqlite:///x.db",
         tracking_uri="http://host",

@@ -24,7 +24,7 @@ from autoopt.compress.sensitivity import Rank
 from autoopt.core import memory
 from autoopt.core.configuration import Scalar, digest
 from autoopt.core.host import Host
-from autoopt.core.process import USUAL_TIMEOUT_S, Child, thread_limits
+from autoopt.core.process import USUAL_TIMEOUT_S, Child, Requests, thread_limits
 from autoopt.core.store import KIND, MANIFEST, Artifact, Store
 from autoopt.errors import TrialError, Unsupported, WorkloadError
 from autoopt.inference.formats import format_of, graph_format
@@ -73,7 +73,7 @@ class Maker:
         target: Target | None = None,
         timeout_s: Mapping[str, float] | None = None,
         memory_bytes: Mapping[str, int] | None = None,
-        child: Child | None = None,
+        child: Requests | None = None,
     ) -> None:
         if workload.origin is None:
             raise WorkloadError(
@@ -370,6 +370,7 @@ class Maker:
         return {
             **request,
             "origin": asdict(self._origin),
+            "data_digest": self._data_digest,
             "weights": str(self._weights),
             "store": str(self._store.root.resolve()),
             "threads": self._builder.cores,

@@ -84,7 +84,7 @@ class Jobs:
         workload = self._workload(request["origin"])
         source = self._source(request, workload)
         found = [*outputs.remarks(workload), *output_check.remarks(workload, source.answers)]
-        return {"remarks": [*self._remarks, *found]}
+        return {"remarks": [*self._remarks, *found], "data_digest": workload.data_digest}
 
     def _time(self, request: Mapping[str, Any]) -> dict[str, Any]:
         workload = self._workload(request["origin"])

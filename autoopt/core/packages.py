@@ -38,6 +38,7 @@ HOW = {
     "onnxruntime": "'autoopt[onnxruntime]'",
     "psycopg": "'autoopt[postgres]'",
     "pydicom": "'autoopt[dicom]'",
+    "distributed": "'autoopt[fleet]'",
     "PIL": "pillow",
     "nibabel": "nibabel",
     "scipy": "scipy",

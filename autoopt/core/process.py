@@ -27,7 +27,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from autoopt import errors
 from autoopt.core import memory
@@ -69,6 +69,22 @@ _PR_SET_PDEATHSIG = 1
 
 Handler = Callable[[dict[str, Any]], Mapping[str, Any]]
 """Does one request, given without its "do", and returns the answer: both are plain JSON."""
+
+
+class Requests(Protocol):
+    """What answers requests like a `Child`: one of this machine, or one elsewhere."""
+
+    def send(self, do: str, request: Mapping[str, Any] | None = None, *, stage: str, continues: bool = False) -> None:
+        """See `Child.send`."""
+        ...
+
+    def receive(self, *, stage: str, timeout_s: float = ..., memory_bytes: int | None = None) -> dict[str, Any]:
+        """See `Child.receive`."""
+        ...
+
+    def close(self, *, now: bool = False) -> None:
+        """See `Child.close`."""
+        ...
 
 
 def thread_limits(threads: int) -> dict[str, str]:

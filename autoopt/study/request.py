@@ -161,6 +161,17 @@ class SearchRequest:
             example="make=2h",
         ),
     )
+    fleet: str | None = field(
+        default=None,
+        metadata=about(
+            "The hub of a fleet, whose builders make and whose targets measure.",
+            example="tls://hub:8786",
+            otherwise="this machine does both",
+        ),
+    )
+    certs: Path | None = field(
+        default=None, metadata=about("The folder of a client's certificate of the fleet, of `autoopt fleet init`.")
+    )
     home: Path = field(default=HOME, metadata=about("Folder of all state: studies, MLflow, artifacts, weights."))
 
     def __post_init__(self) -> None:
@@ -174,6 +185,7 @@ class SearchRequest:
             "guards": dict(self.guards or {}),
             "stage_timeouts": dict(self.stage_timeouts or {}),
             "warm_start": tuple(self.warm_start or ()),
+            "certs": None if self.certs is None else Path(self.certs),
             "home": Path(self.home),
         }
         for name, value in changed.items():
@@ -245,6 +257,8 @@ class Facts(TypedDict, total=False):
     no_early_stop: bool
     retry_failed: bool
     stage_timeouts: Mapping[str, float] | None
+    fleet: str | None
+    certs: PathLike | None
     home: PathLike
 
 

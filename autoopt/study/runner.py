@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Protocol, Self
@@ -13,7 +13,7 @@ from autoopt.compress.maker import warm_child
 from autoopt.core.configuration import Configuration
 from autoopt.core.host import Host
 from autoopt.core.measurement import Measurement
-from autoopt.core.process import Child
+from autoopt.core.process import Requests
 from autoopt.core.records import TrialRecord
 from autoopt.core.scores import Quality
 from autoopt.core.store import Artifact
@@ -121,9 +121,9 @@ class Runner(Protocol):
 class LocalRunner:
     """Runs trials: artifacts are made in a process of this host, and measured on the target of the prepared request.
 
-    `builder` is what this host is; `evaluate` is the trial, one page; `plan` says how long each trial is measured, None
-    for the usual. What the network needs besides torch may be given as `imports`: they take seconds. What is `kept` is
-    measured as it is stored. See `Runner`.
+    `maker` is what makes them instead, such as a builder elsewhere. `builder` is what this host is; `evaluate` is the
+    trial, one page; `plan` says how long each trial is measured, None for the usual. What the network needs besides
+    torch may be given as `imports`: they take seconds. What is `kept` is measured as it is stored. See `Runner`.
     """
 
     def __init__(
@@ -133,14 +133,16 @@ class LocalRunner:
         plan: MeasuringPlan | None = None,
         imports: Sequence[str] = (),
         kept: Kept | None = None,
+        maker: AbstractContextManager[Requests] | None = None,
     ) -> None:
         self._builder = builder
+        self._maker = maker
         self._kept = kept
         self._imports = tuple(imports)
         self._evaluate = evaluate
         self._plan = plan or MeasuringPlan()
         self._held = ExitStack()
-        self._child: Child | None = None
+        self._child: Requests | None = None
         self._prepared: Prepared | None = None
         self._bench: Bench | None = None
         self._known: Sequence[TrialRecord] = ()
@@ -148,7 +150,7 @@ class LocalRunner:
 
     def __enter__(self) -> Self:
         # It imports torch, which takes seconds, while demo data are drawn and files are checked.
-        self._child = self._held.enter_context(warm_child(self._builder, self._imports))
+        self._child = self._held.enter_context(self._maker or warm_child(self._builder, self._imports))
         return self
 
     def __exit__(self, *exc_info: object) -> None:

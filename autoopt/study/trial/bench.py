@@ -15,7 +15,7 @@ from autoopt.compress.chain import Stages, make
 from autoopt.compress.export import form_of
 from autoopt.compress.maker import Maker
 from autoopt.core.configuration import Configuration, RuntimeSettings
-from autoopt.core.process import USUAL_TIMEOUT_S, Child
+from autoopt.core.process import USUAL_TIMEOUT_S, Requests
 from autoopt.core.records import TrialRecord
 from autoopt.core.scores import DISAGREEMENT, Quality
 from autoopt.core.store import Artifact
@@ -126,7 +126,7 @@ def open_bench(
     prepared: Prepared,
     *,
     on_stage: Callable[[str], None] = lambda stage: None,
-    child: Child | None = None,
+    child: Requests | None = None,
     plan: MeasuringPlan | None = None,
     reference_latency_s: float | None = None,
     kept: Kept | None = None,
