@@ -44,19 +44,18 @@ def search(
     plan: MeasuringPlan | None = None,
     **facts: Unpack[Facts],
 ) -> SearchResult:
-    """Search compression configurations of a workload on this host; the result has `.front`.
+    """Search compression configurations of a workload; the result has `.front`.
 
     `request` is a `SearchRequest`, or the workload: a built-in name, file.py:function, package.module:function, or
-    "model:" and an ONNX file, a folder of nnU-Net, a MONAI bundle or a builder. `facts` are fields of the request, such
-    as budget=50: `help(autoopt.SearchRequest)` explains each. The same call continues an interrupted study; the
-    budget counts all of its trials. `listener` is told the progress, `sinks` get every record beside MLflow; `plan`
-    says how long each trial is measured. Where `tracking_uri` is a server, `register` follows. Raises UsageError.
+    "model:" and a model. `facts` are fields of the request, such as budget=50: `help(autoopt.SearchRequest)` explains
+    each. The same call continues an interrupted study; the budget counts all of its trials. `listener` is told the
+    progress, `sinks` get every record beside MLflow; `plan` says how long each trial is measured. Where `tracking_uri`
+    is a server, `register` follows. Raises UsageError.
     """
     from autoopt.fleet.driving import assembled
     from autoopt.measure.target import LocalTarget
     from autoopt.report.page.report_file import ReportFile
-    from autoopt.study import loop
-    from autoopt.study.events import silent
+    from autoopt.study import events, loop
     from autoopt.tracking import Tracker, default_tracking_uri, warm_up_in_background
     from autoopt.tracking.register import Registrar
 
@@ -67,7 +66,7 @@ def search(
     # Sinks are closed from the last to the first: what is registered takes its numbers from runs that are complete.
     own = (ReportFile(asked.home, asked.storage), registrar, Tracker(uri, asked.home, storage=asked.storage))
     with assembled(asked, plan) as (asked, machines):
-        return loop.search(asked, sinks=(*own, *sinks), listener=listener or silent, plan=plan, **machines)
+        return loop.search(asked, sinks=(*own, *sinks), listener=listener or events.silent, plan=plan, **machines)
 
 
 @showing_facts
