@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autoopt.fleet.fleet import Member
+from autoopt.inference.runtimes import RUNTIMES
 from autoopt.terminal.console import console_of, duration
 
 HEADER = ("name", "role", "does", "study", "host", "versions", "free")
@@ -31,7 +32,7 @@ def _row(member: Member) -> tuple[str, ...]:
         does = f"not heard of for {duration(member.seen_s)}"
     host = f"{member.host.get('cpu', 'unknown')}, {member.host.get('cores', '?')} cores"
     runtimes = member.host.get("versions", {})
-    names = [f"{name} {runtimes[name]}" for name in ("openvino", "onnxruntime", "torch") if name in runtimes]
+    names = [f"{name} {runtimes[name]}" for name in RUNTIMES if name in runtimes]
     versions = ", ".join([f"autoopt {member.versions.get('autoopt', '?')}", *names])
     free = f"{member.free_bytes / 1e9:.0f} GB"
     return (member.name, member.role, does, member.study or "-", host, versions, free)

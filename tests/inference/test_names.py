@@ -38,6 +38,7 @@ ALLOWED = {
     ("core/packages.py", "HOW"): PACKAGES,
     ("deploy/server_layout.py", "GRAPHS"): "what Triton calls its backends",
     ("doctor.py", "LIBRARIES"): PACKAGES,
+    ("fleet/builder_child.py", "MAKING"): PACKAGES,
     ("measure/host.py", "DISTRIBUTIONS"): PACKAGES,
     ("nets/baseline.py", "LIBRARIES"): PACKAGES,
     ("testing/example.py", "HEAVY"): PACKAGES,
