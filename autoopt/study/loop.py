@@ -357,7 +357,8 @@ class Loop:
             study.exhaustive(self._budget),
             self._runner.made,
             self._runner.reused,
-            {**kinds, "rest": total - sum(kinds.values()), "total": total},
+            # Where one trial is made while another is measured, the kinds are more than the whole in sum.
+            {**kinds, "rest": max(0.0, total - sum(kinds.values())), "total": total},
             self._first_trial_s,
         )
 

@@ -61,6 +61,7 @@ def test_as_many_trials_run_at_once_as_there_is_room_for(tmp_path: Path, world: 
     assert len(digests) == len(set(digests)) == 12
     assert sorted(record.number for record in found.study.records) == list(range(12))
     assert found.stopped == "the budget is spent"
+    assert found.seconds["rest"] == 0.0, "what overlaps is more than the whole, and nothing takes less than no time"
 
 
 def test_seeds_are_told_before_anything_else_begins(tmp_path: Path, world: Meeting) -> None:
