@@ -66,7 +66,8 @@ def doing(progress: events.Progress) -> str:
     again = "" if attempt.tries == 1 else f", try {attempt.tries}"
     place = f"trial {len(progress.result.records) + 1} of {progress.budget}"
     name = place if attempt.number is None else f"trial #{attempt.number} again"
-    return f"{name}{again}: {what} {in_words(attempt.proposal.configuration)}"
+    beside = f" (of {progress.running} at once)" if progress.running > 1 else ""
+    return f"{name}{again}{beside}: {what} {in_words(attempt.proposal.configuration)}"
 
 
 class _Lines(Progress):

@@ -26,9 +26,10 @@ import numpy as np
 from autoopt.compress.chain import Stages, make
 from autoopt.core import stats
 from autoopt.measure.host import current_host
-from autoopt.measure.measuring import measuring_here
+from autoopt.measure.measuring import Measuring
 from autoopt.measure.station import LocalStation
 from autoopt.measure.subject import Subject
+from autoopt.measure.taking import LocalTaking
 from autoopt.measure.timing import MeasuringPlan
 from autoopt.measure.workers import Workers
 from autoopt.study.prepare import prepare
@@ -82,7 +83,7 @@ def _ours(subject: Subject, bench: Bench, seconds: float) -> float:
     rounds = max(2, round(seconds / MeasuringPlan.concurrent_turn_s))
     plan = MeasuringPlan(processes=1, rounds=1, most_rounds=1, concurrent_rounds=rounds)
     with Workers(subject.runtime, cast(LocalStation, bench.station).target) as workers:
-        measuring = measuring_here(subject, workers, plan=plan, throughput=True)
+        measuring = Measuring(LocalTaking(subject, workers, plan=plan), throughput=True)
         measuring.first(predict=False)
         (turns,) = measuring.finish().concurrent_s
     return 1 / stats.quantile([seconds for turn in turns for seconds in turn], 0.5)

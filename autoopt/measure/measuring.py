@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 
 from autoopt.core.configuration import Scalar
-from autoopt.core.host import Host
 from autoopt.core.measurement import Measurement
 from autoopt.core.process import USUAL_TIMEOUT_S
 from autoopt.measure.concurrency import Concurrency
@@ -23,7 +22,6 @@ from autoopt.measure.subject import Subject
 from autoopt.measure.taking import Answered, LocalTaking, Taking
 from autoopt.measure.target import Target
 from autoopt.measure.timing import MeasuringPlan
-from autoopt.measure.turns import Clear, never
 from autoopt.measure.workers import Workers
 
 CAP = "the cap is reached"
@@ -36,12 +34,12 @@ Verdict = Callable[[Measurement], str]
 class Measuring:
     """The measurement of one trial: a first process that also predicts, then as many further ones as it takes.
 
-    `taking` measures them on the machine `host`, as `plan` says. With `throughput` one more process answers many calls
-    at once. All methods raise TrialError, or BusyError where another measurement does not end.
+    `taking` measures them. With `throughput` one more process answers many calls at once. All methods raise TrialError,
+    or BusyError where another measurement does not end.
     """
 
-    def __init__(self, taking: Taking, host: Host, plan: MeasuringPlan, *, throughput: bool = False) -> None:
-        self._taking, self._host, self._plan, self._throughput = taking, host, plan, throughput
+    def __init__(self, taking: Taking, *, throughput: bool = False) -> None:
+        self._taking, self._plan, self._throughput = taking, taking.plan, throughput
         self._concurrency: Concurrency | None = None
         self._taken: list[Taken] = []
         self._effective: Mapping[str, Scalar] | None = None
@@ -86,7 +84,7 @@ class Measuring:
     def so_far(self) -> Measurement:
         """What was measured until now."""
         latency_s, effective = self._taking.reference_latency_s, self._effective or {}
-        merged = merge(self._taken, effective, self._taking.subject, self._host, latency_s)
+        merged = merge(self._taken, effective, self._taking.subject, self._taking.host, latency_s)
         measured = replace(merged, quantile=self._plan.quantile)
         found = self._concurrency
         if found is None:
@@ -112,30 +110,6 @@ class Measuring:
         return [self._predictions.pop(index) for index in cases]
 
 
-def measuring_here(
-    subject: Subject,
-    workers: Workers,
-    *,
-    plan: MeasuringPlan,
-    reference_worker: ReferenceWorker | None = None,
-    clear: Clear = never,
-    timeout_s: float = USUAL_TIMEOUT_S,
-    memory_bytes: int | None = None,
-    throughput: bool = False,
-) -> Measuring:
-    """The measurement of `subject` on the target of `workers`, which were started before: see `LocalTaking`."""
-    taking = LocalTaking(
-        subject,
-        workers,
-        plan=plan,
-        reference_worker=reference_worker,
-        clear=clear,
-        timeout_s=timeout_s,
-        memory_bytes=memory_bytes,
-    )
-    return Measuring(taking, workers.target.host, plan, throughput=throughput)
-
-
 def measure(
     subject: Subject,
     target: Target,
@@ -148,7 +122,8 @@ def measure(
     """`Measuring` from begin to end, without a verdict: the measurement, and the predictions of all cases."""
     plan = plan or MeasuringPlan()
     with Workers(subject.runtime, target) as workers:
-        measuring = measuring_here(subject, workers, plan=plan, reference_worker=reference_worker, timeout_s=timeout_s)
+        taking = LocalTaking(subject, workers, plan=plan, reference_worker=reference_worker, timeout_s=timeout_s)
+        measuring = Measuring(taking)
         predictions = measuring.first(predict=predict)
         return measuring.finish(), predictions
 

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from autoopt.core.configuration import Scalar
+from autoopt.core.host import Host
 from autoopt.core.process import USUAL_TIMEOUT_S
 from autoopt.measure.concurrency import Concurrency, measure_concurrency
 from autoopt.measure.files import case_ids
@@ -42,6 +43,12 @@ class Taking(Protocol):
     not end."""
 
     subject: Subject
+    plan: MeasuringPlan
+
+    @property
+    def host(self) -> Host:
+        """The machine that measures."""
+        ...
 
     @property
     def reference_latency_s(self) -> float | None:
@@ -88,13 +95,19 @@ class LocalTaking:
         memory_bytes: int | None = None,
     ) -> None:
         self.subject = subject
-        self._workers, self._target, self._plan = workers, workers.target, plan
+        self.plan = plan
+        self._workers, self._target = workers, workers.target
         self._reference_worker, self._clear, self._timeout_s = reference_worker, clear, timeout_s
         self._memory_bytes = memory_bytes
         self._order = random.Random(subject.artifact.key)  # noqa: S311 - an order, not a secret
         self._waiting: OpenWorker | None = None
         self._prepares = False
         """Whether another process will be needed, as far as the first one tells."""
+
+    @property
+    def host(self) -> Host:
+        """See `Taking`."""
+        return self._target.host
 
     @property
     def reference_latency_s(self) -> float | None:
@@ -106,7 +119,7 @@ class LocalTaking:
         with self._target.exclusive():
             worker = self._begin()
             taken = self._measured(worker)
-            self._prepares = self._plan.processes > 1 and not self._is_clear(taken)
+            self._prepares = self.plan.processes > 1 and not self._is_clear(taken)
             if cases:
                 self._waiting = worker
                 return taken, Answered(self._predicted(worker, cases))
@@ -132,7 +145,7 @@ class LocalTaking:
     def concurrency(self) -> Concurrency:
         """See `Taking`."""
         with self._target.exclusive():
-            return measure_concurrency(self._begin, self.subject, self._reference_worker, self._plan, self._order)
+            return measure_concurrency(self._begin, self.subject, self._reference_worker, self.plan, self._order)
 
     def _last(self, worker: OpenWorker, cases: Sequence[int]) -> Answered:
         """What the process predicts for these cases; it ends.
@@ -153,11 +166,11 @@ class LocalTaking:
 
     def _is_clear(self, taken: Taken) -> bool:
         """Whether nothing depends on measuring another process."""
-        return bool(taken.others) and self._clear(ratio_of(taken.turns, taken.others, self._plan.quantile))
+        return bool(taken.others) and self._clear(ratio_of(taken.turns, taken.others, self.plan.quantile))
 
     def _begin(self, subject: Subject | None = None) -> OpenWorker:
         return self._workers.begin(
-            subject or self.subject, self._plan, timeout_s=self._timeout_s, memory_bytes=self._memory_bytes
+            subject or self.subject, self.plan, timeout_s=self._timeout_s, memory_bytes=self._memory_bytes
         )
 
     def _measured(self, worker: OpenWorker) -> Taken:
@@ -168,9 +181,9 @@ class LocalTaking:
         pids = [player.pid for player in (reference, worker) if player is not None and player.pid is not None]
         load_so_far = self._target.load_from_now(pids)
         if reference is None:
-            others, turns = [], [worker.turn(self._plan) for _ in range(self._plan.rounds)]
+            others, turns = [], [worker.turn(self.plan) for _ in range(self.plan.rounds)]
         else:
-            others, turns = play([reference, worker], self._plan, order=self._order, clear=self._clear)
+            others, turns = play([reference, worker], self.plan, order=self._order, clear=self._clear)
         load = load_so_far()
         foreign = load.foreign_share if load.wall_s >= LONG_ENOUGH_S else None
         contended = "" if reference is None else reference.remember(others, foreign)

@@ -7,7 +7,7 @@ and now, so that a host that is faster as a whole breaks nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -147,14 +147,13 @@ def measure_again(
     """
     if not before.front:
         raise NothingFits(f"study {before.card.name} has no front to measure again")
-    prepared = prepare_as_before(before.card, home, target, measures=True)
-    card = _card(before.card, prepared, storage_url)
-    prepared = replace(prepared, card=card, storage_url=storage_url)
-    records = _measured_again(before)
-    given = [_proposal(record) for record in records]
-    stored = kept(records, prepared.store, before.card.name)
     with ExitStack() as held:
-        held.callback(prepared.close)
+        prepared = held.enter_context(closing(prepare_as_before(before.card, home, target, measures=True)))
+        card = _card(before.card, prepared, storage_url)
+        prepared = replace(prepared, card=card, storage_url=storage_url)
+        records = _measured_again(before)
+        given = [_proposal(record) for record in records]
+        stored = kept(records, prepared.store, before.card.name)
         runner = held.enter_context(LocalRunner(prepared.builder, plan=plan, kept=stored))
         empty = StudyResult(card, ())
         loop = Loop(runner, sinks, budget=len(given), before=empty, listener=listener)

@@ -101,12 +101,17 @@ class OneLane:
 
 class ThreadLanes:
     """Each trial in one of `count` threads, which live as long as the block: child processes die with the thread that
-    started them."""
+    started them.
+
+    A thread begins its next trial once its last one was asked for and the asker came back: then that one is stored.
+    """
 
     def __init__(self, run: Run, count: int) -> None:
         self._run, self._count = run, count
         self._todo: queue.SimpleQueue[tuple[Attempt, StudyResult] | None] = queue.SimpleQueue()
-        self._ended: queue.SimpleQueue[tuple[Attempt, TrialRecord | BaseException]] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[tuple[Attempt, TrialRecord | BaseException, threading.Event]]
+        self._ended = queue.SimpleQueue()
+        self._last: threading.Event | None = None
         self._threads: list[threading.Thread] = []
         self._own = threading.local()
         self._begun: list[Attempt] = []
@@ -118,6 +123,7 @@ class ThreadLanes:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self._let_go()
         for _ in self._threads:
             self._todo.put(None)
         for thread in self._threads if exc_info[0] is None else ():  # after an error or Ctrl-C nobody waits
@@ -145,23 +151,32 @@ class ThreadLanes:
 
     def begin(self, attempt: Attempt, study: StudyResult) -> None:
         """See `Lanes`."""
+        self._let_go()
         self._begun.append(attempt)
         self._todo.put((attempt, study))
 
     def next_ended(self) -> tuple[Attempt, TrialRecord]:
         """See `Lanes`."""
-        attempt, found = self._ended.get()
+        self._let_go()
+        attempt, found, self._last = self._ended.get()
         self._begun.remove(attempt)
         if isinstance(found, BaseException):
             raise found
         return attempt, found
 
+    def _let_go(self) -> None:
+        """Let the thread whose trial was asked for last begin another one."""
+        if self._last is not None:
+            self._last.set()
+
     def _work(self) -> None:
         while (todo := self._todo.get()) is not None:
             attempt, study = todo
             self._own.attempt = attempt
+            stored = threading.Event()
             try:
-                self._ended.put((attempt, self._run(attempt, study)))
+                self._ended.put((attempt, self._run(attempt, study), stored))
             except BaseException as error:  # raised where it is waited for
-                self._ended.put((attempt, error))
+                self._ended.put((attempt, error, stored))
             self._own.attempt = None
+            stored.wait()

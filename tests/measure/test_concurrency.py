@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from autoopt.errors import TrialError
-from autoopt.measure.measuring import measuring_here
+from autoopt.measure.measuring import Measuring
 from autoopt.measure.reference_worker import ReferenceWorker
+from autoopt.measure.taking import LocalTaking
 from autoopt.measure.workers import Workers
 from tests.measure.setups import QUICK, Setup
 
@@ -22,7 +23,7 @@ def test_as_many_calls_run_at_once_as_there_are_threads(setup: Setup) -> None:
     for threads in (1, 2):
         subject = setup.subject(name="fake", threads=threads, precision="f32", latency_ms=20.0)
         with Workers(subject.runtime, setup.target) as workers:
-            measuring = measuring_here(subject, workers, plan=PLAN, throughput=True)
+            measuring = Measuring(LocalTaking(subject, workers, plan=PLAN), throughput=True)
             measuring.first(predict=False)
             found[threads] = measuring.finish()
     assert [item.concurrent_requests for item in found.values()] == [1, 2]
@@ -40,7 +41,9 @@ def test_it_takes_turns_with_the_reference(setup: Setup) -> None:
     with ReferenceWorker(setup.fake(20.0), setup.target, PLAN) as reference:
         for asked in (True, False):
             with Workers(subject.runtime, setup.target) as workers:
-                measuring = measuring_here(subject, workers, plan=PLAN, reference_worker=reference, throughput=asked)
+                measuring = Measuring(
+                    LocalTaking(subject, workers, plan=PLAN, reference_worker=reference), throughput=asked
+                )
                 measuring.first(predict=False)
                 measured = measuring.finish()
             if not asked:
@@ -55,6 +58,6 @@ def test_a_runtime_that_dies_under_concurrency_fails_the_trial(setup: Setup) -> 
     """What goes wrong while many calls run is an error of the trial, as it is of one call."""
     subject = setup.fake(1.0, failure="raise")
     with Workers(subject.runtime, setup.target) as workers:
-        measuring = measuring_here(subject, workers, plan=PLAN, throughput=True)
+        measuring = Measuring(LocalTaking(subject, workers, plan=PLAN), throughput=True)
         with pytest.raises(TrialError, match="told to raise"):
             measuring.finish()

@@ -16,8 +16,9 @@ from autoopt.core.configuration import RuntimeSettings
 from autoopt.errors import BadData, Crash, Numeric, OutOfMemory, Timeout, TrialError, Unsupported
 from autoopt.inference.pipeline import Pipeline
 from autoopt.measure.files import array_name, case_ids
-from autoopt.measure.measuring import CAP, measure, measuring_here, predictions
+from autoopt.measure.measuring import CAP, Measuring, measure, predictions
 from autoopt.measure.subject import Subject
+from autoopt.measure.taking import LocalTaking
 from autoopt.measure.workers import OpenWorker, Workers
 from tests import tiny
 from tests.measure.setups import HOST, QUICK, Setup
@@ -152,7 +153,7 @@ def test_a_verdict_ends_a_measurement(setup: Setup) -> None:
     counts = []
     for verdict, stopped in ((lambda m: "enough" if m.processes == 2 else "", "enough"), (lambda m: "", CAP)):
         with Workers(setup.fake(0.5).runtime, setup.target) as workers:
-            measuring = measuring_here(setup.fake(0.5), workers, plan=plan)
+            measuring = Measuring(LocalTaking(setup.fake(0.5), workers, plan=plan))
             measuring.first(predict=False)
             measured = measuring.finish(verdict)
         assert measured.stopped == stopped
@@ -186,7 +187,7 @@ def test_some_cases_come_first_where_asked(setup: Setup) -> None:
     subject = setup.fake(0.1)
     expected = predictions(subject, setup.target)
     with Workers(subject.runtime, setup.target) as workers:
-        measuring = measuring_here(subject, workers, plan=QUICK)
+        measuring = Measuring(LocalTaking(subject, workers, plan=QUICK))
         some = measuring.first([0, 2])
         every = measuring.others()
         measured = measuring.finish()
@@ -200,7 +201,7 @@ def test_the_host_is_free_while_some_cases_are_scored(setup: Setup) -> None:
     """Between the first predictions and what is asked next another search may measure; nothing more need be asked."""
     subject = setup.fake(0.1)
     with Workers(subject.runtime, setup.target) as workers:
-        measuring = measuring_here(subject, workers, plan=QUICK)
+        measuring = Measuring(LocalTaking(subject, workers, plan=QUICK))
         measuring.first([0])
         with setup.target.exclusive(wait_s=0):
             pass

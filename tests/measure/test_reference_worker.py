@@ -9,8 +9,9 @@ import pytest
 
 from autoopt.errors import Crash, ReferenceDied
 from autoopt.measure.host_load import Load
-from autoopt.measure.measuring import measure, measuring_here
+from autoopt.measure.measuring import Measuring, measure
 from autoopt.measure.reference_worker import ReferenceWorker
+from autoopt.measure.taking import LocalTaking
 from autoopt.measure.timing import Turn
 from autoopt.measure.workers import Workers
 from tests.measure.setups import QUICK, Setup
@@ -45,7 +46,7 @@ def test_a_reference_that_dies_is_started_again(setup: Setup) -> None:
         reference_worker.open()
         before = reference_worker.name
         reference_worker.kill()
-        measuring = measuring_here(subject, workers, plan=QUICK, reference_worker=reference_worker)
+        measuring = Measuring(LocalTaking(subject, workers, plan=QUICK, reference_worker=reference_worker))
         measuring.first(predict=False)
         assert measuring.finish().reference_workers == (reference_worker.name,)
         assert reference_worker.name != before

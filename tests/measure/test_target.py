@@ -214,6 +214,10 @@ ASKING = {
         "doctor.py",
         "measure/remote/keeper.py",  # it is the target
         "commands/target.py",  # whose versions must be those of this host
+        "fleet/agent.py",  # a member of a fleet says what it is
+        "fleet/builder_child.py",  # a builder must have the libraries of this host
+        "fleet/builder_work.py",  # which makes where it is
+        "fleet/driving.py",  # the builder of a search, where the fleet has none
         "study/prepare.py",  # the target of a request that names none, and its builder
         "study/loop.py",  # the builder of a search
         "compress/matrix.py",

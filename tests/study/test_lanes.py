@@ -16,7 +16,7 @@ from autoopt.study.lanes import OneLane, ThreadLanes, lanes_for
 from autoopt.study.loop import Loop
 from autoopt.study.proposals import SEED, Proposal
 from autoopt.study.result import StudyResult
-from tests.worlds import World, space_of, study_of
+from tests.worlds import World, point, space_of, study_of
 
 
 @dataclass
@@ -117,3 +117,30 @@ def test_a_trial_that_met_a_busy_host_is_run_again(tmp_path: Path) -> None:
     assert len(found.study.records) == 10
     assert len(tries) > len(set(tries)), "some were busy at first"
     assert all(record.measurement and not record.measurement.contended for record in found.study.records)
+
+
+def test_a_thread_begins_no_other_trial_before_its_last_one_is_stored() -> None:
+    """Whoever measures elsewhere may forget what was measured there once its thread goes on: by then it is stored."""
+    ran: list[tuple[str, int]] = []
+    both, begun = threading.Barrier(2, timeout=30), threading.Event()
+
+    def run(attempt: Attempt, result: StudyResult) -> Any:
+        ran.append((attempt.proposal.label, threading.get_ident()))
+        if attempt.proposal.label == "2":
+            begun.set()
+        else:
+            both.wait()  # else one thread might run both
+        return attempt.proposal.label
+
+    first, second, third = (Attempt(Proposal(point(number=place), None, "random", str(place))) for place in range(3))
+    with ThreadLanes(run, 2) as lanes:
+        for attempt in (first, second):
+            lanes.begin(attempt, None)  # type: ignore[arg-type]
+        returned = lanes.next_ended()[0]
+        lanes.begin(third, None)  # type: ignore[arg-type]
+        assert begun.wait(30)
+        for _ in range(2):
+            lanes.next_ended()
+
+    by_label = dict(ran)
+    assert by_label["2"] == by_label[returned.proposal.label]

@@ -70,13 +70,19 @@ class RemoteTaking:
         self,
         link: Link,
         subject: Subject,
+        plan: MeasuringPlan,
         name: str,
         settings: Mapping[str, Any],
         reference: RemoteReference | None,
         runs: list[str],
     ) -> None:
-        self.subject = subject
+        self.subject, self.plan = subject, plan
         self._link, self._name, self._settings, self._reference, self._runs = link, name, settings, reference, runs
+
+    @property
+    def host(self) -> Host:
+        """See `Taking`."""
+        return self._link.hello().host
 
     @property
     def reference_latency_s(self) -> float | None:
@@ -172,7 +178,7 @@ class RemoteStation:
             "memory_bytes": memory_bytes,
         }
         name = self._named("trial", [subject])
-        return RemoteTaking(self._link, subject, name, settings, reference, self._begun())
+        return RemoteTaking(self._link, subject, plan, name, settings, reference, self._begun())
 
     def together(
         self, subjects: Sequence[Subject], *, plan: MeasuringPlan, reference: RemoteReference | None

@@ -113,7 +113,7 @@ class Bench:
             timeout_s=self.measure_timeout_s,
             memory_bytes=self.worker_memory_bytes,
         )
-        return Measuring(taking, self.station.host, self.plan, throughput=self.throughput)
+        return Measuring(taking, throughput=self.throughput)
 
     def score(self, predictions: Sequence[np.ndarray], only: Sequence[int] | None = None) -> Quality:
         """The quality of the predictions of all cases, or of those with the indices `only`: see `quality.score`."""

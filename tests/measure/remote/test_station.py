@@ -42,7 +42,7 @@ def test_gives_what_this_host_gives(setup: Setup, tmp_path: Path) -> None:
                     timeout_s=30.0,
                     memory_bytes=None,
                 )
-                measuring = Measuring(one, station.host, replace(QUICK, processes=2), throughput=True)
+                measuring = Measuring(one, throughput=True)
                 few = measuring.first([1, 0])
                 predictions = measuring.others()
                 measurement = measuring.finish()
