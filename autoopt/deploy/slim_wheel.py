@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.metadata
+import io
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from autoopt.core.store import write_atomic
 from autoopt.errors import UsageError
-from autoopt.inference.runtimes import RUNTIMES, runtime
+from autoopt.inference.runtimes import REFERENCE, RUNTIMES, runtime
 
 PACKAGE = Path(__file__).resolve().parents[1]
 NAME = "autoopt"
@@ -37,11 +39,13 @@ def write_wheel(folder: Path) -> Path:
     record = [f"{name},sha256={_digest(data)},{len(data)}" for name, data in sorted(files.items())]
     files[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""]).encode()
     path = folder / f"{NAME}-{found.version}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in sorted(files.items()):
             entry = zipfile.ZipInfo(name, STAMP)
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             archive.writestr(entry, data)
+    write_atomic(path, whole.getvalue())
     return path
 
 
@@ -62,11 +66,12 @@ def requirements(runtimes: Sequence[str]) -> list[str]:
 
 
 def _library(name: str) -> str:
-    """What pip calls the library of a runtime."""
-    found = runtime(name).DISTRIBUTION if name in RUNTIMES else None
+    """What pip calls the library of a runtime; that of the reference comes from an index of its own, and is large."""
+    known = {each: runtime(each).DISTRIBUTION for each in RUNTIMES if each != REFERENCE}
+    found = known.get(name)
     if found is None:
-        known = [each for each in RUNTIMES if runtime(each).DISTRIBUTION is not None]
-        raise UsageError(f"--runtime must be one of {', '.join(known)}, got {name!r}")
+        names = [each for each, library in known.items() if library is not None]
+        raise UsageError(f"--runtime must be one of {', '.join(names)}, got {name!r}")
     return found
 
 

@@ -156,6 +156,11 @@ def argument_problems(request: SearchRequest) -> list[str]:
             problems.append(f"--guard must be one of {', '.join(GUARDS)}, got {name!r}")
         elif not 0 <= value <= 1:
             problems.append(f"--guard {name} must be a fraction from 0 to 1, got {value:g}")
+    if request.target is not None:
+        try:
+            Address.of(request.target)
+        except UsageError as error:
+            problems += [f"--target {problem.removeprefix('a target ')}" for problem in error.problems]
     if request.seed < 0:
         problems.append(f"--seed must be at least 0, got {request.seed}")
     if request.sampler not in SAMPLERS:

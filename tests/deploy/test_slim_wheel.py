@@ -41,7 +41,8 @@ def test_scripts() -> None:
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"] == SCRIPTS
 
 
-def test_an_unknown_runtime() -> None:
-    """What is no runtime with a library is refused, naming those that are."""
-    with pytest.raises(UsageError, match="--runtime must be one of openvino, onnxruntime"):
-        requirements(["fake"])
+@pytest.mark.parametrize("name", ["fake", "torch", "pytest"])
+def test_an_unknown_runtime(name: str) -> None:
+    """What is no runtime with a library is refused, naming those that are; so is PyTorch, which no target needs."""
+    with pytest.raises(UsageError, match=f"--runtime must be one of openvino, onnxruntime, got '{name}'"):
+        requirements([name])

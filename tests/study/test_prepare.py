@@ -54,6 +54,7 @@ def test_every_wrong_value_is_a_problem_of_its_own(tmp_path: Path) -> None:
         min_quality=float("nan"),
         min_throughput=0.0,
         guards={"worst": 0.1, "worst_decile": 2.0},
+        target="ssh://-oProxyCommand=x",
         seed=-1,
         sampler="best",
         objectives=("latency", "latency"),
@@ -62,8 +63,8 @@ def test_every_wrong_value_is_a_problem_of_its_own(tmp_path: Path) -> None:
         weights=tmp_path,
     )
     limits = "--max-drop --max-latency --max-memory --max-size --min-quality --min-throughput --guard --guard"
-    options = f"--budget --time {limits} --seed --sampler --objectives --stage-timeout --stage-timeout --data --weights"
-    assert [problem.split()[0] for problem in argument_problems(request)] == options.split()
+    rest = "--target --seed --sampler --objectives --stage-timeout --stage-timeout --data --weights"
+    assert [problem.split()[0] for problem in argument_problems(request)] == f"--budget --time {limits} {rest}".split()
 
 
 def test_a_home_whose_files_sqlite_cannot_open_is_refused(tmp_path: Path) -> None:
