@@ -140,3 +140,28 @@ def test_what_is_put_off_while_it_runs_keeps_its_place(small: Space) -> None:
     proposals.begin(second)
     assert list(proposals.until(2)) == []
     assert second.configuration != proposal.configuration
+
+
+def test_the_sampler_is_told_what_is_being_measured(space: Space) -> None:
+    """Points that were begun and not told yet are what the sampler is given as pending; others are not."""
+
+    class Listener:
+        pending: list[object]
+
+        def tell(self, raw: object, values: object, excess: object) -> None:
+            pass
+
+        def ask(self, seen: object, pending: object = ()) -> None:
+            assert isinstance(pending, list)
+            self.pending = pending
+
+    proposals, listener = Proposals(space, 2, 0, 0, "random"), Listener()
+    told(proposals, len(seeds(space)))
+    proposals._sampler = listener
+    first = next(proposals.until(30))
+    proposals.begin(first)
+    second = next(proposals.until(30))
+    assert listener.pending == [first.raw] and second.raw not in listener.pending
+    proposals.tell(first.configuration, first.raw, [0.1, -0.9], {})
+    next(proposals.until(30))
+    assert listener.pending == []

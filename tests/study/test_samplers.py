@@ -11,7 +11,7 @@ import optuna
 import pytest
 
 from autoopt.core.host import Host
-from autoopt.study.samplers import SAMPLERS, STARTUP_TRIALS, at_random, distributions, sampler
+from autoopt.study.samplers import SAMPLERS, STARTUP_TRIALS, Forecaster, at_random, distributions, sampler
 from autoopt.study.space import Space, load_space
 
 HOST = Host("cpu", "x86_64", 2, 8_000_000_000, ("avx2",), "Linux", {})
@@ -93,6 +93,26 @@ def test_what_was_told_is_learnt_from(name: str, tmp_path: Path) -> None:
             losses.append(time / math.log(400) + error / 0.9)
         first, last = first + losses[:10], last + losses[-10:]
     assert (np.mean(last) < 0.85 * np.mean(first)) == (name != "random")
+
+
+def test_what_is_being_measured_promises_nothing_twice(tmp_path: Path) -> None:
+    """The model expects less of the next point once it believes what a running one will give."""
+    space = space_of(SMALL, tmp_path)
+
+    def expected(*, tells: bool) -> float:
+        chosen, seen = sampler("model", space, 2, 0), set[str]()
+        for raw, configuration in list(space.points())[::-1][:14]:
+            seen.add(configuration.digest)
+            time, error = float(raw["runtime.latency_ms"] or 0), float(raw["runtime.error"] or 0)
+            chosen.tell(raw, [math.log(time), error], {})
+        assert isinstance(chosen, Forecaster)
+        first = chosen.ask(seen)
+        assert first is not None
+        assert chosen.ask({*seen, first[1].digest}, [first[0]] if tells else []) is not None
+        assert chosen.expected_gain is not None
+        return chosen.expected_gain
+
+    assert expected(tells=True) < 0.8 * expected(tells=False)
 
 
 @pytest.mark.parametrize(
