@@ -54,7 +54,6 @@ NAMED_ELSEWHERE = {
     "measure/noise.py": "tests/test_doctor.py keeps and reads the noise of a host",
     "measure/remote/listening.py": "tests/e2e/test_target.py runs it in a keeper",
     "measure/remote/shipping.py": "tests/measure/remote/test_station.py looks at what is sent",
-    "measure/taking.py": "tests/measure/test_measuring.py measures by it",
     "report/page/sections.py": "tests/report/page/test_page.py renders every section",
     "study/space/dimension.py": "tests/study/space/test_space.py draws from spaces of every kind of dimension",
     "study/space/points.py": "tests/study/space/test_space.py enumerates, counts and finds points",
