@@ -57,6 +57,6 @@ def test_what_a_target_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_address_that_is_none(tmp_path: Path) -> None:
     """A target that cannot be one is refused before anything is written."""
     home = tmp_path / "home"
-    with pytest.raises(UsageError, match="a target must be ssh://HOST"):
+    with pytest.raises(UsageError, match="--target must be ssh://HOST"):
         search(SearchRequest("histo", target="clinic-1", home=home))
     assert not list(home.glob("*.db"))
