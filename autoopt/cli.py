@@ -93,19 +93,25 @@ def front(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     wide: Annotated[bool, typer.Option("--wide", help="Show all columns, however long a line becomes.")] = False,
+    arms: Annotated[
+        bool, typer.Option("--arms", help="Show the named configurations of the space, each beside the front.")
+    ] = False,
 ) -> None:
     """Show the Pareto front of a study."""
     from autoopt import api, terminal
     from autoopt.deploy.nothing_fits import nothing_fits
+    from autoopt.report.arms_text import arms_csv, arms_json
     from autoopt.report.tables import front_csv, front_json
 
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other: give one of them")
     result = api.front(study=study, workload=workload, storage=storage, home=home)
     if as_json:
-        typer.echo(json.dumps(front_json(result), indent=2))
+        typer.echo(json.dumps({**front_json(result), "arms": arms_json(result)}, indent=2))
     elif as_csv:
-        typer.echo(front_csv(result), nl=False)
+        typer.echo(arms_csv(result) if arms else front_csv(result), nl=False)
+    elif arms:
+        terminal.arms(result, wide=wide)
     elif not result.lacks_reference:
         terminal.front(result, wide=wide)
     if result.lacks_reference:

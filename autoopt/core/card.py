@@ -27,7 +27,8 @@ class StudyCard:
     `again`. `latency` says what is timed: one network call, or a whole case. `id` is drawn when the study is stored
     first, empty before: a study of the same name that is made after this one was lost has another one. `calibration` is
     what `doctor --noise` found of the host: `sigma`, and `peaks` by number of threads. With `less_is_better` the
-    primary metric is an error; `own_metrics` are the user's own by name, each with what its scores depend on.
+    primary metric is an error; `own_metrics` are the user's own by name, each with what its scores depend on; `arms`
+    are the named configurations of its space file: name to the digest of the configuration.
     """
 
     name: str
@@ -49,6 +50,7 @@ class StudyCard:
     id: str = ""
     less_is_better: bool = False
     own_metrics: Mapping[str, Any] = field(default_factory=dict)
+    arms: Mapping[str, str] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
         """What must not change within a study."""

@@ -27,6 +27,8 @@ SCHEMA = 3
 READABLE = (1, 2, 3)
 CONTROL = "control"
 """The origin of a trial that others are compared with; it is on no front."""
+ARM = "arm"
+"""The origin of a trial that has a name in the file of the space."""
 RENAMED_SECTIONS: Mapping[str, str] = {"coarsen": "resolution"}
 """Sections of configurations before schema 3, and what they are called since."""
 RENAMED_SETTINGS: Mapping[str, str] = {"as_int8": "qat", "grow": "steps_growth"}

@@ -148,6 +148,12 @@ def reference_rows(result: StudyResult) -> list[list[str]]:
     ]
 
 
+def row_of(result: StudyResult, record: TrialRecord) -> list[str]:
+    """Any trial of the study as formatted cells, as its members are."""
+    fine = differing(record.configuration for record in result.records)
+    return _cells(result, record, configuration_words(record.configuration, fine=fine))
+
+
 def front_notes(result: StudyResult, titles: Collection[str] | None = None) -> list[str]:
     """What the rows need beside them: what stands below a number, what the speed-ups are over, why intervals lack.
 

@@ -9,13 +9,13 @@ from functools import partial
 import numpy as np
 
 from autoopt.core.configuration import Configuration, Scalar
-from autoopt.core.records import CONTROL
+from autoopt.core.records import ARM, CONTROL
 from autoopt.study.early_stop import EarlyStop, Noise, Promises
 from autoopt.study.levers import Levers, has
 from autoopt.study.samplers import DEFAULT, RANDOM, Forecaster, Found, Sampler, at_random, sampler
 from autoopt.study.space import Space, arms, control, seeds
 
-SEED, EXHAUSTIVE, WARM_START, ARM = "seed", "exhaustive", "warm-start", "arm"
+SEED, EXHAUSTIVE, WARM_START = "seed", "exhaustive", "warm-start"
 """What proposes a trial, besides the samplers by their names."""
 
 

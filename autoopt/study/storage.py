@@ -135,14 +135,14 @@ def _opened(url: str, card: StudyCard, space: Space) -> Iterator[StoredStudy]:
         storage = _storage(url)
         stored = _connect(storage, card)
         known = stored.user_attrs.get(_CARD)
-    study_id = secrets.token_hex(8)
+    study_id, arms = secrets.token_hex(8), card.arms
     if known is not None:
         with _of_this_version(card.name):
             before = StudyCard.from_json(known)
         if before.identity() != card.identity():
             raise StorageError(_difference(before, card))
-        study_id = before.id or study_id
-    card = replace(card, id=study_id)
+        study_id, arms = before.id or study_id, {**before.arms, **arms}
+    card = replace(card, id=study_id, arms=arms)
     with _storage_errors(url):
         stored.set_user_attr(_CARD, card.to_json())
 

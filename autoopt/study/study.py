@@ -18,7 +18,7 @@ from autoopt.study.limits import violations
 from autoopt.study.proposals import GivenProposals, Proposal, Proposals
 from autoopt.study.result import StudyResult
 from autoopt.study.samplers import DEFAULT, Found
-from autoopt.study.space import Space
+from autoopt.study.space import Space, named_arms
 from autoopt.study.stopping import hypervolume_noise, objective_noise
 from autoopt.study.storage import objective_values, open_storage
 
@@ -190,5 +190,6 @@ def open_study(
     Raises StorageError when the storage cannot be used or holds another study of that name, and
     BusyError when a search on another machine is alive on it.
     """
+    card = card if given is not None else replace(card, arms=named_arms(space))
     with open_storage(url, card, space) as stored:
         yield Study(stored, space, sampler, given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autoopt.terminal.console import console_of, duration, stdout_alone
 from autoopt.terminal.events import SearchEvents
-from autoopt.terminal.front_table import front
+from autoopt.terminal.front_table import arms, front
 from autoopt.terminal.results import (
     checks,
     collected,
@@ -23,6 +23,7 @@ from autoopt.terminal.search import answer, plan, search_result
 __all__ = [
     "SearchEvents",
     "answer",
+    "arms",
     "checks",
     "collected",
     "console_of",

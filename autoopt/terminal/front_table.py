@@ -1,11 +1,14 @@
-"""The front of a study as a table that fits the terminal."""
+"""The front of a study, and its arms beside it, as tables that fit the terminal."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 from autoopt.deploy.nothing_fits import nothing_fits
+from autoopt.report.arms_text import arm_columns, arm_rows, arms_title
 from autoopt.report.tables import columns, fitting, front_notes, front_rows, natural_widths, reference_rows
 from autoopt.study.result import StudyResult
 from autoopt.terminal.console import console_of, width_of, wrapped
@@ -24,24 +27,37 @@ def front(result: StudyResult, *, wide: bool = False) -> None:
     if not result.front:
         wrapped(console, nothing_fits(result), width)
         return
-    left_out = _table(console, result, width, wide=wide)
-    if left_out:
-        wrapped(console, f"Left out for want of room: {', '.join(left_out)}. --wide shows all.", width)
+    wrapped(console, f"Pareto front of {result.card.title}: study {result.card.name}", width)
+    _table(console, result, columns(result), (front_rows(result), reference_rows(result)), width, wide=wide)
     for note in front_notes(result):
         wrapped(console, note, width)
     if result.stand_in:
         wrapped(console, f"Drops are not against PyTorch FP32: {result.stand_in}.", width)
 
 
-def _table(console: Console, result: StudyResult, width: int, *, wide: bool) -> list[str]:
-    """Print the table in so many characters; returns the titles of the columns that had no room."""
-    titles = columns(result)
-    members, others = front_rows(result), reference_rows(result)
-    widths = natural_widths([titles, *members, *others])
+def arms(result: StudyResult, *, wide: bool = False) -> None:
+    """Print how many arms stand where, and a table of them with the numbers of the front."""
+    console, rows = console_of(), arm_rows(result)
+    width = width_of(console)
+    wrapped(console, arms_title(result), width)
+    if rows:
+        _table(console, result, arm_columns(result), (rows,), width, wide=wide)
+
+
+def _table(
+    console: Console,
+    result: StudyResult,
+    titles: Sequence[str],
+    groups: Sequence[list[list[str]]],
+    width: int,
+    *,
+    wide: bool,
+) -> None:
+    """Print a table in so many characters, groups of rows below each other, and which columns had no room."""
+    widths = natural_widths([titles, *(cells for rows in groups for cells in rows)])
     if wide:
         width = max(width, sum(widths) + 3 * len(widths) + 1)
     shown, words = fitting(result, widths, width)
-    wrapped(console, f"Pareto front of {result.card.title}: study {result.card.name}", width)
     table = Table()
     for index in shown:
         if index == 1:
@@ -50,10 +66,12 @@ def _table(console: Console, result: StudyResult, width: int, *, wide: bool) -> 
             table.add_column(
                 titles[index], justify="left" if index == 0 else "right", no_wrap=True, min_width=widths[index]
             )
-    for cells in members:
-        table.add_row(*(cells[index] for index in shown))
-    table.add_section()
-    for cells in others:
-        table.add_row(*(cells[index] for index in shown), style="dim")
+    for place, rows in enumerate(groups):
+        if place:
+            table.add_section()
+        for cells in rows:
+            table.add_row(*(cells[index] for index in shown), style="dim" if place else None)
     Console(highlight=False, markup=False, width=width).print(table)
-    return [title for index, title in enumerate(titles) if index not in shown]
+    left_out = [title for index, title in enumerate(titles) if index not in shown]
+    if left_out:
+        wrapped(console, f"Left out for want of room: {', '.join(left_out)}. --wide shows all.", width)

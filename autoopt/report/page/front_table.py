@@ -8,7 +8,7 @@ from autoopt.core.records import TrialRecord
 from autoopt.report.page.html import Cell, Row, bullets, details, element, joined, table, trial_link
 from autoopt.report.page.subject import Subject
 from autoopt.report.page.words import named, other_objectives
-from autoopt.report.tables import columns, front_notes, front_rows, reference_rows
+from autoopt.report.tables import columns, front_notes, front_rows, reference_rows, row_of
 from autoopt.study.number import PRIMARY
 from autoopt.study.numbers import NUMBERS
 from autoopt.study.result import StudyResult
@@ -23,7 +23,7 @@ def render(subject: Subject) -> Markup:
     result = subject.result
     if not result.front:
         return Markup("")
-    keys = _keys(result)
+    keys = titles_of(result)
     header = ("trial", "configuration", *keys.values())
     known = {record.number: record for record in result.judged}
     beside = [(known[int(cells[0].removeprefix("#"))], cells) for cells in reference_rows(result)]
@@ -36,7 +36,7 @@ def render(subject: Subject) -> Markup:
     return joined([made, references, details("How to read the columns", bullets(front_notes(result, keys.values())))])
 
 
-def _keys(result: StudyResult) -> dict[str, str]:
+def titles_of(result: StudyResult) -> dict[str, str]:
     """The keys of `SHOWN` and of the other objectives that the tables of this study have, to their titles."""
     titles = {}
     for key in (*SHOWN, *(number.key for number in other_objectives(result))):
@@ -47,14 +47,23 @@ def _keys(result: StudyResult) -> dict[str, str]:
     return titles
 
 
+def cells_of(result: StudyResult, record: TrialRecord) -> list[Cell]:
+    """The numbers of any trial for the columns of `titles_of`."""
+    return _values(result, record, row_of(result, record), titles_of(result))
+
+
+def _values(result: StudyResult, record: TrialRecord, cells: list[str], keys: dict[str, str]) -> list[Cell]:
+    numbers, places = result.headline(record), {title: place for place, title in enumerate(columns(result))}
+    return [Cell(cells[places[title]], numbers.get(key)) for key, title in keys.items()]
+
+
 def _role(name: str) -> str:
     """What a row is compared as, which tables.py says in brackets after its name."""
     return next((role for role in ROLES if f"({role})" in name), "")
 
 
 def _row(result: StudyResult, record: TrialRecord, cells: list[str], keys: dict[str, str], *, role: str = "") -> Row:
-    numbers, places = result.headline(record), {title: place for place, title in enumerate(columns(result))}
-    values = [Cell(cells[places[title]], numbers.get(key)) for key, title in keys.items()]
+    values = _values(result, record, cells, keys)
     name = f"{named(record)} ({role})" if role else named(record)
     remarks = []
     leader = result.ties.get(record.number, record.number)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from autoopt.report.page import (
+    arms,
     doubts,
     drivers,
     front_table,
@@ -39,6 +40,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("picks", "What to take", picks.render),
     Section("scatter", "Latency against quality", scatter.render),
     Section("front", "The front", front_table.render),
+    Section("arms", "The arms beside the front", arms.render),
     Section("cases", "Worst cases", worst_cases.render),
     Section("patients", "Worst patients", patients.render),
     Section("subgroups", "Labels and subgroups", subgroups.render),

@@ -6,7 +6,7 @@ first.
 
 from __future__ import annotations
 
-from autoopt.study.space.arms import arms
+from autoopt.study.space.arms import arms, named_arms
 from autoopt.study.space.controls import control
 from autoopt.study.space.dimension import Dimension
 from autoopt.study.space.pipeline import configured
@@ -23,6 +23,7 @@ __all__ = [
     "configured",
     "control",
     "load_space",
+    "named_arms",
     "seeds",
     "shipped_spaces",
 ]

@@ -35,12 +35,22 @@ Problem = Callable[[str, str], None]
 def arms(space: Space) -> tuple[Seed, ...]:
     """The arms as configurations, in the order of the file, no configuration twice."""
     found: dict[str, Seed] = {}
+    for arm in _all(space):
+        found.setdefault(arm.configuration.digest, arm)
+    return tuple(found.values())
+
+
+def named_arms(space: Space) -> dict[str, str]:
+    """The digest of the configuration of every arm by its name, also of arms that are the same on this host."""
+    return {arm.label: arm.configuration.digest for arm in _all(space)}
+
+
+def _all(space: Space) -> Iterator[Seed]:
     for arm in space.arms:
         name = str(arm.settings.get(f"{RUNTIME}.name") or _first_runtime(space))
         precision = str(arm.settings.get(f"{RUNTIME}.precision") or EXACT)
         configuration = space.canonical({**settings_on(space, name, precision), **arm.settings})
-        found.setdefault(configuration.digest, Seed(arm.name, configuration, space.raw_for(configuration)))
-    return tuple(found.values())
+        yield Seed(arm.name, configuration, space.raw_for(configuration))
 
 
 def read_arms(section: Any, problem: Problem) -> Iterator[Arm]:

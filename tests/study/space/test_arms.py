@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from autoopt.core.host import Host
+from autoopt.core.records import ARM
 from autoopt.errors import SpaceError
-from autoopt.study.proposals import ARM, Proposals
+from autoopt.study.proposals import Proposals
 from autoopt.study.space import Space, arms, load_space, seeds
 from autoopt.workloads.contract import Workload
 from autoopt.workloads.loading import BUILT_IN
