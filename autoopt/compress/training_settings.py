@@ -55,6 +55,11 @@ PARAMETERS: Mapping[str, Parameter] = {
         False,
         "quantization-aware training: weights and inputs are rounded to 8 bits, so that quantizing loses less",
     ),
+    "distil": Parameter(
+        "flag",
+        True,
+        "whether it learns from the answers of the whole network (distillation), or from the references",
+    ),
     "training_precision": Parameter(
         "choice",
         "auto",
@@ -64,7 +69,7 @@ PARAMETERS: Mapping[str, Parameter] = {
 }
 
 
-TRAINING_ONLY = ("unit", "seconds", "learning_rate", "qat", "training_precision")
+TRAINING_ONLY = ("unit", "seconds", "learning_rate", "qat", "distil", "training_precision")
 """The settings that have no effect without training steps."""
 
 
@@ -84,8 +89,9 @@ def canonical(
         return None
     if not known["steps"]:
         return {name: value for name, value in known.items() if name not in TRAINING_ONLY}
-    if known["unit"] == UNITS[0]:
-        del known["unit"]
+    for name, usual in (("unit", UNITS[0]), ("distil", True)):  # so that what was made before is found
+        if known[name] == usual:
+            del known[name]
     if known["training_precision"] == "auto":
         known["training_precision"] = "bf16" if trains_bf16(host) else "f32"
     return known
@@ -117,6 +123,7 @@ def plan_of(settings: Mapping[str, Scalar], workload: Workload) -> Recovery:
         bf16=settings.get("training_precision") == "bf16",
         qat=bool(settings.get("qat")),
         seconds=float(settings.get("seconds") or math.inf),
+        distil=settings.get("distil") is not False,
     )
 
 
@@ -134,7 +141,7 @@ class Before:
         self._before, self.shape = size_of(model, self.batch), tuple(model(self.batch).shape)
 
     def train(self, settings: Mapping[str, Scalar], model: torch.nn.Module, teacher: torch.nn.Module) -> dict[str, Any]:
-        """Train the changed `model` to answer as `teacher` does, in place.
+        """Train the changed `model` in place to answer as `teacher` does, or as the references do.
 
         The report has parameters and multiply-accumulates (of one call) now, before the step and as a share of the
         teacher's, the report of the recovery, and the seconds of the step. Raises Numeric where the answer has another

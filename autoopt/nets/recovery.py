@@ -1,8 +1,8 @@
 """Recovery: training a changed network to answer as the whole one does, which gives back most of what a cut lost.
 
 The loss is the distance to the answers of the teacher and nothing else (knowledge distillation, Hinton et al. 2015): a
-network that lost nothing has nothing to learn, and keeps its weights. The references are not looked at, nor are
-calibration, val and test. Some training patients are held out (holdout.py) and say which weights were best.
+network that lost nothing has nothing to learn, and keeps its weights. The references are not looked at, unless the
+training asks for them in the place of the teacher; calibration, val and test never are. Some training patients are held out (holdout.py) and say which weights were best.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Recovery:
     """How much to train: `steps` of `batch` tiles at `learning_rate`, the highest of the schedule.
 
     `bf16` trains in bfloat16, `qat` with fake quantization. After `seconds` it ends at the next look at the hold-out.
+    Without `distil` it learns from the references, as a network without a teacher does.
     """
 
     steps: int
@@ -54,6 +55,7 @@ class Recovery:
     bf16: bool = False
     qat: bool = False
     seconds: float = math.inf
+    distil: bool = True
 
 
 def recover(student: torch.nn.Module, teacher: torch.nn.Module, workload: Workload, plan: Recovery) -> dict[str, Any]:
@@ -96,7 +98,7 @@ class Distiller:
         )
         self._trainer = Trainer(student, settings)
         self._holdout = [
-            Batch(images, references, taught_by(teacher, images, plan.bf16, workload.pipeline.mirror))
+            Batch(images, references, self._answers(teacher, images, workload.pipeline.mirror))
             for images, references in plain_batches(self._held, workload, plan.batch)
         ]
 
@@ -130,7 +132,10 @@ class Distiller:
     def _batches(self) -> Iterator[Batch]:
         while True:
             numbers = self._random.integers(len(self._cache), size=self._plan.batch)
-            yield self._cache.batch([int(number) for number in numbers])
+            yield self._cache.batch([int(number) for number in numbers], taught=self._plan.distil)
+
+    def _answers(self, teacher: torch.nn.Module, images: torch.Tensor, mirror: tuple[int, ...]) -> torch.Tensor | None:
+        return taught_by(teacher, images, self._plan.bf16, mirror) if self._plan.distil else None
 
     def _loss(self) -> float:
         return self._trainer.mean_loss(self._holdout)

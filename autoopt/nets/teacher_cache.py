@@ -62,36 +62,43 @@ class TeacherCache:
         self._teacher, self._bf16 = ref(channels_last(teacher)), bf16  # else it would keep its own key alive
         self._mirror = workload.pipeline.mirror
         self._examples = Examples(cases, workload.pipeline, workload.recipe.augment, window or workload.recipe.tile)
-        self._kept: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
-        size = sum(item.numel() * item.element_size() for item in self._tile(0))
+        self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._taught: dict[int, torch.Tensor] = {}
+        size = sum(item.numel() * item.element_size() for item in (*self._tile(0), self._answer(0)))
         self._count = max(1, min(MOST_TILES, most_bytes // size))
 
     def __len__(self) -> int:
         return self._count
 
-    def batch(self, numbers: Sequence[int]) -> Batch:
-        """The tiles with these numbers as one batch, with the teacher's answers."""
+    def batch(self, numbers: Sequence[int], *, taught: bool = True) -> Batch:
+        """The tiles with these numbers as one batch, with the teacher's answers where they are to be `taught`."""
         import torch
 
-        images, references, taught = (torch.cat(items) for items in zip(*map(self._tile, numbers), strict=True))
-        return Batch(images.float(), references.long(), taught.float())
+        images, references = (torch.cat(items) for items in zip(*map(self._tile, numbers), strict=True))
+        answers = torch.cat([self._answer(number) for number in numbers]).float() if taught else None
+        return Batch(images.float(), references if references.is_floating_point() else references.long(), answers)
 
-    def _tile(self, number: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _tile(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Half the bytes of float32 are enough: what is left out is far below the noise of the augmentation."""
         import torch
 
         if number not in self._kept:
-            teacher = self._teacher()
-            assert teacher is not None
             random = np.random.default_rng([SEED, number])
             image, reference = self._examples.draw(number % len(self._examples), 1, random)
-            images = torch.from_numpy(np.ascontiguousarray(image))
+            known = np.stack([reference])
             self._kept[number] = (
-                images.half(),
-                torch.from_numpy(np.stack([reference]).astype(np.int16)),
-                taught_by(teacher, images, self._bf16, self._mirror).half(),
+                torch.from_numpy(np.ascontiguousarray(image)).half(),
+                torch.from_numpy(known.astype(np.float32 if known.dtype.kind == "f" else np.int16)),
             )
         return self._kept[number]
+
+    def _answer(self, number: int) -> torch.Tensor:
+        if number not in self._taught:
+            teacher = self._teacher()
+            assert teacher is not None
+            images = self._tile(number)[0].float()
+            self._taught[number] = taught_by(teacher, images, self._bf16, self._mirror).half()
+        return self._taught[number]
 
 
 def taught_by(teacher: torch.nn.Module, images: torch.Tensor, bf16: bool, mirror: tuple[int, ...]) -> torch.Tensor:

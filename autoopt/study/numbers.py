@@ -7,16 +7,15 @@ docs/mlflow.md. Every metric of the workload is a number besides, under its own 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from operator import attrgetter
 
 from autoopt.core import stats
 from autoopt.core.measurement import Measurement
 from autoopt.core.records import TrialRecord
 from autoopt.core.scores import Quality
-from autoopt.inference.runtimes import REFERENCE_LABEL
 from autoopt.study import intervals, uncertainty
 from autoopt.study.intervals import Bounds
 from autoopt.study.number import ALONE, HIGH, LOW, PRIMARY, Between, Column, Comparison, Number, Read, with_ends
+from autoopt.study.ratios import SAVINGS, SPEEDUPS
 
 TEST = "test_"
 """Before the name of a metric that was scored on test."""
@@ -32,41 +31,6 @@ def _of_measured(bounds: Callable[[Measurement, float], Bounds]) -> Between:
 
 def _cost(name: str) -> Read:
     return _measured(lambda measured: measured.cost.get(name) or None)  # unknown of what earlier versions measured
-
-
-def _speedup(name: str, what: str, title: str, other: Callable[[Comparison], TrialRecord | None]) -> Iterator[Number]:
-    """The ratio of the other's latency to the trial's, with its ends."""
-
-    def compared(record: TrialRecord, beside: Comparison) -> stats.LogRatio | None:
-        base = other(beside)
-        if base is None or base.measurement is None or record.measurement is None:
-            return None
-        return uncertainty.slower(base.measurement, record.measurement, beside.sigma)
-
-    def read(record: TrialRecord, beside: Comparison) -> float | None:
-        times = compared(record, beside)
-        return None if times is None else times.ratio
-
-    def between(record: TrialRecord, beside: Comparison) -> Bounds | None:
-        times, base = compared(record, beside), other(beside)
-        if times is None or base is None:
-            return None
-        return intervals.ITSELF if base.number == record.number else times.interval()
-
-    key = f"speedup_vs_{name}"
-    low, high = f"{key}{LOW}", f"{key}{HIGH}"
-    number = Number(
-        key,
-        "",
-        f"how many times faster than {what}",
-        read,
-        column=Column(title, "{:.2f}", (low, high), "{:.2f}"),
-        log=True,
-        larger_is_better=True,
-        best_of_front=True,
-        interval=between,
-    )
-    yield from with_ends(number, low, high)
 
 
 def _drop(quality: Callable[[TrialRecord], Quality | None], what: str) -> Read:
@@ -121,11 +85,6 @@ def _percentile(q: float, words: str) -> Iterator[Number]:
     yield from with_ends(number, f"{key}_low_ms", f"{key}_high_ms")
 
 
-def _torch(beside: Comparison) -> TrialRecord | None:
-    reference = beside.reference
-    return reference if reference is not None and reference.label == REFERENCE_LABEL else None
-
-
 def _val(record: TrialRecord) -> Quality | None:
     return record.quality
 
@@ -154,14 +113,7 @@ _ROWS = (
         "latency_low_ms",
         "latency_high_ms",
     ),
-    *_speedup("torch_f32", "PyTorch FP32", "x PyTorch", _torch),
-    *_speedup("openvino_f32", "OpenVINO FP32, the fair comparison on a CPU", "x OpenVINO", attrgetter("openvino_f32")),
-    *_speedup(
-        "best_float",
-        "the fastest complete trial of the study in which nothing is quantized",
-        "x float",
-        attrgetter("best_float"),
-    ),
+    *SPEEDUPS,
     *with_ends(
         Number(
             PRIMARY,
@@ -258,6 +210,7 @@ _ROWS = (
         log=True,
         interval=intervals.EXACT,
     ),
+    *SAVINGS,
     Number(
         "latency_raw_p25_ms",
         "ms",

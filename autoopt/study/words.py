@@ -17,7 +17,7 @@ from autoopt.study.space.seeds import QUANTIZE
 
 LONGEST_NAME = 22
 """Characters of a run's name that MLflow's table shows."""
-FINE = frozenset({"rungs", "steps", "steps_growth", "weight_bits", *TRAINING} - {"qat"})
+FINE = frozenset({"rungs", "steps", "steps_growth", "weight_bits", *TRAINING} - {"qat", "distil"})
 """Settings that a space gives all its trials alike, or that follow from the host: said only where asked for."""
 _PRECISIONS = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}
 _SCHEMES = {"int8": "INT8", "int8-weights": "INT8 weights only", "int4-weights": "INT4 weights only"}
@@ -45,6 +45,7 @@ _SAID: Mapping[tuple[str, Scalar], str] = {
     ("bias_correction", "full"): "full bias correction",
     ("bias_correction", "none"): "no bias correction",
     ("blocks", "channels"): "pixels as channels",
+    ("distil", False): "without distillation",
     ("in_graph", "both"): "input and answer in the graph",
     ("in_graph", "input"): "input in the graph",
     ("method", "cp"): "CP",

@@ -85,6 +85,25 @@ def test_the_teacher_teaches_where_nobody_knows_the_answer(teacher: torch.nn.Mod
     assert answers.distance(student) < far / 2
 
 
+def test_without_distillation_the_references_teach(teacher: torch.nn.Module) -> None:
+    """A teacher that knows nothing is not asked: the student comes nearer to the references, not to its answers."""
+    workload, ignorant = tiny.workload(), copy.deepcopy(teacher)
+    with torch.no_grad():
+        for item in ignorant.parameters():
+            item.zero_()
+    asked: list[int] = []
+    ignorant.register_forward_hook(lambda *call: asked.append(len(call[1][0])))
+    student = copy.deepcopy(teacher)
+    recovery.begin_anew(student)
+    report = recovery.recover(student, ignorant, workload, replace(PLAN, distil=False))
+    assert report["loss_after"] < 0.8 * report["loss_before"] and len(asked) <= 2  # the sizes of windows and answers
+    far = recovery.OriginalAnswers(teacher, workload, 2)
+    taught = copy.deepcopy(teacher)
+    recovery.begin_anew(taught)
+    recovery.recover(taught, ignorant, workload, PLAN)
+    assert far.distance(student) < far.distance(taught)
+
+
 def test_a_network_that_lost_nothing_loses_nothing(teacher: torch.nn.Module) -> None:
     """The whole network keeps its weights to the bit, whatever the references say and however long it is trained."""
     student = copy.deepcopy(teacher)

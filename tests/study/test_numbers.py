@@ -49,6 +49,12 @@ def trial(number: int, latency_s: float, value: float, label: str = "", processe
 TORCH = trial(0, 0.2, 0.9, REFERENCE_LABEL)
 OPENVINO = trial(1, 0.1, 0.9, BASELINE_LABEL)
 FAST = trial(2, 0.02, 0.89)
+OPENVINO = replace(
+    OPENVINO,
+    measurement=replace(
+        OPENVINO.measured, cost={"macs": 2_000_000_000, "weights": 1_000_000}, artifact_bytes=14_000_000
+    ),
+)
 FLOAT = trial(3, 0.08, 0.9)
 BESIDE = Comparison(TORCH, OPENVINO, FLOAT, sigma=0.01, front_probability=0.75, roofline=0.4)
 
@@ -72,6 +78,9 @@ def test_every_number_is_in_its_unit() -> None:
         "energy_mj_per_call": 250,
         "gmacs": 2,
         "weights_m": 0.5,
+        "weights_ratio": 2,
+        "macs_ratio": 1,
+        "size_ratio": 2,
         "processes": 2,
         "calls": 24,
         "speedup_vs_torch_f32": 10,
