@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from autoopt.compress import fuse_pre_post, graph_steps, net_step, net_steps
+from autoopt.compress import fuse_pre_post, graph_steps, net_step, net_steps, quantize
 from autoopt.compress.export import form_of
 from autoopt.compress.maker import Maker
-from autoopt.core.configuration import Configuration
+from autoopt.core.configuration import Configuration, Scalar
 from autoopt.core.store import Artifact
 from autoopt.inference.pipeline import Pipeline
 
@@ -17,10 +17,9 @@ from autoopt.inference.pipeline import Pipeline
 def make(configuration: Configuration, maker: Maker, pipeline: Pipeline, stages: Stages) -> list[Artifact]:
     """The artifacts of a configuration, from the first change of the network to what is measured. Raises TrialError."""
     chain: list[Artifact] = []
-    for name in net_steps():
-        for part in net_step(name).parts(configuration.section(name) or {}):
-            with stages("make", name):
-                chain.append(maker.net(name, part, chain[-1] if chain else None, pipeline))
+    for name, part in net_parts(configuration):
+        with stages("make", name):
+            chain.append(maker.net(name, part, chain[-1] if chain else None, pipeline))
     with stages("make", "export"):
         chain.append(maker.export(*form_of(configuration.runtime), pipeline, chain[-1] if chain else None))
     for name in graph_steps():
@@ -32,6 +31,18 @@ def make(configuration: Configuration, maker: Maker, pipeline: Pipeline, stages:
         with stages("make", fuse_pre_post.STAGE):
             chain.append(maker.fuse_pre_post(chain[-1], pipeline))
     return chain
+
+
+def net_parts(configuration: Configuration) -> Iterator[tuple[str, Mapping[str, Scalar]]]:
+    """What is done to the network, in order: the step that does it and its settings, each of which makes an artifact.
+
+    The last is the training that a scheme of integers asks for.
+    """
+    for name in net_steps():
+        for part in net_step(name).parts(configuration.section(name) or {}):
+            yield name, part
+    if (trained := quantize.training(configuration.section("quantize"))) is not None:
+        yield quantize.TRAINER, trained
 
 
 class Stages:

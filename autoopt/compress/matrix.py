@@ -7,22 +7,23 @@ works, how far its outputs are from the float network's, and whether it gets fas
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from autoopt.compress import STEPS, net_steps, step
-from autoopt.compress.chain import Stages, make
+from autoopt.compress import STEPS, quantize, step
+from autoopt.compress.chain import Stages, make, net_parts
 from autoopt.compress.comparison import signal_to_noise_db
+from autoopt.compress.export import form_of
 from autoopt.compress.known_failures import FAILED_BEFORE
 from autoopt.compress.maker import Maker
 from autoopt.core.configuration import Configuration, Scalar, canonical_json
 from autoopt.core.host import Host
 from autoopt.core.process import Child
-from autoopt.core.store import Store, writable_folder
+from autoopt.core.store import Artifact, Store, writable_folder
 from autoopt.errors import Crash, TrialError, Unsupported
 from autoopt.inference.runtimes import REFERENCE, RUNTIMES, has_network, runtime
 from autoopt.measure.target import Exchange, LocalTarget, Target
@@ -32,6 +33,8 @@ from autoopt.workloads.loading import load_workload
 from autoopt.workloads.networks.families import NETS, SOURCE
 
 Settings = Mapping[str, Mapping[str, Scalar]]
+Subject = tuple[str, Mapping[str, Scalar]]
+"""Where an artifact is on the target, and the settings of the runtime that executes it."""
 FLOAT = "float"
 _SHORT: Mapping[str, Scalar] = {"steps": 4, "batch": 2}
 TECHNIQUES: Mapping[str, Settings] = {
@@ -49,8 +52,10 @@ TECHNIQUES: Mapping[str, Settings] = {
     "half resolution": {"resolution": {"factor": 2, **_SHORT}},
     "pruned": {"prune": {"ratio": 0.5, "rungs": None, **_SHORT}},
     "pruned, INT8": {"prune": {"ratio": 0.5, "rungs": None, **_SHORT}, "quantize": {"scheme": "int8"}},
+    "distilled": {"recover": _SHORT},
     "low rank": {"factorize": {"keep": 0.4, "by": "ratio", **_SHORT}},
     "trained as INT8": {"recover": {"qat": True, **_SHORT}, "quantize": {"scheme": "int8"}},
+    "INT8, learnt clipping": {"quantize": {"scheme": "int8-qat", "qat_steps": _SHORT["steps"]}},
 }
 """By name, the sections of a configuration that differ from the float network."""
 WORKS, SAME, REFUSED, FAILED = "works", "no effect", "refused", "failed"
@@ -140,7 +145,7 @@ class _Row:
         self._net, self._workload, self._maker, self._children = net, workload, maker, children
         self._exchange, self._target, self._timed = exchange, target, timed
         self._wanted: dict[str, np.ndarray] = {}
-        self._float: dict[str, tuple[str, Mapping[str, Scalar]]] = {}
+        self._float: dict[str, Subject] = {}
         tiles = [workload.pipeline.prepare(case.read().image, None)[0][:1] for case in workload.splits.val[:BATCHES]]
         self._exchange.write(BATCHES_FILE, np.stack(tiles))
 
@@ -167,27 +172,41 @@ class _Row:
 
     def _run(self, configuration: Configuration, name: str, *, is_float: bool) -> tuple[float | None, float | None]:
         settings = configuration.runtime
-        stages = Stages(lambda stage: None)
-        artifact = make(configuration, self._maker, self._workload.pipeline, stages)[-1]
-        subject = (self._target.put(artifact), dict(settings))
+        chain = make(configuration, self._maker, self._workload.pipeline, Stages(lambda stage: None))
+        subject = (self._target.put(chain[-1]), dict(settings))
         if is_float:
             self._float[name] = subject
         elif name not in self._float:
             raise Crash(f"the float network must run in {name} to be compared with, it does not")
+        parts = list(net_parts(configuration))
+        network = canonical_json(parts)
+        if name != REFERENCE and network not in self._wanted and parts:  # the scheme of integers trained it
+            self._wanted[network], _ = self._answers(REFERENCE, self._reference(chain[len(parts) - 1]))
+        found, seconds = self._answers(name, subject, self._float[name] if self._timed and not is_float else None)
+        wanted = self._wanted.setdefault(network, found)
+        speed_up = None if seconds is None else seconds[1] / seconds[0]
+        return speed_up, signal_to_noise_db([found], [wanted], around_mean=True)
+
+    def _reference(self, net: Artifact) -> Subject:
+        """A changed network as the reference runtime executes it."""
+        settings = _configuration({}, REFERENCE, self._target.host).runtime
+        artifact = self._maker.export(*form_of(settings), self._workload.pipeline, net)
+        return self._target.put(artifact), dict(settings)
+
+    def _answers(
+        self, name: str, subject: Subject, baseline: Subject | None = None
+    ) -> tuple[np.ndarray, Sequence[float] | None]:
+        """What a runtime answers, and the shortest seconds of a call of both where it is timed beside a baseline."""
         request = {
             "artifact": subject,
             "folder": self._exchange.path,
             "batches": BATCHES_FILE,
             "answers": ANSWERS_FILE,
-            "baseline": self._float[name] if self._timed and not is_float else None,
+            "baseline": baseline,
         }
         with self._target.exclusive() if self._timed else nullcontext():
             seconds = self._children[name].call("run", request, stage="measure", timeout_s=TIMEOUT_S)["seconds"]
-        found = self._exchange.read(ANSWERS_FILE)
-        network = canonical_json({item: configuration.section(item) for item in net_steps()})
-        wanted = self._wanted.setdefault(network, found)
-        speed_up = None if seconds is None else seconds[1] / seconds[0]
-        return speed_up, signal_to_noise_db([found], [wanted], around_mean=True)
+        return self._exchange.read(ANSWERS_FILE), seconds
 
 
 def _quick() -> list[str]:
@@ -220,7 +239,7 @@ def _why_same(sections: Settings, name: str) -> str:
         return f"it changes nothing for {name}"
     if not runtime(name).SCHEMES:
         return f"quantizers change graphs, {name} runs the network itself"
-    scheme = sections["quantize"]["scheme"]
+    scheme = quantize.integers(sections["quantize"])
     others = [other for other in executing() if scheme in runtime(other).SCHEMES]
     return f"{name} makes no use of {scheme}: it needs {' or '.join(others)}"
 

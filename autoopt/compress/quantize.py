@@ -1,7 +1,8 @@
 """Step `quantize`: post-training quantization to integers, calibrated on training cases.
 
 The work is done by the tools of `tools.TOOLS`. This file says what may be set, what of it has an effect where (which
-schemes the runtime takes, which tools read its format), and checks the result.
+schemes the runtime takes, which tools read its format), and checks the result. Before the scheme int8-qat the network
+is trained as integers, which is the last thing done to it (`training`); then its graph is quantized as for int8.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from autoopt.compress import selectors
+from autoopt.compress import selectors, training_settings
 from autoopt.compress.comparison import signal_to_noise_db
 from autoopt.compress.tools import TOOLS, tool, tools_for
 from autoopt.core.configuration import Scalar
@@ -34,14 +35,22 @@ VERSION = 4
 DISTRIBUTIONS: tuple[str, ...] = tuple(sorted({item for name in TOOLS for item in tool(name).DISTRIBUTIONS}))
 WEIGHTS_ALONE = ("int8-weights", "int4-weights")
 """Schemes that leave activations in float: they need no calibration."""
+TRAINED = "int8-qat"
+"""The scheme whose network is trained for it."""
+TRAINER = "recover"
+"""The step that trains it."""
+QAT_STEPS = 120
+_OF_TRAINED: Mapping[str, Scalar] = {"preset": "mixed", "range_estimator": "minmax", "bias_correction": "fast"}
+"""What has one value for int8-qat: ranges are those that were trained, whole and with two ends of their own."""
 CALIBRATION_SEED = 0
 
 _COMMON: Mapping[str, Parameter] = {
     "scheme": Parameter(
         "choice",
         "int8",
-        "int8: weights and activations; int8-weights, int4-weights: weights alone (OpenVINO); null: nothing",
-        ("int8", *WEIGHTS_ALONE),
+        "int8: weights and activations; int8-qat: the same after quantization-aware training with learnt clipping; "
+        "int8-weights, int4-weights: weights alone (OpenVINO); null: nothing",
+        ("int8", *WEIGHTS_ALONE, TRAINED),
         nullable=True,
     ),
     "tool": Parameter(
@@ -76,6 +85,7 @@ _COMMON: Mapping[str, Parameter] = {
         "layers that stay in float: name:NODE, pattern:REGEX, type:OPERATION, end:first, end:last, comma-separated",
         nullable=True,
     ),
+    "qat_steps": Parameter("integer", QAT_STEPS, "int8-qat: steps of its training", low=1, high=100_000),
 }
 _ORDER = (
     *("scheme", "smooth_quant", "tool", "preset", "range_estimator", "bias_correction", "calibration_cases"),
@@ -100,10 +110,10 @@ def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], hos
     """
     executes = runtime_module(str(runtime["name"]))
     known = {name: settings.get(name, parameter.default) for name, parameter in PARAMETERS.items()}
-    if known["scheme"] is None or known["scheme"] not in executes.SCHEMES:
+    if known["scheme"] is None or integers(known) not in executes.SCHEMES:
         return None
     stand_in = not graph_format(executes.FORMAT).NETWORK  # which no tool changes
-    tools = list(TOOLS) if stand_in else tools_for(executes.FORMAT, str(known["scheme"]))
+    tools = list(TOOLS) if stand_in else tools_for(executes.FORMAT, integers(known))
     if not tools:
         return None
     ignored = known["ignored_layers"]
@@ -115,7 +125,28 @@ def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], hos
     for key, off in (("keep_float", 0), ("smooth_quant", None), ("accuracy_drop", None)):
         if known[key] == off:  # as before there was such a setting: one configuration, one name
             del known[key]
-    return known if stand_in else _of_one_tool(known, tools)
+    trained = known["scheme"] == TRAINED and not stand_in
+    if not trained:
+        del known["qat_steps"]
+    found = known if stand_in else _of_one_tool(known, tools)
+    if not trained:
+        return found
+    precision = settings.get("training_precision") or training_settings.precision_on(host)
+    return {**{key: value for key, value in found.items() if key not in _OF_TRAINED}, "training_precision": precision}
+
+
+def integers(settings: Mapping[str, Scalar]) -> str:
+    """The scheme of the graph: which of its numbers become integers, however the network was trained."""
+    scheme = str(settings.get("scheme", "int8"))
+    return "int8" if scheme == TRAINED else scheme
+
+
+def training(settings: Mapping[str, Scalar] | None) -> dict[str, Scalar] | None:
+    """What the step `TRAINER` does to the network before these canonical settings; None where it does nothing."""
+    if settings is None or settings.get("scheme") != TRAINED or "qat_steps" not in settings:
+        return None
+    precision = settings["training_precision"]
+    return {"steps": settings["qat_steps"], "qat": True, "clip": True, "training_precision": precision}
 
 
 def _of_one_tool(known: dict[str, Scalar], tools: Sequence[str]) -> dict[str, Scalar]:
@@ -141,7 +172,9 @@ def apply(settings: Mapping[str, Scalar], source: Artifact, workload: Workload, 
         for file in source.files:
             shutil.copyfile(source.path / file, folder / file)
         return {"format": name}
-    scheme = str(settings.get("scheme", "int8"))
+    scheme = integers(settings)
+    if settings.get("scheme") == TRAINED:
+        settings = {**settings, **_OF_TRAINED}
     chosen = _tool_for(settings, name, scheme)
     alone = scheme in WEIGHTS_ALONE
     asked = settings.get("calibration_cases")

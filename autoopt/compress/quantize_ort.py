@@ -68,7 +68,7 @@ def quantize(
 
     # Given the model and not its path: from a path the quantizer writes a helper file beside the source.
     model = onnx_format.read(source)
-    ignored = ignored_nodes(settings, onnx_format.layers_of(model))
+    ignored = [*ignored_nodes(settings, onnx_format.layers_of(model)), *_stacked_products(model)]
     signed = settings.get("activations") == "s8"
     estimator = str(settings.get("range_estimator", "minmax"))
     method = {"quantile": CalibrationMethod.Percentile, "entropy": CalibrationMethod.Entropy}
@@ -94,6 +94,12 @@ def quantize(
     finally:
         logging.getLogger().removeFilter(_no_preprocessing_advice)
     return {"ignored": ignored}
+
+
+def _stacked_products(model: Any) -> list[str]:
+    """Products with a stack of matrices as weights: scales for each column, as others have, end in an error there."""
+    stacks = {item.name for item in model.graph.initializer if len(item.dims) > 2}
+    return [node.name for node in model.graph.node if node.op_type == "MatMul" and stacks.intersection(node.input)]
 
 
 def _no_preprocessing_advice(record: logging.LogRecord) -> bool:

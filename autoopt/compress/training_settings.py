@@ -93,8 +93,13 @@ def canonical(
         if known[name] == usual:
             del known[name]
     if known["training_precision"] == "auto":
-        known["training_precision"] = "bf16" if trains_bf16(host) else "f32"
+        known["training_precision"] = precision_on(host)
     return known
+
+
+def precision_on(host: Host) -> str:
+    """The arithmetic of training that is fastest on a host."""
+    return "bf16" if trains_bf16(host) else "f32"
 
 
 def steps_of(settings: Mapping[str, Scalar], workload: Workload) -> int:
@@ -122,6 +127,7 @@ def plan_of(settings: Mapping[str, Scalar], workload: Workload) -> Recovery:
         learning_rate=float(settings.get("learning_rate") or workload.recipe.learning_rate),
         bf16=settings.get("training_precision") == "bf16",
         qat=bool(settings.get("qat")),
+        clip=bool(settings.get("clip")),
         seconds=float(settings.get("seconds") or math.inf),
         distil=settings.get("distil") is not False,
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from autoopt.core.plain_text import short
 from autoopt.errors import WeightsError
-from autoopt.nets import low_rank, one_layer, outputs, resolution
+from autoopt.nets import clipping, low_rank, one_layer, outputs, resolution
 from autoopt.nets.members import is_ensemble, keep_members, members_of
 from autoopt.nets.surgery import resize, sizes
 from autoopt.nets.weight_parts import load_all
@@ -62,6 +62,7 @@ def write_net(model: torch.nn.Module, folder: Path) -> None:
         "blocks": resolution.blocks_of(model),
         "factored": low_rank.specs(model),
         "sizes": sizes(model),
+        **({"clips": clips} if (clips := clipping.specs(model)) else {}),
     }
     (folder / STRUCTURE).write_text(json.dumps(structure, indent=1, sort_keys=True) + "\n")
 
@@ -116,4 +117,10 @@ def _restored(workload: Workload, folder: Path) -> torch.nn.Module:
     for name, how in structure["factored"].items():
         low_rank.put(model, name, low_rank.blank(model.get_submodule(name), how))
     resize(model, structure["sizes"], tensors)
+    try:
+        clipping.put(model, structure.get("clips", {}))
+    except AttributeError as error:
+        raise WeightsError(
+            f"the stored network must be one of this workload, its bounds do not fit: {error}"
+        ) from error
     return model

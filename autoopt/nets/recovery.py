@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autoopt.nets import clipping
 from autoopt.nets.fake_quantization import fake_quantized
 from autoopt.nets.holdout import plain_batches, split
 from autoopt.nets.norms import LEAST_BATCHES, renew_norms
@@ -45,7 +46,8 @@ WIDE = 16
 class Recovery:
     """How much to train: `steps` of `batch` tiles at `learning_rate`, the highest of the schedule.
 
-    `bf16` trains in bfloat16, `qat` with fake quantization. After `seconds` it ends at the next look at the hold-out.
+    `bf16` trains in bfloat16, `qat` with fake quantization, and with `clip` the ranges of inputs are learnt too. After
+    `seconds` it ends at the next look at the hold-out.
     Without `distil` it learns from the references, as a network without a teacher does.
     """
 
@@ -54,6 +56,7 @@ class Recovery:
     learning_rate: float
     bf16: bool = False
     qat: bool = False
+    clip: bool = False
     seconds: float = math.inf
     distil: bool = True
 
@@ -106,9 +109,11 @@ class Distiller:
         """Renew the statistics of batch norms, train, and report."""
         trainer, plan = self._trainer, self._plan
         renewed, before = self._renew_norms()
-        with fake_quantized(trainer.model) if plan.qat else nullcontext():
-            if plan.qat:  # ranges come first, as a quantizer's do: one that only saw the hold-out loses nothing
+        with fake_quantized(trainer.model) if plan.qat else nullcontext() as ranges:
+            if ranges is not None:  # they come first, as a quantizer's do: one that only saw the hold-out loses nothing
                 trainer.observe(itertools.islice(self._batches(), LEAST_BATCHES))
+                if plan.clip:
+                    ranges.learn()
                 before = self._loss()
             trainer.keep(-before)
             trainer.run(
@@ -126,6 +131,7 @@ class Distiller:
             "loss_before": before,
             "loss_after": -trainer.best,
             "norms_renewed": renewed,
+            **({"clipped_layers": len(clipping.specs(trainer.model))} if plan.clip else {}),
             "seconds": time.monotonic() - self._began,
         }
 

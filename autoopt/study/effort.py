@@ -18,7 +18,9 @@ from autoopt.core.records import TrialRecord
 from autoopt.measure.undisturbed import Timed
 from autoopt.study.plan import SearchPlan, TimeCall, known_trials, plan_search, timed_call, training_seconds
 from autoopt.study.prepare import Prepared
+from autoopt.study.quantization_loss import may_train, trains
 from autoopt.study.space import Dimension, Space
+from autoopt.study.space.seeds import QUANTIZE
 
 _log = logging.getLogger("autoopt")
 
@@ -43,7 +45,7 @@ def fitting(
     and is asked only where something would be trained that was not yet.
     """
     space = prepared.space
-    if not space.shipped or not any(map(_is_steps, space.dimensions)):
+    if not space.shipped or not _may_train(space):
         return space
     trained = [record.configuration for record in known if _has_training(record)]
     for share in SHARES if trained else ():
@@ -90,9 +92,16 @@ def _shortened(dimension: Dimension, share: float) -> Dimension:
     return replace(dimension, choices=tuple(dict.fromkeys(steps)))
 
 
+def _may_train(space: Space) -> bool:
+    return may_train(space) or any(item.section in net_steps() and _is_steps(item) for item in space.dimensions)
+
+
 def _is_steps(dimension: Dimension) -> bool:
+    if dimension.name == f"{QUANTIZE}.qat_steps":
+        return True
     return dimension.key == "steps" and dimension.section in net_steps() and bool(dimension.choices)
 
 
 def _has_training(record: TrialRecord) -> bool:
-    return any(record.configuration.section(name) is not None for name in net_steps())
+    done = any(record.configuration.section(name) is not None for name in net_steps())
+    return done or trains(record.configuration)

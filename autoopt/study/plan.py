@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 
 from autoopt.compress import graph_steps, net_step, net_steps
+from autoopt.compress.chain import net_parts
 from autoopt.compress.export import form_of
 from autoopt.compress.maker import Maker
 from autoopt.compress.training_settings import batch_of, steps_of
@@ -23,6 +24,7 @@ from autoopt.nets.teacher_cache import MOST_TILES
 from autoopt.nets.training_step import CALLS_PER_EXAMPLE
 from autoopt.study.limits import asks_for_throughput
 from autoopt.study.prepare import Prepared
+from autoopt.study.quantization_loss import may_train, trains
 from autoopt.study.reference_level import SLOWED, at_level, level_of, reference_beside_s
 from autoopt.study.space import Count, arms, seeds
 from autoopt.study.storage import read_study
@@ -157,12 +159,13 @@ def _likely_configurations(prepared: Prepared) -> list[Configuration]:
     if _is_exhaustive(prepared):
         found |= {configuration.digest: configuration for _, configuration in space.points()}
         return list(found.values())
-    rng = np.random.default_rng(prepared.request.seed)
+    rng, held_back = np.random.default_rng(prepared.request.seed), may_train(space)
     for _ in range(budget * 50):
         if len(found) >= budget:
             break
         configuration = space.canonical(space.random(rng))
-        found.setdefault(configuration.digest, configuration)
+        if not (held_back and trains(configuration)):  # they have trials only where plain INT8 turns out to lose
+            found.setdefault(configuration.digest, configuration)
     return list(found.values())
 
 
@@ -341,11 +344,11 @@ def _artifacts(configurations: Sequence[Configuration], workload: Workload) -> d
     for configuration in configurations:
         link, share = "", 1.0
         pixels = 1.0 if configuration.section("resolution") else windows.share_of(workload)
-        for name in net_steps():
-            module, before = net_step(name), share
-            for part in module.parts(configuration.section(name) or {}):
-                link, share = digest([link, name, part]), before * module.left(part)
-                chains.setdefault(name, {})[link] = _Part(part, share, pixels)
+        before, last = share, ""
+        for name, part in net_parts(configuration):
+            before, last = before if name == last else share, name
+            link, share = digest([link, name, part]), before * net_step(name).left(part)
+            chains.setdefault(name, {})[link] = _Part(part, share, pixels)
         link = digest([link, *form_of(configuration.runtime)])
         chains.setdefault("export", {})[link] = _Part({})
         for name in graph_steps():

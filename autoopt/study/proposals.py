@@ -11,7 +11,8 @@ import numpy as np
 from autoopt.core.configuration import Configuration, Scalar
 from autoopt.core.records import ARM, CONTROL
 from autoopt.study.early_stop import EarlyStop, Noise, Promises
-from autoopt.study.levers import Levers, has
+from autoopt.study.levers import Lever, Levers, has
+from autoopt.study.quantization_loss import trains
 from autoopt.study.samplers import DEFAULT, RANDOM, Forecaster, Found, Sampler, at_random, sampler
 from autoopt.study.space import Space, arms, control, seeds
 
@@ -53,6 +54,8 @@ class Proposals:
         self._promises = Promises()
         self.noise: Sequence[float] = ()
         """The difference in each objective that tells no two trials apart, see `Forecaster`."""
+        self.trains = True
+        """Whether the study's own sampler may propose networks that are trained for INT8: see `quantization_loss`."""
         self.early_stop: EarlyStop | None = None
         """Why the last `until` ended before its budget, where nothing more was to be expected."""
         self._sampler = self._new_sampler(done)
@@ -183,26 +186,33 @@ class Proposals:
         forecaster = self._sampler if isinstance(self._sampler, Forecaster) else None
         if forecaster is not None:
             forecaster.noise = self.noise
-        found, origin = self._sampler.ask(self._tried, self._awaited), self._name
+        if forecaster is None:
+            found, origin = self._sampler.ask(self._tried, self._awaited), self._name
+        else:
+            found, origin = forecaster.ask(self._tried, self._awaited, self._is_worth_a_trial), self._name
         self._promises.add(None if forecaster is None else forecaster.expected_gain)
         if found is None:
             rng = np.random.default_rng([self._seed, self._drawn])
-            found, origin = at_random(self._space, self._tried, rng), RANDOM
+            found, origin = at_random(self._space, self._tried, rng, self._is_worth_a_trial), RANDOM
         if found is None:
             return None
         raw, configuration = found
         return Proposal(configuration, raw, origin)
+
+    def _is_worth_a_trial(self, configuration: Configuration, lever: Lever | None = None) -> bool:
+        """Whether the sampler may propose it, where a lever is given only with its value."""
+        return (self.trains or not trains(configuration)) and (lever is None or has(configuration, lever))
 
     def _of_a_lever(self) -> Proposal | None:
         """The most promising new configuration with a value of a large lever that had no trial; None without one."""
         rng = np.random.default_rng([self._seed, self._drawn])
         for lever in self._levers.left:
             assert isinstance(self._sampler, Forecaster)  # it said what it expects
-            found = self._sampler.ask(self._tried, self._awaited, partial(has, lever=lever))
+            found = self._sampler.ask(self._tried, self._awaited, partial(self._is_worth_a_trial, lever=lever))
             if found is not None:
                 return Proposal(found[1], found[0], self._name)
             for raw, configuration in self._levers.draw(lever, rng):
-                if self._is_new(configuration):
+                if self._is_new(configuration) and self._is_worth_a_trial(configuration):
                     return Proposal(configuration, raw, RANDOM)
             self._levers.give_up(lever)
         return None

@@ -193,15 +193,20 @@ class _Point:
     flat: Raw
 
 
-def at_random(space: Space, seen: Container[str], rng: np.random.Generator) -> Found | None:
-    """An unseen point at random; None where every point was seen."""
+def at_random(
+    space: Space,
+    seen: Container[str],
+    rng: np.random.Generator,
+    among: Callable[[Configuration], bool] = lambda configuration: True,
+) -> Found | None:
+    """An unseen point at random, of all or `among` some; None where every one of them was seen."""
     for _ in range(RANDOM_DRAWS):
         raw = dict(space.random(rng))
         configuration = space.canonical(raw)
-        if configuration.digest not in seen:
+        if configuration.digest not in seen and among(configuration):
             return raw, configuration
     for raw, configuration in space.points():
-        if configuration.digest not in seen:
+        if configuration.digest not in seen and among(configuration):
             return raw, configuration
     return None
 

@@ -18,6 +18,7 @@ _DESCRIBED = {
         "calibration_cases",
         "ignored_layers",
         "keep_float",
+        "qat_steps",
     )
 }
 """The settings a short name tells, by section; those of other sections are all told."""

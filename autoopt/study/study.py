@@ -16,6 +16,7 @@ from autoopt.study.early_stop import EarlyStop
 from autoopt.study.later import Later
 from autoopt.study.limits import violations
 from autoopt.study.proposals import GivenProposals, Proposal, Proposals
+from autoopt.study.quantization_loss import int8_loses, may_train
 from autoopt.study.result import StudyResult
 from autoopt.study.samplers import DEFAULT, Found
 from autoopt.study.space import Space, named_arms
@@ -79,6 +80,9 @@ class Study:
         for record in self.result.records:
             self._proposals.tell(record.configuration, None, *self._outcome(record))
         self._proposals.noise = objective_noise(self.result)
+        self._proposals.trains = not may_train(space) or any(
+            int8_loses(record, self.result.records[:place]) for place, record in enumerate(self.result.records)
+        )
 
     @property
     def records(self) -> tuple[TrialRecord, ...]:
@@ -124,6 +128,7 @@ class Study:
         before, self.result = self.result, self.result.plus(stored)
         self._teach_again_after(before)
         self._proposals.tell(stored.configuration, proposal.raw, *self._outcome(stored))
+        self._proposals.trains = self._proposals.trains or int8_loses(stored, before.records)
         self._proposals.noise = objective_noise(self.result)
         return self._judged(stored.number)
 

@@ -17,11 +17,16 @@ from autoopt.study.space.seeds import QUANTIZE
 
 LONGEST_NAME = 22
 """Characters of a run's name that MLflow's table shows."""
-FINE = frozenset({"rungs", "steps", "steps_growth", "weight_bits", *TRAINING} - {"qat", "distil"})
+FINE = frozenset({"rungs", "steps", "steps_growth", "weight_bits", "qat_steps", *TRAINING} - {"qat", "distil"})
 """Settings that a space gives all its trials alike, or that follow from the host: said only where asked for."""
 _PRECISIONS = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}
-_SCHEMES = {"int8": "INT8", "int8-weights": "INT8 weights only", "int4-weights": "INT4 weights only"}
-_INITIALS = {"int8": "INT8", "int8-weights": "W8", "int4-weights": "W4"}
+_SCHEMES = {
+    "int8": "INT8",
+    "int8-qat": "INT8 after quantization-aware training",
+    "int8-weights": "INT8 weights only",
+    "int4-weights": "INT4 weights only",
+}
+_INITIALS = {"int8": "INT8", "int8-qat": "QAT8", "int8-weights": "W8", "int4-weights": "W4"}
 _FRACTIONS = {2: "half", 3: "a third of the", 4: "a quarter of the"}
 _ENDS = {"end:first": "first layer", "end:last": "last layer", "end:first,end:last": "first and last layers"}
 

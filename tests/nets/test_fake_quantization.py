@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
+from autoopt.nets import clipping  # noqa: E402
 from autoopt.nets.fake_quantization import fake_quantized  # noqa: E402
 from autoopt.nets.files import read_net  # noqa: E402
 from tests import tiny  # noqa: E402
@@ -85,3 +86,23 @@ def test_what_a_quantizer_computes_within_a_layer_is_not_rounded() -> None:
     whole = parts(image)
     with fake_quantized(parts):
         assert torch.equal(parts(image), whole)
+
+
+def test_a_learnt_range_is_cut_off_and_stays_in_the_network() -> None:
+    """An input beyond the range moves its end, not itself; a smaller range is a bound of the network afterwards."""
+    layer = torch.nn.Linear(2, 1, bias=False)
+    model = torch.nn.Sequential(layer)
+    names, value = list(model.state_dict()), torch.tensor([[1.0, 8.0]], requires_grad=True)
+    with fake_quantized(model) as ranges:
+        model(torch.tensor([[0.5, 4.0]]))
+        ranges.learn()
+        model(value).sum().backward()
+        numbers = layer.get_parameter("learnt_range")
+        assert value.grad is not None and numbers.grad is not None
+        assert float(value.grad[0, 1]) == 0.0 and float(value.grad[0, 0]) != 0.0
+        assert float(numbers.grad[1]) != 0.0 and float(numbers.grad[0]) == 0.0
+        with torch.no_grad():
+            numbers[1] = np.log(0.5) / 20  # half of what was seen
+    assert list(model.state_dict()) == names
+    assert clipping.specs(model) == {"0": [0.0, pytest.approx(2.0, abs=1e-4)]}
+    assert torch.equal(model(torch.tensor([[1.0, 8.0]])), model(torch.tensor([[1.0, 2.0]])).clone())

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from autoopt.compress import STEPS, net_steps, step
+from autoopt.compress import STEPS, net_steps, quantize, step
 from autoopt.core.configuration import Scalar
 from autoopt.core.host import Host
 from autoopt.core.parameters import Parameter
@@ -34,6 +34,7 @@ from autoopt.study.space.arms import ARMS, read_arms
 from autoopt.study.space.dimension import Dimension
 from autoopt.study.space.pipeline import PARAMETERS, PIPELINE, problems, sample_image
 from autoopt.study.space.points import RUNTIME, Arm, Space
+from autoopt.study.space.seeds import QUANTIZE
 from autoopt.study.space.settings import runtime_choice, runtime_settings
 from autoopt.study.space.values import dimension_of
 from autoopt.workloads.contract import Workload
@@ -44,6 +45,7 @@ SCHEMA = 1
 AUTO = "auto"
 MOST_BYTES = 1_000_000
 MOST_PROBLEMS = 50
+_SCHEME = f"{QUANTIZE}.{quantize.SWITCH}"
 _ABOUT = ("schema", "description", ARMS)
 
 
@@ -79,6 +81,7 @@ def load_space(
                 f"{workload.name} is a finished graph, which cannot be trained: {_listed(without)} of the space "
                 f"{path.stem} are left out"
             )
+        document = _without_trained_scheme(document)
     if workload is not None and workload.latency != "case" and shipped and document.get(PIPELINE) is not None:
         document = {key: item for key, item in document.items() if key != PIPELINE}
         on_remark(
@@ -129,6 +132,8 @@ class _Reader:
         finished = self._workload is not None and self._workload.build is None
         for arm in read_arms(document.get(ARMS), self._problem):
             changing = [name for name in net_steps() if finished and arm.has_step(name)]
+            if finished and arm.settings.get(_SCHEME) == quantize.TRAINED:
+                changing.append(_SCHEME)
             if changing and not shipped:
                 assert self._workload is not None
                 why = f"{self._workload.name} is a finished graph, there is no network to change"
@@ -165,6 +170,11 @@ class _Reader:
             why = f"{self._workload.name} is a finished graph, there is no network to change"
             self._problem(name, f"must be left out: {why}")
             return
+        if name == QUANTIZE and self._workload is not None and self._workload.build is None:
+            given = section.get(quantize.SWITCH)
+            if quantize.TRAINED in (given if isinstance(given, list) else [given]):
+                why = f"{self._workload.name} is a finished graph, there is no network to train"
+                self._problem(_SCHEME, f"must not have {quantize.TRAINED}: {why}")
         yield from self._settings(name, section, parameters)
 
     def _runtime(self, section: Any) -> Iterator[Dimension]:
@@ -240,6 +250,16 @@ class _Reader:
     def _problem(self, path: str, text: str, got: Any = None, known: Iterable[str] = ()) -> None:
         path = self._as_written(path)[:LONGEST_SHOWN]
         self.problems.append(f"{self._file}: {path}: {text}{close_match(str(got), known)}")
+
+
+def _without_trained_scheme(document: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """A shipped space without the scheme that trains the network, beside which it has others."""
+    section = document.get(QUANTIZE)
+    given = section.get(quantize.SWITCH) if isinstance(section, Mapping) else None
+    if not isinstance(section, Mapping) or not isinstance(given, list):
+        return document
+    left = [item for item in given if item != quantize.TRAINED]
+    return {**document, QUANTIZE: {**section, quantize.SWITCH: left}}
 
 
 def _not_installed(host: Host) -> list[str]:

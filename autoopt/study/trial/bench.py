@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from autoopt.compress import net_steps
-from autoopt.compress.chain import Stages, make
+from autoopt.compress.chain import Stages, make, net_parts
 from autoopt.compress.export import form_of
 from autoopt.compress.maker import Maker
 from autoopt.core.configuration import Configuration, RuntimeSettings
@@ -82,7 +81,7 @@ class Bench:
 
     def begin(self, configuration: Configuration) -> None:
         """Let the maker begin the export that `configuration` needs while the parent goes on."""
-        if all(configuration.section(name) is None for name in net_steps()):
+        if not any(net_parts(configuration)):
             self.maker.begin_export(*form_of(configuration.runtime))
 
     def make(self, configuration: Configuration, pipeline: Pipeline, stages: Stages) -> list[Artifact]:

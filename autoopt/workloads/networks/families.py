@@ -13,7 +13,7 @@ import numpy as np
 from autoopt.core.configuration import digest
 from autoopt.inference.pipeline import Pipeline
 from autoopt.workloads.contract import Case, Recipe, Sample, Splits, Workload
-from autoopt.workloads.networks import attention, classifiers
+from autoopt.workloads.networks import attention, classifiers, state_space
 
 if TYPE_CHECKING:
     import torch
@@ -44,11 +44,13 @@ def _monai(name: str, *settings: Any, **more: Any) -> Callable[[], torch.nn.Modu
     return build
 
 
-CNN, TRANSFORMER, LINEAR = "CNN", "transformer", "linear complexity"
+CNN, TRANSFORMER = "CNN", "transformer"
+LINEAR, STATES = "linear complexity", "linear complexity: state space"
 NETS: Mapping[str, Net] = {
     "BasicUNet": Net(CNN, _monai("BasicUNet", 2, 3, 2, (16, 16, 32, 64, 128, 16))),
     "ViT": Net(TRANSFORMER, partial(attention.vit, 3, 2, PLANE[1:], blocks=2), dense=False),
     "LinearUNet": Net(LINEAR, partial(attention.linear_unet, 3, 2, 16)),
+    "S4D": Net(STATES, partial(state_space.state_space_net, 3, 2)),
     "UNet": Net(CNN, _monai("UNet", 2, 3, 2, (16, 32, 64), (2, 2), num_res_units=2)),
     "UNet 3D": Net(CNN, _monai("UNet", 3, 1, 2, (8, 16, 32), (2, 2), num_res_units=1, norm="batch"), BOX),
     "AttentionUnet": Net(CNN, _monai("AttentionUnet", 2, 3, 2, (16, 32, 64), (2, 2))),

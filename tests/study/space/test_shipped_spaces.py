@@ -71,10 +71,14 @@ def test_a_finished_graph_is_not_trained(tmp_path: Path) -> None:
     space = load_space("default", AVX2, workload, on_remark=remarks.append)
     assert {item.section for item in space.dimensions} == {"quantize", "runtime"}
     assert len(remarks) == 1 and "resolution, prune, factorize of the space default are left out" in remarks[0]
+    schemes = space.dimension("quantize.scheme")
+    assert schemes is not None and schemes.choices == (None, "int8")
     own = tmp_path / "own.yaml"
-    own.write_text("prune: {ratio: 0.5}\nruntime: {name: openvino}\n")
-    with pytest.raises(SpaceError, match=r"prune: must be left out: .* finished graph"):
+    own.write_text("prune: {ratio: 0.5}\nquantize: {scheme: [int8, int8-qat]}\nruntime: {name: openvino}\n")
+    with pytest.raises(SpaceError) as caught:
         load_space(own, AVX2, workload)
+    assert "prune: must be left out: tiny is a finished graph" in str(caught.value)
+    assert "quantize.scheme: must not have int8-qat: tiny is a finished graph" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["default", "int8", "cpu-full"])
