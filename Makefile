@@ -3,6 +3,7 @@
 # make wheel   build dist/*.whl                        make clean   remove the environments and what was built
 # make docs    the documentation as a site, in site/, which needs no network: open site/index.html
 # make fuzz    read damaged and lying files of every kind, FUZZ times as many as in the tests, and count them
+# make experiments  the published experiments at a reduced size on demo data, less than an hour
 # make mutants change what decides a search, one line at a time, and list the changes that no test notices (hours)
 # Each sets up .venv (docs: .venv-docs) first when it is missing or pyproject.toml or constraints.txt changed.
 
@@ -28,10 +29,10 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
     && echo $$name && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt wheel docs clean mutants fuzz setup
+.PHONY: help demo test check fmt wheel docs clean mutants fuzz experiments setup
 
 help:
-	@sed -n '1,7s/^# //p' Makefile
+	@sed -n '1,8s/^# //p' Makefile
 
 demo: $(READY)
 	$(BIN)/autoopt search --workload histo --budget $(BUDGET)
@@ -62,6 +63,9 @@ docs: $(DOCS_READY)
 mutants: $(READY)
 	$(BIN)/mutmut run --max-children $(WORKERS) >mutants.log 2>&1 || { tail -c 2000 mutants.log; exit 1; }
 	$(BIN)/mutmut results
+
+experiments: $(READY)
+	$(BIN)/python -m benchmarks.experiments $(ARGS)
 
 # One process: it prints how many inputs of each kind it tried.
 fuzz: $(READY)

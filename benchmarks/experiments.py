@@ -2,11 +2,11 @@
 
     python -m benchmarks.experiments [NAME ...] [--home DIR] [--budget 24] [--minutes 10] [--json FILE]
 
-NAME is one of the presets, all by default: the commands of docs/experiments.md with the demo data and shipped baselines,
-of `--minutes` each, so that all take less than an hour. It prints for each how many arms are dominated, tied with the
-front, on it or beyond the limit, and the best speed-up over OpenVINO FP32; the reports are in `reports/` of each home
-folder. What is measured on demo data says nothing of patients. An experiment that ends in an error is a line with it, and the
-exit code is 1.
+NAME is one of the presets, all by default: the commands of docs/experiments.md with the demo data and shipped
+baselines, of `--minutes` each, so that all take less than an hour. It prints for each how many arms are dominated, tied
+with the front, on it or beyond the limit, and the best speed-up over OpenVINO FP32; the reports are in `reports/` of
+each home folder. What is measured on demo data says nothing of patients. An experiment that ends in an error is a line
+with it, and the exit code is 1.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 The loss is the distance to the answers of the teacher and nothing else (knowledge distillation, Hinton et al. 2015): a
 network that lost nothing has nothing to learn, and keeps its weights. The references are not looked at, unless the
-training asks for them in the place of the teacher; calibration, val and test never are. Some training patients are held out (holdout.py) and say which weights were best.
+training asks for them in the place of the teacher; calibration, val and test never are. Some training patients are held
+out (holdout.py) and say which weights were best.
 """
 
 from __future__ import annotations

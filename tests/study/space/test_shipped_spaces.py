@@ -51,7 +51,7 @@ def test_sizes() -> None:
     sizes = {name: load_space(name, AVX2).count() for name in shipped_spaces()}
     assert all(count.exact for count in sizes.values())
     assert sizes.pop("quick").n <= 16
-    assert all(200 < count.n < 3000 for count in sizes.values())
+    assert all(150 < count.n < 3000 for count in sizes.values())
 
 
 FIVE = ("quantize.scheme", "quantize.ignored_layers", "prune.ratio", "runtime.precision", "runtime.threads")
