@@ -31,6 +31,7 @@ from autoopt.inference.formats import format_of, graph_format
 from autoopt.inference.formats.names import Node
 from autoopt.inference.pipeline import Pipeline
 from autoopt.inference.runtimes import EXACT
+from autoopt.inference.runtimes.shared import trains_bf16
 from autoopt.measure.target import LocalTarget, Target
 from autoopt.measure.undisturbed import Timed, timed_of
 from autoopt.nets.weight_parts import digest_of_all
@@ -139,11 +140,11 @@ class Maker:
             _log.warning(remark)
 
     def call_time(self) -> Timed | None:
-        """About how long a call of the network takes in PyTorch here; None for a finished graph.
+        """How long a call of the network takes here, as trainings compute it; None for a finished graph.
 
         Raises WeightsError or WorkloadError when network and weights do not fit.
         """
-        self._send("check", "time", {})
+        self._send("check", "time", {"bf16": trains_bf16(self._builder)})
         found = self._receive("check")
         return None if found["seconds"] is None else timed_of(found)
 

@@ -88,7 +88,7 @@ class Jobs:
 
     def _time(self, request: Mapping[str, Any]) -> dict[str, Any]:
         workload = self._workload(request["origin"])
-        return _call_time(self._source(request, workload), workload)
+        return _call_time(self._source(request, workload), workload, bf16=request["bf16"])
 
     def _refusals(self, request: Mapping[str, Any]) -> dict[str, Any]:
         workload = self._workload(request["origin"])
@@ -156,8 +156,9 @@ def _layers(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"layers": [[node.names, node.aliases, node.types] for node in nodes]}
 
 
-def _call_time(source: Source, workload: Workload) -> dict[str, Any]:
-    """The least time of some calls of the network, and what the host did meanwhile; None for a finished graph."""
+def _call_time(source: Source, workload: Workload, *, bf16: bool) -> dict[str, Any]:
+    """The least time of some calls of the network, in bfloat16 or not, and what the host did meanwhile; None for a
+    finished graph."""
     import torch
 
     if source.model is None:
@@ -165,7 +166,7 @@ def _call_time(source: Source, workload: Workload) -> dict[str, Any]:
     batch = torch.zeros(workload.pipeline.input_shape)
     times: list[tuple[float, float]] = []
     taken = taken_from_now()
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         # Of less than half a second the kernel hardly tells what others took.
         while len(times) < TIMED_CALLS or sum(wall_s for wall_s, _ in times) < LONG_ENOUGH_S:
             began, cpu_began = time.perf_counter(), time.process_time()

@@ -171,7 +171,18 @@ def test_a_call_is_timed_where_there_is_a_network(maker: Maker, workload: Worklo
     """What trainings will cost follows from a call of the network; a finished graph has none to train."""
     timed = maker.call_time()
     assert timed is not None and timed.wall_s > 0 and timed.cpu_s is not None
-    assert _call_time(Source(workload.pipeline), workload) == {"seconds": None}
+    assert _call_time(Source(workload.pipeline), workload, bf16=False) == {"seconds": None}
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_call_is_timed_in_the_arithmetic_of_trainings(workload: Workload, bf16: bool) -> None:
+    """Where trainings compute in bfloat16 the calls do: in float32 they take several times as long on some CPUs."""
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Conv2d(tiny.CHANNELS, 2, 3, padding=1)
+    seen = set()
+    model.register_forward_hook(lambda module, given, answer: seen.add(answer.dtype))
+    assert _call_time(Source(workload.pipeline, model), workload, bf16=bf16)["seconds"] > 0
+    assert seen == {torch.bfloat16 if bf16 else torch.float32}
 
 
 def test_what_is_made_says_what_others_took_of_the_cores(maker: Maker) -> None:
