@@ -63,7 +63,8 @@ PIPELINE = Pipeline(
 
 
 SIZE = TILE[0]
-"""Pixels along a side of a call, unless the option `size` says another."""
+"""Pixels along a side of a call, unless the option `size` says another one of `SIZES`."""
+SIZES = (64, 128, 192, 256, 320, 384, 448, 512)
 
 
 def vit(classes: int, size: int = SIZE) -> torch.nn.Module:
@@ -100,7 +101,7 @@ IMPORTS = ("monai.networks.nets",)
 NET = "densenet121"
 OPTIONS: Mapping[str, Parameter] = {
     "net": Parameter("choice", NET, "the network", allowed=tuple(NETS)),
-    "size": Parameter("integer", SIZE, "pixels along a side of what the network sees", low=64, high=512, step=64),
+    "size": Parameter("choice", SIZE, "pixels along a side of what the network sees", allowed=SIZES),
 }
 
 
