@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.core.memory import held_bytes
-from autoopt.measure.target import LocalTarget
+from autoopt.measure.target import LocalTarget, Target
 from autoopt.measure.worker import peak_rss_bytes
 from autoopt.nets import outputs
 from autoopt.nets.baseline import evaluate, seeded
@@ -77,11 +77,21 @@ def why_skipped(arm: str) -> str:
     return why_not(ARMS[arm].optimizer)
 
 
-def train_arm(workload: Workload, arm: str, *, seed: int, steps: int | None, threads: int, folder: Path) -> Trained:
+def train_arm(
+    workload: Workload,
+    arm: str,
+    *,
+    seed: int,
+    steps: int | None,
+    threads: int,
+    folder: Path,
+    target: Target | None = None,
+) -> Trained:
     """Train the network of `workload` from fresh weights, all of the recipe or so many `steps` of it; see `Trained`.
 
     The weights go to `folder`, as float32, and so are they scored. Call it in a process of its own: the memory is that
-    of the process. Raises Unsupported where the arm cannot run here, Numeric where the loss is not finite.
+    of the process. `target` tells the energy, by default this host. Raises Unsupported where the arm cannot run here,
+    Numeric where the loss is not finite.
     """
     chosen = ARMS[arm]
     with seeded(seed, threads):
@@ -90,7 +100,7 @@ def train_arm(workload: Workload, arm: str, *, seed: int, steps: int | None, thr
         trainer = _trainer(chosen, workload)
         rounds = _rounds(workload, seed, steps)
         clock = _Clock()
-        energy = LocalTarget().joules_from_now()
+        energy = (target or LocalTarget()).joules_from_now()
         trainer.run(rounds.rounds, rounds.batches, lambda last: None, TimeLimit(math.inf, 0.0), clock)
         joules, peak = energy(), peak_rss_bytes()
         assert trainer.optimizer is not None
