@@ -28,6 +28,7 @@ def training_study(
     arms: Annotated[str, typer.Option(help="Ways to train, by name.")] = "fp32,bf16,adam8,half,half-adam8",
     seeds: Annotated[str, typer.Option(help="Seeds of weights, batches and augmentation.")] = "1,10,100",
     steps: Annotated[int | None, typer.Option(help="Training steps of each row. [default: all of the recipe]")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of each training. [default: all cores]")] = None,
     country: Annotated[
         str | None, typer.Option(help="Three letters, such as DNK: estimate CO2 of measured joules (codecarbon).")
     ] = None,
@@ -57,6 +58,7 @@ def training_study(
         seeds=_listed(seeds, int, "--seeds"),
         steps=steps,
         country=country,
+        threads=threads,
     )
     done = 0
 

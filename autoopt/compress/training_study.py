@@ -66,7 +66,7 @@ class Row:
 
 @dataclass(frozen=True)
 class TrainingStudy:
-    """All rows of a study, and what they are of: the title of the first network, the primary metric, the host.
+    """All rows of a study, and what they are of: the title of the first network, the primary metric, the host and its threads.
 
     `why_no_energy` says why no row has joules; empty where they have.
     """
@@ -76,12 +76,16 @@ class TrainingStudy:
     less_is_better: bool
     rows: Sequence[Row]
     host: Host
+    threads: int
     why_no_energy: str = ""
 
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """What a study trains: every combination of `vary` (values by the name of an option), arms and seeds."""
+    """What a study trains: every combination of `vary` (values by the name of an option), arms and seeds.
+
+    Without `threads` the cores of the host, without `steps` all of the recipe.
+    """
 
     workload: str
     data: Path | None = None
@@ -91,6 +95,7 @@ class StudyPlan:
     seeds: Sequence[int] = SEEDS
     steps: int | None = None
     country: str | None = None
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         problems = []
@@ -101,6 +106,8 @@ class StudyPlan:
             problems.append("--seeds must be whole numbers such as 1,10,100, got none")
         if self.steps is not None and self.steps < 2:
             problems.append(f"--steps must be at least 2, as the first is not timed, got {self.steps}")
+        if self.threads is not None and self.threads < 1:
+            problems.append(f"--threads must be at least 1, got {self.threads}")
         both = sorted({*self.options} & {*self.vary})
         if both:
             problems.append(f"an option must be in --option or in --vary, {', '.join(both)} is in both")
@@ -144,7 +151,8 @@ def training_study(
             found.append(row)
             on_row(row)
     first, less = workloads[0], primary_sign(workloads[0]) < 0
-    return TrainingStudy(first.title, first.metrics[0], less, found, target.host, target.why_no_energy())
+    threads = plan.threads or target.host.cores
+    return TrainingStudy(first.title, first.metrics[0], less, found, target.host, threads, target.why_no_energy())
 
 
 class _Bench:
@@ -153,6 +161,7 @@ class _Bench:
     def __init__(self, workload: Workload, plan: StudyPlan, folder: Path, target: Target, timeout_s: float) -> None:
         self._workload, self._plan, self._folder, self._target = workload, plan, folder, target
         self._timeout_s = timeout_s
+        self._threads = plan.threads or target.host.cores
 
     def row(self, asked: Row) -> Row:
         """The row, from its file where it is complete, else made and stored."""
@@ -168,7 +177,7 @@ class _Bench:
         return self._with_emissions(kept)
 
     def _key(self, asked: Row) -> str:
-        """All that decides what a row says; the threads are those of the host."""
+        """All that decides what a row says."""
         workload = self._workload
         return digest(
             {
@@ -179,6 +188,7 @@ class _Bench:
                 "arm": asked.arm,
                 "seed": asked.seed,
                 "steps": self._plan.steps,
+                "threads": self._threads,
                 "host": self._target.host.fingerprint,
                 "version": __version__,
             }
@@ -198,17 +208,16 @@ class _Bench:
 
     def _train(self, asked: Row) -> dict[str, Any]:
         assert self._workload.origin is not None
-        threads = self._target.host.cores
         compiled = {"TORCHINDUCTOR_CACHE_DIR": str((self._folder / "compiled").resolve())}
         request = {
             "origin": asdict(self._workload.origin),
             "arm": asked.arm,
             "seed": asked.seed,
             "steps": self._plan.steps,
-            "threads": threads,
+            "threads": self._threads,
             "folder": str((self._folder / "weights").resolve()),
         }
-        environment = {**thread_limits(threads), **KEEPS_FREED_MEMORY, **compiled}
+        environment = {**thread_limits(self._threads), **KEEPS_FREED_MEMORY, **compiled}
         with self._target.exclusive(), Child(CHILD, environment=environment) as child:
             return child.call("train", request, stage="train", timeout_s=self._timeout_s)
 
@@ -217,7 +226,7 @@ class _Bench:
         assert self._workload.origin is not None
         host, store = self._target.host, Store(self._folder.parent / "store")
         name = next(name for name in RUNTIMES if has_network(name) and INT8 in runtime(name).SCHEMES)
-        executed = {**runtime(name).canonical({"threads": host.cores, "spinning": False}, host), "name": name}
+        executed = {**runtime(name).canonical({"threads": self._threads, "spinning": False}, host), "name": name}
         quantized = step("quantize").canonical({"scheme": INT8}, executed, host)
         assert quantized is not None
         with Maker(self._workload, weights, store, LocalTarget().host, target=self._target) as maker:
@@ -230,7 +239,7 @@ class _Bench:
             for item, configuration in zip(made, configurations, strict=True)
         ]
         request = {"origin": asdict(self._workload.origin), "artifacts": artifacts}
-        with self._target.exclusive(), self._target.worker(CHILD, threads=host.cores) as child:
+        with self._target.exclusive(), self._target.worker(CHILD, threads=self._threads) as child:
             answer = child.call("infer", request, stage="measure", timeout_s=INFER_TIMEOUT_S)
         seconds, float_seconds = answer["seconds"]
         return {"runtime": name, "scores": answer["scores"], "seconds": seconds, "float_seconds": float_seconds}

@@ -121,7 +121,9 @@ def as_markdown(study: TrainingStudy) -> str:
 def notes(study: TrainingStudy) -> list[str]:
     """What is to be known beside the table, as sentences."""
     host = study.host
-    head = f"{study.title}; {host.cpu}, {host.cores} threads. Mean and standard deviation over the seeds;"
+    head = (
+        f"{study.title}; {host.cpu}, {study.threads} of {host.cores} cores. Mean and standard deviation over the seeds;"
+    )
     said = [
         f"{head} {study.metric} is that on val.",
         "training s leaves out the first step, in which libraries prepare and compile.",
@@ -152,6 +154,7 @@ def as_json(study: TrainingStudy) -> dict[str, Any]:
         "metric": study.metric,
         "host": study.host.cpu,
         "cores": study.host.cores,
+        "threads": study.threads,
         "why_no_energy": study.why_no_energy,
         "rows": [{**_plain(row), "options": dict(row.options)} for row in study.rows],
         "lines": lines,

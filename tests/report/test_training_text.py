@@ -34,7 +34,7 @@ def row(arm: str, seed: int, seconds: float, megabytes: float, quality: float, *
 
 
 def study(rows: Sequence[Row], **changes: Any) -> TrainingStudy:
-    return TrainingStudy("a study", "accuracy", changes.pop("less", False), rows, HOST, **changes)
+    return TrainingStudy("a study", "accuracy", changes.pop("less", False), rows, HOST, 2, **changes)
 
 
 ROWS = [
