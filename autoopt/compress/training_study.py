@@ -66,9 +66,9 @@ class Row:
 
 @dataclass(frozen=True)
 class TrainingStudy:
-    """All rows of a study, and what they are of: the title of the first network, the primary metric, the host and its threads.
+    """All rows of a study, and what they are of: the title of the first network and the primary metric.
 
-    `why_no_energy` says why no row has joules; empty where they have.
+    `threads` are those of each training on `host`. `why_no_energy` says why no row has joules; empty where they have.
     """
 
     title: str
