@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,24 @@ def test_network(tmp_path: Path) -> None:
         with torch.no_grad():
             assert [model(torch.zeros(2, CHANNELS, length)).shape for length in (8, 40, 77)] == [(2, 2)] * 3
         assert sum(item.numel() for item in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.006)
+
+
+def test_half_of_its_channels_can_go(tmp_path: Path) -> None:
+    """Convolutions over time are pruned as others are: about a quarter of the weights stays, the classes all do."""
+    torch = pytest.importorskip("torch")
+    from autoopt.compress import prune
+    from autoopt.measure.host import current_host
+
+    workload = timeseries.workload(write_data(tmp_path))
+    settings = prune.canonical({"ratio": 0.5, "rungs": None, "steps": 0}, {"name": "openvino"}, current_host())
+    assert workload.build is not None and settings is not None
+    whole = workload.build().eval()
+    (part,) = prune.parts(settings)
+    left = prune.change(part, copy.deepcopy(whole), whole, workload).model.eval()
+    sizes = [sum(item.numel() for item in model.parameters()) for model in (left, whole)]
+    assert 0.2 < sizes[0] / sizes[1] < 0.35
+    with torch.no_grad():
+        assert left(torch.zeros(2, CHANNELS, LENGTH)).shape == (2, 2)
 
 
 def test_a_tile_resamples(tmp_path: Path) -> None:
