@@ -33,6 +33,7 @@ def training_study(
         str | None, typer.Option(help="Three letters, such as DNK: estimate CO2 of measured joules (codecarbon).")
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write all rows to this file.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Write a picture of training time and quality to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Train networks in several precisions: time, memory, energy and quality of each, then INT8 of each.
@@ -43,12 +44,14 @@ def training_study(
     from autoopt.compress.training_study import training_study as run
     from autoopt.core.store import write_atomic
     from autoopt.report import training_text
+    from autoopt.report.training_picture import training_picture
     from autoopt.study.prepare import check_data_argument
 
     if demo and data is not None:
         raise UsageError("--demo and --data exclude each other: give one of them")
-    if csv is not None and not csv.parent.is_dir():
-        raise UsageError(f"--csv must name a file in a folder that is there, {csv.parent} is not")
+    for option, path in (("--csv", csv), ("--png", png)):
+        if path is not None and not path.parent.is_dir():
+            raise UsageError(f"{option} must name a file in a folder that is there, {path.parent} is not")
     plan = StudyPlan(
         workload=request.workload,
         data=None if demo else check_data_argument(data, needed_for=f"training {request.workload}"),
@@ -74,6 +77,8 @@ def training_study(
         typer.echo("\n".join([training_text.as_markdown(study), *training_text.notes(study)]))
     if csv is not None:
         write_atomic(csv, training_text.as_csv(study).encode())
+    if png is not None:
+        write_atomic(png, training_picture(study))
     if not any(row.status == COMPLETE for row in study.rows):
         raise typer.Exit(NothingFits.exit_code)
 
