@@ -23,6 +23,7 @@ from autoopt.commands.serve import serve
 from autoopt.commands.shared import Home, OfWorkload, Storage, Study, TrackingUri
 from autoopt.commands.sign import sign
 from autoopt.commands.target import target
+from autoopt.commands.training_study import training_study
 from autoopt.commands.ui import ui
 from autoopt.endings import ended
 from autoopt.errors import NothingFits, UsageError
@@ -179,6 +180,7 @@ app.command()(serve)
 app.command()(remeasure)
 app.command()(diff)
 app.command()(ui)
+app.command("training-study")(training_study)
 app.add_typer(fleet, name="fleet")
 app.add_typer(builder, name="builder")
 target.command("serve")(target_serve)

@@ -24,6 +24,7 @@ KEPT = {
     "check": "nothing was changed; what was found so far is not kept",
     "sign": "no signature was written",
     "register": "versions that were registered stay; the same command goes on with the others",
+    "training-study": "rows that were finished are kept; the same command continues with the next one",
     "matrix": "nothing is kept but what --home has; cells that were made there are not made again",
     "sensitivity": "artifacts that were made are kept; the same command continues with the others",
     "explain": "nothing was written; artifacts that were made are kept",

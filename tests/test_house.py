@@ -30,6 +30,8 @@ NAMED_ELSEWHERE = {
     "commands/register.py": "tests/tracking/test_register_command.py runs it",
     "commands/sign.py": "tests/deploy/test_check.py runs it",
     "commands/remeasure.py": "tests/deploy/test_remeasure.py runs it",
+    "commands/training_study.py": "tests/report/test_training_text.py and tests/compress/test_training_study.py run it",
+    "compress/training_study_process.py": "a child process: tests/compress/test_training_study.py runs it",
     "commands/shared.py": "every command of it is run in the tests of the commands",
     "commands/target.py": "tests/e2e/test_target.py and tests/deploy/test_slim_wheel.py run it",
     "compress/chain.py": "tests/study/trial/test_evaluate.py and tests/compress/test_matrix.py make artifacts by it",

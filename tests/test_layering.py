@@ -48,6 +48,7 @@ FACE = (
 HEAVY = frozenset(
     {
         "PIL",
+        "codecarbon",
         "cryptography",
         "dask",
         "distributed",
@@ -71,6 +72,7 @@ HEAVY = frozenset(
         "sklearn",
         "sqlalchemy",
         "torch",
+        "torchao",
         "torchvision",
         "typer",
         "yaml",
@@ -89,9 +91,11 @@ ALLOWED: dict[str, frozenset[str]] = {
     "inference.runtimes.openvino": frozenset({"openvino"}),
     "workloads": frozenset({"torch", "monai", "PIL", "nibabel", "pydicom", "scipy", "onnx", "psutil", "yaml"}),
     "measure": frozenset({"psutil"}),
+    "measure.emissions": frozenset({"codecarbon"}),
     "measure.metrics": frozenset({"scipy", "sklearn"}),
     "measure.peaks_process": frozenset({"openvino"}),
     "nets": frozenset({"torch", "monai", "safetensors"}),
+    "nets.optimizers": frozenset({"torch", "torchao"}),
     "compress": frozenset({"torch", "nncf", "openvino", "onnxruntime", "onnx", "onnxscript"}),
     "deploy.signing": frozenset({"cryptography"}),
     "fleet": frozenset({"dask", "distributed"}),

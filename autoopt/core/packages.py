@@ -39,6 +39,8 @@ HOW = {
     "psycopg": "'autoopt[postgres]'",
     "pydicom": "'autoopt[dicom]'",
     "distributed": "'autoopt[fleet]'",
+    "torchao": "'autoopt[training]'",
+    "codecarbon": "'autoopt[training]'",
     "PIL": "pillow",
     "nibabel": "nibabel",
     "scipy": "scipy",

@@ -118,7 +118,7 @@ def train(
         raise UsageError(f"--time must be longer than nothing, got {max_seconds:g} s")
     began = time.monotonic()
     threads = threads or usable_cores()
-    with _torch_state(seed, threads):
+    with seeded(seed, threads):
         recipe = {**workload.recipe.identity(), "version": RECIPE_VERSION, "seed": seed, "threads": threads}
         training = _Training(workload, home / "weights", recipe, max_seconds)
         try:
@@ -349,7 +349,7 @@ def _made_by(model: torch.nn.Module, workload: Workload, recipe: Mapping[str, An
 
 
 @contextmanager
-def _torch_state(seed: int, threads: int) -> Iterator[None]:
+def seeded(seed: int, threads: int) -> Iterator[None]:
     """Seed torch and set its number of threads inside the block; restore both after it."""
     import torch
 

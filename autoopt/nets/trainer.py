@@ -18,6 +18,7 @@ import numpy as np
 
 from autoopt.errors import Numeric
 from autoopt.nets.norms import norms_of
+from autoopt.nets.optimizers import ADAMW, optimizer, set_rate
 from autoopt.nets.training_step import channels_last, distance, loss_of, rate_at
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ class TrainerSettings:
 
     `learning_rate` is the highest of the schedule. `bf16` computes in bfloat16, `channels_last` lays out memory that
     way, `fixed_norms` leaves the running statistics of batch norms as they are. `name` and `advice` are for messages:
-    what is trained, and what to do when the loss is not finite; `stage` is that of the error then.
+    what is trained, and what to do when the loss is not finite; `stage` is that of the error then. `optimizer` is a
+    name of `OPTIMIZERS`.
     """
 
     name: str
@@ -76,6 +78,7 @@ class TrainerSettings:
     channels_last: bool = True
     fixed_norms: bool = False
     stage: str = ""
+    optimizer: str = ADAMW
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,7 @@ class Trainer:
     def __init__(self, model: torch.nn.Module, settings: TrainerSettings) -> None:
         self.settings = settings
         self.model: torch.nn.Module = channels_last(model) if settings.channels_last else model
+        self._dtype = next((item.dtype for item in model.parameters()), None)
         self.steps_done = 0
         self.rounds_done = 0
         self._kept: tuple[float, dict[str, Any]] | None = None  # in one piece: an interrupt never parts them
@@ -224,26 +228,34 @@ class Trainer:
         shapes = _shapes(self.model.state_dict())
         if _shapes(model) != shapes or (state.best is not None and _shapes(best) != shapes):
             raise ValueError("it has other tensors than the network")
-        optimizer = self._new_optimizer()
+        fresh = self._new_optimizer()
         for number, item in enumerate(self._trained()):
             for name, value in _named(f"{OPTIMIZER}{number}.", state.tensors).items():
                 if value.shape not in (item.shape, ()):
                     raise ValueError(f"the optimiser's {name} of tensor {number} has the shape {tuple(value.shape)}")
                 # In the layout of the weights: sums of other layouts may differ in the last bit.
                 same = value.shape == item.shape
-                optimizer.state[item][name] = torch.zeros_like(item, dtype=value.dtype).copy_(value) if same else value
+                fresh.state[item][name] = torch.zeros_like(item, dtype=value.dtype).copy_(value) if same else value
         self.model.load_state_dict(model)
         self._kept = None if state.best is None else (state.best, best)
-        self._optimizer, self.rounds_done, self.steps_done = optimizer, state.rounds, state.steps
+        self._optimizer, self.rounds_done, self.steps_done = fresh, state.rounds, state.steps
 
     def _trained(self) -> list[torch.nn.Parameter]:
         return [item for item in self.model.parameters() if item.requires_grad]
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
-        import torch
-
         settings = self.settings
-        return torch.optim.AdamW(self._trained(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        return optimizer(
+            settings.optimizer,
+            self._trained(),
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+        )
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer | None:
+        """The optimiser with its state, once a training began."""
+        return self._optimizer
 
     def observe(self, batches: Iterable[Batch]) -> None:
         """Run the model on batches as it will be used, without learning: for hooks that watch what it computes."""
@@ -275,8 +287,7 @@ class Trainer:
         if self.settings.fixed_norms:
             for norm in norms_of(self.model):
                 norm.eval()
-        for group in optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * rate_at(done)
+        set_rate(optimizer, self.settings.learning_rate * rate_at(done))
         optimizer.zero_grad()
         loss = self._loss(batch)
         value = loss.item()
@@ -303,7 +314,7 @@ class Trainer:
         import torch
 
         with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bf16):
-            logits: torch.Tensor = self.model(self.in_layout(batch.images))
+            logits: torch.Tensor = self.model(self.in_layout(batch.images).to(dtype=self._dtype))
         return logits.float()
 
 

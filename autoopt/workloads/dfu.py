@@ -9,7 +9,7 @@ labels, every file counts as a group of its own, and the files are split 70 / 15
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,17 +62,30 @@ PIPELINE = Pipeline(
 )
 
 
-def vit(classes: int) -> torch.nn.Module:
+SIZE = TILE[0]
+"""Pixels along a side of a call, unless the option `size` says another one of `SIZES`."""
+SIZES = (64, 128, 192, 256, 320, 384, 448, 512)
+
+
+def vit(classes: int, size: int = SIZE) -> torch.nn.Module:
     """The small vision transformer with tokens of 16 x 16 pixels."""
-    return attention.vit(3, classes, TILE)
+    return attention.vit(3, classes, (size, size))
+
+
+def swin(classes: int) -> torch.nn.Module:
+    """The small Swin transformer."""
+    return attention.swin(3, classes)
 
 
 @dataclass(frozen=True)
 class _Net:
-    build: Callable[[int], torch.nn.Module]
+    """A network: with `sized` its position embedding fits one size only, which `build` is given as `size`."""
+
+    build: Callable[..., torch.nn.Module]
     epochs: int
     learning_rate: float
     coarse: bool = True
+    sized: bool = False
 
 
 # As many epochs as two slow cores train in a quarter of an hour.
@@ -80,24 +93,28 @@ NETS = {
     "vgg11": _Net(classifiers.vgg11, 12, 1e-3),
     "densenet121": _Net(classifiers.densenet121, 24, 1e-3),
     "efficientnet_b0": _Net(classifiers.efficientnet_b0, 40, 2e-3),
-    "vit": _Net(vit, 160, 5e-4, coarse=False),  # its position embedding fits one size only
+    "vit": _Net(vit, 160, 5e-4, coarse=False, sized=True),
+    "swin": _Net(swin, 80, 5e-4, coarse=False),
     "small_cnn": _Net(classifiers.small_cnn, 60, 3e-3),
 }
 IMPORTS = ("monai.networks.nets",)
 NET = "densenet121"
-OPTIONS: Mapping[str, Parameter] = {"net": Parameter("choice", NET, "the network", allowed=tuple(NETS))}
+OPTIONS: Mapping[str, Parameter] = {
+    "net": Parameter("choice", NET, "the network", allowed=tuple(NETS)),
+    "size": Parameter("choice", SIZE, "pixels along a side of what the network sees", allowed=SIZES),
+}
 
 
-def workload(data: Path, net: str = NET) -> Workload:
+def workload(data: Path, net: str = NET, size: int = SIZE) -> Workload:
     """The workload on the pictures in `data`. Raises DataError with everything that is wrong; decodes no pixels."""
     items = _items(data)
     chosen = NETS[net]
     return Workload(
-        name="dfu" if net == NET else f"dfu-{net}",
+        name="".join(["dfu", "" if net == NET else f"-{net}", "" if size == SIZE else f"-size{size}"]),
         task="classification",
         labels=LABELS,
-        build=partial(build, net),
-        pipeline=PIPELINE,
+        build=partial(build, net) if size == SIZE else partial(build, net, size),
+        pipeline=replace(PIPELINE, tile=(size, size)),
         splits=to_splits(items, lambda item: read(item.images[0].path, int(str(item.label)))),
         metrics=("accuracy", "macro_f1", "auroc", "mcc", "ece"),
         recipe=Recipe(
@@ -126,9 +143,10 @@ def demo_options() -> Mapping[str, Any]:
     return {"net": "small_cnn"}
 
 
-def build(net: str = NET) -> torch.nn.Module:
-    """The network called `net` with fresh weights: (n, 3, 128, 128) to logits (n, 2)."""
-    return NETS[net].build(len(LABELS))
+def build(net: str = NET, size: int = SIZE) -> torch.nn.Module:
+    """The network called `net` with fresh weights: (n, 3, size, size) to logits (n, 2)."""
+    chosen = NETS[net]
+    return chosen.build(len(LABELS), size) if chosen.sized else chosen.build(len(LABELS))
 
 
 def read(path: Path, label: int) -> Sample:

@@ -29,6 +29,7 @@ BUILT_IN = Table(
         "brain": "autoopt.workloads.brain",
         "cardiac": "autoopt.workloads.cardiac",
         "dfu": "autoopt.workloads.dfu",
+        "timeseries": "autoopt.workloads.timeseries",
     },
 )
 """The built-in workloads, name to module. Such a module has `SUMMARY`, `OPTIONS` (name to Parameter),

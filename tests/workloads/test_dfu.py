@@ -106,7 +106,7 @@ def test_a_truncated_photo_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("net", "millions"),
-    [("vgg11", 9.2), ("densenet121", 7.0), ("efficientnet_b0", 4.0), ("vit", 2.9), ("small_cnn", 0.3)],
+    [("vgg11", 9.2), ("densenet121", 7.0), ("efficientnet_b0", 4.0), ("vit", 2.9), ("small_cnn", 0.3), ("swin", 1.6)],
 )
 def test_networks(tmp_path: Path, net: str, millions: float) -> None:
     """Every network has the size that is documented and two logits at each resolution that its recipe trains at."""
@@ -120,7 +120,17 @@ def test_networks(tmp_path: Path, net: str, millions: float) -> None:
     assert sum(item.numel() for item in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.06)
 
 
-@pytest.mark.parametrize("net", sorted(dfu.NETS))
+def test_another_size_is_another_workload(tmp_path: Path) -> None:
+    """Pictures are resized to the size that is asked for, and networks are built for it; the name tells which."""
+    torch = pytest.importorskip("torch")
+    workload = dfu.workload(write_data(tmp_path), net="vit", size=64)
+    assert workload.name == "dfu-vit-size64" and workload.pipeline.input_shape == (1, 3, 64, 64)
+    assert workload.build is not None
+    with torch.no_grad():
+        assert workload.build().eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 2)
+
+
+@pytest.mark.parametrize("net", sorted({*dfu.NETS} - {"swin"}))  # which has no batch normalisation
 def test_running_statistics_are_quick(net: str) -> None:
     """No batch normalisation needs thousands of steps to know its mean: small data sets give a few hundred."""
     torch = pytest.importorskip("torch")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from autoopt.core.configuration import canonical_json
-from autoopt.workloads import brain, cardiac, dfu, histo
+from autoopt.workloads import brain, cardiac, dfu, histo, timeseries
 from autoopt.workloads.contract import Recipe
 from autoopt.workloads.identity import code_identity, plain_name
 
@@ -47,6 +47,7 @@ def test_a_changed_augmentation_is_another_recipe(tmp_path: Path) -> None:
         (brain.augment, "brain-1"),
         (cardiac.augment, "cardiac-1"),
         (dfu.augment, "dfu-1"),
+        (timeseries.augment, "timeseries-1"),
     ],
 )
 def test_built_in_augmentations_have_plain_names(function: Callable[..., Any], name: str) -> None:

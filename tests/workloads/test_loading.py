@@ -117,7 +117,7 @@ def test_a_file_in_a_package_may_use_the_others(
     [
         (
             "histology",
-            "no workload is called 'histology': use one of brain, cardiac, dfu, histo, or your own as file.py:function",
+            "no workload is called 'histology': use one of brain, cardiac, dfu, histo, timeseries, or your own",
         ),
         ("nowhere.py:workload", "the file nowhere.py does not exist"),
         ("no.such.module:workload", "no.such.module cannot be imported: ModuleNotFoundError"),

@@ -51,6 +51,36 @@ def vit(channels: int, classes: int, tile: tuple[int, ...], blocks: int = 6) -> 
     return Classifier()
 
 
+def swin(channels: int, classes: int) -> torch.nn.Module:
+    """A small 2D Swin transformer (Liu et al. 2021) of MONAI: (n, channels, *sizes) to logits (n, classes).
+
+    Tokens of 4 x 4 pixels, windows of 4 x 4 tokens, four stages of two blocks; widths 24 to 384. The classes come from
+    the mean of the last tokens. Sizes are multiples of 64.
+    """
+    from monai.networks.nets.swin_unetr import SwinTransformer
+    from torch import nn
+
+    class Classifier(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = SwinTransformer(
+                in_chans=channels,
+                embed_dim=24,
+                window_size=(4, 4),
+                patch_size=(4, 4),
+                depths=(2, 2, 2, 2),
+                num_heads=(2, 4, 8, 16),
+                spatial_dims=2,
+            )
+            self.head = nn.Linear(16 * 24, classes)
+
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.head(self.body(batch)[-1].mean(dim=(2, 3)))
+            return logits
+
+    return Classifier()
+
+
 def swin_unetr(channels: int, classes: int, dimensions: int, width: int = 12) -> torch.nn.Module:
     """Swin UNETR (Hatamizadeh et al. 2022) of MONAI: (n, channels, *sizes) to logits (n, classes, *sizes).
 

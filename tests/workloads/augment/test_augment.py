@@ -1,10 +1,10 @@
-"""Augmentations (brain, cardiac, dfu, histo) move image and reference together; the seed decides everything."""
+"""The augmentations of the built-ins move image and reference together; the seed decides everything."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from autoopt.workloads.augment import brain, cardiac, dfu, histo
+from autoopt.workloads.augment import brain, cardiac, dfu, histo, timeseries
 from autoopt.workloads.contract import IGNORED, Sample
 
 
@@ -77,3 +77,15 @@ def test_a_photo_keeps_size_range_and_label() -> None:
         assert other.image.shape == image.shape and int(other.reference) == 1
         assert other.image.min() >= 0 and other.image.max() <= 255
         assert not np.allclose(other.image, image)
+
+
+def test_a_window_keeps_size_and_class() -> None:
+    """Another window has the shape and class of the first, nearly its curves, and is not it; one seed gives one."""
+    image = np.sin(np.linspace(0, 12, 100))[:, None].astype(np.float32) * [1.0, 50.0]
+    found = [timeseries.augment(Sample(image, np.array(1)), np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    for other in found:
+        assert other.image.shape == image.shape and other.image.dtype == np.float32 and int(other.reference) == 1
+        spread = other.image.std(axis=0) / image.std(axis=0)
+        assert (spread > 0.6).all() and (spread < 1.5).all() and not np.allclose(other.image, image)
+    np.testing.assert_array_equal(found[0].image, found[1].image)
+    assert not np.allclose(found[0].image, found[2].image)
