@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from autoopt.core.card import StudyCard
+from autoopt.core.card import LINKED, StudyCard
 from autoopt.core.configuration import Scalar, canonical_json
 from autoopt.core.host_problem import own_problem
 from autoopt.core.records import TrialRecord
@@ -142,6 +142,8 @@ def _opened(url: str, card: StudyCard, space: Space) -> Iterator[StoredStudy]:
         if before.identity() != card.identity():
             raise StorageError(_difference(before, card))
         study_id, arms = before.id or study_id, {**before.arms, **arms}
+        if LINKED in before.origin:  # a search on one target alone does not undo it
+            card = replace(card, origin={LINKED: before.origin[LINKED], **card.origin})
     card = replace(card, id=study_id, arms=arms)
     with _storage_errors(url):
         stored.set_user_attr(_CARD, card.to_json())
