@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from autoopt.study.events import Listener, SearchResult
     from autoopt.study.linked import BothFronts
     from autoopt.study.result import StudyResult
+    from autoopt.study.sink import Sink
 
 
 @needs(*SEARCH)
@@ -28,23 +29,27 @@ def search_both(
     search: Callable[[SearchRequest], SearchResult] | None = None,
     listening: Callable[[], AbstractContextManager[Listener]] | None = None,
     plan: MeasuringPlan | None = None,
+    sinks_of: Callable[[SearchRequest], Sequence[Sink]] | None = None,
 ) -> BothFronts:
     """Search a request with two targets: a study for each, and each front measured on the other target too.
 
     `search` runs the request of one target, by default `autoopt.search`; the listener of `listening` is told of the
-    trials that come after both. `plan` says how long each is measured. The same call continues what was interrupted.
+    trials that come after both, and `sinks_of` a request get them, by default its own. `plan` says how long each is
+    measured. The same call continues what was interrupted.
     Raises UsageError, also where both targets are machines of one kind.
     """
     from autoopt import api
     from autoopt.study.events import silent
     from autoopt.study.linked import measure_on_both, one_per_target
+    from autoopt.tracking.own_sinks import own_sinks
 
     requests = one_per_target(request)
     if len(requests) == 1:
         raise UsageError(f"two --target must be named, got {request.target}: autoopt.search takes one")
     run = search or partial(api.search, plan=plan)
     studies = [run(item).study for item in requests]
-    add = partial(_add, plan=plan, listening=listening or (lambda: nullcontext(silent)))
+    told = listening or (lambda: nullcontext(silent))
+    add = partial(_add, plan=plan, listening=told, sinks_of=sinks_of or own_sinks)
     return measure_on_both(requests, studies, add)
 
 
@@ -68,11 +73,11 @@ def _add(
     *,
     plan: MeasuringPlan | None,
     listening: Callable[[], AbstractContextManager[Listener]],
+    sinks_of: Callable[[SearchRequest], Sequence[Sink]],
 ) -> StudyResult:
     from autoopt.fleet.driving import assembled
     from autoopt.study.linked import add_trials
-    from autoopt.tracking.own_sinks import own_sinks
 
     with listening() as listener, assembled(request, plan) as (asked, machines):
-        sinks, runner = own_sinks(asked), machines.get("runner")
-        return add_trials(asked, wanted, linked, sinks=sinks, plan=plan, listener=listener, runner=runner)
+        runner = machines.get("runner")
+        return add_trials(asked, wanted, linked, sinks=sinks_of(asked), plan=plan, listener=listener, runner=runner)

@@ -37,6 +37,7 @@ FACE = (
     "doctor",
     "endings",
     "errors",
+    "linked",
     "nnunet",
     "options",
     "progress",

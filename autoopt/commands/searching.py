@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,20 +25,16 @@ class Shown(enum.Enum):
     EVENTS = enum.auto()
 
 
-def searched_and_shown(
-    request: SearchRequest,
-    shown: Shown,
-    plan: MeasuringPlan | None,
-    search: Callable[[SearchRequest, Shown, MeasuringPlan | None], SearchResult] | None = None,
-) -> bool:
-    """Run the search of a request, or both of two targets, by `search`; whether each has a front."""
+def searched_and_shown(request: SearchRequest, shown: Shown, plan: MeasuringPlan | None) -> bool:
+    """Run the search of a request, or both of two targets; whether each has a front."""
     from autoopt import linked, terminal
 
-    run = search or _search
+    def search(asked: SearchRequest) -> SearchResult:
+        return _search(asked, shown, plan)
+
     if len(request.targets) <= 1:
-        return bool(run(request, shown, plan).front)
-    listening = partial(_listening, shown)
-    both = linked.search_both(request, search=lambda asked: run(asked, shown, plan), listening=listening, plan=plan)
+        return bool(search(request).front)
+    both = linked.search_both(request, search=search, listening=partial(_listening, shown), plan=plan)
     if shown is Shown.EVENTS:
         typer.echo(json.dumps({"event": "both", **both.to_json()}))
     else:

@@ -13,12 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from autoopt.cli import app
-from autoopt.commands.searching import Shown, searched_and_shown
-from autoopt.measure.timing import MeasuringPlan
+from autoopt.linked import search_both
 from autoopt.study import loop
-from autoopt.study.events import SearchResult
 from autoopt.study.request import SearchRequest
 from autoopt.study.storage import all_studies
+from autoopt.testing import ListSink
 from tests import tiny
 from tests.worlds import World
 
@@ -61,7 +60,7 @@ def search(folder: Path, *targets: str) -> tuple[int, str]:
     return done.exit_code, done.output if done.exception is None else f"{done.output}{done.exception}"
 
 
-def test_two_targets_are_two_linked_studies(far: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_targets_are_two_linked_studies(far: Path) -> None:
     """Both are searched, each with its own host; which members stay is told, and again from what is stored."""
     pytest.importorskip("torch")
     home, space = far / "home", far / "space.yaml"
@@ -76,16 +75,19 @@ def test_two_targets_are_two_linked_studies(far: Path, capsys: pytest.CaptureFix
         study="both",
     )
 
-    def planted(request: SearchRequest, shown: Shown, plan: MeasuringPlan | None) -> SearchResult:
-        return loop.search(request, runner=World())
-
-    assert searched_and_shown(asked, Shown.ALL, None, planted)
-    assert "members of A's front have a place on B's" in " ".join(capsys.readouterr().out.split())
+    sink = ListSink()
+    both = search_both(
+        asked, search=lambda request: loop.search(request, runner=World()), sinks_of=lambda request: [sink]
+    )
+    assert [study.card.name for study in both.studies] == ["both-1", "both-2"]
     here, small = (study.card for study in all_studies(asked.storage_url))
     assert (here.name, small.name) == ("both-1", "both-2")
     assert (here.origin["target"], small.origin["target"]) == asked.targets
     assert small.host.cores == 1 < here.host.cores
-    done = CliRunner().invoke(app, ["compare", "both-1", "both-2", "--home", str(home), "--json"])
+    names = ("both-1", "both-2")
+    done = CliRunner().invoke(app, ["compare", *names, "--home", str(home)])
+    assert "members of A's front have a place on B's" in " ".join(done.output.split())
+    done = CliRunner().invoke(app, ["compare", *names, "--home", str(home), "--json"])
     told = json.loads(done.output)["studies"]
     assert [item["linked"] for item in told] == ["both-2", "both-1"]
     assert all(member["there"] is not None for item in told for member in item["front"])
