@@ -101,7 +101,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "study.importance": frozenset({"optuna"}),
     "study.samplers": frozenset({"optuna"}),
     "study.storage": frozenset({"optuna", "sqlalchemy"}),
-    "study.only_writer": frozenset({"sqlalchemy"}),
+    "study.postgresql": frozenset({"sqlalchemy"}),
     "deploy.dicom_output": frozenset({"pydicom"}),
     "deploy.nnunet_predictor": frozenset({"torch"}),
     "deploy.outputs": frozenset({"PIL"}),
