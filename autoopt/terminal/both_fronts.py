@@ -11,6 +11,7 @@ from rich.table import Table
 from autoopt.core.card import LINKED
 from autoopt.core.records import TrialRecord
 from autoopt.core.urls import without_secrets
+from autoopt.report.number_text import counted
 from autoopt.study.linked import BothFronts, There
 from autoopt.study.result import StudyResult
 from autoopt.study.words import in_words
@@ -83,7 +84,7 @@ def _about(found: BothFronts) -> Iterator[str]:
     for letter, study in zip(LETTERS, found.studies, strict=True):
         card = study.card
         target = without_secrets(str(card.origin.get("target") or "this machine"))
-        yield f"{letter}: study {card.name} on {target} ({card.host.cpu}, {card.host.cores} cores)"
+        yield f"{letter}: study {card.name} on {target} ({card.host.cpu}, {counted(card.host.cores, 'core')})"
     first, second = (study.card for study in found.studies)
     if first.origin.get(LINKED) != second.name:
         yield "These two were not searched together: what is not measured on both stays unknown."
