@@ -53,20 +53,15 @@ def search(
     is a server, `register` follows. Raises UsageError.
     """
     from autoopt.fleet.driving import assembled
-    from autoopt.measure.target import LocalTarget
-    from autoopt.report.page.report_file import ReportFile
     from autoopt.study import events, loop
-    from autoopt.tracking import Tracker, default_tracking_uri, warm_up_in_background
-    from autoopt.tracking.register import Registrar
+    from autoopt.tracking import warm_up_in_background
+    from autoopt.tracking.own_sinks import own_sinks
 
     asked = requested(request, facts)
     warm_up_in_background()  # importing MLflow takes seconds
-    uri = asked.tracking_uri or default_tracking_uri(asked.home)
-    registrar = Registrar(uri, asked.home, lambda: LocalTarget().host.fingerprint)
-    # Sinks are closed from the last to the first: what is registered takes its numbers from runs that are complete.
-    own = (ReportFile(asked.home, asked.storage), registrar, Tracker(uri, asked.home, storage=asked.storage))
+    every = (*own_sinks(asked), *sinks)
     with assembled(asked, plan) as (asked, machines):
-        return loop.search(asked, sinks=(*own, *sinks), listener=listener or events.silent, plan=plan, **machines)
+        return loop.search(asked, sinks=every, listener=listener or events.silent, plan=plan, **machines)
 
 
 @showing_facts

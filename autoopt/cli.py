@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from autoopt.commands.check import check
+from autoopt.commands.compare import compare
 from autoopt.commands.diff import diff
 from autoopt.commands.fleet import fleet
 from autoopt.commands.members import builder, target_serve
@@ -19,6 +20,7 @@ from autoopt.commands.pull import pull
 from autoopt.commands.register import register
 from autoopt.commands.remeasure import remeasure
 from autoopt.commands.report import report
+from autoopt.commands.searching import Shown, searched_and_shown
 from autoopt.commands.serve import serve
 from autoopt.commands.shared import Home, OfWorkload, Storage, Study, TrackingUri
 from autoopt.commands.sign import sign
@@ -56,23 +58,11 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print events as JSON lines, nothing else.")] = False,
 ) -> None:
     """Try configurations, measure each one here, and show the Pareto front. Continues where it stopped."""
-    from autoopt import api, progress, terminal
-
     if quiet and as_json:
         raise UsageError("--quiet and --json exclude each other: give one of them")
-    if as_json:
-        with terminal.SearchEvents() as events:
-            result = api.search(request, listener=events, plan=context.obj)
-        events.end(result)
-    elif quiet:
-        with terminal.stdout_alone():
-            result = api.search(request, plan=context.obj)
-        terminal.answer(result, request)
-    else:
-        with progress.SearchBar() as bar:
-            result = api.search(request, listener=bar, plan=context.obj)
-        terminal.search_result(result, request)
-    if not result.front:
+    shown = Shown.EVENTS if as_json else Shown.ANSWER if quiet else Shown.ALL
+    front = searched_and_shown(request, shown, context.obj)
+    if not front:
         raise typer.Exit(NothingFits.exit_code)
 
 
@@ -82,7 +72,8 @@ def plan(request: SearchRequest) -> None:
     """Say what a search would do and cost, without doing it: takes the same options."""
     from autoopt import api, terminal
 
-    terminal.plan(api.plan(request))
+    for item in request.each_target():
+        terminal.plan(api.plan(item))
 
 
 @app.command()
@@ -179,6 +170,7 @@ app.command()(predict)
 app.command()(serve)
 app.command()(remeasure)
 app.command()(diff)
+app.command()(compare)
 app.command()(ui)
 app.command("training-study")(training_study)
 app.add_typer(fleet, name="fleet")

@@ -27,6 +27,7 @@ from autoopt.measure.lock import lock_folder
 from autoopt.measure.noise import load_noise
 from autoopt.measure.peaks import load_peaks
 from autoopt.measure.target import LocalTarget, Target
+from autoopt.study.postgresql import is_postgresql, with_driver
 from autoopt.study.prepare import LEAST_FREE_BYTES
 from autoopt.study.request import default_storage
 from autoopt.tracking import default_tracking_uri
@@ -129,7 +130,11 @@ def checks(
 
 def _servers(home: Path, storage: str | None, tracking_uri: str | None, child: Child, ask: Ask) -> Iterator[Check]:
     """What only a search writes to."""
-    yield server_check("study storage", storage or default_storage(home), child, ask)
+    url = storage or default_storage(home)
+    stored = server_check("study storage", url, child, ask)
+    yield stored
+    if stored.ok and is_postgresql(with_driver(url)):
+        yield connection_check(url, child)
     yield server_check("tracking", tracking_uri or default_tracking_uri(home), child, ask)
 
 
@@ -262,6 +267,16 @@ def server_check(name: str, url: str, child: Child, ask: Ask = ask) -> Check:
     return Check(name, problem is None, without_secrets(problem or url))
 
 
+def connection_check(url: str, child: Child) -> Check:
+    """Whether the connection to a PostgreSQL server is encrypted, and who the server says we are."""
+    try:
+        told = child.call("connection", {"url": url}, stage="connection", timeout_s=SERVER_TIMEOUT_S)
+    except (TrialError, UsageError) as error:
+        return Check("storage connection", False, without_secrets(str(error)))
+    warning = str(told["warning"])
+    return Check("storage connection", None if warning else True, "; ".join(filter(None, (told["words"], warning))))
+
+
 def _unmade(name: str, url: str) -> Check | None:
     """A check of the folder when `url` is a SQLite file that is not there yet: to open it would make it."""
     path = sqlite_file(url)
@@ -292,6 +307,13 @@ def _probe_storage(request: dict[str, str]) -> dict[str, str]:
     return {}
 
 
+def _probe_connection(request: dict[str, str]) -> dict[str, str]:
+    from autoopt.study.postgresql import connection_to
+
+    found = connection_to(request["url"])
+    return {"words": found.in_words, "warning": found.warning}
+
+
 def _probe_tracking(request: dict[str, str]) -> dict[str, str]:
     from autoopt.tracking import check_tracking
 
@@ -302,6 +324,7 @@ def _probe_tracking(request: dict[str, str]) -> dict[str, str]:
 PROBES: dict[str, Handler] = {
     "import": _probe_import,
     "study storage": _probe_storage,
+    "connection": _probe_connection,
     "tracking": _probe_tracking,
 }
 """What the child does, by name. Whatever it raises is what is wrong."""

@@ -241,6 +241,9 @@ _FORMS: Mapping[Any, _Form] = {
         write=lambda value: None,
     ),
     tuple[str, ...]: _Form(str, "NAMES", read=_names, write=",".join),
+    str | Sequence[str] | None: _Form(
+        list[str] | None, "ADDRESS", repeated=True, read=lambda value, option: value or None, write=lambda value: None
+    ),
 }
 """By the type of a fact, where its text is not read by typer itself."""
 

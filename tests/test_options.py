@@ -136,6 +136,11 @@ def test_a_model_is_a_workload_with_options(read: Callable[..., SearchRequest]) 
     )
 
 
+def test_a_second_target_is_a_second_word(read: Callable[..., SearchRequest]) -> None:
+    """`--target` may be given twice."""
+    assert read("--target", "local://", "--target", "ssh://b").targets == ("local://", "ssh://b")
+
+
 def test_all_that_is_wrong_is_told_at_once() -> None:
     """Values that cannot be read and values that make no sense are reported together."""
     words: dict[str, Any] = {

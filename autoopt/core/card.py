@@ -13,6 +13,9 @@ from autoopt.core.records import READABLE, RENAMED_SECTIONS, RENAMED_SETTINGS, S
 
 AGAIN = "again"
 """The key of `origin` that names the study whose front a study measured again; also what proposed its trials."""
+LINKED = "linked"
+"""The key of `origin` that names the study of the same search on another target; also what proposed the trials that
+were on the front there."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,13 @@ class StudyCard:
     constraints by name (`drop` as a fraction, `latency_s`), which may change between commands.
     `labels` and `pipeline` are what a bundle needs of the workload, `origin` where workload, data and
     weights were loaded from (`source`, `data`, `weights`, and `home`), so that one trial can be run again, and what
-    was `left_out` of the training of the weights, the `reading` of image files, and the study that was measured
-    `again`. `latency` says what is timed: one network call, or a whole case. `id` is drawn when the study is stored
-    first, empty before: a study of the same name that is made after this one was lost has another one. `calibration` is
-    what `doctor --noise` found of the host: `sigma`, and `peaks` by number of threads. With `less_is_better` the
-    primary metric is an error; `own_metrics` are the user's own by name, each with what its scores depend on; `arms`
-    are the named configurations of its space file: name to the digest of the configuration.
+    was `left_out` of the training of the weights, the `reading` of image files, the study that was measured
+    `again`, and the one that it is `linked` with. `latency` says what is timed: one network call, or a whole case. `id`
+    is drawn when the study is stored first, empty before: a study of the same name that is made after this one was lost
+    has another one. `calibration` is what `doctor --noise` found of the host: `sigma`, and `peaks` by number of
+    threads. With `less_is_better` the primary metric is an error; `own_metrics` are the user's own by name, each with
+    what its scores depend on; `arms` are the named configurations of its space file: name to the digest of the
+    configuration.
     """
 
     name: str

@@ -47,7 +47,7 @@ def assembled(request: SearchRequest, plan: MeasuringPlan | None = None) -> Iter
     place, certificates = place_of(request.fleet, "--fleet"), Certificates.read(request.certs)
     with ExitStack() as held:
         fleet = held.enter_context(Fleet(place, certificates, f"process {os.getpid()} on {platform.node()}"))
-        builders, target = fleet.members("builder"), request.target or _free(fleet, certificates)
+        builders, target = fleet.members("builder"), request.only_target or _free(fleet, certificates)
         if not builders and target is None:
             raise UsageError(
                 f"the fleet at {place} must have a builder or target, it has none: "

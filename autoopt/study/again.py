@@ -6,7 +6,7 @@ and now, so that a host that is faster as a whole breaks nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -99,34 +99,45 @@ class StudyAgain:
             one, other = then.measured.relative, now.measurement.relative
             if one is not None and other is not None:
                 slower = slowdown(one, other, max(self.before.sigma, self.after.sigma))
-        return MemberAgain(then, now, slower, tuple(self._reasons(now)), tuple(_changed(then, now)))
+        reasons = why_no_member(now, self.after, self._number_before)
+        return MemberAgain(then, now, slower, tuple(reasons), tuple(_changed(then, now)))
 
     def _found(self, then: TrialRecord) -> TrialRecord | None:
         return next((item for item in self.after.judged if item.configuration == then.configuration), None)
 
-    def _reasons(self, now: TrialRecord | None) -> Iterator[str]:
-        if now is None:
-            yield "it was not measured again"
-        elif now.failure is not None:
-            yield f"it failed ({now.failure.cause}): {now.failure.message}"
-        elif now.status is Status.INFEASIBLE:
-            limits = self.after.card.limits
-            yield f"it breaks {in_words({name: limits[name] for name in now.violated})}"
-        elif now.status is Status.UNKNOWN:
-            yield "whether it keeps the limits cannot be told"
-        elif (better := self._better(now)) is not None:
-            yield f"#{better.number} is surely faster here and no worse"
+    def _number_before(self, now: TrialRecord) -> int:
+        return next(item.number for item in self.before.judged if item.configuration == now.configuration)
 
-    def _better(self, now: TrialRecord) -> TrialRecord | None:
-        """The member of today's front that is surely faster than a complete trial and in nothing worse."""
-        for other in self.after.front:
-            if other.configuration == now.configuration:
-                return None
-            own, others = self.after.points((now, other))
-            low, _ = uncertainty.slower(now.measured, other.measured, self.after.sigma).interval()
-            if (others <= own).all() and low > 1:
-                return next(item for item in self.before.judged if item.configuration == other.configuration)
-        return None
+
+def why_no_member(
+    now: TrialRecord | None, study: StudyResult, number: Callable[[TrialRecord], int] = lambda record: record.number
+) -> Iterator[str]:
+    """Why a judged trial of `study` has no place on its front, in words; nothing where it has one.
+
+    It has one unless it fails, breaks a limit or is surely behind; `number` is what another trial is called.
+    """
+    if now is None:
+        yield "it was not measured again"
+    elif now.failure is not None:
+        yield f"it failed ({now.failure.cause}): {now.failure.message}"
+    elif now.status is Status.INFEASIBLE:
+        yield f"it breaks {in_words({name: study.card.limits[name] for name in now.violated})}"
+    elif now.status is Status.UNKNOWN:
+        yield "whether it keeps the limits cannot be told"
+    elif (better := _better(now, study)) is not None:
+        yield f"#{number(better)} is surely faster here and no worse"
+
+
+def _better(now: TrialRecord, study: StudyResult) -> TrialRecord | None:
+    """The member of the front that is surely faster than a complete trial and in nothing worse."""
+    for other in study.front:
+        if other.configuration == now.configuration:
+            return None
+        own, others = study.points((now, other))
+        low, _ = uncertainty.slower(now.measured, other.measured, study.sigma).interval()
+        if (others <= own).all() and low > 1:
+            return other
+    return None
 
 
 def measure_again(

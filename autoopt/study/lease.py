@@ -29,7 +29,7 @@ class Lease:
 
     `read` gives what the storage holds, None where it was never held, `write` replaces it, every `beat_s` seconds.
     Raises BusyError when another search is alive: one that was seen in the last `DEAD_S` seconds, unless its process
-    was on this very system and is gone.
+    was on this very system and is gone, or a lock that reaches all machines has `decided` that it is.
     """
 
     def __init__(
@@ -39,8 +39,10 @@ class Lease:
         write: Callable[[Mapping[str, Any]], None],
         *,
         beat_s: float = BEAT_S,
+        decided: bool = False,
     ) -> None:
         self._name = name
+        self._decided = decided
         self._beat_s = beat_s
         self._read, self._write = read, write
         self._me = {
@@ -54,7 +56,7 @@ class Lease:
 
     def __enter__(self) -> Self:
         held = self._read()
-        if held is not None and not self._is_gone(held):
+        if held is not None and not self._decided and not self._is_gone(held):
             age = time.time() - held["at"]
             if age < DEAD_S:
                 raise BusyError(
@@ -65,11 +67,13 @@ class Lease:
         self._thread.start()
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
         self._stop.set()
         self._thread.join()
-        if self._is_ours(self._read()):
-            self._write({**self._me, "at": 0.0, "ended": time.time()})
+        # Where something ended the block, that is told, not that the storage is away, which may be what it was.
+        with contextlib.suppress(*([] if kind is None else [StorageError])):
+            if self._is_ours(self._read()):
+                self._write({**self._me, "at": 0.0, "ended": time.time()})
 
     def check(self) -> None:
         """Raise BusyError when another search has taken the study over; ask before every write."""

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 from autoopt.core.configuration import digest
-from autoopt.core.urls import sqlite_file, without_secrets
+from autoopt.core.urls import sqlite_file
 from autoopt.errors import BusyError, StorageError
 from autoopt.measure.lock import host_lock
+from autoopt.study.postgresql import advisory_lock, is_postgresql, with_driver
 
-POSTGRESQL = "postgresql"
+
+@dataclass(frozen=True)
+class Writer:
+    """The right to write a study. `check` raises StorageError where it was lost; ask before every write.
+
+    With `decides` the lock reaches all machines: who has it may write, whatever the study says of others.
+    """
+
+    check: Callable[[], None] = lambda: None
+    decides: bool = False
 
 
 @contextmanager
-def only_writer(url: str, study: str) -> Iterator[None]:
+def only_writer(url: str, study: str) -> Iterator[Writer]:
     """Hold the right to write a study in the storage at `url`.
 
     Kernel or server free it when this process, or its connection, dies. Other databases have no such lock: there the
@@ -22,9 +33,9 @@ def only_writer(url: str, study: str) -> Iterator[None]:
     cannot be used.
     """
     url = with_driver(url)
-    if url.startswith(POSTGRESQL):
-        with _advisory_lock(url, study):
-            yield
+    if is_postgresql(url):
+        with advisory_lock(url, study) as lock:
+            yield Writer(lock.check, decides=True)
     elif (file := sqlite_file(url)) is not None:
         with ExitStack() as held:
             try:
@@ -35,32 +46,6 @@ def only_writer(url: str, study: str) -> Iterator[None]:
                 raise StorageError(f"{file.parent} must be a folder that can be written to: {error}") from error
             except BusyError as error:
                 raise BusyError(f"study {study} is being searched: {error}") from error
-            yield
+            yield Writer()
     else:
-        yield
-
-
-def with_driver(url: str) -> str:
-    """The URL with the driver that this package installs: SQLAlchemy's default for PostgreSQL is another one."""
-    for plain in ("postgresql://", "postgres://"):
-        if url.startswith(plain):
-            return f"postgresql+psycopg://{url.removeprefix(plain)}"
-    return url
-
-
-@contextmanager
-def _advisory_lock(url: str, study: str) -> Iterator[None]:
-    """An advisory lock that lasts as long as a connection of its own (PostgreSQL 9.6 and later)."""
-    import sqlalchemy
-
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool, isolation_level="AUTOCOMMIT")
-    try:
-        connection = engine.connect()
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        reason = (str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__])[0]
-        raise StorageError(f"the study storage {without_secrets(url)} cannot be used ({reason})") from error
-    with connection:
-        ask = sqlalchemy.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
-        if not connection.execute(ask, {"name": f"autoopt:{study}"}).scalar():
-            raise BusyError(f"study {study} is being searched by another process: wait for it, or use another --study")
-        yield
+        yield Writer()

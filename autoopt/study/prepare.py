@@ -43,6 +43,8 @@ from autoopt.workloads.loading import MODEL, load_workload
 
 MOST = 4
 """Objectives of a search: with more nearly every trial is on the front."""
+MOST_TARGETS = 2
+"""Machines that one command searches, one after the other."""
 LONGEST_FILE_BYTES = 504
 """Of the whole path of a SQLite file: with the name of its journal that is the most it takes."""
 LEAST_ADDRESS_SPACE_BYTES = 4_000_000_000
@@ -99,6 +101,7 @@ def prepare(request: SearchRequest, target: Target | None = None) -> Prepared:
     problems = [*argument_problems(request), *limit_problems(resource.getrlimit(resource.RLIMIT_AS)[0])]
     if problems:
         raise UsageError(*problems)
+    address = request.only_target
     home = writable_folder(request.home)
     free = shutil.disk_usage(home).free
     if free < LEAST_FREE_BYTES:
@@ -109,8 +112,8 @@ def prepare(request: SearchRequest, target: Target | None = None) -> Prepared:
     builder = LocalTarget().host
     with ExitStack() as held:
         link = None
-        if request.target is not None and target is None:
-            link = held.enter_context(PipeLink(Address.of(request.target), builder.versions))
+        if address is not None and target is None:
+            link = held.enter_context(PipeLink(Address.of(address), builder.versions))
             target = LocalTarget(link.hello().host)  # whoever asks what measures is told; a station measures
         prepared = _prepared(request, builder, target or LocalTarget(), link)
         held.pop_all()
@@ -156,11 +159,7 @@ def argument_problems(request: SearchRequest) -> list[str]:
             problems.append(f"--guard must be one of {', '.join(GUARDS)}, got {name!r}")
         elif not 0 <= value <= 1:
             problems.append(f"--guard {name} must be a fraction from 0 to 1, got {value:g}")
-    if request.target is not None:
-        try:
-            Address.of(request.target)
-        except UsageError as error:
-            problems += [f"--target {problem.removeprefix('a target ')}" for problem in error.problems]
+    problems += _target_problems(request.targets)
     if request.seed < 0:
         problems.append(f"--seed must be at least 0, got {request.seed}")
     if request.sampler not in SAMPLERS:
@@ -172,6 +171,17 @@ def argument_problems(request: SearchRequest) -> list[str]:
             f"got {', '.join(request.objectives)}"
         )
     return [*problems, *_timeout_problems(request.stage_timeouts), *_path_problems(request)]
+
+
+def _target_problems(addresses: Sequence[str]) -> Iterator[str]:
+    """What is wrong with the addresses of the machines that measure, a sentence each."""
+    if len(addresses) > MOST_TARGETS or len(set(addresses)) < len(addresses):
+        yield f"--target must be given once, or twice with different addresses, got {', '.join(addresses)[:200]}"
+    for address in dict.fromkeys(addresses):
+        try:
+            Address.of(address)
+        except UsageError as error:
+            yield from (f"--target {problem.removeprefix('a target ')}" for problem in error.problems)
 
 
 def _timeout_problems(given: Mapping[str, float]) -> Iterator[str]:
@@ -292,7 +302,7 @@ def _card(request: SearchRequest, workload: Workload, weights: Path, space: Spac
             "data": None if request.data is None else str(request.data.resolve()),
             "weights": str(weights.resolve()),
             "weights_key": request.weights_key,
-            **({} if request.target is None else {"target": request.target}),
+            **({} if request.only_target is None else {"target": request.only_target}),
             "home": str(request.home.resolve()),
             "left_out": remark_on(weights),
             "options": dict(workload.origin.options if workload.origin else request.options),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, cast
 
 from autoopt.core.urls import sqlite_url
+from autoopt.errors import UsageError
 
 if TYPE_CHECKING:
     from autoopt.core.configuration import Scalar  # loads numpy, which `autoopt --help` does without
@@ -128,10 +129,10 @@ class SearchRequest:
     tracking_uri: str | None = field(
         default=None, metadata=about("MLflow tracking URI.", otherwise="sqlite in the home folder")
     )
-    target: str | None = field(
+    target: str | Sequence[str] | None = field(
         default=None,
         metadata=about(
-            "The machine that measures, reached over ssh: see docs/target.md.",
+            "The machine that measures, reached over ssh: see docs/target.md. Two are searched one after the other.",
             example="ssh://me@clinic-1",
             otherwise="this one",
         ),
@@ -185,11 +186,36 @@ class SearchRequest:
             "guards": dict(self.guards or {}),
             "stage_timeouts": dict(self.stage_timeouts or {}),
             "warm_start": tuple(self.warm_start or ()),
+            "target": self.targets[0] if len(self.targets) == 1 else self.targets or None,
             "certs": None if self.certs is None else Path(self.certs),
             "home": Path(self.home),
         }
         for name, value in changed.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The addresses of the machines that measure; none where it is this one."""
+        return (self.target,) if isinstance(self.target, str) else tuple(self.target or ())
+
+    @property
+    def only_target(self) -> str | None:
+        """The address of the machine that measures, None for this one. Raises UsageError where several are named."""
+        if len(self.targets) > 1:
+            raise UsageError(
+                f"one --target must be named here, got {len(self.targets)}: `autoopt search` and "
+                "`autoopt.linked.search_both` take two"
+            )
+        return self.targets[0] if self.targets else None
+
+    def each_target(self) -> tuple[Self, ...]:
+        """The request for each of its targets, by itself; of two, each has a study of its own name."""
+        if len(self.targets) <= 1:
+            return (self,)
+        return tuple(
+            replace(self, target=address, study=None if self.study is None else f"{self.study}-{place}")
+            for place, address in enumerate(self.targets, 1)
+        )
 
     @property
     def storage_url(self) -> str:
@@ -250,7 +276,7 @@ class Facts(TypedDict, total=False):
     study: str | None
     storage: str | None
     tracking_uri: str | None
-    target: str | None
+    target: str | Sequence[str] | None
     seed: int
     sampler: str
     warm_start: Sequence[str]

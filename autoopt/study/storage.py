@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from autoopt.core.card import StudyCard
+from autoopt.core.card import LINKED, StudyCard
 from autoopt.core.configuration import Scalar, canonical_json
 from autoopt.core.host_problem import own_problem
 from autoopt.core.records import TrialRecord
@@ -26,7 +26,8 @@ from autoopt.study.early_stop import EarlyStop
 from autoopt.study.later import LATER, Later, additions
 from autoopt.study.lease import Lease, last_sign_of_life
 from autoopt.study.numbers import objectives
-from autoopt.study.only_writer import only_writer, with_driver
+from autoopt.study.only_writer import Writer, only_writer
+from autoopt.study.postgresql import arguments, with_driver
 from autoopt.study.result import StudyResult
 from autoopt.study.samplers import distributions, frozen
 from autoopt.study.space import Space
@@ -125,12 +126,12 @@ def open_storage(url: str, card: StudyCard, space: Space) -> Iterator[StoredStud
     BusyError when a search on another machine is alive on it.
     """
     with ExitStack() as held:
-        held.enter_context(only_writer(url, card.name))
-        yield held.enter_context(_opened(url, card, space))
+        writer = held.enter_context(only_writer(url, card.name))
+        yield held.enter_context(_opened(url, card, space, writer))
 
 
 @contextmanager
-def _opened(url: str, card: StudyCard, space: Space) -> Iterator[StoredStudy]:
+def _opened(url: str, card: StudyCard, space: Space, writer: Writer) -> Iterator[StoredStudy]:
     with _undamaged(url), _storage_errors(url):
         storage = _storage(url)
         stored = _connect(storage, card)
@@ -142,6 +143,8 @@ def _opened(url: str, card: StudyCard, space: Space) -> Iterator[StoredStudy]:
         if before.identity() != card.identity():
             raise StorageError(_difference(before, card))
         study_id, arms = before.id or study_id, {**before.arms, **arms}
+        if LINKED in before.origin:  # a search on one target alone does not undo it
+            card = replace(card, origin={LINKED: before.origin[LINKED], **card.origin})
     card = replace(card, id=study_id, arms=arms)
     with _storage_errors(url):
         stored.set_user_attr(_CARD, card.to_json())
@@ -154,8 +157,13 @@ def _opened(url: str, card: StudyCard, space: Space) -> Iterator[StoredStudy]:
     def write(lease: Mapping[str, Any]) -> None:
         stored.set_user_attr(_LEASE, dict(lease))
 
-    with Lease(card.name, read, write) as lease:
-        yield StoredStudy(stored, storage, card, space, lease.check)
+    with Lease(card.name, read, write, decided=writer.decides) as lease:
+
+        def check() -> None:
+            writer.check()
+            lease.check()
+
+        yield StoredStudy(stored, storage, card, space, check)
 
 
 def read_study(url: str, name: str | None, workload: str | None = None) -> StudyResult:
@@ -299,7 +307,8 @@ def _storage(url: str) -> optuna.storages.RDBStorage:
 
     url = with_driver(url)
     sqlite = url.startswith("sqlite")
-    settings = {"connect_args": {"timeout": LOCKED_S}} if sqlite else {"pool_pre_ping": True}
+    of_server = {"pool_pre_ping": True, "connect_args": arguments(url)}
+    settings = {"connect_args": {"timeout": LOCKED_S}} if sqlite else of_server
     return optuna.storages.RDBStorage(url, engine_kwargs=settings)
 
 

@@ -113,6 +113,13 @@ class Study:
         self.result = replace(self.result, ended_early=ended)
         return ended
 
+    def stay_ended(self, before: StudyResult) -> None:
+        """Where the study had ended early `before`, it still has: trials came since that no sampler proposed."""
+        if before.early_stop is not None:
+            ended = replace(before.early_stop, trials=len(self.records))
+            self._stored.end_early(ended)
+            self.result = replace(self.result, ended_early=ended)
+
     def begin(self, proposal: Proposal) -> None:
         """It is being run: the next proposal is another one, and its place in the budget is taken."""
         self._proposals.begin(proposal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autoopt.terminal.both_fronts import both_fronts
 from autoopt.terminal.console import console_of, duration, stdout_alone
 from autoopt.terminal.events import SearchEvents
 from autoopt.terminal.front_table import arms, front
@@ -24,6 +25,7 @@ __all__ = [
     "SearchEvents",
     "answer",
     "arms",
+    "both_fronts",
     "checks",
     "collected",
     "console_of",

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from autoopt import __version__
-from autoopt.core.card import AGAIN, StudyCard
+from autoopt.core.card import AGAIN, LINKED, StudyCard
 from autoopt.core.configuration import Configuration, Scalar, digest, finite
 from autoopt.core.measurement import Calls, Measurement
 from autoopt.core.records import Status, TrialRecord
@@ -43,9 +43,9 @@ LONGEST = 5000
 def study_tags(card: StudyCard) -> dict[str, str]:
     """What the parent and every child say of their study."""
     versions = {"autoopt": __version__, **card.host.versions}
-    again = card.origin.get(AGAIN)
+    others = {name: card.origin[name] for name in (AGAIN, LINKED) if card.origin.get(name) is not None}
     return {
-        **({} if again is None else {"autoopt.again": str(again)}),
+        **{f"autoopt.{name}": str(other) for name, other in others.items()},
         STUDY: card.name,
         STUDY_ID: card.id,
         "autoopt.workload": card.workload,

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoopt.core.card import StudyCard
+from autoopt.core.card import LINKED, StudyCard
 from autoopt.core.configuration import digest
 from autoopt.core.records import Status, TrialRecord
 from autoopt.core.scratch import scratch_folder
@@ -116,6 +116,8 @@ class Tracker:
                     self._client.set_tag(logged.run_id, runs.PARENT, parent)
             self._client.set_tag(parent, runs.STUDY_ID, card.id)
             self._client.set_tag(parent, runs.STATE, "searching")
+            if LINKED in card.origin:  # which may have come after the run was made
+                self._client.set_tag(parent, f"autoopt.{LINKED}", str(card.origin[LINKED]))
             self._decoration.experiment(self._client, self._experiment, study, parent)
             judged = {record.number: record for record in study.judged}
             return {

@@ -219,6 +219,8 @@ ASKING = {
         "fleet/builder_work.py",  # which makes where it is
         "fleet/driving.py",  # the builder of a search, where the fleet has none
         "study/prepare.py",  # the target of a request that names none, and its builder
+        "study/linked.py",  # whose versions those of two targets must be
+        "tracking/own_sinks.py",  # whether a front was measured here, where it is registered
         "study/loop.py",  # the builder of a search
         "compress/matrix.py",
         "compress/maker.py",  # the target where none is given: the builder itself

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from autoopt.errors import BusyError, StorageError
+from autoopt.errors import BusyError, StorageError, UsageError
 from autoopt.study.lease import DEAD_S, Lease, last_sign_of_life
 
 
@@ -44,6 +44,34 @@ def test_a_lease_is_held_and_given_back() -> None:
         assert cell.value["at"] >= before
     assert cell.value["at"] == 0.0
     assert last_sign_of_life(cell.value) >= before
+
+
+def test_a_lock_of_all_machines_is_believed_before_a_lease() -> None:
+    """Where such a lock has decided, who was seen a moment ago elsewhere is dead; its own writes are refused then."""
+    cell = Cell({"machine": "elsewhere", "pid": 7, "at": time.time(), "token": "its own"})
+    with Lease("s", cell.read, cell.write, beat_s=60.0, decided=True) as held:
+        held.check()
+        assert cell.value is not None and cell.value["machine"] == socket.gethostname()
+
+
+def test_what_ended_a_search_is_told_not_that_its_storage_is_away() -> None:
+    """A lease that cannot be given back hides no error; where there was none it says so itself."""
+    for ended_by, told in ((BusyError("taken over"), "taken over"), (None, "away")):
+        cell, away = Cell(), list[bool]()
+
+        def read(cell: Cell = cell, away: list[bool] = away) -> Mapping[str, Any] | None:
+            if away:
+                raise StorageError("the storage is away")
+            return cell.value
+
+        def search(held: Lease, away: list[bool] = away, ended_by: Exception | None = ended_by) -> None:
+            with held:
+                away.append(True)
+                if ended_by is not None:
+                    raise ended_by
+
+        with pytest.raises(UsageError, match=told):
+            search(Lease("s", read, cell.write, beat_s=60.0))
 
 
 def test_a_lease_of_another_machine_is_respected_while_it_lives() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from autoopt.errors import StorageError
-from autoopt.study.only_writer import only_writer, with_driver
+from autoopt.study.only_writer import only_writer
+from autoopt.study.postgresql import with_driver
 
 
 def test_a_file_is_written_by_one_process(tmp_path: Path) -> None:

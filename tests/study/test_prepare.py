@@ -67,6 +67,17 @@ def test_every_wrong_value_is_a_problem_of_its_own(tmp_path: Path) -> None:
     assert [problem.split()[0] for problem in argument_problems(request)] == f"--budget --time {limits} {rest}".split()
 
 
+def test_targets_are_at_most_two_different_ones() -> None:
+    """One named twice, and three, are told; so is each address that is none."""
+    assert argument_problems(SearchRequest(target=("local://", "ssh://a"))) == []
+    for wrong in (("local://", "local://"), ("local://", "ssh://a", "ssh://b")):
+        (said,) = argument_problems(SearchRequest(target=wrong))
+        assert said.startswith("--target must be given once, or twice with different addresses, got local://")
+    said = argument_problems(SearchRequest(target=("clinic", "-x", "local://")))
+    words = ("--target must be given once", "--target must be ssh://HOST", "--target must be ssh://HOST")
+    assert all(problem.startswith(begin) for problem, begin in zip(said, words, strict=True))
+
+
 def test_a_home_whose_files_sqlite_cannot_open_is_refused(tmp_path: Path) -> None:
     """A path of at most as many bytes as SQLite takes is accepted, a longer one only where no file lies there."""
     longest = tmp_path / ("é" * ((LONGEST_FILE_BYTES - len(os.fsencode(tmp_path)) - len("//mlflow.db")) // 2))

@@ -12,6 +12,7 @@ import pytest
 
 import autoopt
 from autoopt import api
+from autoopt.errors import UsageError
 from autoopt.study import samplers
 from autoopt.study.limits import GUARDS
 from autoopt.study.loop import search
@@ -83,6 +84,19 @@ def test_what_a_fact_may_be_is_told() -> None:
     assert all(name in told["objectives"] for name in objectives())
     assert all(name in told["guards"] for name in GUARDS)
     assert SearchRequest.sampler == samplers.DEFAULT
+
+
+def test_two_targets_are_a_request_for_each() -> None:
+    """A list of one is one target; of two each gets a request of its own, and a study of its own name."""
+    assert SearchRequest(target=["a"]) == SearchRequest(target="a") and SearchRequest(target=[]) == SearchRequest()
+    assert SearchRequest(target="a").only_target == "a" and SearchRequest().only_target is None
+    both = SearchRequest(target=["a", "b"], study="s", budget=7)
+    assert both.targets == ("a", "b")
+    assert both.each_target() == tuple(
+        SearchRequest(target=target, study=name, budget=7) for target, name in (("a", "s-1"), ("b", "s-2"))
+    )
+    with pytest.raises(UsageError, match="one --target must be named here, got 2"):
+        _ = both.only_target
 
 
 def test_the_study_storage_is_in_the_home_folder() -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from autoopt.core.card import StudyCard
+from autoopt.core.card import AGAIN, LINKED, StudyCard
 from autoopt.core.configuration import Configuration, Scalar
 from autoopt.core.host import Host
 from autoopt.core.measurement import Measurement
@@ -28,7 +28,7 @@ from autoopt.study.limits import latency_bound_s
 from autoopt.study.result import StudyResult
 from autoopt.study.words import row_name
 from autoopt.tracking import Tracker, check_tracking, default_tracking_uri, read_trials
-from autoopt.tracking.runs import written
+from autoopt.tracking.runs import study_tags, written
 from autoopt.tracking.server import WarmUp
 from tests.mlflow_server import serving
 
@@ -269,6 +269,13 @@ def test_the_parent_carries_the_front(uri: str, tmp_path: Path) -> None:
     assert not [name for name in top.data.metrics if len(client(uri).get_metric_history(top.info.run_id, name)) > 1]
     assert {name: top.data.metrics[name] for name in expected} == pytest.approx(expected)
     assert top.data.tags["autoopt.state"] == "finished"
+
+
+def test_a_study_names_those_that_it_belongs_to() -> None:
+    """The study that was measured again, and that of the other target, are tags; a study by itself has neither."""
+    tags = study_tags(replace(CARD, origin={AGAIN: "before", LINKED: "other"}))
+    assert (tags["autoopt.again"], tags["autoopt.linked"]) == ("before", "other")
+    assert not {"autoopt.again", "autoopt.linked"} & study_tags(CARD).keys()
 
 
 def test_later_references_reach_earlier_trials(uri: str) -> None:
