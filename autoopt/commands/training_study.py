@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from autoopt.errors import NothingFits, UsageError
 from autoopt.options import takes_request
 from autoopt.study.request import SearchRequest
+
+if TYPE_CHECKING:
+    from autoopt.compress.training_study import TrainingStudy
 
 Value = TypeVar("Value")
 
@@ -42,16 +45,10 @@ def training_study(
     """
     from autoopt.compress.training_study import COMPLETE, Row, StudyPlan
     from autoopt.compress.training_study import training_study as run
-    from autoopt.core.store import write_atomic
     from autoopt.report import training_text
-    from autoopt.report.training_picture import training_picture
     from autoopt.study.prepare import check_data_argument
 
-    if demo and data is not None:
-        raise UsageError("--demo and --data exclude each other: give one of them")
-    for option, path in (("--csv", csv), ("--png", png)):
-        if path is not None and not path.parent.is_dir():
-            raise UsageError(f"{option} must name a file in a folder that is there, {path.parent} is not")
+    _check(data, {"--csv": csv, "--png": png}, demo=demo)
     plan = StudyPlan(
         workload=request.workload,
         data=None if demo else check_data_argument(data, needed_for=f"training {request.workload}"),
@@ -75,12 +72,33 @@ def training_study(
         typer.echo(json.dumps(training_text.as_json(study), indent=2))
     else:
         typer.echo("\n".join([training_text.as_markdown(study), *training_text.notes(study)]))
-    if csv is not None:
-        write_atomic(csv, training_text.as_csv(study).encode())
-    if png is not None:
-        write_atomic(png, training_picture(study))
+    _write(study, csv, png)
     if not any(row.status == COMPLETE for row in study.rows):
         raise typer.Exit(NothingFits.exit_code)
+
+
+def _check(data: Path | None, files: Mapping[str, Path | None], *, demo: bool) -> None:
+    """Raise UsageError for what cannot be together, or could not be written at the end."""
+    problems = ["--demo and --data exclude each other: give one of them"] if demo and data is not None else []
+    problems += [
+        f"{option} must name a file in a folder that is there, {path.parent} is not"
+        for option, path in files.items()
+        if path is not None and not path.parent.is_dir()
+    ]
+    if problems:
+        raise UsageError(*problems)
+
+
+def _write(study: TrainingStudy, csv: Path | None, png: Path | None) -> None:
+    """Write the files that were asked for."""
+    from autoopt.core.store import write_atomic
+    from autoopt.report.training_picture import training_picture
+    from autoopt.report.training_text import as_csv
+
+    if csv is not None:
+        write_atomic(csv, as_csv(study).encode())
+    if png is not None:
+        write_atomic(png, training_picture(study))
 
 
 def _varied(text: str) -> tuple[str, tuple[str, ...]]:

@@ -218,6 +218,8 @@ ASKING = {
         "fleet/builder_child.py",  # a builder must have the libraries of this host
         "fleet/builder_work.py",  # which makes where it is
         "fleet/driving.py",  # the builder of a search, where the fleet has none
+        "compress/training_study.py",  # it trains and measures where it is
+        "nets/training_arms.py",  # whose energy a training reads
         "study/prepare.py",  # the target of a request that names none, and its builder
         "study/linked.py",  # whose versions those of two targets must be
         "tracking/own_sinks.py",  # whether a front was measured here, where it is registered
