@@ -40,8 +40,8 @@ TRAINED = "int8-qat"
 TRAINER = "recover"
 """The step that trains it."""
 QAT_STEPS = 120
-_OF_TRAINED: Mapping[str, Scalar] = {"preset": "mixed", "range_estimator": "minmax", "bias_correction": "fast"}
-"""What has one value for int8-qat: ranges are those that were trained, whole and with two ends of their own."""
+_OF_TRAINED: Mapping[str, Scalar] = {"range_estimator": "minmax", "bias_correction": "fast"}
+"""What has one value for int8-qat: ranges are those that were trained, as a whole."""
 CALIBRATION_SEED = 0
 
 _COMMON: Mapping[str, Parameter] = {
