@@ -35,7 +35,6 @@ NAMED_ELSEWHERE = {
     "commands/shared.py": "every command of it is run in the tests of the commands",
     "commands/target.py": "tests/e2e/test_target.py and tests/deploy/test_slim_wheel.py run it",
     "compress/chain.py": "tests/study/trial/test_evaluate.py and tests/compress/test_matrix.py make artifacts by it",
-    "compress/control.py": "a line of STEPS: tests/contracts/test_steps.py goes over the table",
     "compress/matrix_process.py": "a child process: tests/compress/test_matrix.py runs it",
     "compress/quantize_ort.py": "a line of TOOLS: tests/compress/test_quantize.py goes over the table",
     "compress/tools.py": "tests/compress/test_quantize.py quantizes by every tool",

@@ -55,7 +55,7 @@ TECHNIQUES: Mapping[str, Settings] = {
     "distilled": {"recover": _SHORT},
     "low rank": {"factorize": {"keep": 0.4, "by": "ratio", **_SHORT}},
     "trained as INT8": {"recover": {"qat": True, **_SHORT}, "quantize": {"scheme": "int8"}},
-    "INT8, learnt clipping": {"quantize": {"scheme": "int8-qat", "qat_steps": _SHORT["steps"]}},
+    "INT8, learnt clipping": {"quantize": {"scheme": "int8-qat", "preset": "mixed", "qat_steps": _SHORT["steps"]}},
 }
 """By name, the sections of a configuration that differ from the float network."""
 WORKS, SAME, REFUSED, FAILED = "works", "no effect", "refused", "failed"

@@ -40,8 +40,8 @@ TRAINED = "int8-qat"
 TRAINER = "recover"
 """The step that trains it."""
 QAT_STEPS = 120
-_OF_TRAINED: Mapping[str, Scalar] = {"preset": "mixed", "range_estimator": "minmax", "bias_correction": "fast"}
-"""What has one value for int8-qat: ranges are those that were trained, whole and with two ends of their own."""
+_OF_TRAINED: Mapping[str, Scalar] = {"range_estimator": "minmax", "bias_correction": "fast"}
+"""What has one value for int8-qat: ranges are those that were trained, as a whole."""
 CALIBRATION_SEED = 0
 
 _COMMON: Mapping[str, Parameter] = {
@@ -86,6 +86,7 @@ _COMMON: Mapping[str, Parameter] = {
         nullable=True,
     ),
     "qat_steps": Parameter("integer", QAT_STEPS, "int8-qat: steps of its training", low=1, high=100_000),
+    "training_precision": training_settings.PARAMETERS["training_precision"],
 }
 _ORDER = (
     *("scheme", "smooth_quant", "tool", "preset", "range_estimator", "bias_correction", "calibration_cases"),
@@ -127,12 +128,11 @@ def canonical(settings: Mapping[str, Scalar], runtime: Mapping[str, Scalar], hos
             del known[key]
     trained = known["scheme"] == TRAINED and not stand_in
     if not trained:
-        del known["qat_steps"]
+        del known["qat_steps"], known["training_precision"]
+    elif known["training_precision"] == "auto":
+        known["training_precision"] = training_settings.precision_on(host)
     found = known if stand_in else _of_one_tool(known, tools)
-    if not trained:
-        return found
-    precision = settings.get("training_precision") or training_settings.precision_on(host)
-    return {**{key: value for key, value in found.items() if key not in _OF_TRAINED}, "training_precision": precision}
+    return {key: value for key, value in found.items() if not (trained and key in _OF_TRAINED)}
 
 
 def integers(settings: Mapping[str, Scalar]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from autoopt.core.configuration import Scalar
@@ -146,8 +147,17 @@ class Before:
         self.batch = torch.zeros(workload.pipeline.input_shape)
         self._before, self.shape = size_of(model, self.batch), tuple(model(self.batch).shape)
 
-    def train(self, settings: Mapping[str, Scalar], model: torch.nn.Module, teacher: torch.nn.Module) -> dict[str, Any]:
+    def train(
+        self,
+        settings: Mapping[str, Scalar],
+        model: torch.nn.Module,
+        teacher: torch.nn.Module,
+        *,
+        skips: bool = False,
+    ) -> dict[str, Any]:
         """Train the changed `model` in place to answer as `teacher` does, or as the references do.
+
+        `skips` is that of `Recovery`.
 
         The report has parameters and multiply-accumulates (of one call) now, before the step and as a share of the
         teacher's, the report of the recovery, and the seconds of the step. Raises Numeric where the answer has another
@@ -160,7 +170,8 @@ class Before:
 
         if (shape := tuple(model(self.batch).shape)) != self.shape:
             raise Numeric(f"the changed network must answer with shape {self.shape}, it gives {shape}")
-        report = recovery.recover(model, teacher, self._workload, plan_of(settings, self._workload))
+        plan = replace(plan_of(settings, self._workload), skips=skips)
+        report = recovery.recover(model, teacher, self._workload, plan)
         if not torch.isfinite(model(self.batch)).all():
             raise Numeric("the trained network must answer with finite numbers, it does not")
         before, after, whole = self._before, size_of(model, self.batch), size_of(teacher, self.batch)

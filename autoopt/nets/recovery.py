@@ -48,7 +48,7 @@ class Recovery:
     """How much to train: `steps` of `batch` tiles at `learning_rate`, the highest of the schedule.
 
     `bf16` trains in bfloat16, `qat` with fake quantization, and with `clip` the ranges of inputs are learnt too. After
-    `seconds` it ends at the next look at the hold-out.
+    `seconds` it ends at the next look at the hold-out; with `skips` it leaves out steps all along instead.
     Without `distil` it learns from the references, as a network without a teacher does.
     """
 
@@ -60,6 +60,7 @@ class Recovery:
     clip: bool = False
     seconds: float = math.inf
     distil: bool = True
+    skips: bool = False
 
 
 def recover(student: torch.nn.Module, teacher: torch.nn.Module, workload: Workload, plan: Recovery) -> dict[str, Any]:
@@ -121,7 +122,7 @@ class Distiller:
                 _rounds(plan.steps),
                 lambda item: self._batches(),
                 lambda last: -self._loss(),
-                TimeLimit(plan.seconds, self._began),
+                TimeLimit(plan.seconds, self._began, plan.skips),
             )
         assert trainer.best is not None
         return {

@@ -50,8 +50,8 @@ def as_markdown(cells: Sequence[Cell]) -> str:
         techniques = [technique for technique in TECHNIQUES if any(cell.status != SAME for cell in _of(own, technique))]
         lines += [f"### {name}", "", f"| | {' | '.join(techniques)} |", f"| --- |{' ---: |' * len(techniques)}"]
         for net in dict.fromkeys(cell.net for cell in own):
-            row = [cell for technique in techniques for cell in _of(own, technique) if cell.net == net]
-            lines.append(f"| {net} | {' | '.join(_text(cell, reasons) for cell in row)} |")
+            cells_of = {cell.technique: _text(cell, reasons) for cell in own if cell.net == net}
+            lines.append(f"| {net} | {' | '.join(cells_of.get(item, 'not run') for item in techniques)} |")
         lines.append("")
         same = {cell.technique: cell.reason for cell in own if cell.status == SAME and cell.technique not in techniques}
         lines += [f"No effect: {technique} ({reason})." for technique, reason in same.items()]

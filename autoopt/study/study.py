@@ -143,6 +143,8 @@ class Study:
         """Put `record`, of another try, in the place of the failed trial `number`; give it back judged."""
         if not self._add_later(number, Later.of(again=record)):
             self._correct(self.result.stored[number])
+        found = self.result.stored[number]
+        self._proposals.trains = self._proposals.trains or int8_loses(found, self.result.records)
         return self._judged(number)
 
     def add(

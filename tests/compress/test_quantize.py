@@ -56,9 +56,9 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
         ({"scheme": "int8-weights"}, "onnxruntime", None),
         ({"smooth_quant": 0.5, "tool": "onnxruntime"}, "onnxruntime", {"smooth_quant": None}),
         (
-            {"scheme": "int8-qat", "preset": "performance", "range_estimator": "quantile"},
+            {"scheme": "int8-qat", "preset": "mixed", "range_estimator": "quantile"},
             "openvino",
-            {"scheme": "int8-qat", "preset": None, "range_estimator": None, "qat_steps": 120},
+            {"scheme": "int8-qat", "preset": "mixed", "range_estimator": None, "qat_steps": 120},
         ),
         ({"scheme": "int8", "qat_steps": 7}, "onnxruntime", {"qat_steps": None}),
         ({"scheme": "int8-qat"}, "torch", None),

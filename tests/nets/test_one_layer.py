@@ -20,11 +20,13 @@ torch = pytest.importorskip("torch")
 def of_shape(task: str, tile: tuple[int, ...]) -> Workload:
     """The small workload with another task and tile."""
     small = tiny.workload()
-    return replace(small, task=task, pipeline=replace(small.pipeline, task=task, tile=tile))
+    activation = "identity" if task == "regression" else small.pipeline.activation
+    pipeline = replace(small.pipeline, task=task, tile=tile, activation=activation, fit="resize")
+    return replace(small, task=task, pipeline=pipeline)
 
 
-@pytest.mark.parametrize("task", ["segmentation", "classification"])
-@pytest.mark.parametrize("tile", [(16, 16), (9, 20), (8, 12, 16), (4, 4)], ids=str)
+@pytest.mark.parametrize("task", ["segmentation", "classification", "regression"])
+@pytest.mark.parametrize("tile", [(50,), (16, 16), (9, 20), (8, 12, 16), (4, 4)], ids=str)
 def test_it_has_the_in_and_output_of_the_network(task: str, tile: tuple[int, ...]) -> None:
     """One layer with weights takes the tiles of a workload and answers in the shape of its network."""
     workload = of_shape(task, tile)

@@ -23,6 +23,12 @@ CELLS = [
 ]
 
 
+def test_what_was_not_run_says_so() -> None:
+    """A network without a cell for a technique that others have keeps its other cells in their columns."""
+    text = matrix_text.as_markdown([*CELLS, Cell("B", "CNN", "INT8", "openvino", WORKS, "", None, 20.0)])
+    assert "| B | not run | 20 dB | not run |" in text
+
+
 def test_tables_say_what_is_refused_and_why() -> None:
     """A cell has its speed-up and agreement, or the number of a reason below; what has no effect anywhere is a line."""
     text = matrix_text.as_markdown(CELLS)
