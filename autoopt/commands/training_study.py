@@ -28,7 +28,7 @@ def training_study(
         list[str] | None,
         typer.Option(metavar="NAME=A,B", help="An option of the workload with its values, such as net=vit,swin."),
     ] = None,
-    arms: Annotated[str, typer.Option(help="Ways to train, by name.")] = "fp32,bf16,adam8,half,half-adam8",
+    arms: Annotated[str, typer.Option(help="Ways to train, by name.")] = "fp32,bf16,adam8,bf16-adam8,half,half-adam8",
     seeds: Annotated[str, typer.Option(help="Seeds of weights, batches and augmentation.")] = "1,10,100",
     steps: Annotated[int | None, typer.Option(help="Training steps of each row. [default: all of the recipe]")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of each training. [default: all cores]")] = None,

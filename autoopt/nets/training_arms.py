@@ -1,6 +1,7 @@
 """One training as it is studied: which arithmetic, weights and optimiser it has, and what it takes.
 
-The arms are those of Selvan, Schön and Dam 2023, as a processor has them: bfloat16 in the place of float16.
+The arms are the five of Selvan, Schön and Dam 2023 as a processor has them, with bfloat16 in the place of float16, and
+half weights alone.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ ARMS: Mapping[str, Arm] = {
     "fp32": Arm("FP32"),
     "bf16": Arm("BF16 autocast", autocast=True),
     "adam8": Arm("8-bit optimiser", optimizer=ADAMW_8BIT),
+    "bf16-adam8": Arm("BF16 autocast, 8-bit optimiser", autocast=True, optimizer=ADAMW_8BIT),
     "half": Arm("half weights (bfloat16)", half=True),
     "half-adam8": Arm("half weights, 8-bit optimiser", half=True, optimizer=ADAMW_8BIT),
 }

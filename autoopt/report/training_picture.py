@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLORS = ("#22303c", "#2a7f9e", "#b9770e", "#5a8f3c", "#d1495b")
+COLORS = ("#22303c", "#2a7f9e", "#b9770e", "#5a8f3c", "#8a5aa8", "#d1495b")
 """Of the arms, in their order."""
 LARGEST, SMALLEST = 420.0, 30.0
 """Areas of marks in square points: of the most memory, and the least that can be seen."""

@@ -99,7 +99,7 @@ def test_what_cannot_run_is_skipped_with_its_reason(source: str, tmp_path: Path)
 def test_every_combination_is_a_row() -> None:
     """Values of options, arms and seeds are combined; all that is wrong with a plan is told at once."""
     plan = StudyPlan("dfu", vary={"net": ("vit", "swin"), "size": ("64", "128")}, seeds=(1, 2, 3))
-    assert plan.networks[1] == {"net": "vit", "size": "128"} and plan.count == 4 * 5 * 3
+    assert plan.networks[1] == {"net": "vit", "size": "128"} and plan.count == 4 * 6 * 3
     with pytest.raises(UsageError) as raised:
         StudyPlan("dfu", options={"net": "vit"}, vary={"net": ("vit",)}, arms=("fp8",), seeds=(), steps=1)
     assert len(raised.value.problems) == 4

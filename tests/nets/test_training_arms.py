@@ -60,7 +60,7 @@ def test_the_seed_decides(tmp_path: Path) -> None:
 
 
 def test_which_arms_run_here() -> None:
-    """Only what needs torchao may be skipped, and there are five arms."""
-    assert len(ARMS) == 5
-    assert [arm for arm in ARMS if why_skipped(arm)] in ([], ["adam8", "half-adam8"])
+    """Only what needs torchao may be skipped, and there are six arms."""
+    assert len(ARMS) == 6
+    assert [arm for arm in ARMS if why_skipped(arm)] in ([], ["adam8", "bf16-adam8", "half-adam8"])
     assert is_installed("torchao") or why_skipped("adam8")

@@ -106,7 +106,10 @@ def test_csv_and_json() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"demo": True, "arms": "fp32,fp8"}, "--arms must be some of fp32, bf16, adam8, half, half-adam8, got fp8"),
+        (
+            {"demo": True, "arms": "fp32,fp8"},
+            "--arms must be some of fp32, bf16, adam8, bf16-adam8, half, half-adam8, got fp8",
+        ),
         ({"demo": True, "seeds": "1,x"}, "--seeds must be values separated by commas, got '1,x'"),
         ({"demo": True, "seeds": ","}, "--seeds must be whole numbers"),
         ({"demo": True, "steps": 1}, "--steps must be at least 2"),
