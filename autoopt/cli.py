@@ -92,14 +92,15 @@ def front(
     """Show the Pareto front of a study."""
     from autoopt import api, terminal
     from autoopt.deploy.nothing_fits import nothing_fits
-    from autoopt.report.arms_text import arms_csv, arms_json
-    from autoopt.report.tables import front_csv, front_json
+    from autoopt.report.arms_text import arms_csv
+    from autoopt.report.front_json import front_json
+    from autoopt.report.tables import front_csv
 
     if as_json and as_csv:
         raise UsageError("--json and --csv exclude each other: give one of them")
     result = api.front(study=study, workload=workload, storage=storage, home=home)
     if as_json:
-        typer.echo(json.dumps({**front_json(result), "arms": arms_json(result)}, indent=2))
+        typer.echo(json.dumps(front_json(result), indent=2))
     elif as_csv:
         typer.echo(arms_csv(result) if arms else front_csv(result), nl=False)
     elif arms:

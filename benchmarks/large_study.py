@@ -25,7 +25,7 @@ from autoopt.core.measurement import Measurement
 from autoopt.core.records import Status, TrialRecord
 from autoopt.core.scores import CaseScore, Quality
 from autoopt.measure.host import current_host
-from autoopt.report.tables import front_json
+from autoopt.report.front_json import front_json
 from autoopt.study.proposals import Proposal
 from autoopt.study.space import load_space
 from autoopt.study.storage import read_study

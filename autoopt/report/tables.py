@@ -1,10 +1,8 @@
-"""The front of a study as JSON, CSV and Markdown."""
+"""The front of a study as CSV and Markdown, and its rows for every other table."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 from autoopt.core.records import TrialRecord
 from autoopt.measure.merging import TAKEN_AWAY
@@ -28,43 +26,6 @@ SHORTEST_WORDS, LONGEST_WORDS = 24, 36
 """Characters that a configuration has in a narrow and in a wide table before most other columns get their own."""
 LEAST_WORDS = 13
 """Characters that a configuration has before latency and drop get theirs: a table without numbers says nothing."""
-
-
-def front_json(result: StudyResult) -> dict[str, Any]:
-    """The front as plain JSON: study, limits, members with configuration and headline numbers."""
-    card = result.card
-    return {
-        "study": card.name,
-        "workload": card.workload,
-        "demo": card.demo,
-        "host": {"fingerprint": card.host.fingerprint, "cpu": card.host.cpu},
-        "limits": dict(card.limits),
-        "reference": None if result.reference is None else result.reference.label,
-        "stand_in": result.stand_in,
-        "weights_remark": card.weights_remark,
-        "objectives": list(card.objectives),
-        "trials": len(result.records),
-        "early_stop": _early_stop(result),
-        "floor": None if (floor := floor_of(result)) is None else asdict(floor),
-        "front": [
-            {
-                "trial": record.number,
-                "label": record.label,
-                "configuration": record.configuration.sections(),
-                "tied_with": result.ties[record.number] if result.ties[record.number] != record.number else None,
-                "held_on_test": result.confirmed_on_test(record),
-                **result.headline(record),
-                "no_interval": result.without_interval(record),
-            }
-            for record in result.front
-        ],
-    }
-
-
-def _early_stop(result: StudyResult) -> dict[str, Any] | None:
-    """Why the search ended before its budget; None where it did not, or went on since."""
-    ended = result.early_stop
-    return None if ended is None else {**asdict(ended), "trials_left": ended.left, "reason": ended.reason}
 
 
 def front_csv(result: StudyResult) -> str:

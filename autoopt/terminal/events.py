@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from autoopt.core.configuration import finite
-from autoopt.report.tables import front_json
+from autoopt.report.front_json import front_json
 from autoopt.study.words import in_words
 from autoopt.terminal.console import stdout_alone
 

@@ -16,8 +16,9 @@ from autoopt.core.configuration import Configuration, Scalar, digest, finite
 from autoopt.core.measurement import Calls, Measurement
 from autoopt.core.records import Status, TrialRecord
 from autoopt.report.csv_text import csv_text
+from autoopt.report.front_json import front_json
 from autoopt.report.front_picture import front_picture
-from autoopt.report.tables import front_csv, front_json, front_markdown, reasons_text
+from autoopt.report.tables import front_csv, front_markdown, reasons_text
 from autoopt.study.floor import floor_of
 from autoopt.study.limits import violations
 from autoopt.study.numbers import NUMBERS

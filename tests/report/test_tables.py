@@ -10,7 +10,8 @@ import pytest
 from autoopt.core.card import StudyCard
 from autoopt.core.configuration import Configuration, Scalar
 from autoopt.core.records import Status, TrialRecord
-from autoopt.report.tables import columns, front_json, front_markdown, front_notes, front_rows, reference_rows
+from autoopt.report.front_json import front_json
+from autoopt.report.tables import columns, front_markdown, front_notes, front_rows, reference_rows
 from autoopt.study.result import StudyResult
 from tests.worlds import HOST, measured, scored
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from autoopt.core.records import CONTROL
-from autoopt.report.tables import front_json, front_markdown, front_notes
+from autoopt.report.front_json import front_json
+from autoopt.report.tables import front_markdown, front_notes
 from autoopt.study.floor import floor_of
 from autoopt.study.result import StudyResult
 from tests.study.test_result import CARD, STUDY, record

@@ -17,7 +17,7 @@ from autoopt.core.configuration import Scalar
 from autoopt.core.records import Failure, Status, TrialRecord
 from autoopt.core.store import Store
 from autoopt.errors import BusyError, Crash, NoStudy, TrackingError, UsageError, WeightsError
-from autoopt.report.tables import front_json
+from autoopt.report.front_json import front_json
 from autoopt.study.events import Progress, SearchResult
 from autoopt.study.loop import Loop, Rules, search
 from autoopt.study.proposals import Proposal

@@ -14,7 +14,8 @@ from autoopt.core.card import StudyCard
 from autoopt.errors import DataError, UsageError, WeightsError
 from autoopt.measure.undisturbed import Timed
 from autoopt.nets.weights import WeightsInfo, save_weights
-from autoopt.report.tables import front_json, front_markdown
+from autoopt.report.front_json import front_json
+from autoopt.report.tables import front_markdown
 from autoopt.study.plan import plan_search
 from autoopt.study.prepare import (
     LEAST_ADDRESS_SPACE_BYTES,

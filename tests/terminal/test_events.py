@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from autoopt.report.tables import front_json
+from autoopt.report.front_json import front_json
 from autoopt.study.attempts import Attempt
 from autoopt.study.events import Progress, SearchResult
 from autoopt.terminal.events import SearchEvents
