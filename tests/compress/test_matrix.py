@@ -16,7 +16,7 @@ from autoopt.workloads.networks.families import NETS, SOURCE
 COMMITTED = Path(__file__).parents[2] / "docs" / "matrix.csv"
 ALIKE = ("float", "half resolution", "pruned", "low rank")
 """In float all runtimes compute the same, whatever was done to the network."""
-TRIED = ("float", "INT8", "INT4 weights")
+TRIED = ("float", "INT8")
 """The others take minutes, and have tests of their own."""
 UNTIMED_NETS, UNTIMED_TECHNIQUES = ("S4D",), ("distilled", "INT8, learnt clipping")
 """What came later than the table was made, on a host that was not left alone: nothing, once it is made anew."""

@@ -138,13 +138,13 @@ def test_simple_rules_do_not_solve_it(demo: Path) -> None:
     looks: dict[str, dict[str, np.ndarray]] = {}
     by_split = {split: [row["name"] for row in rows(demo) if row["split"] == split] for split in ("train", "val")}
     for name in by_split["train"][::3] + by_split["val"]:
-        truths[name] = decoded(demo / "masks" / f"{name}.png") > 0
+        truths[name] = decoded(demo / "masks" / f"{name}.png")[::2, ::2] > 0  # every other pixel tells as much
         found = colours(decoded(demo / "images" / f"{name}.png"))
         seen = {key: smooth @ value @ smooth.T for key, value in found.items()}
-        looks[name] = {key: value - value.mean() for key, value in seen.items()}  # the tile's own white balance
+        looks[name] = {key: (value - value.mean())[::2, ::2] for key, value in seen.items()}  # its own white balance
     best, on_val = 0.0, 0.0
     for key in ("light", "saturation", "blue", "hematoxylin"):
-        for level in np.quantile([looks[name][key][::4, ::4] for name in looks], np.linspace(0.1, 0.9, 17)):
+        for level in np.quantile([looks[name][key][::2, ::2] for name in looks], np.linspace(0.1, 0.9, 17)):
             dice = {name: macro_dice(looks[name][key] > level, truths[name]) for name in looks}
             if over_patients(demo, "train", dice) > best:
                 best, on_val = over_patients(demo, "train", dice), over_patients(demo, "val", dice)
