@@ -78,8 +78,8 @@ def searched(item: Experiment, home: Path, budget: int, minutes: float) -> dict[
         return {"error": "", "skipped": told} if NO_ENERGY in told else {"error": told}
     front = json.loads(shown.stdout)
     best = max((member.get("speedup_vs_openvino_f32", 0.0) for member in front["front"]), default=None)
-    standings = [arm["standing"] for arm in front["arms"]]
-    counts = {standing: standings.count(standing) for standing in dict.fromkeys(standings)}
+    found = [arm["status"] for arm in front["arms"]]
+    counts = {status: found.count(status) for status in dict.fromkeys(found)}
     return {"error": "", "trials": front["trials"], "arms": counts, "best_speedup": best, "front": front}
 
 
@@ -91,7 +91,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         if told:
             lines.append(f"| {row['preset']} | | {told} | |")
             continue
-        arms = ", ".join(f"{count} {standing}" for standing, count in row["arms"].items()) or "none"
+        arms = ", ".join(f"{count} {status}" for status, count in row["arms"].items()) or "none"
         best = "" if row["best_speedup"] is None else f"{row['best_speedup']:.1f}"
         lines.append(f"| {row['preset']} | {row['trials']} | {arms} | {best} |")
     return "\n".join(lines)

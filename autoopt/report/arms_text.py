@@ -6,7 +6,7 @@ from typing import Any
 
 from autoopt.report.csv_text import csv_text
 from autoopt.report.tables import columns, row_of
-from autoopt.study.arm_standing import ArmStanding, Standing, arm_standings
+from autoopt.study.arm_results import ArmResult, ArmStatus, arm_results
 from autoopt.study.limits import in_words
 from autoopt.study.result import StudyResult
 
@@ -15,10 +15,10 @@ NO_ARMS = "The study has no arms: configurations with a name in the file of its 
 
 def arms_title(result: StudyResult) -> str:
     """How many arms there are and how they stand, such as: 6 arms: 4 dominated, 1 on the front, 1 failed."""
-    found = [arm.standing for arm in arm_standings(result)]
+    found = [arm.status for arm in arm_results(result)]
     if not found:
         return NO_ARMS
-    counts = ((found.count(standing), standing.value) for standing in Standing)
+    counts = ((found.count(status), status.value) for status in ArmStatus)
     parts = ", ".join(f"{count} {words}" for count, words in counts if count)
     return f"{len(found)} arm{'s' if len(found) > 1 else ''} of study {result.card.name}: {parts}"
 
@@ -33,29 +33,29 @@ def arm_rows(result: StudyResult) -> list[list[str]]:
     """The arms as formatted cells, in the order of the space file: what each is called and how it stands in one."""
     empty = [""] * (len(columns(result)) - 2)
     rows = []
-    for arm in arm_standings(result):
+    for arm in arm_results(result):
         trial, _, *numbers = ["", "", *empty] if arm.record is None else row_of(result, arm.record)
-        rows.append([trial, f"{arm.name}: {standing_words(result, arm)}", *numbers])
+        rows.append([trial, f"{arm.name}: {status_words(result, arm)}", *numbers])
     return rows
 
 
-def standing_words(result: StudyResult, arm: ArmStanding) -> str:
+def status_words(result: StudyResult, arm: ArmResult) -> str:
     """Such as: dominated by #12, which is 3.21 (3.05-3.38) times as fast and loses 0.0012 less (-0.0002 to 0.0026)."""
     record, by = arm.record, arm.by
     if record is None:
-        return arm.standing.value
+        return arm.status.value
     if record.failure is not None:
-        return f"{arm.standing.value}: {record.failure.cause} in {record.failure.stage}: {record.failure.message}"
-    if arm.standing is Standing.BREAKS_LIMIT and record.violated:
+        return f"{arm.status.value}: {record.failure.cause} in {record.failure.stage}: {record.failure.message}"
+    if arm.status is ArmStatus.BREAKS_LIMIT and record.violated:
         return f"breaks {in_words({name: result.card.limits[name] for name in record.violated})}"
     if by is None or arm.slower is None:
-        return arm.standing.value
+        return arm.status.value
     low, high = arm.slower.interval()
-    head = f"tied with #{by.number}" if arm.standing is Standing.TIED else f"dominated by #{by.number}"
+    head = f"tied with #{by.number}" if arm.status is ArmStatus.TIED else f"dominated by #{by.number}"
     return f"{head}, which is {arm.slower.ratio:.3g} ({low:.3g}-{high:.3g}) times as fast{_loss_words(arm)}"
 
 
-def _loss_words(arm: ArmStanding) -> str:
+def _loss_words(arm: ArmResult) -> str:
     if arm.lost is None:
         return ""
     if arm.lost.low == arm.lost.high == 0.0:
@@ -67,8 +67,8 @@ def _loss_words(arm: ArmStanding) -> str:
 
 
 def arms_json(result: StudyResult) -> list[dict[str, Any]]:
-    """The arms as plain JSON: name, standing, trial, headline numbers, and the member that dominates or ties."""
-    return [_plain(result, arm) for arm in arm_standings(result)]
+    """The arms as plain JSON: name, status, trial, headline numbers, and the member that dominates or ties."""
+    return [_plain(result, arm) for arm in arm_results(result)]
 
 
 def arms_csv(result: StudyResult) -> str:
@@ -78,11 +78,11 @@ def arms_csv(result: StudyResult) -> str:
     return csv_text(names, ([row.get(name) for name in names] for row in rows))
 
 
-def _plain(result: StudyResult, arm: ArmStanding) -> dict[str, Any]:
+def _plain(result: StudyResult, arm: ArmResult) -> dict[str, Any]:
     found: dict[str, Any] = {
         "arm": arm.name,
-        "standing": arm.standing.value,
-        "words": standing_words(result, arm),
+        "status": arm.status.value,
+        "words": status_words(result, arm),
         "trial": None if arm.record is None else arm.record.number,
     }
     if arm.by is not None and arm.slower is not None:

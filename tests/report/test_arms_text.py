@@ -15,7 +15,7 @@ from autoopt.report.page.html import text_of
 from autoopt.report.page.subject import Subject
 from autoopt.terminal import arms as print_arms
 from tests.report.page.planted import trial
-from tests.study.test_arm_standing import STUDY, with_arms
+from tests.study.test_arm_results import STUDY, with_arms
 
 FOUND = with_arms(trial(40, 0.024, 0.925, origin=ARM, label="far"), plain=0, best=4, too_bad=6, crashed=7)
 
@@ -24,7 +24,7 @@ def test_a_dominated_arm_is_said_with_its_numbers() -> None:
     """The words name the member, how many times as fast it is, and what it loses less, with intervals."""
     arm = next(item for item in arms_json(FOUND) if item["arm"] == "far")
     beside = arm["beside"]
-    assert arm["standing"] == "dominated" and beside["member"] == 2
+    assert arm["status"] == "dominated" and beside["member"] == 2
     assert beside["slower"] == pytest.approx(2.0, rel=0.02)
     assert beside["slower_low"] < beside["slower"] < beside["slower_high"]
     assert beside["lost_low"] < beside["lost"] < beside["lost_high"]
@@ -51,7 +51,7 @@ def test_all_outputs_have_every_arm(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     rows = list(csv.DictReader(io.StringIO(arms_csv(FOUND))))
     assert arms_title(FOUND) == "5 arms of study planted: 1 on the front, 2 dominated, 1 breaks a limit, 1 failed"
     for item, row in zip(arms_json(FOUND), rows, strict=True):
-        assert (row["arm"], row["standing"], row["trial"]) == (item["arm"], item["standing"], str(item["trial"]))
+        assert (row["arm"], row["status"], row["trial"]) == (item["arm"], item["status"], str(item["trial"]))
         assert item["arm"] in terminal and item["arm"] in text_of(page) and f"#{item['trial']}" in terminal
     assert "<b>" not in str(page) and "&lt;b&gt;" in str(page)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from autoopt.report.arms_text import arms_title, standing_words
+from autoopt.report.arms_text import arms_title, status_words
 from autoopt.report.page.front_table import cells_of, titles_of
 from autoopt.report.page.html import Cell, Row, paragraph, table, trial_link
 from autoopt.report.page.subject import Subject
-from autoopt.study.arm_standing import ArmStanding, arm_standings
+from autoopt.study.arm_results import ArmResult, arm_results
 from autoopt.study.result import StudyResult
 
 NOTE = (
@@ -20,7 +20,7 @@ NOTE = (
 def render(subject: Subject) -> Markup:
     """A table of the arms in the order of the space file; empty where the study has none."""
     result = subject.result
-    found = arm_standings(result)
+    found = arm_results(result)
     if not found:
         return Markup("")
     header = ("arm", "trial", "beside the front", *titles_of(result).values())
@@ -28,8 +28,8 @@ def render(subject: Subject) -> Markup:
     return paragraph(NOTE) + table(header, rows, caption=arms_title(result), texts=(2,))
 
 
-def _row(result: StudyResult, arm: ArmStanding) -> Row:
-    record, words = arm.record, standing_words(result, arm)
+def _row(result: StudyResult, arm: ArmResult) -> Row:
+    record, words = arm.record, status_words(result, arm)
     if record is None:
         return Row([arm.name, "", words, *("" for _ in titles_of(result))])
     trial = Cell(trial_link(record.number), record.number)

@@ -16,7 +16,7 @@ COMPARED = ("latency", "throughput", "quality")
 """The objectives whose noise `uncertainty.tied` knows."""
 
 
-class Standing(StrEnum):
+class ArmStatus(StrEnum):
     """What can be said of an arm."""
 
     ON_FRONT = "on the front"
@@ -29,7 +29,7 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True)
-class ArmStanding:
+class ArmResult:
     """An arm by its name, its trial, and where it stands.
 
     `record` is None where it was not tried. `by` is the member of the front that dominates it or is tied with it,
@@ -38,14 +38,14 @@ class ArmStanding:
     """
 
     name: str
-    standing: Standing
+    status: ArmStatus
     record: TrialRecord | None = None
     by: TrialRecord | None = None
     slower: stats.LogRatio | None = None
     lost: stats.Drop | None = None
 
 
-def arm_standings(result: StudyResult) -> tuple[ArmStanding, ...]:
+def arm_results(result: StudyResult) -> tuple[ArmResult, ...]:
     """All arms of a study in the order of its space file; empty where it has none.
 
     An arm that a member of the front dominates by the measured numbers is called dominated only where it can be told
@@ -54,25 +54,25 @@ def arm_standings(result: StudyResult) -> tuple[ArmStanding, ...]:
     trials = {record.configuration.digest: record for record in result.judged}
     labelled = {record.label: record for record in result.judged if record.origin == ARM}
     names = {**result.card.arms, **{label: "" for label in labelled if label not in result.card.arms}}
-    return tuple(_standing(result, name, trials.get(digest) or labelled.get(name)) for name, digest in names.items())
+    return tuple(_result(result, name, trials.get(digest) or labelled.get(name)) for name, digest in names.items())
 
 
-def _standing(result: StudyResult, name: str, record: TrialRecord | None) -> ArmStanding:
+def _result(result: StudyResult, name: str, record: TrialRecord | None) -> ArmResult:
     if record is None:
-        return ArmStanding(name, Standing.NOT_TRIED)
+        return ArmResult(name, ArmStatus.NOT_TRIED)
     # What runs the same files as an earlier trial gave its samples to that one.
     record = result.by_number(result.duplicates.get(record.number, record.number)) or record
     if record.status is not Status.COMPLETE:
-        return ArmStanding(name, _INCOMPLETE[record.status], record)
+        return ArmResult(name, _INCOMPLETE[record.status], record)
     if any(record.number == member.number for member in result.front):
-        return ArmStanding(name, Standing.ON_FRONT, record)
+        return ArmResult(name, ArmStatus.ON_FRONT, record)
     members = _dominating(result, record)
     apart = [member for member in members if _told_apart(result, member, record)]
     member = (apart or members)[0]
     assert record.quality is not None and member.quality is not None  # both are complete
-    return ArmStanding(
+    return ArmResult(
         name,
-        Standing.DOMINATED if apart else Standing.TIED,
+        ArmStatus.DOMINATED if apart else ArmStatus.TIED,
         record,
         member,
         uncertainty.slower(record.measured, member.measured, result.sigma),
@@ -81,9 +81,9 @@ def _standing(result: StudyResult, name: str, record: TrialRecord | None) -> Arm
 
 
 _INCOMPLETE = {
-    Status.INFEASIBLE: Standing.BREAKS_LIMIT,
-    Status.UNKNOWN: Standing.UNKNOWN,
-    Status.FAILED: Standing.FAILED,
+    Status.INFEASIBLE: ArmStatus.BREAKS_LIMIT,
+    Status.UNKNOWN: ArmStatus.UNKNOWN,
+    Status.FAILED: ArmStatus.FAILED,
 }
 
 
